@@ -1,0 +1,402 @@
+"""Every hyperparameter and option: one name, one default, one range, one help text.
+
+The command line, `--config` files, saved runs and library calls all read these dataclasses, so
+that none of them can disagree. A value is checked when an options object is made, and a wrong one
+dies there with its range. What is left out: what an `auto` becomes, which depends on the corpus
+(`charlm.learn.auto`).
+"""
+
+import dataclasses
+import difflib
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from charlm.errors import UsageError
+
+AUTO = "auto"
+"""The value of an option that follows its rule; the resolved value is what gets saved."""
+
+COUNT_SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9}
+SECONDS_IN = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+MOST = 2**53
+"""Largest whole number an option takes: beyond it JSON readers lose digits."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of one option beside its name and default.
+
+    Args:
+        kind: integer, number, count (12, 500k, 2M), duration (90s, 10m, 2h), text, choice or switch.
+        help: one sentence for `--help`.
+        low, high: the smallest and largest value that is accepted.
+        above, below: bounds that are themselves not accepted.
+        choices: the words of a choice, or a function that lists them when they are needed.
+        auto: the rule in words, where `auto` is accepted.
+        panel: the heading under which `--help` shows it.
+    """
+
+    kind: str
+    help: str
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
+    auto: str | None = None
+    panel: str = "Options"
+
+    def words(self) -> tuple[str, ...]:
+        """The accepted words of a choice."""
+        return self.choices() if callable(self.choices) else self.choices
+
+    def range(self) -> str:
+        """The accepted values in words: `an integer, at least 1`."""
+        noun = {
+            "integer": "an integer",
+            "number": "a number",
+            "count": "a whole number such as 1000, 500k or 2M",
+            "duration": "a time such as 90s, 10m or 2h",
+            "text": "a text",
+            "switch": "true or false",
+        }.get(self.kind) or "one of " + ", ".join(self.words())
+        bounds = [
+            f"{word} {limit:g}"
+            for word, limit in (
+                ("at least", self.low),
+                ("above", self.above),
+                ("at most", self.high),
+                ("below", self.below),
+            )
+            if limit is not None
+        ]
+        wanted = ", ".join([noun, " and ".join(bounds)] if bounds else [noun])
+        return wanted + (", or auto" if self.auto else "")
+
+    def read(self, name: str, value: Any) -> Any:
+        """Turn a word from the command line, or a value from TOML or Python, into the option's value.
+
+        Raises:
+            UsageError: it is of the wrong kind or out of range; the message names both.
+        """
+        if value is None or (value == AUTO and self.auto):
+            return value
+        try:
+            result = _READERS[self.kind](value)
+        except (ValueError, OverflowError, KeyError):
+            raise self._wrong(name, value) from None
+        if self.kind == "choice" and result not in self.words():
+            raise self._wrong(name, value)
+        if isinstance(result, int | float) and not isinstance(result, bool) and not self._within(result):
+            raise self._wrong(name, value)
+        return result
+
+    def _within(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and abs(value) <= MOST
+            and (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def _wrong(self, name: str, value: Any) -> UsageError:
+        found = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+        near = difflib.get_close_matches(str(value), self.words(), n=1) if self.kind == "choice" else []
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return UsageError(f"{flag(name)} must be {self.range()}, got {found}{hint}")
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, str) and value[-1:].lower() in COUNT_SUFFIXES:
+        return _integer(_number(value[:-1]) * COUNT_SUFFIXES[value[-1].lower()])
+    return _integer(value)
+
+
+def _duration(value: Any) -> float:
+    if isinstance(value, str) and value[-1:].lower() in SECONDS_IN:
+        return _number(value[:-1]) * SECONDS_IN[value[-1].lower()]
+    return _number(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}[value]
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "integer": _integer,
+    "number": _number,
+    "count": _count,
+    "duration": _duration,
+    "text": _text,
+    "choice": _text,
+    "switch": _switch,
+}
+
+
+def flag(name: str) -> str:
+    """`valid_fraction` as a user types it: `--valid-fraction`."""
+    return "--" + name.replace("_", "-")
+
+
+def option(default: Any, kind: str, help: str, **more: Any) -> Any:
+    """A dataclass field that carries its `Spec`. Typed `Any` so that a field may start as `auto`."""
+    return field(default=default, metadata={"spec": Spec(kind, help, **more)})
+
+
+class Options:
+    """Base of the option groups: checked when made, and convertible to and from plain values."""
+
+    def __post_init__(self) -> None:
+        for name, spec in self.specs().items():
+            object.__setattr__(self, name, spec.read(name, getattr(self, name)))
+
+    @classmethod
+    def specs(cls) -> dict[str, Spec]:
+        """The `Spec` of every option of this group, by field name, in order."""
+        return {f.name: f.metadata["spec"] for f in fields(cls)}  # type: ignore[arg-type]
+
+    @classmethod
+    def default(cls, name: str) -> Any:
+        """The default of one option."""
+        return next(f.default for f in fields(cls) if f.name == name)  # type: ignore[arg-type]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
+        """Make the group from named values, as a library call or a TOML table has them.
+
+        Raises:
+            UsageError: a name is unknown (the nearest is suggested) or a value is out of range.
+        """
+        for name in values:
+            if name not in cls.specs():
+                near = difflib.get_close_matches(name, cls.specs(), n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise UsageError(f"unknown option {name!r}{where}{hint}")
+        return cls(**values)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some options changed, checked again."""
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+    def values(self) -> dict[str, Any]:
+        """Every option that is set, by name: what a run saves."""
+        return {name: getattr(self, name) for name in self.specs() if getattr(self, name) is not None}
+
+
+def cell_names() -> tuple[str, ...]:
+    """The cells of the package, by listing its folder: adding a cell is adding a file."""
+    folder = Path(__file__).parent / "cells"
+    names = (path.stem.replace("_", "-") for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    return tuple(sorted(names))
+
+
+@dataclass(frozen=True)
+class PrepareOptions(Options):
+    """How a text becomes a corpus of ids."""
+
+    name: str | None = option(None, "text", "Name of the corpus. Default: the first source's name.")
+    out: str = option("data", "text", "Folder in which the folder NAME is written.")
+    unit: str = option("char", "choice", "What one symbol is: a Unicode code point or a byte.", choices=("char", "byte"))
+    documents: str = option("file", "choice", "What one document is: a whole file, or each line.", choices=("file", "line"))
+    encoding: str = option("utf-8", "text", "Encoding of the text (characters only).")
+    valid_fraction: float = option(0.05, "number", "Share of the text kept for validation.", low=0, below=1)
+    test_fraction: float = option(0.05, "number", "Share of the text kept for the final test.", low=0, below=1)
+    min_count: int = option(1, "integer", "Characters seen less often become the unknown symbol.", low=1)
+    newlines: str = option("keep", "choice", "Line ends: kept as they are, or CR LF and CR made LF.", choices=("keep", "lf"))
+    size: int | None = option(None, "count", "Characters to draw from a synthetic source. Default: 2M.", low=1)
+    seed: int | None = option(None, "integer", "Seed of a synthetic source. Default: 0.", low=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.valid_fraction + self.test_fraction >= 1:
+            raise UsageError(
+                f"--valid-fraction {self.valid_fraction:g} and --test-fraction {self.test_fraction:g} "
+                f"leave nothing to train on; their sum must be below 1"
+            )
+
+
+@dataclass(frozen=True)
+class ModelOptions(Options):
+    """The network: what a model file needs to be rebuilt."""
+
+    cell: str = option("lstm", "choice", "Recurrent cell.", choices=cell_names, panel="Model")
+    layers: int = option(1, "integer", "Recurrent layers, one above the other.", low=1, high=64, panel="Model")
+    hidden: int = option(
+        AUTO, "integer", "Units in each layer.", low=1, high=65536, panel="Model",
+        auto="256; 512 where the characters to be seen (epochs x text, or --time) exceed 20 million and the text 500 kB",
+    )
+    input: str = option(
+        "one-hot", "choice", "How a symbol enters: its own column of weights, or an embedding.",
+        choices=("one-hot", "embedding"), panel="Model",
+    )
+    embedding: int = option(
+        AUTO, "integer", "Size of the embedding.", low=1, high=65536, auto="64, at most --hidden", panel="Model",
+    )
+    dropout: float = option(
+        AUTO, "number", "Share of activations dropped between layers and before the readout.", low=0, below=1,
+        auto="grows with the passes over the text: 0 up to 6, 0.5 from 60", panel="Model",
+    )
+    activation: str = option(
+        "tanh", "choice", "Nonlinearity of the rnn cell.", choices=("tanh", "relu", "sigmoid", "linear"), panel="Model",
+    )
+
+
+@dataclass(frozen=True)
+class TrainOptions(ModelOptions):
+    """A training run: the network, how it learns, for how long, and where."""
+
+    batch_size: int = option(
+        AUTO, "integer", "Lanes of text read side by side.", low=1, panel="Learning",
+        auto="16 below 512 hidden units, else 32; less where the text is too short",
+    )
+    seq_len: int = option(
+        AUTO, "integer", "Characters per window of truncated back-propagation; the state is carried on.",
+        low=1, panel="Learning", auto="64; less where the text is too short",
+    )
+    optimizer: str = option(
+        "adamw", "choice", "Optimiser.", choices=("sgd", "rmsprop", "adagrad", "adam", "adamw"), panel="Learning",
+    )
+    lr: float = option(
+        AUTO, "number", "Learning rate at its highest.", above=0, high=1000, panel="Learning",
+        auto="adam and adamw 0.005 x sqrt(256 / hidden / layers), at most 0.005; rmsprop 0.002; adagrad 0.02; sgd 0.5",
+    )
+    schedule: str = option(
+        "cosine", "choice", "Course of the learning rate over the run.", choices=("constant", "step", "cosine"),
+        panel="Learning",
+    )
+    decay: float = option(0.95, "number", "Factor per epoch of the step schedule.", above=0, high=1, panel="Learning")
+    decay_after: float = option(10, "number", "Epochs before the step schedule begins to decay.", low=0, panel="Learning")
+    warmup: int = option(
+        AUTO, "integer", "Steps over which the rate rises from zero.", low=0, panel="Learning",
+        auto="100, at most a tenth of the steps",
+    )
+    weight_decay: float = option(0.0, "number", "Decay of the weight matrices.", low=0, high=1000, panel="Learning")
+    momentum: float = option(0.9, "number", "Momentum of sgd.", low=0, below=1, panel="Learning")
+    clip_norm: float = option(1.0, "number", "Largest norm of the whole gradient; 0 = off.", low=0, panel="Learning")
+    clip_value: float = option(0.0, "number", "Largest size of each gradient element; 0 = off.", low=0, panel="Learning")
+
+    epochs: float = option(20, "number", "Passes over the text.", above=0, panel="Length")
+    steps: int | None = option(None, "integer", "Steps to train; takes the place of --epochs.", low=1, panel="Length")
+    time: float | None = option(
+        None, "duration", "Time to train, start and evaluation included (90s, 10m, 2h); takes the place of --epochs. "
+        "The learning rate follows the clock, so that two such runs are never equal.", above=0, panel="Length",
+    )
+    patience: int = option(
+        0, "integer", "Stop after so many evaluations without a better validation loss; 0 = never.", low=0, panel="Length",
+    )
+
+    device: str = option(
+        AUTO, "choice", "Where to compute.", choices=("cpu", "cuda", "mps"), panel="Running",
+        auto="cuda where there is one, else cpu",
+    )
+    precision: str = option(
+        "float32", "choice", "Arithmetic of the products.", choices=("float32", "tf32", "bfloat16"), panel="Running",
+    )
+    threads: int = option(AUTO, "integer", "Processor threads.", low=1, high=4096, auto="torch's own choice", panel="Running")
+    seed: int = option(0, "integer", "Seed of everything random.", low=0, panel="Running")
+    eval_every: int = option(
+        AUTO, "integer", "Steps between evaluations; 0 = only at the end.", low=0, panel="Running",
+        auto="after 8 times as many characters as an evaluation reads, so that it takes less than a tenth of the time",
+    )
+    eval_chars: int = option(
+        AUTO, "count", "Characters of the valid split read by each evaluation; the whole split decides at the end.",
+        low=1, panel="Running", auto="the whole split, at most 200k and at most an eighth of the train split",
+    )
+    sample_every: int = option(
+        AUTO, "integer", "Steps between short samples; 0 = never.", low=0, panel="Running",
+        auto="every fourth evaluation",
+    )
+    save_every: int = option(
+        AUTO, "integer", "Steps between saves of last.safetensors and the progress; 0 = only at the end or when stopped.",
+        low=0, panel="Running", auto="at each evaluation, and at least every 1000 steps",
+    )
+    report_every: int = option(
+        100, "integer", "Steps between reports and rows of metrics.jsonl; 0 = only the last.", low=0, panel="Running",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps is not None and self.time is not None:
+            raise UsageError("--steps and --time both say when to stop; give one of them")
+
+
+@dataclass(frozen=True)
+class EvalOptions(Options):
+    """How a text is scored."""
+
+    split: str | None = option(
+        None, "choice", "Split of the model's own corpus. Default: test, or valid where there is none.",
+        choices=("train", "valid", "test"),
+    )
+    exact: bool = option(False, "switch", "Carry the state through the whole text in one pass (slower).")
+    batch_size: int = option(64, "integer", "Segments scored side by side; does not change the result.", low=1, high=65536)
+    device: str = option(AUTO, "choice", "Where to compute.", choices=("cpu", "cuda", "mps"), auto="cuda where there is one, else cpu")
+    threads: int = option(AUTO, "integer", "Processor threads.", low=1, high=4096, auto="torch's own choice")
+
+
+@dataclass(frozen=True)
+class SampleOptions(Options):
+    """How new text is drawn."""
+
+    length: int = option(1000, "count", "New characters to write, the prompt not counted.", low=0)
+    temperature: float = option(1.0, "number", "Divides the logits: below 1 safer, above 1 wilder, 0 always the likeliest.", low=0)
+    top_k: int = option(0, "integer", "Draw among the K likeliest; 0 = all.", low=0)
+    top_p: float = option(1.0, "number", "Draw among the likeliest that together reach this probability.", above=0, high=1)
+    min_p: float = option(0.0, "number", "Drop what is less likely than this share of the likeliest.", low=0, high=1)
+    stop: str | None = option(None, "text", "End before this string.")
+    until_end: bool = option(False, "switch", "End where the model ends the document.")
+    num: int = option(1, "integer", "Independent samples drawn side by side.", low=1, high=100000)
+    seed: int | None = option(None, "integer", "Seed of the draws. Default: a new one each time, which is said.", low=0)
+    device: str = option("cpu", "choice", "Where to compute.", choices=("cpu", "cuda"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.stop == "":
+            raise UsageError("--stop must be a text of at least one character, got ''")
+
+
+def read_config(path: Path, command: str, group: type[Options]) -> dict[str, Any]:
+    """Read the options of one command from a TOML file.
+
+    Keys are option names with `-` or `_`. Those at the top, or in a table named after the command,
+    count; tables of other commands are left alone.
+
+    Raises:
+        UsageError: the file cannot be read, is not TOML, or names an option the command does not have.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"--config {path} cannot be read: {reason}; it must be a TOML file") from None
+    values = {name: value for name, value in document.items() if not isinstance(value, dict)}
+    values |= document.get(command, {})
+    values = {name.replace("-", "_"): value for name, value in values.items()}
+    group.of(values, where=f" in {path}")
+    return values

@@ -1,0 +1,1 @@
+"""Characters to ids: units and symbols, sources, corpora, lanes."""
