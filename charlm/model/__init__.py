@@ -1,0 +1,1 @@
+"""Ids to a distribution over the next character: the network, its ways through time, its file."""

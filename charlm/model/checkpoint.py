@@ -1,0 +1,245 @@
+"""The one file format: a model is a safetensors file whose header says everything else as JSON.
+
+A file carries the weights, the network's options, the symbol table, the corpus' name and SHA-256
+and how it was trained, so that it needs no other file, and no particular device. Reading it runs
+no code and needs no torch. The bytes are laid out in docs/checkpoint.md.
+
+Names and shapes are checked against what the options imply before a weight is used.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError, safe_open
+
+from charlm import __version__, cells
+from charlm.config import ModelOptions
+from charlm.errors import CheckpointError, UsageError
+from charlm.files import write_atomically
+from charlm.model import parameters
+from charlm.text.symbols import Symbols
+
+FORMAT = 1
+"""Version of the layout. A reader refuses what is newer and goes on reading what is older."""
+
+FIXED = {"direction": "forward", "wiring": "stack"}
+"""How the network is put together, where this version knows one way only; recorded for later ones."""
+
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a model file holds, its weights as NumPy float32 arrays by name.
+
+    Attributes:
+        options: the network, every `auto` resolved.
+        symbols: the table of V symbols.
+        weights: shapes as in `charlm.model.parameters.shapes`.
+        corpus: `name`, `sha256` and the preparation options of the training text.
+        training: how it was trained: step, losses in nats, seed, options.
+        path: the file it was read from.
+    """
+
+    options: ModelOptions
+    symbols: Symbols
+    weights: Arrays = field(repr=False)
+    corpus: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Header:
+    """What `read_header` learns without reading a weight."""
+
+    path: Path
+    format: int
+    options: ModelOptions
+    symbols: Symbols
+    corpus: dict[str, Any]
+    training: dict[str, Any]
+    version: str
+    shapes: dict[str, tuple[int, ...]]
+
+    @property
+    def parameters(self) -> int:
+        """The number of parameters."""
+        return parameters.count(self.options, self.symbols.size)
+
+
+def save(path: Path, model: Model) -> None:
+    """Write `model` to `path`, whole or not at all. Equal models make equal bytes."""
+    metadata = {
+        "format": FORMAT,
+        "version": __version__,
+        "config": {
+            **{name: getattr(model.options, name) for name in ModelOptions.specs()},
+            "unit": model.symbols.unit,
+            **FIXED,
+        },
+        "symbols": model.symbols.to_json(),
+        "corpus": model.corpus,
+        "training": model.training,
+    }
+    write_tensors(path, model.weights, metadata)
+
+
+def read_header(path: Path) -> Header:
+    """Read and check everything but the weights of a model file.
+
+    Raises:
+        CheckpointError: it is missing, damaged, from a newer charlm, or no model.
+    """
+    with _opened(path) as file:
+        return _header(path, file)
+
+
+def load(path: Path) -> Model:
+    """Read a model file into memory.
+
+    Raises:
+        CheckpointError: as `read_header`; or a weight is not a finite number.
+    """
+    with _opened(path) as file:
+        header = _header(path, file)
+        weights = {name: file.get_tensor(name) for name in header.shapes}
+    for name, weight in weights.items():
+        if not np.isfinite(weight).all():
+            raise CheckpointError(f"{path}: {name} holds numbers that are not finite; the model cannot be used")
+    return Model(header.options, header.symbols, weights, header.corpus, header.training, path)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
+    """Write arrays and JSON metadata as one safetensors file, the same bytes for the same content."""
+    words = {key: json.dumps(value, sort_keys=True, allow_nan=True) for key, value in metadata.items()}
+    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    write_atomically(path, _ordered(safetensors.numpy.save(contiguous, metadata=words)))
+
+
+def read_tensors(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    """Read what `write_tensors` wrote.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or from a newer charlm.
+    """
+    with _opened(path) as file:
+        metadata = _metadata(path, file)
+        return {name: file.get_tensor(name) for name in file.keys()}, metadata
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same safetensors file with its metadata sorted: the library writes them in random order."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode("ascii")
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
+
+
+def _opened(path: Path) -> Any:
+    """`safe_open` with its refusals in our words."""
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"{path} {found}; a model file is needed, such as runs/NAME/model.safetensors")
+    try:
+        return safe_open(path, framework="np")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is not a charlm model, or is damaged or cut short ({_brief(error)}); "
+            f"give a model.safetensors that `charlm train` wrote"
+        ) from None
+
+
+def _metadata(path: Path, file: Any) -> dict[str, Any]:
+    words = file.metadata() or {}
+    if "format" not in words or "config" not in words:
+        raise CheckpointError(f"{path} is a safetensors file, but not one of charlm's; it names no format and config")
+    try:
+        metadata = {key: json.loads(word) for key, word in words.items()}
+    except (ValueError, RecursionError):
+        raise CheckpointError(f"{path}: the header's metadata are not JSON; the file is damaged") from None
+    if not isinstance(metadata["format"], int) or metadata["format"] < 1:
+        raise CheckpointError(f"{path}: unknown format {_brief(metadata['format'])}; the file is damaged")
+    if metadata["format"] > FORMAT:
+        raise CheckpointError(
+            f"{path} has format {metadata['format']}, this charlm {__version__} reads up to {FORMAT}; update charlm"
+        )
+    return metadata
+
+
+def _header(path: Path, file: Any) -> Header:
+    metadata = _metadata(path, file)
+    config = _table(path, metadata, "config")
+    symbols = Symbols.from_json(_table(path, metadata, "symbols"))
+    options = _options(path, config)
+    if config.get("unit") != symbols.unit:
+        raise CheckpointError(f"{path}: config and symbols disagree about the unit; the file is damaged")
+    expected = parameters.shapes(options, symbols.size)
+    _check_tensors(path, file, expected)
+    return Header(
+        path=path,
+        format=metadata["format"],
+        options=options,
+        symbols=symbols,
+        corpus=_table(path, metadata, "corpus"),
+        training=_table(path, metadata, "training"),
+        version=str(metadata.get("version", "unknown")),
+        shapes=expected,
+    )
+
+
+def _table(path: Path, metadata: dict[str, Any], key: str) -> dict[str, Any]:
+    value = metadata.get(key)
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path}: the header has no usable {key!r}; the file is damaged")
+    return value
+
+
+def _options(path: Path, config: dict[str, Any]) -> ModelOptions:
+    for key, known in FIXED.items():
+        if config.get(key, known) != known:
+            raise CheckpointError(
+                f"{path} has {key} {_brief(config[key])}, this charlm {__version__} knows only {known!r}; update charlm"
+            )
+    known_names = ModelOptions.specs()
+    extra = sorted(set(config) - set(known_names) - set(FIXED) - {"unit"})
+    if extra:
+        raise CheckpointError(f"{path} has the unknown setting {_brief(extra[0])}; it may be from a newer charlm, update it")
+    try:
+        options = ModelOptions(**{name: config[name] for name in known_names})
+        cells.make(options.cell, options.activation)
+    except KeyError as error:
+        raise CheckpointError(f"{path}: the header lacks {error.args[0]!r}; the file is damaged") from None
+    except UsageError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    if not all(isinstance(getattr(options, name), int | float) for name in ("hidden", "embedding", "dropout")):
+        raise CheckpointError(f"{path}: the header leaves sizes open; the file is damaged")
+    return options
+
+
+def _check_tensors(path: Path, file: Any, expected: dict[str, tuple[int, ...]]) -> None:
+    present = set(file.keys())
+    if present != set(expected):
+        odd = sorted(present ^ set(expected))[0]
+        raise CheckpointError(
+            f"{path}: tensor {_brief(odd)} is {'missing' if odd in expected else 'unexpected'}; the file is damaged"
+        )
+    for name, shape in expected.items():
+        part = file.get_slice(name)
+        if part.get_dtype() != "F32" or tuple(part.get_shape()) != shape:
+            raise CheckpointError(
+                f"{path}: {name} is {part.get_dtype()} {tuple(part.get_shape())}, its config needs F32 {shape}; "
+                f"the file is damaged"
+            )
+
+
+def _brief(thing: object) -> str:
+    text = " ".join(str(thing).split())
+    return text if len(text) <= 80 else text[:77] + "..."

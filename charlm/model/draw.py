@@ -1,0 +1,87 @@
+"""From logits to a symbol: a chain of pure functions on (B, V) arrays, and the draw itself.
+
+Everything is in float64 and in log space: no temperature overflows, and no probability that was
+possible becomes impossible by rounding before the filters have seen it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NEVER = -np.inf
+"""The logit of a symbol that must not be drawn."""
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log-probabilities (B, V), in nats."""
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def temper(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Divide by the temperature: below 1 sharper, above 1 flatter. 0 keeps only the likeliest."""
+    if temperature == 0:
+        return keep_top_k(logits, 1)
+    best = logits.max(axis=-1, keepdims=True)
+    return (logits - best) / temperature
+
+
+def keep_top_k(logits: np.ndarray, k: int) -> np.ndarray:
+    """Keep the k likeliest symbols of each row (ties: the lower id); k of V or more keeps all."""
+    if k >= logits.shape[-1]:
+        return logits
+    order = np.argsort(-logits, axis=-1, kind="stable")
+    kept = np.full_like(logits, NEVER)
+    np.put_along_axis(kept, order[:, :k], np.take_along_axis(logits, order[:, :k], axis=-1), axis=-1)
+    return kept
+
+
+def keep_top_p(logits: np.ndarray, p: float) -> np.ndarray:
+    """Keep the fewest likeliest symbols that together reach probability p (Holtzman et al. 2020)."""
+    order = np.argsort(-logits, axis=-1, kind="stable")
+    ranked = np.exp(np.take_along_axis(log_softmax(logits), order, axis=-1))
+    before = ranked.cumsum(axis=-1) - ranked
+    kept = np.empty_like(before, dtype=bool)
+    np.put_along_axis(kept, order, before < p, axis=-1)
+    return np.where(kept, logits, NEVER)
+
+
+def keep_min_p(logits: np.ndarray, share: float) -> np.ndarray:
+    """Drop symbols less likely than `share` times the likeliest."""
+    best = logits.max(axis=-1, keepdims=True)
+    return np.where(logits >= best + np.log(share), logits, NEVER)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which of the filters apply, in the order temperature, top-k, top-p, min-p."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+
+    def apply(self, logits: np.ndarray) -> np.ndarray:
+        """Filtered logits (B, V) in float64; what may not be drawn is -inf."""
+        kept = temper(logits.astype(np.float64), self.temperature)
+        if self.top_k:
+            kept = keep_top_k(kept, self.top_k)
+        if self.top_p < 1:
+            kept = keep_top_p(kept, self.top_p)
+        if self.min_p > 0:
+            kept = keep_min_p(kept, self.min_p)
+        return kept
+
+
+def draw(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+    """Draw one symbol a row by inverting the cumulative distribution.
+
+    Args:
+        logits: (B, V), -inf where a symbol must not be drawn.
+        uniforms: (B,) in [0, 1).
+
+    Returns:
+        (B,) ids.
+    """
+    reached = np.exp(log_softmax(logits)).cumsum(axis=-1)
+    return (reached <= uniforms[:, None] * reached[:, -1:]).sum(axis=-1)

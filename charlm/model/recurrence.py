@@ -1,0 +1,104 @@
+"""The ways of a layer through a whole window: the plain unrolled loop, BPTT by hand, cuDNN.
+
+    plain   `cell.step` once per character, gradients by autograd: any cell, the slow twin of the others
+    bptt    charlm's own forward and backward pass: rnn and gru on the CPU, and lstm with a large vocabulary
+    fused   torch's own kernels, which are cuDNN on a GPU and oneDNN for the lstm on the CPU
+
+All compute the same numbers up to rounding. State is passed in and out, never kept.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from charlm.cells import Cell, Parameters, State
+from charlm.model import bptt
+
+Path = Literal["plain", "bptt", "fused"]
+
+WIDEST_FUSED_INPUT = 1024
+"""Inputs per character beyond which the CPU's fused lstm loses: it multiplies what `bptt` looks up in a table."""
+
+
+_FUSED: dict[tuple[str, str], Callable[..., tuple[Tensor, ...]]] = {
+    ("rnn", "tanh"): torch.rnn_tanh,
+    ("rnn", "relu"): torch.rnn_relu,
+    ("lstm", "tanh"): torch.lstm,
+    ("gru", "tanh"): torch.gru,
+}
+
+
+def choose(cell: Cell, device: torch.device, precision: str, inputs: int) -> Path:
+    """The quickest path, by what `benchmarks/step.py` measured.
+
+    Args:
+        cell: the equations.
+        device: where the weights are.
+        precision: bfloat16 is left to torch's own kernels and to autograd.
+        inputs: numbers per character that the first layer reads, E or V.
+    """
+    fusible = (cell.name, cell.activation) in _FUSED
+    if device.type == "cuda":
+        return "fused" if fusible else "plain"
+    if device.type != "cpu" or precision == "bfloat16" or cell.name not in bptt.WINDOWS:
+        return "plain"
+    if cell.name == "lstm" and inputs <= WIDEST_FUSED_INPUT:
+        return "fused"
+    return "bptt"
+
+
+def reads_products(path: Path) -> bool:
+    """Whether `window` takes the input product W_ih x + b_ih (T, B, G·H) instead of x (T, B, in)."""
+    return path != "fused"
+
+
+def window(
+    path: Path, cell: Cell, p: Parameters, x: Tensor, below: tuple[Tensor, ...] | None, state: State
+) -> tuple[Tensor, State, tuple[Tensor, ...] | None]:
+    """Run one layer over a window.
+
+    Args:
+        path: which way.
+        cell: the equations.
+        p: the layer's parameters.
+        x: (T, B, G·H) input products, or (T, B, in) where `reads_products` is false.
+        below: all states of the layer beneath, each part (T, B, H), where the plain path made them.
+        state: each part (B, H).
+
+    Returns:
+        h (T, B, H), the last state, and on the plain path all states, each part (T, B, H).
+    """
+    if path == "plain":
+        return _plain(cell, p, x, below, state)
+    if path == "bptt":
+        return *_bptt(cell, p, x, state), None
+    return *_fused(cell, p, x, state), None
+
+
+def _plain(
+    cell: Cell, p: Parameters, x: Tensor, below: tuple[Tensor, ...] | None, state: State
+) -> tuple[Tensor, State, tuple[Tensor, ...]]:
+    states = []
+    for t in range(len(x)):
+        beneath = None if below is None else tuple(part[t] for part in below)
+        state, _ = cell.step(torch, p, x[t], beneath, state)
+        states.append(state)
+    parts = tuple(torch.stack(part) for part in zip(*states, strict=True))
+    return parts[0], state, parts
+
+
+def _bptt(cell: Cell, p: Parameters, x: Tensor, state: State) -> tuple[Tensor, State]:
+    more = (cell.activation,) if len(cell.activations) > 1 else ()
+    h, *last = bptt.WINDOWS[cell.name].apply(x, p["weight_hh"], p["bias_hh"], *state, *more)
+    return h, tuple(last)
+
+
+def _fused(cell: Cell, p: Parameters, x: Tensor, state: State) -> tuple[Tensor, State]:
+    run = _FUSED[cell.name, cell.activation]
+    first = tuple(part[None].contiguous() for part in state)
+    weights = [p["weight_ih"], p["weight_hh"], p["bias_ih"], p["bias_hh"]]
+    training = torch.is_grad_enabled()
+    h, *last = run(x, first if len(first) > 1 else first[0], weights, True, 1, 0.0, training, False, False)
+    return h, tuple(part[0] for part in last)

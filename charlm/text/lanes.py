@@ -1,0 +1,86 @@
+"""The contiguous lanes of truncated back-propagation through time.
+
+A text of N symbols is cut into B lanes of n = (N - 1) // B; each is read in windows of T, whose
+targets are the inputs moved on by one:
+
+        s0 s1 s2 … | lane 0   ->   inputs (T, B): column b is lane b, rows are time
+        sn …       | lane 1        targets (T, B): the symbol after each input
+        s2n …      | lane 2
+
+Window k + 1 goes on where window k ended, so that a state carried along has read its whole lane.
+Which window comes at which step follows from the step alone: nothing of a position is stored. The
+last n mod T symbols of each lane are left over, so that every window has the same shape.
+
+Lanes are numbered over all processes of a run; one process owns whole lanes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlm.errors import CorpusError
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """A text as B lanes of windows.
+
+    Args:
+        ids: (N,) symbols, the boundary first; not copied.
+        batch: B, over all processes.
+        seq_len: T.
+        rank, world: which process of how many; it owns B / world lanes.
+    """
+
+    ids: np.ndarray
+    batch: int
+    seq_len: int
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        if self.windows < 1:
+            raise CorpusError(too_short(len(self.ids) - 1, self.batch, self.seq_len))
+
+    @property
+    def length(self) -> int:
+        """n, the characters of one lane."""
+        return (len(self.ids) - 1) // self.batch
+
+    @property
+    def windows(self) -> int:
+        """Windows per epoch."""
+        return self.length // self.seq_len
+
+    @property
+    def used(self) -> int:
+        """Characters that one epoch trains on."""
+        return self.windows * self.seq_len * self.batch
+
+    @property
+    def left_over(self) -> int:
+        """Characters of the text that no window reaches."""
+        return len(self.ids) - 1 - self.used
+
+    def window(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and targets (T, B / world) as int64, for a step counted from 0; epochs follow one another."""
+        own = self.batch // self.world
+        first = (step % self.windows) * self.seq_len
+        starts = (np.arange(self.rank * own, (self.rank + 1) * own) * self.length + first)[None, :]
+        inputs = starts + np.arange(self.seq_len)[:, None]
+        return self.ids[inputs].astype(np.int64), self.ids[inputs + 1].astype(np.int64)
+
+    def starts_epoch(self, step: int) -> bool:
+        """Whether this step begins at the lanes' beginnings, where the state is zero."""
+        return step % self.windows == 0
+
+
+def too_short(characters: int, batch: int, seq_len: int) -> str:
+    """The refusal of a text shorter than batch x seq_len, with the largest that fit."""
+    if characters < 1:
+        return "the train split is empty; prepare a longer text"
+    return (
+        f"the train split has {characters:,} characters, --batch-size {batch} x --seq-len {seq_len} needs "
+        f"{batch * seq_len:,}; at most --batch-size {max(1, characters // seq_len)} fits with this window, "
+        f"or --seq-len {max(1, characters // batch)} with this batch"
+    )

@@ -1,0 +1,150 @@
+"""The symbol table: which id stands for which character.
+
+    id 0       the boundary: before the first document and after each one
+    id 1       the unknown symbol: every character outside the table
+    id 2 + r   the corpus' r-th character in code-point order (bytes: in numeric order)
+
+What is left out: where the characters come from (`charlm.text.prepare`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from charlm.errors import CheckpointError, SymbolError
+from charlm.text.units import UNITS, Unit
+
+BOUNDARY = 0
+UNKNOWN = 1
+FIRST = 2
+"""Id of the first character."""
+
+
+@dataclass(frozen=True, eq=False)
+class Symbols:
+    """One symbol table, for input and output alike. It cannot be changed.
+
+    Args:
+        unit: what one symbol is, `char` or `byte`.
+        codes: (V - 2,) the characters' codes, in rising order.
+    """
+
+    unit: str
+    codes: np.ndarray
+
+    def __post_init__(self) -> None:
+        codes = np.array(self.codes, dtype=np.uint32)
+        codes.flags.writeable = False
+        object.__setattr__(self, "codes", codes)
+
+    @property
+    def size(self) -> int:
+        """V: the number of symbols, boundary and unknown counted."""
+        return FIRST + int(self.codes.size)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The smallest unsigned type that holds every id."""
+        return np.min_scalar_type(self.size - 1)
+
+    @cached_property
+    def kind(self) -> Unit:
+        """The unit itself."""
+        return UNITS[self.unit]
+
+    @cached_property
+    def _table(self) -> np.ndarray:
+        # Long enough for any byte, and its last entry stands for all codes above.
+        highest = int(self.codes[-1]) if self.codes.size else 0
+        table = np.full(max(257, highest + 2), UNKNOWN, dtype=self.dtype)
+        table[self.codes] = np.arange(FIRST, self.size, dtype=self.dtype)
+        return table
+
+    def encode(self, codes: np.ndarray) -> np.ndarray:
+        """Ids (T,) of `codes` (T,), in `dtype`; codes outside the table become the unknown symbol."""
+        if codes.dtype != np.uint8:
+            codes = np.minimum(codes, self._table.size - 1)
+        return self._table[codes]
+
+    def encode_text(self, text: str) -> np.ndarray:
+        """Ids (T,) of a text; characters outside the table become the unknown symbol."""
+        return self.encode(self.kind.of_text(text))
+
+    def encode_prompt(self, text: str) -> np.ndarray:
+        """Ids (T,) of a text of which every character must be in the table.
+
+        Raises:
+            SymbolError: one is not; the first is named with its place.
+        """
+        codes = self.kind.of_text(text)
+        ids = self.encode(codes)
+        places = np.flatnonzero(ids == UNKNOWN)
+        if not places.size:
+            return ids
+        first = int(codes[places[0]])
+        others = np.unique(codes[places]).size - 1
+        more = f" and {others} other {self.kind.noun}{'s' * (others > 1)}" if others else ""
+        raise SymbolError(
+            f"the prompt has {self.kind.describe(first)} at index {places[0]} (counted from 0){more} "
+            f"that the model's table of {self.size - FIRST} {self.kind.noun}s does not have; "
+            f"leave it out, or train on a text that has it"
+        )
+
+    def code(self, symbol: int) -> int:
+        """The code of one id.
+
+        Raises:
+            ValueError: the id is the boundary, the unknown symbol, or outside the table.
+        """
+        if not FIRST <= symbol < self.size:
+            raise ValueError(f"id {symbol} is no {self.kind.noun}; those are {FIRST} to {self.size - 1}")
+        return int(self.codes[symbol - FIRST])
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text of `ids` (T,); the boundary and the unknown symbol yield nothing."""
+        array = np.asarray(ids, dtype=np.int64)
+        printer = self.kind.printer()
+        return printer.feed(self.codes[array[array >= FIRST] - FIRST]) + printer.flush()
+
+    def to_json(self) -> dict[str, Any]:
+        """The table as plain values; `from_json` gives it back."""
+        return {"unit": self.unit, "codes": self.kind.pack(self.codes)}
+
+    @classmethod
+    def from_json(cls, value: Any) -> "Symbols":
+        """The table from plain values, which are not trusted.
+
+        Raises:
+            CheckpointError: they are no table of this version.
+        """
+        if not isinstance(value, dict) or not isinstance(value.get("unit"), str):
+            raise _damaged("it has no unit")
+        unit, packed = UNITS.get(value["unit"]), value.get("codes")
+        if unit is None:
+            raise CheckpointError(
+                f"the symbol table's unit {value['unit'][:40]!r} is none of {', '.join(UNITS)}; "
+                f"it may be from a newer charlm, update charlm to read it"
+            )
+        codes = [ord(letter) for letter in packed] if isinstance(packed, str) else packed
+        if not isinstance(codes, list) or not codes:
+            raise _damaged("it has no characters")
+        if not all(type(code) is int and 0 <= code < unit.limit for code in codes):
+            raise _damaged(f"a code is not a number from 0 to {unit.limit - 1}")
+        if any(left >= right for left, right in zip(codes, codes[1:], strict=False)):
+            raise _damaged("its characters are not in rising order")
+        return cls(unit.name, np.array(codes, dtype=np.uint32))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Symbols):
+            return NotImplemented
+        return self.unit == other.unit and np.array_equal(self.codes, other.codes)
+
+    def __hash__(self) -> int:
+        return hash((self.unit, self.codes.tobytes()))
+
+
+def _damaged(found: str) -> CheckpointError:
+    return CheckpointError(f"the symbol table is damaged: {found}; take another copy of the file, or make it anew")
