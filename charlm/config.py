@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from charlm.errors import UsageError
 
-AUTO = "auto"
+AUTO: Any = "auto"
 """The value of an option that follows its rule; the resolved value is what gets saved."""
 
 COUNT_SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9}
@@ -222,13 +222,19 @@ class PrepareOptions(Options):
 
     name: str | None = option(None, "text", "Name of the corpus. Default: the first source's name.")
     out: str = option("data", "text", "Folder in which the folder NAME is written.")
-    unit: str = option("char", "choice", "What one symbol is: a Unicode code point or a byte.", choices=("char", "byte"))
-    documents: str = option("file", "choice", "What one document is: a whole file, or each line.", choices=("file", "line"))
+    unit: str = option(
+        "char", "choice", "What one symbol is: a Unicode code point or a byte.", choices=("char", "byte")
+    )
+    documents: str = option(
+        "file", "choice", "What one document is: a whole file, or each line.", choices=("file", "line")
+    )
     encoding: str = option("utf-8", "text", "Encoding of the text (characters only).")
     valid_fraction: float = option(0.05, "number", "Share of the text kept for validation.", low=0, below=1)
     test_fraction: float = option(0.05, "number", "Share of the text kept for the final test.", low=0, below=1)
     min_count: int = option(1, "integer", "Characters seen less often become the unknown symbol.", low=1)
-    newlines: str = option("keep", "choice", "Line ends: kept as they are, or CR LF and CR made LF.", choices=("keep", "lf"))
+    newlines: str = option(
+        "keep", "choice", "Line ends: kept as they are, or CR LF and CR made LF.", choices=("keep", "lf")
+    )
     size: int | None = option(None, "count", "Characters to draw from a synthetic source. Default: 2M.", low=1)
     seed: int | None = option(None, "integer", "Seed of a synthetic source. Default: 0.", low=0)
 
@@ -248,22 +254,45 @@ class ModelOptions(Options):
     cell: str = option("lstm", "choice", "Recurrent cell.", choices=cell_names, panel="Model")
     layers: int = option(1, "integer", "Recurrent layers, one above the other.", low=1, high=64, panel="Model")
     hidden: int = option(
-        AUTO, "integer", "Units in each layer.", low=1, high=65536, panel="Model",
+        AUTO,
+        "integer",
+        "Units in each layer.",
+        low=1,
+        high=65536,
+        panel="Model",
         auto="256; 512 where the characters to be seen (epochs x text, or --time) exceed 20 million and the text 500 kB",
     )
     input: str = option(
-        "one-hot", "choice", "How a symbol enters: its own column of weights, or an embedding.",
-        choices=("one-hot", "embedding"), panel="Model",
+        "one-hot",
+        "choice",
+        "How a symbol enters: its own column of weights, or an embedding.",
+        choices=("one-hot", "embedding"),
+        panel="Model",
     )
     embedding: int = option(
-        AUTO, "integer", "Size of the embedding.", low=1, high=65536, auto="64, at most --hidden", panel="Model",
+        AUTO,
+        "integer",
+        "Size of the embedding.",
+        low=1,
+        high=65536,
+        auto="64, at most --hidden",
+        panel="Model",
     )
     dropout: float = option(
-        AUTO, "number", "Share of activations dropped between layers and before the readout.", low=0, below=1,
-        auto="grows with the passes over the text: 0 up to 6, 0.5 from 60", panel="Model",
+        AUTO,
+        "number",
+        "Share of activations dropped between layers and before the readout.",
+        low=0,
+        below=1,
+        auto="grows with the passes over the text: 0 up to 6, 0.5 from 60",
+        panel="Model",
     )
     activation: str = option(
-        "tanh", "choice", "Nonlinearity of the rnn cell.", choices=("tanh", "relu", "sigmoid", "linear"), panel="Model",
+        "tanh",
+        "choice",
+        "Nonlinearity of the rnn cell.",
+        choices=("tanh", "relu", "sigmoid", "linear"),
+        panel="Model",
     )
 
 
@@ -272,72 +301,138 @@ class TrainOptions(ModelOptions):
     """A training run: the network, how it learns, for how long, and where."""
 
     batch_size: int = option(
-        AUTO, "integer", "Lanes of text read side by side.", low=1, panel="Learning",
+        AUTO,
+        "integer",
+        "Lanes of text read side by side.",
+        low=1,
+        panel="Learning",
         auto="16 below 512 hidden units, else 32; less where the text is too short",
     )
     seq_len: int = option(
-        AUTO, "integer", "Characters per window of truncated back-propagation; the state is carried on.",
-        low=1, panel="Learning", auto="64; less where the text is too short",
+        AUTO,
+        "integer",
+        "Characters per window of truncated back-propagation; the state is carried on.",
+        low=1,
+        panel="Learning",
+        auto="64; less where the text is too short",
     )
     optimizer: str = option(
-        "adamw", "choice", "Optimiser.", choices=("sgd", "rmsprop", "adagrad", "adam", "adamw"), panel="Learning",
+        "adamw",
+        "choice",
+        "Optimiser.",
+        choices=("sgd", "rmsprop", "adagrad", "adam", "adamw"),
+        panel="Learning",
     )
     lr: float = option(
-        AUTO, "number", "Learning rate at its highest.", above=0, high=1000, panel="Learning",
+        AUTO,
+        "number",
+        "Learning rate at its highest.",
+        above=0,
+        high=1000,
+        panel="Learning",
         auto="adam and adamw 0.005 x sqrt(256 / hidden / layers), at most 0.005; rmsprop 0.002; adagrad 0.02; sgd 0.5",
     )
     schedule: str = option(
-        "cosine", "choice", "Course of the learning rate over the run.", choices=("constant", "step", "cosine"),
+        "cosine",
+        "choice",
+        "Course of the learning rate over the run.",
+        choices=("constant", "step", "cosine"),
         panel="Learning",
     )
     decay: float = option(0.95, "number", "Factor per epoch of the step schedule.", above=0, high=1, panel="Learning")
-    decay_after: float = option(10, "number", "Epochs before the step schedule begins to decay.", low=0, panel="Learning")
+    decay_after: float = option(
+        10, "number", "Epochs before the step schedule begins to decay.", low=0, panel="Learning"
+    )
     warmup: int = option(
-        AUTO, "integer", "Steps over which the rate rises from zero.", low=0, panel="Learning",
+        AUTO,
+        "integer",
+        "Steps over which the rate rises from zero.",
+        low=0,
+        panel="Learning",
         auto="100, at most a tenth of the steps",
     )
     weight_decay: float = option(0.0, "number", "Decay of the weight matrices.", low=0, high=1000, panel="Learning")
     momentum: float = option(0.9, "number", "Momentum of sgd.", low=0, below=1, panel="Learning")
     clip_norm: float = option(1.0, "number", "Largest norm of the whole gradient; 0 = off.", low=0, panel="Learning")
-    clip_value: float = option(0.0, "number", "Largest size of each gradient element; 0 = off.", low=0, panel="Learning")
+    clip_value: float = option(
+        0.0, "number", "Largest size of each gradient element; 0 = off.", low=0, panel="Learning"
+    )
 
     epochs: float = option(20, "number", "Passes over the text.", above=0, panel="Length")
     steps: int | None = option(None, "integer", "Steps to train; takes the place of --epochs.", low=1, panel="Length")
     time: float | None = option(
-        None, "duration", "Time to train, start and evaluation included (90s, 10m, 2h); takes the place of --epochs. "
-        "The learning rate follows the clock, so that two such runs are never equal.", above=0, panel="Length",
+        None,
+        "duration",
+        "Time to train, start and evaluation included (90s, 10m, 2h); takes the place of --epochs. "
+        "The learning rate follows the clock, so that two such runs are never equal.",
+        above=0,
+        panel="Length",
     )
     patience: int = option(
-        0, "integer", "Stop after so many evaluations without a better validation loss; 0 = never.", low=0, panel="Length",
+        0,
+        "integer",
+        "Stop after so many evaluations without a better validation loss; 0 = never.",
+        low=0,
+        panel="Length",
     )
 
     device: str = option(
-        AUTO, "choice", "Where to compute.", choices=("cpu", "cuda", "mps"), panel="Running",
+        AUTO,
+        "choice",
+        "Where to compute.",
+        choices=("cpu", "cuda", "mps"),
+        panel="Running",
         auto="cuda where there is one, else cpu",
     )
     precision: str = option(
-        "float32", "choice", "Arithmetic of the products.", choices=("float32", "tf32", "bfloat16"), panel="Running",
+        "float32",
+        "choice",
+        "Arithmetic of the products.",
+        choices=("float32", "tf32", "bfloat16"),
+        panel="Running",
     )
-    threads: int = option(AUTO, "integer", "Processor threads.", low=1, high=4096, auto="torch's own choice", panel="Running")
+    threads: int = option(
+        AUTO, "integer", "Processor threads.", low=1, high=4096, auto="torch's own choice", panel="Running"
+    )
     seed: int = option(0, "integer", "Seed of everything random.", low=0, panel="Running")
     eval_every: int = option(
-        AUTO, "integer", "Steps between evaluations; 0 = only at the end.", low=0, panel="Running",
+        AUTO,
+        "integer",
+        "Steps between evaluations; 0 = only at the end.",
+        low=0,
+        panel="Running",
         auto="after 8 times as many characters as an evaluation reads, so that it takes less than a tenth of the time",
     )
     eval_chars: int = option(
-        AUTO, "count", "Characters of the valid split read by each evaluation; the whole split decides at the end.",
-        low=1, panel="Running", auto="the whole split, at most 200k and at most an eighth of the train split",
+        AUTO,
+        "count",
+        "Characters of the valid split read by each evaluation; the whole split decides at the end.",
+        low=1,
+        panel="Running",
+        auto="the whole split, at most 200k and at most an eighth of the train split",
     )
     sample_every: int = option(
-        AUTO, "integer", "Steps between short samples; 0 = never.", low=0, panel="Running",
+        AUTO,
+        "integer",
+        "Steps between short samples; 0 = never.",
+        low=0,
+        panel="Running",
         auto="every fourth evaluation",
     )
     save_every: int = option(
-        AUTO, "integer", "Steps between saves of last.safetensors and the progress; 0 = only at the end or when stopped.",
-        low=0, panel="Running", auto="at each evaluation, and at least every 1000 steps",
+        AUTO,
+        "integer",
+        "Steps between saves of last.safetensors and the progress; 0 = only at the end or when stopped.",
+        low=0,
+        panel="Running",
+        auto="at each evaluation, and at least every 1000 steps",
     )
     report_every: int = option(
-        100, "integer", "Steps between reports and rows of metrics.jsonl; 0 = only the last.", low=0, panel="Running",
+        100,
+        "integer",
+        "Steps between reports and rows of metrics.jsonl; 0 = only the last.",
+        low=0,
+        panel="Running",
     )
 
     def __post_init__(self) -> None:
@@ -351,12 +446,18 @@ class EvalOptions(Options):
     """How a text is scored."""
 
     split: str | None = option(
-        None, "choice", "Split of the model's own corpus. Default: test, or valid where there is none.",
+        None,
+        "choice",
+        "Split of the model's own corpus. Default: test, or valid where there is none.",
         choices=("train", "valid", "test"),
     )
     exact: bool = option(False, "switch", "Carry the state through the whole text in one pass (slower).")
-    batch_size: int = option(64, "integer", "Segments scored side by side; does not change the result.", low=1, high=65536)
-    device: str = option(AUTO, "choice", "Where to compute.", choices=("cpu", "cuda", "mps"), auto="cuda where there is one, else cpu")
+    batch_size: int = option(
+        64, "integer", "Segments scored side by side; does not change the result.", low=1, high=65536
+    )
+    device: str = option(
+        AUTO, "choice", "Where to compute.", choices=("cpu", "cuda", "mps"), auto="cuda where there is one, else cpu"
+    )
     threads: int = option(AUTO, "integer", "Processor threads.", low=1, high=4096, auto="torch's own choice")
 
 
@@ -365,9 +466,13 @@ class SampleOptions(Options):
     """How new text is drawn."""
 
     length: int = option(1000, "count", "New characters to write, the prompt not counted.", low=0)
-    temperature: float = option(1.0, "number", "Divides the logits: below 1 safer, above 1 wilder, 0 always the likeliest.", low=0)
+    temperature: float = option(
+        1.0, "number", "Divides the logits: below 1 safer, above 1 wilder, 0 always the likeliest.", low=0
+    )
     top_k: int = option(0, "integer", "Draw among the K likeliest; 0 = all.", low=0)
-    top_p: float = option(1.0, "number", "Draw among the likeliest that together reach this probability.", above=0, high=1)
+    top_p: float = option(
+        1.0, "number", "Draw among the likeliest that together reach this probability.", above=0, high=1
+    )
     min_p: float = option(0.0, "number", "Drop what is less likely than this share of the likeliest.", low=0, high=1)
     stop: str | None = option(None, "text", "End before this string.")
     until_end: bool = option(False, "switch", "End where the model ends the document.")

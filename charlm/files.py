@@ -22,8 +22,7 @@ def failures(path: Path, doing: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise CharlmError(
-            f"{doing} {path} failed: {reason}; "
-            f"make room or choose another place, what was there before is untouched"
+            f"{doing} {path} failed: {reason}; make room or choose another place, what was there before is untouched"
         ) from error
 
 

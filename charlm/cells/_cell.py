@@ -48,7 +48,9 @@ class Cell(ABC):
         }
 
     @abstractmethod
-    def step(self, xp: Any, p: Parameters, x: Array, below: State | None, state: State) -> tuple[State, dict[str, Array]]:
+    def step(
+        self, xp: Any, p: Parameters, x: Array, below: State | None, state: State
+    ) -> tuple[State, dict[str, Array]]:
         """Read one character.
 
         Args:

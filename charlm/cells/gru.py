@@ -22,7 +22,9 @@ class GRU(Cell):
     name = "gru"
     gates = ("r", "z", "n")
 
-    def step(self, xp: Any, p: Parameters, x: Array, below: State | None, state: State) -> tuple[State, dict[str, Array]]:
+    def step(
+        self, xp: Any, p: Parameters, x: Array, below: State | None, state: State
+    ) -> tuple[State, dict[str, Array]]:
         """The four equations above; shapes in `Cell.step`."""
         (h,) = state
         x_r, x_z, x_n = split(x, 3)

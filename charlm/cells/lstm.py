@@ -25,7 +25,9 @@ class LSTM(Cell):
     state = ("h", "c")
     first_bias = {"f": 1.0}
 
-    def step(self, xp: Any, p: Parameters, x: Array, below: State | None, state: State) -> tuple[State, dict[str, Array]]:
+    def step(
+        self, xp: Any, p: Parameters, x: Array, below: State | None, state: State
+    ) -> tuple[State, dict[str, Array]]:
         """The six equations above; shapes in `Cell.step`."""
         h, c = state
         i, f, g, o = split(x + h @ p["weight_hh"].T + p["bias_hh"], 4)

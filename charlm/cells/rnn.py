@@ -20,7 +20,9 @@ class RNN(Cell):
     gates = ("h",)
     activations = ("tanh", "relu", "sigmoid", "linear")
 
-    def step(self, xp: Any, p: Parameters, x: Array, below: State | None, state: State) -> tuple[State, dict[str, Array]]:
+    def step(
+        self, xp: Any, p: Parameters, x: Array, below: State | None, state: State
+    ) -> tuple[State, dict[str, Array]]:
         """h_t = f(x + W_hh h_(t-1) + b_hh); shapes in `Cell.step`."""
         (h,) = state
         a = x + h @ p["weight_hh"].T + p["bias_hh"]

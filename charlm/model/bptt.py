@@ -37,7 +37,9 @@ class RNNWindow(Function):
     """h_t = f(x_t + W_hh h_(t-1) + b_hh) over a window; see `charlm.cells.rnn`."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight_hh: Tensor, bias_hh: Tensor, h0: Tensor, activation: str) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, weight_hh: Tensor, bias_hh: Tensor, h0: Tensor, activation: str
+    ) -> tuple[Tensor, Tensor]:
         """Returns h (T, B, H) and the last h (B, H)."""
         into = weight_hh.T.contiguous()
         h = x + bias_hh

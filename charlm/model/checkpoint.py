@@ -211,7 +211,9 @@ def _options(path: Path, config: dict[str, Any]) -> ModelOptions:
     known_names = ModelOptions.specs()
     extra = sorted(set(config) - set(known_names) - set(FIXED) - {"unit"})
     if extra:
-        raise CheckpointError(f"{path} has the unknown setting {_brief(extra[0])}; it may be from a newer charlm, update it")
+        raise CheckpointError(
+            f"{path} has the unknown setting {_brief(extra[0])}; it may be from a newer charlm, update it"
+        )
     try:
         options = ModelOptions(**{name: config[name] for name in known_names})
         cells.make(options.cell, options.activation)

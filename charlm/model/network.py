@@ -97,7 +97,9 @@ class Network(nn.Module):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """A copy of every parameter as a NumPy float32 array."""
-        return {name: w.detach().to("cpu", torch.float32, copy=True).numpy() for name, w in self.named_weights().items()}
+        return {
+            name: w.detach().to("cpu", torch.float32, copy=True).numpy() for name, w in self.named_weights().items()
+        }
 
     def take(self, weights: dict[str, np.ndarray]) -> "Network":
         """Set every parameter from arrays of the same names and shapes."""
@@ -110,7 +112,8 @@ class Network(nn.Module):
         """The state before any text: zeros (B, H)."""
         like = self.weight("readout.weight")
         return [
-            tuple(like.new_zeros(batch, self.options.hidden) for _ in self.cell.state) for _ in range(self.options.layers)
+            tuple(like.new_zeros(batch, self.options.hidden) for _ in self.cell.state)
+            for _ in range(self.options.layers)
         ]
 
     def forward(self, ids: Tensor, states: States, drop: Drop | None = None) -> tuple[Tensor, States]:

@@ -79,8 +79,12 @@ def too_short(characters: int, batch: int, seq_len: int) -> str:
     """The refusal of a text shorter than batch x seq_len, with the largest that fit."""
     if characters < 1:
         return "the train split is empty; prepare a longer text"
+    fits = []
+    if characters >= seq_len:
+        fits.append(f"--batch-size {characters // seq_len} fits with this window")
+    if characters >= batch:
+        fits.append(f"--seq-len {characters // batch} with this batch")
     return (
         f"the train split has {characters:,} characters, --batch-size {batch} x --seq-len {seq_len} needs "
-        f"{batch * seq_len:,}; at most --batch-size {max(1, characters // seq_len)} fits with this window, "
-        f"or --seq-len {max(1, characters // batch)} with this batch"
+        f"{batch * seq_len:,}; at most {', '.join(fits) or f'--batch-size 1 --seq-len {characters} fits'}"
     )

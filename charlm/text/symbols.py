@@ -67,7 +67,8 @@ class Symbols:
         """Ids (T,) of `codes` (T,), in `dtype`; codes outside the table become the unknown symbol."""
         if codes.dtype != np.uint8:
             codes = np.minimum(codes, self._table.size - 1)
-        return self._table[codes]
+        ids: np.ndarray = self._table[codes]
+        return ids
 
     def encode_text(self, text: str) -> np.ndarray:
         """Ids (T,) of a text; characters outside the table become the unknown symbol."""

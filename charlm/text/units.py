@@ -44,12 +44,14 @@ class Unit(ABC):
         name: the word of `--unit`.
         noun: what one symbol is called in messages, without its plural s.
         limit: every code is below it.
+        decodes: whether the encoding of the text matters.
         controls: codes that a text hardly contains on purpose; tabs and line ends are not among them.
     """
 
     name: str
     noun: str
     limit: int
+    decodes: bool
     controls: tuple[int, ...]
 
     @abstractmethod
@@ -96,6 +98,7 @@ class _Char(Unit):
     name = "char"
     noun = "character"
     limit = 0x110000
+    decodes = True
     controls = (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0))
 
     def codes(
@@ -122,6 +125,8 @@ class _Char(Unit):
         return f"{chr(code)!r} (U+{code:04X})"
 
     def text_bytes(self, codes: np.ndarray) -> int:
+        if codes.dtype == np.uint8:  # `codes` makes such arrays of ASCII alone
+            return int(codes.size)
         longer = (np.count_nonzero(codes >= first) for first in (0x80, 0x800, 0x10000))
         return codes.size + int(sum(longer))
 
@@ -135,6 +140,7 @@ class _Byte(Unit):
     name = "byte"
     noun = "byte"
     limit = 0x100
+    decodes = False
     controls = (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F)
 
     def codes(
@@ -145,7 +151,12 @@ class _Byte(Unit):
                 yield np.frombuffer(chunk, np.uint8)
 
     def of_text(self, text: str) -> np.ndarray:
-        return np.frombuffer(text.encode("utf-8", "surrogateescape"), np.uint8)
+        try:
+            # The command line hands bytes that are not UTF-8 over as escapes; they become bytes again.
+            encoded = text.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            encoded = text.encode("utf-8", "surrogatepass")
+        return np.frombuffer(encoded, np.uint8)
 
     def printer(self) -> Printer:
         return _BytePrinter()

@@ -1,0 +1,124 @@
+"""What `auto` becomes: rules on the size of the text and the length of the run, never on measured speed.
+
+The rules stand in the help of each option (`charlm.config`) and in the README; here they are
+computed. The resolved values are what a run saves.
+"""
+
+from math import ceil, sqrt
+from typing import Any
+
+from charlm.config import AUTO, ModelOptions, TrainOptions
+from charlm.errors import CorpusError
+from charlm.model import parameters
+from charlm.text.lanes import too_short
+
+NOMINAL_SPEED = 1e11
+"""Floating-point operations a second of a nominal laptop, by which `--time` is turned into characters.
+A constant, not a measurement: the same command makes the same network everywhere."""
+
+LONG_RUN = 20_000_000
+LONG_TIME = 300.0
+LONG_TEXT = 500_000
+PASSES_WITHOUT_DROPOUT = 6.0
+STRETCH = 200_000
+EVALUATION_SPACING = 8
+LEAST_SPACING = 50
+_NAMES = tuple(ModelOptions.specs())
+RATES = {"adam": 0.005, "adamw": 0.005, "rmsprop": 0.002, "adagrad": 0.02, "sgd": 0.5}
+
+
+def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> tuple[TrainOptions, list[str]]:
+    """Decide everything that was left `auto`.
+
+    Args:
+        options: as given.
+        vocabulary: V.
+        train, valid: characters of the splits.
+
+    Returns:
+        The options without any `auto` but `device` and `threads`, and notices of what had to shrink.
+
+    Raises:
+        CorpusError: batch and window that the user gave do not fit the text.
+    """
+    chosen: dict[str, Any] = {}
+
+    def settle(name: str, value: Any) -> Any:
+        given = getattr(options, name)
+        chosen[name] = value if given == AUTO else given
+        return chosen[name]
+
+    hidden = settle("hidden", _hidden(options, train))
+    settle("embedding", min(64, hidden))
+    batch, seq_len, notices = _window(options, hidden, train)
+    chosen |= {"batch_size": batch, "seq_len": seq_len}
+    settle("lr", _rate(options, hidden))
+    steps = planned_steps(options, train, batch, seq_len)
+    undropped = ModelOptions(**{name: chosen.get(name, getattr(options, name)) for name in _NAMES} | {"dropout": 0.0})
+    seen = steps * batch * seq_len if steps is not None else _seen_in_time(options, undropped, vocabulary)
+    settle("dropout", _dropout(seen / train))
+    settle("warmup", 100 if steps is None else min(100, steps // 10))
+    stretch = settle("eval_chars", max(1, min(valid, STRETCH, train // EVALUATION_SPACING)))
+    spacing = max(LEAST_SPACING, ceil(EVALUATION_SPACING * min(stretch, max(valid, 1)) / (batch * seq_len)))
+    every = settle("eval_every", spacing)
+    settle("sample_every", 4 * (every or spacing))
+    settle("save_every", AUTO)
+    return options.replace(**chosen), notices
+
+
+def planned_steps(options: TrainOptions, train: int, batch: int, seq_len: int) -> int | None:
+    """The steps of the whole run; None where the clock decides."""
+    if options.time is not None:
+        return None
+    windows = train // batch // seq_len
+    return options.steps or max(1, round(options.epochs * windows))
+
+
+def _hidden(options: TrainOptions, train: int) -> int:
+    """512 units where both the run and the text are long enough to fill them, else 256."""
+    if options.time is not None:
+        long = options.time >= LONG_TIME
+    elif options.steps is not None:
+        batch = 32 if options.batch_size == AUTO else options.batch_size
+        seq_len = 64 if options.seq_len == AUTO else options.seq_len
+        long = options.steps * batch * seq_len >= LONG_RUN
+    else:
+        long = options.epochs * train >= LONG_RUN
+    return 512 if long and train >= LONG_TEXT else 256
+
+
+def _window(options: TrainOptions, hidden: int, train: int) -> tuple[int, int, list[str]]:
+    """Batch and window: what the user gave, the rest as large as its rule and the text allow."""
+    batch_given, seq_given = options.batch_size != AUTO, options.seq_len != AUTO
+    usual_batch, usual_seq = 16 if hidden < 512 else 32, 64
+    if batch_given and seq_given:
+        batch, seq_len = options.batch_size, options.seq_len
+    elif batch_given:
+        batch, seq_len = options.batch_size, min(usual_seq, max(1, train // options.batch_size))
+    else:
+        seq_len = options.seq_len if seq_given else min(usual_seq, max(1, train // 2))
+        wanted_windows = 10
+        batch = max(1, min(usual_batch, train // (seq_len * wanted_windows)))
+    if batch * seq_len > train:
+        raise CorpusError(too_short(train, batch, seq_len))
+    notices = []
+    if (not batch_given and batch < usual_batch) or (not seq_given and seq_len < usual_seq):
+        notices.append(f"the train split is short ({train:,} characters): batch-size {batch}, seq-len {seq_len}")
+    return batch, seq_len, notices
+
+
+def _rate(options: TrainOptions, hidden: int) -> float:
+    highest = RATES[options.optimizer]
+    if options.optimizer in ("adam", "adamw"):
+        return float(f"{highest * min(1.0, sqrt(256 / hidden / options.layers)):.3g}")
+    return highest
+
+
+def _seen_in_time(options: TrainOptions, model: ModelOptions, vocabulary: int) -> float:
+    """Characters that a nominal machine trains on in `--time`: 6 operations per parameter and character."""
+    return options.time * NOMINAL_SPEED / (6 * parameters.count(model, vocabulary)) if options.time else 0.0
+
+
+def _dropout(passes: float) -> float:
+    """0.5 (1 - 6 / passes), in steps of 0.05: a text seen a few times needs none."""
+    return max(0.0, round(10 * (1 - PASSES_WITHOUT_DROPOUT / max(passes, 1e-9))) / 20)

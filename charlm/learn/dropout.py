@@ -1,0 +1,37 @@
+"""Dropout (Srivastava et al. 2014; between layers only, Zaremba, Sutskever & Vinyals 2014), without a memory.
+
+A mask follows from (seed, step, layer) and a lane's column, never from what was drawn before, so that
+a resumed run, an evaluated run and a run on several processes drop the same activations.
+"""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from charlm.model.network import Drop
+
+
+def masks(rate: float, seed: int, step: int) -> Drop | None:
+    """The dropout of one step, or None where nothing is dropped.
+
+    The rate is rounded to 1/256: a random byte per activation costs an eighth of a random number.
+    """
+    level = round(rate * 256)
+    if level == 0:
+        return None
+    keep = 256 / (256 - min(level, 255))
+
+    def drop(layer: int, x: Tensor) -> Tensor:
+        """Drop activations of (T, B, H) and scale up those that stay."""
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64)
+        words.random_(-(2**63), None, generator=_generator(seed, step, layer))
+        noise = words.view(torch.uint8)[: x.numel()].view(x.shape).to(x.device)
+        return x * (noise >= level) * keep
+
+    return drop
+
+
+def _generator(seed: int, step: int, layer: int) -> torch.Generator:
+    digest = hashlib.blake2b(f"{seed}:{step}:{layer}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little"))

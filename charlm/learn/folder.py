@@ -1,0 +1,202 @@
+"""The folder of a training run: its files, its logs, and what is needed to go on as if never stopped.
+
+    model.safetensors     the best model by validation loss
+    last.safetensors      the latest one
+    progress.safetensors  weights, optimiser, carried state and counters of one moment, in one file
+    metrics.jsonl         a row per report
+    samples.txt           the short samples
+    config.toml           the merged options, every auto resolved
+
+`progress` is written first and holds everything, so that a run killed between two renames still
+resumes from one consistent moment; the logs are then cut back to where they stood at that moment.
+"""
+
+import difflib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from charlm.config import TrainOptions
+from charlm.errors import CharlmError, CheckpointError, RunError
+from charlm.files import failures, write_atomically
+from charlm.model.checkpoint import Arrays, read_tensors, write_tensors
+
+FORMAT = 1
+"""Version of progress.safetensors."""
+
+
+@dataclass
+class Progress:
+    """The counters of a run.
+
+    Attributes:
+        step: steps taken.
+        seconds: spent so far.
+        best_nats, best_step, best_characters: the best evaluation so far, None before there is one.
+        stale: evaluations since then.
+        row_nats, row_steps: sum and number of the window losses since the last row of metrics.
+        finished: why the run is over, None while it is not.
+        metrics_bytes, samples_bytes: how long the logs were.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    best_nats: float | None = None
+    best_step: int = 0
+    best_characters: int = 0
+    stale: int = 0
+    row_nats: float = 0.0
+    row_steps: int = 0
+    finished: str | None = None
+    metrics_bytes: int = 0
+    samples_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The content of progress.safetensors: counters, options, the corpus, and arrays by kind and name."""
+
+    progress: Progress
+    options: TrainOptions
+    corpus: dict[str, Any]
+    arrays: dict[str, Arrays]
+
+
+class RunFolder:
+    """One run's folder.
+
+    Args:
+        path: the folder, which exists.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.model = path / "model.safetensors"
+        self.last = path / "last.safetensors"
+        self.progress = path / "progress.safetensors"
+        self.metrics = path / "metrics.jsonl"
+        self.samples = path / "samples.txt"
+        self.config = path / "config.toml"
+
+    @classmethod
+    def create(cls, run: str | Path | None, usual: str, root: Path) -> "RunFolder":
+        """Make the folder of a new run.
+
+        Args:
+            run: a name below `root`, a path, or None for `usual`, numbered if taken.
+
+        Raises:
+            RunError: it exists.
+        """
+        if run is not None:
+            path = _place(run, root)
+            with failures(path, "making"):
+                try:
+                    path.mkdir(parents=True)
+                except FileExistsError:
+                    raise RunError(f"{path} exists; go on with it: --resume {run}, or choose another --run") from None
+            return cls(path)
+        number = 1
+        while True:
+            path = root / (usual if number == 1 else f"{usual}-{number}")
+            with failures(path, "making"):
+                try:
+                    path.mkdir(parents=True)
+                    return cls(path)
+                except FileExistsError:
+                    number += 1
+
+    @classmethod
+    def find(cls, run: str | Path, root: Path) -> "RunFolder":
+        """The folder of a run that can be resumed.
+
+        Raises:
+            RunError: there is none; the nearest name is suggested.
+        """
+        path = _place(run, root)
+        if not (path / "progress.safetensors").is_file():
+            names = [folder.name for folder in runs(root)]
+            near = difflib.get_close_matches(str(run), names, n=1)
+            hint = f", did you mean {near[0]}?" if near else f"; below {root} there are: {', '.join(names) or 'none'}"
+            raise RunError(f"{path} has no progress.safetensors to resume from{hint}")
+        return cls(path)
+
+    def write_config(self, options: TrainOptions, corpus: str) -> None:
+        """Save the merged options so that `charlm train --config` takes them again."""
+        head = f"# charlm train {corpus} --config {self.config.name}\n"
+        write_atomically(self.config, head + tomli_w.dumps(options.values()))
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append a row to metrics.jsonl; entries that are None were not measured and are left out."""
+        self._append(self.metrics, json.dumps({key: value for key, value in row.items() if value is not None}) + "\n")
+
+    def log_sample(self, step: int, text: str) -> None:
+        """Append a sample to samples.txt under a line with its step."""
+        self._append(self.samples, f"--- step {step} ---\n{text}\n")
+
+    def save(self, saved: Saved) -> None:
+        """Write progress.safetensors, the logs' lengths noted."""
+        saved.progress.metrics_bytes = _size(self.metrics)
+        saved.progress.samples_bytes = _size(self.samples)
+        tensors = {f"{kind}.{name}": array for kind, arrays in saved.arrays.items() for name, array in arrays.items()}
+        metadata = {
+            "format": FORMAT,
+            "config": saved.options.values(),
+            "progress": asdict(saved.progress),
+            "corpus": saved.corpus,
+        }
+        write_tensors(self.progress, tensors, metadata)
+
+    def restore(self) -> Saved:
+        """Read progress.safetensors and cut the logs back to that moment.
+
+        Raises:
+            CheckpointError: the file is damaged or from a newer charlm.
+        """
+        tensors, metadata = read_tensors(self.progress)
+        try:
+            options = TrainOptions.of(metadata["config"])
+            known = {f.name for f in fields(Progress)}
+            progress = Progress(**{key: value for key, value in metadata["progress"].items() if key in known})
+            corpus = dict(metadata["corpus"])
+        except (CharlmError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{self.progress} cannot be resumed: {error}; the file is damaged") from None
+        arrays: dict[str, Arrays] = {}
+        for key, array in tensors.items():
+            kind, _, name = key.partition(".")
+            arrays.setdefault(kind, {})[name] = array
+        _cut(self.metrics, progress.metrics_bytes)
+        _cut(self.samples, progress.samples_bytes)
+        return Saved(progress, options, corpus, arrays)
+
+    def _append(self, path: Path, text: str) -> None:
+        with failures(path, "writing"), path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(text)
+
+
+def runs(root: Path) -> list[Path]:
+    """The runs below `root` that have a model or can be resumed, newest first."""
+    found = {path.parent for name in ("model", "progress") for path in root.glob(f"*/{name}.safetensors")}
+    return sorted(found, key=_changed, reverse=True)
+
+
+def _changed(run: Path) -> int:
+    return max(path.stat().st_mtime_ns for path in run.glob("*.safetensors"))
+
+
+def _place(run: str | Path, root: Path) -> Path:
+    """A bare name lies below `root`; anything with a folder in it is a path."""
+    return root / run if isinstance(run, str) and Path(run).name == run and run not in (".", "..") else Path(run)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _cut(path: Path, size: int) -> None:
+    if _size(path) > size:
+        with failures(path, "writing"), path.open("r+b") as file:
+            file.truncate(size)

@@ -1,0 +1,442 @@
+"""The training loop: truncated back-propagation through time over contiguous lanes.
+
+    for each window of T characters in B lanes:
+        logits, state = network(inputs, state)            the state is carried from window to window,
+        loss = cross-entropy(logits, targets)             in nats per character,
+        gradient of the loss through this window only     and cut off here
+        clip, step
+
+Evaluating, sampling and saving look at the weights and change nothing: they have a state and random
+numbers of their own. What is left out: making the parts and choosing their sizes
+(`charlm.learn.train`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import isfinite, log
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from charlm.config import AUTO, TrainOptions
+from charlm.errors import DivergedError, Interrupted
+from charlm.learn import dropout, optimize
+from charlm.learn.folder import Progress, RunFolder, Saved
+from charlm.learn.reports import Evaluated, Noted, Report, Result, Sampled, Stepped
+from charlm.learn.schedule import Length, rate
+from charlm.model import checkpoint
+from charlm.model.checkpoint import Arrays, Model
+from charlm.model.draw import Rules
+from charlm.model.generate import generate, streams
+from charlm.model.network import Network, States
+from charlm.model.scoring import score
+from charlm.model.stepper import Stepper
+from charlm.text.lanes import Lanes
+from charlm.text.symbols import Symbols
+
+SAMPLE_LENGTH = 200
+SAMPLE_TEMPERATURE = 0.8
+SAVE_AT_LEAST = 600.0
+"""Seconds after which `--save-every auto` saves though no evaluation came by."""
+
+LARGEST_RESERVE = 0.25
+"""Share of `--time` that the evaluation at the end may take; of a larger valid split it reads what fits."""
+
+
+@dataclass
+class Trainer:
+    """One run in progress: the parts, and the counters that change.
+
+    Attributes:
+        network, optimizer: what learns.
+        lanes: the train split.
+        valid: ids of the valid split with the boundary first, None where there is none.
+        symbols: the table of symbols.
+        options: every `auto` resolved.
+        corpus: what a model file says of its corpus.
+        folder: where everything is kept.
+        length: when the run is over.
+        progress: the counters.
+        states: carried from window to window.
+        report: told of every step.
+        stop: asked after every step whether to save and leave.
+        clock: seconds from any origin.
+    """
+
+    network: Network
+    optimizer: Optimizer
+    lanes: Lanes
+    valid: np.ndarray | None
+    symbols: Symbols
+    options: TrainOptions
+    corpus: dict[str, Any]
+    folder: RunFolder
+    length: Length
+    progress: Progress
+    states: States
+    report: Report
+    stop: Callable[[], bool]
+    clock: Callable[[], float]
+    started: float
+    _timing: "_Timing" = field(init=False)
+    _row: dict[str, Any] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._timing = _Timing(self.clock(), self.clock())
+        self._earlier = self.progress.seconds
+
+    def run(self) -> Result:
+        """Train to the end.
+
+        Raises:
+            DivergedError: a loss or gradient was not finite; it was not applied.
+            Interrupted: `stop` said so; everything is saved.
+        """
+        while self.progress.finished is None:
+            if self.stop():
+                self._leave()
+            share = self._share()
+            if share >= 1:
+                return self._finish("finished")
+            self._step(share)
+            if self._after_step():
+                return self._finish("patience")
+        raise AssertionError("a finished run is not run again")
+
+    def time_steps(self, count: int) -> float:
+        """Median milliseconds of a step, over `count` of them after two to warm up. Writes nothing, but does train."""
+        times = []
+        for _ in range(count + 2):
+            began = self.clock()
+            self._step(0.0)
+            times.append(self.clock() - began)
+        return 1000 * float(np.median(times[2:]))
+
+    def _seconds(self) -> float:
+        return self._earlier + self.clock() - self.started
+
+    def _share(self) -> float:
+        """How much of the run is done; with --time, what the end will take is set aside."""
+        seconds = self._seconds()
+        if self.length.seconds is None:
+            return self.length.share(self.progress.step, seconds)
+        usable = self.length.seconds - self._reserve()
+        return min(1.0, seconds / usable) if usable > 0 else 1.0
+
+    def _reserve(self) -> float:
+        """Seconds that evaluating at the end and saving will take, from what they took so far."""
+        if self.length.seconds is None:
+            return 0.0
+        needed = self._final_characters() / self._timing.evaluation_speed() * self._final_evaluations()
+        return self._timing.saving + min(needed, LARGEST_RESERVE * self.length.seconds)
+
+    def _final_characters(self) -> int:
+        return 0 if self.valid is None else len(self.valid) - 1
+
+    def _final_evaluations(self) -> int:
+        """Two where the best model by a stretch must be compared with the last on the whole split."""
+        return 1 if self.options.eval_chars >= self._final_characters() else 2
+
+    def _step(self, share: float) -> None:
+        """One window: forward, backward, clip, step."""
+        began = self.clock()
+        number = self.progress.step
+        if self.lanes.starts_epoch(number):
+            self.states = self.network.start(self.lanes.batch // self.lanes.world)
+        inputs, targets = (torch.from_numpy(part).to(self.network.device) for part in self.lanes.window(number))
+        learning_rate = rate(self.options, number, number / self.lanes.windows, share)
+        optimize.set_rate(self.optimizer, learning_rate)
+        drop = dropout.masks(self.options.dropout, self.options.seed, number)
+        with self._autocast():
+            logits, states = self.network(inputs, self.states, drop)
+            loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+        self.optimizer.zero_grad()
+        loss.backward()
+        gradients = [w.grad for w in self.network.parameters() if w.grad is not None]
+        norm = float(optimize.clip(gradients, self.options))
+        nats = float(loss.detach())
+        if not (isfinite(nats) and isfinite(norm)):
+            self._diverged("loss" if not isfinite(nats) else "gradient norm", nats if not isfinite(nats) else norm)
+        self.optimizer.step()
+        self.states = [tuple(part.detach() for part in state) for state in states]
+        self.progress.step += 1
+        self.progress.row_nats += nats
+        self.progress.row_steps += 1
+        self._timing.step(self.lanes.batch * self.lanes.seq_len, self.clock() - began)
+        self._row = {"learning_rate": learning_rate, "grad_norm": norm}
+        self._tell(share, nats, learning_rate, norm)
+
+    def _autocast(self) -> torch.autocast:
+        wanted = self.options.precision == "bfloat16"
+        return torch.autocast(self.network.device.type, torch.bfloat16, enabled=wanted)
+
+    def _tell(self, share: float, nats: float, learning_rate: float, norm: float) -> None:
+        step, seconds = self.progress.step, self._seconds()
+        spent = self.clock() - self.started
+        ahead = None
+        if self.length.seconds is not None:
+            ahead = max(0.0, self.length.seconds - seconds)
+        elif self.length.steps is not None:
+            ahead = (self.length.steps - step) * spent / self._timing.steps
+        self.report(
+            Stepped(
+                step=step,
+                epoch=step / self.lanes.windows,
+                share=share if self.length.seconds is not None else self.length.share(step, seconds),
+                seconds=seconds,
+                seconds_left=ahead,
+                nats=nats,
+                learning_rate=learning_rate,
+                grad_norm=norm,
+                chars_per_second=self._timing.speed(),
+                due=_due(step, self.options.report_every),
+            )
+        )
+
+    def _after_step(self) -> bool:
+        """Everything that looks at the weights between two steps; True where patience is at its end."""
+        step = self.progress.step
+        nats = None
+        if self.valid is not None and _due(step, self.options.eval_every) and not self._at_end():
+            nats = self._evaluate(self.options.eval_chars)
+        if nats is not None or _due(step, self.options.report_every):
+            self._log(nats)
+        if _due(step, self.options.sample_every):
+            self._sample()
+        if nats is not None:
+            self._keep(nats, self.options.eval_chars)
+        if self._save_due(nats is not None):
+            self.save()
+        return bool(self.options.patience) and self.progress.stale >= self.options.patience
+
+    def _at_end(self) -> bool:
+        return self._share() >= 1
+
+    def _evaluate(self, characters: int) -> float:
+        """Nats per character over the first `characters` of the valid split."""
+        if self.valid is None:
+            raise ValueError("there is no valid split")
+        began = self.clock()
+        result = score(self.network, self.valid[: characters + 1])
+        self._timing.evaluation(result.characters, self.clock() - began)
+        best = self.progress.best_nats
+        mean = self.progress.row_nats / self.progress.row_steps if self.progress.row_steps else None
+        nats = result.nats_per_char
+        self.report(Evaluated(self.progress.step, nats, result.characters, best is None or nats < best, mean))
+        return nats
+
+    def _keep(self, nats: float, characters: int) -> None:
+        """Note an evaluation; where it is the best so far, the weights become the model.
+
+        The progress goes to the disk first: a run killed in between makes the same model again.
+        """
+        if self.progress.best_nats is not None and nats >= self.progress.best_nats:
+            self.progress.stale += 1
+            return
+        self.progress.best_nats, self.progress.best_step, self.progress.stale = nats, self.progress.step, 0
+        self.progress.best_characters = min(characters, self._final_characters())
+        self._save_progress()
+        self._save_best()
+
+    def _log(self, valid_nats: float | None) -> None:
+        """A row of metrics.jsonl."""
+        progress = self.progress
+        self.folder.log(
+            {
+                "step": progress.step,
+                "epoch": round(progress.step / self.lanes.windows, 6),
+                "characters": progress.step * self.lanes.batch * self.lanes.seq_len,
+                "seconds": round(self._seconds(), 3),
+                "train_nats": progress.row_nats / progress.row_steps if progress.row_steps else None,
+                "valid_nats": valid_nats,
+                "valid_bits": None if valid_nats is None else valid_nats / log(2),
+                **self._row,
+                "chars_per_second": round(self._timing.speed(), 1) if progress.row_steps else None,
+            }
+        )
+        progress.row_nats, progress.row_steps = 0.0, 0
+
+    def _sample(self) -> None:
+        """A short sample of the network as it is, through the stepper, with random numbers of its own."""
+        stepper = Stepper(Model(self.options, self.symbols, self.network.arrays()))
+        random = streams(self.options.seed + self.progress.step, 1)
+        drawn = generate(stepper, np.array([], dtype=np.int64), Rules(SAMPLE_TEMPERATURE), random)
+        printer = self.symbols.kind.printer()
+        text = "".join(
+            printer.feed([self.symbols.code(int(ids[0]))]) if ids[0] > 1 else "\n"
+            for ids, _ in zip(drawn, range(SAMPLE_LENGTH), strict=False)
+        )
+        text += printer.flush()
+        self.folder.log_sample(self.progress.step, text)
+        self.report(Sampled(self.progress.step, text))
+
+    def _save_due(self, evaluated: bool) -> bool:
+        if self.options.save_every == AUTO:
+            return evaluated or self.clock() - self._timing.saved > SAVE_AT_LEAST
+        return _due(self.progress.step, self.options.save_every)
+
+    def save(self) -> None:
+        """Write the progress, then the latest model, and the best where there can be no better judge."""
+        began = self.clock()
+        self._save_progress()
+        self._save_model(self.folder.last, None, 0)
+        if self.valid is None:
+            self._save_model(self.folder.model, None, 0)
+        self._timing.saving, self._timing.saved = self.clock() - began, self.clock()
+
+    def _save_progress(self) -> None:
+        self.progress.seconds = self._seconds()
+        states: Arrays = {
+            f"{layer}.{part}": tensor.float().cpu().numpy()
+            for layer, state in enumerate(self.states)
+            for part, tensor in zip(self.network.cell.state, state, strict=True)
+        }
+        arrays = {"weights": self.network.arrays(), "optimizer": optimize.memory(self.optimizer), "states": states}
+        self.folder.save(Saved(self.progress, self.options, self.corpus, arrays))
+
+    def _save_best(self) -> None:
+        self._save_model(self.folder.model, self.progress.best_nats, self.progress.best_characters)
+
+    def _save_model(self, path: Any, valid_nats: float | None, characters: int) -> None:
+        training = {
+            "step": self.progress.step,
+            "epoch": self.progress.step / self.lanes.windows,
+            "characters": self.progress.step * self.lanes.batch * self.lanes.seq_len,
+            "valid_nats": valid_nats,
+            "valid_characters": characters,
+            "options": {k: v for k, v in self.options.values().items() if k not in self.network.options.values()},
+        }
+        checkpoint.save(path, Model(self.network.options, self.symbols, self.network.arrays(), self.corpus, training))
+
+    def mend(self) -> None:
+        """After a resume: make the best model fit the progress.
+
+        It is written again where the run was killed before it reached the disk, and scored again where
+        a finished run goes on, which had judged it by more than an evaluation on the way reads.
+        """
+        if self.progress.best_nats is None:
+            return
+        if self.progress.best_step == self.progress.step:
+            self._save_best()
+        self.judge_best(min(self.options.eval_chars, self._final_characters()))
+
+    def _leave(self) -> None:
+        self.save()
+        if self.progress.best_nats is None and not self.folder.model.exists():
+            self._save_model(self.folder.model, None, 0)
+        step = self.progress.step
+        raise Interrupted(
+            f"stopped at step {step:,}, everything is saved; go on with: charlm train --resume {self.folder.path}"
+        )
+
+    def _diverged(self, what: str, value: float) -> None:
+        best = self.progress.best_nats
+        kept = f"the best model ({best:.4f} nats) is kept in {self.folder.model}" if best else "there is no model yet"
+        advice = f"--lr {self.options.lr / 3:.2g}" + ("" if self.options.clip_norm else " or --clip-norm 1")
+        raise DivergedError(
+            f"training diverged at step {self.progress.step + 1:,}: the {what} is {value}, and was not applied; "
+            f"{kept}; try {advice}"
+        )
+
+    def _finish(self, why: str) -> Result:
+        """Judge the last and the best model by the whole valid split, keep the better, save everything."""
+        if self.valid is not None:
+            self._judge()
+        elif self.progress.row_steps:
+            self._log(None)
+        self.progress.finished = why
+        self.save()
+        progress = self.progress
+        result = Result(
+            path=self.folder.path,
+            model=self.folder.model,
+            step=progress.step,
+            seconds=progress.seconds,
+            valid_nats=progress.best_nats,
+            valid_characters=progress.best_characters,
+            best_step=progress.best_step if self.valid is not None else progress.step,
+            stopped=why,
+        )
+        self.report(result)
+        return result
+
+    def _judge(self) -> None:
+        whole = self._final_characters()
+        reads = self._affordable(whole)
+        if reads < whole:
+            self.report(Noted(f"no time for the whole valid split: its first {reads:,} of {whole:,} characters decide"))
+        progress = self.progress
+        last_is_best = progress.best_nats is not None and progress.best_step == progress.step
+        if last_is_best and progress.best_characters == reads:
+            return
+        if last_is_best:
+            progress.best_nats = None
+        elif progress.best_nats is not None:
+            self.judge_best(reads)
+        nats = self._evaluate(reads)
+        self._log(nats)
+        self._keep(nats, reads)
+
+    def judge_best(self, reads: int) -> None:
+        """Score the best model so far on the first `reads` characters; its own weights, not the network's."""
+        if self.progress.best_characters == reads or self.valid is None:
+            return
+        model = checkpoint.load(self.folder.model)
+        network = Network(model.options, self.symbols.size).take(model.weights)
+        network.on(self.network.device, self.options.precision)
+        nats = score(network, self.valid[: reads + 1]).nats_per_char
+        self.progress.best_nats, self.progress.best_characters = nats, reads
+        training = {**model.training, "valid_nats": nats, "valid_characters": reads}
+        checkpoint.save(self.folder.model, Model(model.options, self.symbols, model.weights, self.corpus, training))
+
+    def _affordable(self, whole: int) -> int:
+        if self.length.seconds is None:
+            return whole
+        most = LARGEST_RESERVE * self.length.seconds * self._timing.evaluation_speed() / self._final_evaluations()
+        return min(whole, max(self.options.eval_chars, int(most)))
+
+
+@dataclass
+class _Timing:
+    """Seconds and characters of the parts of a run, for its speed and for landing on `--time`."""
+
+    began: float
+    saved: float
+    steps: int = 0
+    characters: int = 0
+    training: float = 0.0
+    recent: float = 0.0
+    evaluated: int = 0
+    evaluating: float = 0.0
+    saving: float = 0.0
+
+    def step(self, characters: int, seconds: float) -> None:
+        """Add one training step; the recent speed is a mean over about fifty."""
+        self.steps += 1
+        self.characters += characters
+        self.training += seconds
+        now = characters / max(seconds, 1e-9)
+        weight = max(0.02, 1 / self.steps)
+        self.recent += weight * (now - self.recent)
+
+    def speed(self) -> float:
+        """Characters per second of training alone."""
+        return self.recent
+
+    def evaluation(self, characters: int, seconds: float) -> None:
+        """Add one evaluation."""
+        self.evaluated += characters
+        self.evaluating += seconds
+
+    def evaluation_speed(self) -> float:
+        """Characters per second of evaluating; before the first, twice the training's, which is little."""
+        if self.evaluating > 0:
+            return self.evaluated / self.evaluating
+        return max(1.0, 2 * self.characters / self.training) if self.training > 0 else 1e9
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0

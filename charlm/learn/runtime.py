@@ -1,0 +1,48 @@
+"""Where and how torch computes: device, precision, threads."""
+
+import torch
+
+from charlm.config import AUTO
+from charlm.errors import UsageError
+
+
+def find_device(wanted: str) -> torch.device:
+    """The device of that name; `auto` is CUDA where there is a GPU, else the CPU.
+
+    Raises:
+        UsageError: this machine or this build of torch does not have it.
+    """
+    if wanted == AUTO:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        build = "this torch is a CPU build" if torch.version.cuda is None else "no usable GPU was found"
+        raise UsageError(f"--device cuda is not available: {build}; use --device cpu, or see the README on CUDA builds")
+    if wanted == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps is not available on this machine; use --device cpu")
+    return torch.device(wanted)
+
+
+def set_threads(threads: int | str) -> None:
+    """Use that many processor threads; `auto` leaves torch's own choice."""
+    if isinstance(threads, int):
+        torch.set_num_threads(threads)
+
+
+def set_precision(precision: str, device: torch.device) -> None:
+    """Allow or forbid TF32 products on CUDA.
+
+    Raises:
+        UsageError: tf32 was asked for and the device has none.
+    """
+    if precision == "tf32" and device.type != "cuda":
+        raise UsageError(f"--precision tf32 exists on CUDA only, the device is {device.type}; leave it out")
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+
+
+def describe(device: torch.device, wanted: str) -> str:
+    """One line that says what was chosen and why."""
+    if device.type == "cuda":
+        return f"device: cuda ({torch.cuda.get_device_name(device)})"
+    why = "no usable GPU found, " if wanted == AUTO and torch.version.cuda else ""
+    return f"device: {device.type} ({why}{torch.get_num_threads()} threads)" if device.type == "cpu" else "device: mps"

@@ -1,0 +1,344 @@
+"""Starting and resuming a run: from a corpus and options to a `Trainer` that goes.
+
+train(corpus, cell="gru", hidden=128, steps=200)     a new run
+resume("runs/NAME")                                  goes on as if never stopped
+plan(corpus, …)                                      what a run would do, and how long it would take
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from charlm import cells
+from charlm.config import AUTO, ModelOptions, TrainOptions, flag
+from charlm.errors import CheckpointError, CorpusError, RunError, UsageError
+from charlm.learn import auto, optimize, runtime
+from charlm.learn.folder import Progress, RunFolder, Saved
+from charlm.learn.loop import Trainer
+from charlm.learn.reports import Event, Noted, Plan, Report, Result
+from charlm.learn.schedule import Length
+from charlm.model import checkpoint, parameters
+from charlm.model.checkpoint import Arrays, Model
+from charlm.model.network import Network
+from charlm.text.corpus import Corpus, find_corpus
+from charlm.text.lanes import Lanes
+from charlm.text.symbols import Symbols
+
+RESUMABLE = {
+    "epochs", "steps", "time", "patience", "device", "threads",
+    "eval_every", "eval_chars", "sample_every", "save_every", "report_every",
+}  # fmt: skip
+"""What may change when a run is resumed; anything else would make it another run."""
+
+MOMENTS = {"sgd": 1, "rmsprop": 1, "adagrad": 1, "adam": 2, "adamw": 2}
+"""Numbers that each optimiser keeps per parameter."""
+
+Clock = Callable[[], float]
+
+
+def train(
+    corpus: Corpus | str | Path | None = None,
+    *,
+    run: str | Path | None = None,
+    root: str | Path = "runs",
+    init_from: str | Path | None = None,
+    report: Report | None = None,
+    stop: Callable[[], bool] | None = None,
+    clock: Clock = time.perf_counter,
+    started: float | None = None,
+    **values: Any,
+) -> Result:
+    """Train a new model.
+
+    Args:
+        corpus: a prepared corpus, its folder, or its name below `data`; None for the most recent.
+        run: name or folder of the run; None for CORPUS-CELL-LAYERSxHIDDEN, numbered if taken.
+        root: where runs lie.
+        init_from: a model file whose weights to start from; symbols are matched by character.
+        report: called with every event of `charlm.learn.reports`.
+        stop: asked after every step; True saves everything and raises `Interrupted`.
+        clock: seconds, from any origin.
+        started: when the run began by that clock; `--time` counts from there.
+        values: any option of `charlm.config.TrainOptions`, by name.
+
+    Raises:
+        UsageError, CorpusError, RunError, CheckpointError: before anything is trained.
+        DivergedError, Interrupted: see `charlm.learn.loop`.
+    """
+    tell = report or _ignore
+    begun = clock() if started is None else started
+    found = _corpus(corpus)
+    source = None if init_from is None else checkpoint.load(Path(init_from))
+    options, notices = _resolved(found, _like(source, values))
+    device = _compute(options)
+    network = Network(_model_options(options), found.symbols.size, options.seed)
+    if source is not None:
+        notices.append(_start_from(network, found.symbols, source))
+    network.on(device, options.precision)
+    folder = RunFolder.create(run, usual_name(found.name, options), Path(root))
+    folder.write_config(options, found.name)
+    for notice in notices:
+        tell(Noted(notice))
+    trainer = _trainer(found, options, network, folder, Progress(), tell, stop, clock, begun)
+    tell(replace(_plan(found, options, device), path=folder.path))
+    return trainer.run()
+
+
+def resume(
+    run: str | Path,
+    *,
+    corpus: Corpus | str | Path | None = None,
+    root: str | Path = "runs",
+    report: Report | None = None,
+    stop: Callable[[], bool] | None = None,
+    clock: Clock = time.perf_counter,
+    started: float | None = None,
+    **values: Any,
+) -> Result:
+    """Go on with a run as if it had never stopped: weights, optimiser, schedule, place in the text, state, logs.
+
+    Args:
+        run: its name or folder.
+        corpus: where its corpus is now, if not where it was.
+        values: new values for its length or reporting; see `RESUMABLE`.
+        root, report, stop, clock, started: as in `train`.
+
+    Raises:
+        RunError: there is no such run, or it is finished and no longer length was given.
+        UsageError: an option was given that a running model cannot change.
+    """
+    tell = report or _ignore
+    begun = clock() if started is None else started
+    folder = RunFolder.find(run, Path(root))
+    saved = folder.restore()
+    options = _changed(saved.options, values, folder)
+    found = _same_corpus(saved, corpus)
+    device = _compute(options)
+    network = Network(_model_options(options), found.symbols.size).take(_fitting(saved, options, found.symbols, folder))
+    network.on(device, options.precision)
+    trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun)
+    optimize.remember(trainer.optimizer, saved.arrays.get("optimizer", {}))
+    trainer.states = _states(network, saved.arrays.get("states", {}), options.batch_size)
+    _check_unfinished(trainer, folder)
+    tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.progress.step))
+    trainer.mend()
+    return trainer.run()
+
+
+def plan(corpus: Corpus | str | Path | None = None, *, measure: int = 5, **values: Any) -> tuple[Plan, float]:
+    """What `train` would do, without writing anything.
+
+    Args:
+        corpus: as in `train`.
+        measure: steps to time, after two that are not counted.
+        values: as in `train`.
+
+    Returns:
+        The plan, and the median milliseconds of a step.
+    """
+    found = _corpus(corpus)
+    options, _ = _resolved(found, values)
+    device = _compute(options)
+    network = Network(_model_options(options), found.symbols.size, options.seed).on(device, options.precision)
+    trainer = _trainer(found, options, network, RunFolder(Path()), Progress(), _ignore, None, time.perf_counter, 0.0)
+    return _plan(found, options, device), trainer.time_steps(measure)
+
+
+def usual_name(corpus: str, options: TrainOptions) -> str:
+    """The name of a run that was given none."""
+    return f"{corpus}-{options.cell}-{options.layers}x{options.hidden}"
+
+
+def _corpus(corpus: Corpus | str | Path | None) -> Corpus:
+    return corpus if isinstance(corpus, Corpus) else Corpus.load(find_corpus(corpus))
+
+
+def _resolved(corpus: Corpus, values: dict[str, Any]) -> tuple[TrainOptions, list[str]]:
+    options = TrainOptions.of(values)
+    valid = len(corpus.split("valid")) - 1 if corpus.has("valid") else 0
+    resolved, notices = auto.resolve(options, corpus.symbols.size, len(corpus.split("train")) - 1, valid)
+    if not valid:
+        notices.append(f"{corpus.name} has no valid split: the latest model is kept as the best")
+    return resolved, notices
+
+
+def _compute(options: TrainOptions) -> torch.device:
+    device = runtime.find_device(options.device)
+    runtime.set_threads(options.threads)
+    runtime.set_precision(options.precision, device)
+    return device
+
+
+def _trainer(
+    corpus: Corpus, options: TrainOptions, network: Network, folder: RunFolder, progress: Progress,
+    report: Report, stop: Callable[[], bool] | None, clock: Clock, started: float,
+) -> Trainer:  # fmt: skip
+    lanes = Lanes(corpus.split("train"), options.batch_size, options.seq_len)
+    steps = auto.planned_steps(options, len(lanes.ids) - 1, options.batch_size, options.seq_len)
+    return Trainer(
+        network=network,
+        optimizer=optimize.make(network, options),
+        lanes=lanes,
+        valid=corpus.split("valid") if corpus.has("valid") else None,
+        symbols=corpus.symbols,
+        options=options,
+        corpus=describe_corpus(corpus),
+        folder=folder,
+        length=Length(steps, options.time),
+        progress=progress,
+        states=network.start(options.batch_size),
+        report=report,
+        stop=stop or _never,
+        clock=clock,
+        started=started,
+    )
+
+
+def describe_corpus(corpus: Corpus) -> dict[str, Any]:
+    """What a model file says of the text it learned from."""
+    known: dict[str, Any] = {"name": corpus.name, "sha256": corpus.sha256, "options": corpus.options.values()}
+    if corpus.entropy_bits_per_char is not None:
+        known["entropy_bits_per_char"] = corpus.entropy_bits_per_char
+    return known
+
+
+def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
+    lanes = Lanes(corpus.split("train"), options.batch_size, options.seq_len)
+    number = parameters.count(options, corpus.symbols.size)
+    gates = len(cells.make(options.cell, options.activation).gates)
+    per_character = options.layers * options.hidden * (2 * gates + 4) + 3 * corpus.symbols.size
+    floats = number * (2 + MOMENTS[options.optimizer]) + options.batch_size * options.seq_len * per_character
+    return Plan(
+        options=options,
+        corpus=corpus.name,
+        parameters=number,
+        memory=4 * floats,
+        used=lanes.used,
+        left_over=lanes.left_over,
+        windows=lanes.windows,
+        steps=auto.planned_steps(options, len(lanes.ids) - 1, options.batch_size, options.seq_len),
+        device=runtime.describe(device, options.device),
+    )
+
+
+def _model_options(options: TrainOptions) -> ModelOptions:
+    return ModelOptions(**{name: getattr(options, name) for name in ModelOptions.specs()})
+
+
+def _like(source: Model | None, values: dict[str, Any]) -> dict[str, Any]:
+    """The values with the network of `source`; a given one that differs is refused."""
+    if source is None:
+        return values
+    network = {name: value for name, value in source.options.values().items() if name != "dropout"}
+    given = TrainOptions.of(values)
+    for name, value in network.items():
+        if values.get(name) not in (None, AUTO) and getattr(given, name) != value:
+            raise UsageError(
+                f"{flag(name)} {values[name]} does not fit --init-from {source.path}, which has {value}; leave it out"
+            )
+    return {**values, **network}
+
+
+def _start_from(network: Network, symbols: Symbols, source: Model) -> str:
+    """Copy the weights of `source`; rows and columns of symbols go to where the same character is now."""
+    arrays = network.arrays()
+    old = {int(code): rank + 2 for rank, code in enumerate(source.symbols.codes)}
+    pairs = [(0, 0), (1, 1)]
+    pairs += [(old[int(code)], rank + 2) for rank, code in enumerate(symbols.codes) if int(code) in old]
+    there, here = (np.array(part) for part in zip(*pairs, strict=True))
+    for name, weight in source.weights.items():
+        if name in ("embedding.weight", "readout.weight", "readout.bias"):
+            arrays[name][here] = weight[there]
+        elif name == "layers.0.weight_ih" and source.options.input == "one-hot":
+            arrays[name][:, here] = weight[:, there]
+        else:
+            arrays[name] = weight
+    network.take(arrays)
+    kind = symbols.kind
+    new = [kind.describe(int(code)) for code in symbols.codes if int(code) not in old]
+    told = (
+        f"new symbols, which start untrained: {', '.join(new[:10])}{' …' if len(new) > 10 else ''}"
+        if new
+        else "no new symbols"
+    )
+    return f"weights from {source.path}: {len(pairs) - 2} characters matched; {told}"
+
+
+def _changed(options: TrainOptions, values: dict[str, Any], folder: RunFolder) -> TrainOptions:
+    """The saved options with new lengths; what would change the run itself is refused."""
+    TrainOptions.of(values)
+    for name, value in values.items():
+        if name not in RESUMABLE and TrainOptions.specs()[name].read(name, value) not in (getattr(options, name), AUTO):
+            raise UsageError(
+                f"{flag(name)} cannot change while {folder.path} goes on (it has {getattr(options, name)}); "
+                f"leave it out, or start a new run with --init-from {folder.model}"
+            )
+    changes = {name: value for name, value in values.items() if name in RESUMABLE and value is not None}
+    if "time" in changes:
+        changes["steps"] = None
+    elif "steps" in changes or "epochs" in changes:
+        changes = {"steps": None, "time": None, **changes}
+    return options.replace(**changes)
+
+
+def _same_corpus(saved: Saved, corpus: Corpus | str | Path | None) -> Corpus:
+    """The corpus the run began with, by name and SHA-256."""
+    found = _corpus(corpus if corpus is not None else str(saved.corpus.get("name", "")))
+    if describe_corpus(found) != saved.corpus:
+        raise CorpusError(
+            f"{found.path} is not the corpus this run began with (its text or its options changed since); "
+            f"prepare that text again, or start a new run with --init-from"
+        )
+    return found
+
+
+def _fitting(saved: Saved, options: TrainOptions, symbols: Symbols, folder: RunFolder) -> Arrays:
+    expected = parameters.shapes(options, symbols.size)
+    weights = saved.arrays.get("weights", {})
+    if {name: weight.shape for name, weight in weights.items()} != expected:
+        raise CheckpointError(f"{folder.progress}: its weights do not fit its options; the file is damaged")
+    return weights
+
+
+def _states(network: Network, arrays: Arrays, batch: int) -> list[tuple[torch.Tensor, ...]]:
+    """The carried state as it was saved."""
+    states = network.start(batch)
+    try:
+        return [
+            tuple(
+                torch.from_numpy(arrays[f"{layer}.{name}"]).to(network.device).view(part.shape)
+                for name, part in zip(network.cell.state, state, strict=True)
+            )
+            for layer, state in enumerate(states)
+        ]
+    except (KeyError, RuntimeError):
+        raise CheckpointError("the saved state does not fit the network; the progress file is damaged") from None
+
+
+def _check_unfinished(trainer: Trainer, folder: RunFolder) -> None:
+    """A finished run goes on only where it was made longer."""
+    progress = trainer.progress
+    if progress.finished is None:
+        return
+    over = trainer.length.share(progress.step, progress.seconds) >= 1
+    if progress.finished == "patience" and not over:
+        over = bool(trainer.options.patience) and progress.stale >= trainer.options.patience
+    if over or trainer.length.seconds is not None and progress.seconds > 0.9 * trainer.length.seconds:
+        raise RunError(
+            f"{folder.path} is finished ({progress.finished}, step {progress.step:,}); its model is {folder.model}; "
+            f"to go on give a longer --epochs, --steps or --time, or another --patience"
+        )
+    progress.finished = None
+
+
+def _ignore(event: Event) -> None:
+    """Report to nobody."""
+
+
+def _never() -> bool:
+    return False

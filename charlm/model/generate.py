@@ -1,0 +1,55 @@
+"""A stream of symbols, each drawn from what the network expects after those before it.
+
+A generator of ids: the caller decodes and prints. B streams run side by side, each with a random
+stream of its own, so that what one writes does not depend on how many others there are.
+"""
+
+from collections.abc import Iterator
+from random import Random
+
+import numpy as np
+
+from charlm.model.draw import NEVER, Rules, draw
+from charlm.model.stepper import Stepper
+from charlm.text.symbols import BOUNDARY, UNKNOWN
+
+
+def streams(seed: int, number: int) -> list[Random]:
+    """The random streams of samples 0 … number - 1; the i-th is the same whatever `number` is."""
+    return [Random(f"{seed}:{index}") for index in range(number)]
+
+
+def generate(
+    stepper: Stepper, prompt: np.ndarray, rules: Rules, random: list[Random], *, ends: bool = True
+) -> Iterator[np.ndarray]:
+    """Draw without end.
+
+    The unknown symbol is never drawn; the boundary is not drawn twice in a row, so that there is
+    always a next character.
+
+    Args:
+        stepper: the model.
+        prompt: (P,) symbols to read first, after the boundary that precedes every text.
+        rules: the filters.
+        random: a random stream for each of the B samples.
+        ends: whether the boundary, the end of a document, may be drawn at all.
+
+    Yields:
+        (B,) ids.
+    """
+    states = stepper.start()
+    for symbol in (BOUNDARY, *prompt):
+        logits, states = stepper.step(np.array([symbol]), states)
+    batch = len(random)
+    states = stepper.repeat(states, batch)
+    logits = logits.repeat(batch, 0)
+    last = np.full(batch, prompt[-1] if len(prompt) else BOUNDARY)
+    while True:
+        logits[:, UNKNOWN] = NEVER
+        if ends:
+            logits[last == BOUNDARY, BOUNDARY] = NEVER
+        else:
+            logits[:, BOUNDARY] = NEVER
+        last = draw(rules.apply(logits), np.array([stream.random() for stream in random]))
+        yield last
+        logits, states = stepper.step(last, states)

@@ -1,0 +1,142 @@
+"""How surprised a network is by a text: nats summed first, divided last.
+
+A text is N + 1 symbols of which the first, the boundary, is input only; the N that follow are each
+scored exactly once. Two protocols:
+
+- *segments*, the default: the text is cut into segments of `SEGMENT` symbols that run side by side,
+  each warmed up on the `WARM_UP` symbols before it (the first starts cold, from the boundary). What
+  a segment scores depends on the text alone, not on how many run beside it.
+- *exact*: one pass, the state carried through the whole text.
+
+What is left out: which text (`charlm.use.evaluate`).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import exp, inf, log
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from charlm.model.network import Network, States
+
+SEGMENT = 1024
+"""Symbols scored by one segment."""
+
+WARM_UP = 256
+"""Symbols read before a segment to bring the state up; costs a quarter more time."""
+
+WINDOW = 128
+"""Symbols per call of the network, which bounds the memory for logits."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A sum of surprises.
+
+    Attributes:
+        nats: summed over the characters.
+        characters: how many, document ends included.
+    """
+
+    nats: float
+    characters: int
+
+    @property
+    def nats_per_char(self) -> float:
+        """Cross-entropy in nats per character."""
+        return self.nats / self.characters
+
+    @property
+    def bits_per_char(self) -> float:
+        """Cross-entropy in bits per character: nats / ln 2."""
+        return self.nats_per_char / log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """e to the nats per character; infinite beyond float64."""
+        return exp(self.nats_per_char) if self.nats_per_char < 709 else inf
+
+
+Progress = Callable[[int], None]
+"""Called with the number of characters scored so far."""
+
+
+def score(
+    network: Network, ids: np.ndarray, *, exact: bool = False, batch: int = 64, progress: Progress | None = None
+) -> Score:
+    """Score a text.
+
+    Args:
+        network: used as it is; neither its weights nor any state of it change.
+        ids: (N + 1,) symbols, the boundary first.
+        exact: carry the state through the whole text instead of scoring segments.
+        batch: segments side by side.
+        progress: told how many characters are done.
+    """
+    runs = (
+        [_exact(network, ids)] if exact else (_segments(network, ids, rows) for rows in _batches(len(ids) - 1, batch))
+    )
+    nats, done = 0.0, 0
+    with torch.inference_mode():
+        for part in runs:
+            for losses in part:
+                nats += float(losses.double().sum())
+                done += losses.numel()
+                if progress is not None:
+                    progress(done)
+    return Score(nats, done)
+
+
+def _batches(characters: int, batch: int) -> Iterator[np.ndarray]:
+    """The starts of the segments, `batch` at a time: input positions 0, SEGMENT, 2 SEGMENT, …"""
+    starts = np.arange(0, characters, SEGMENT)
+    for first in range(0, len(starts), batch):
+        yield starts[first : first + batch]
+
+
+def _segments(network: Network, ids: np.ndarray, starts: np.ndarray) -> Iterator[Tensor]:
+    """Losses of segments that run side by side, WINDOW symbols of each at a time."""
+    states = _warm(network, ids, starts)
+    characters = len(ids) - 1
+    for offset in range(0, SEGMENT, WINDOW):
+        positions = starts[None, :] + np.arange(offset, min(offset + WINDOW, SEGMENT))[:, None]
+        if positions[0, 0] >= characters:
+            return
+        inside = torch.from_numpy(positions < characters)
+        states, losses = _window(network, ids, np.minimum(positions, characters - 1), states)
+        yield losses[inside.to(losses.device)]
+
+
+def _warm(network: Network, ids: np.ndarray, starts: np.ndarray) -> States:
+    """States (B, H) after the WARM_UP symbols before each start; zeros for the one that starts the text."""
+    states = network.start(len(starts))
+    if starts[-1] == 0:
+        return states
+    for offset in range(-WARM_UP, 0, WINDOW):
+        positions = starts[None, :] + np.arange(offset, min(offset + WINDOW, 0))[:, None]
+        _, states = network(_tensor(network, ids[np.maximum(positions, 0)]), states)
+    cold = torch.from_numpy(starts == 0).to(network.device)[:, None]
+    return [tuple(part.masked_fill(cold, 0) for part in state) for state in states]
+
+
+def _exact(network: Network, ids: np.ndarray) -> Iterator[Tensor]:
+    states = network.start(1)
+    for first in range(0, len(ids) - 1, WINDOW):
+        positions = np.arange(first, min(first + WINDOW, len(ids) - 1))[:, None]
+        states, losses = _window(network, ids, positions, states)
+        yield losses
+
+
+def _window(network: Network, ids: np.ndarray, positions: np.ndarray, states: States) -> tuple[States, Tensor]:
+    """Read the symbols at `positions` (T, B); the losses (T, B) are of the symbols after them."""
+    logits, states = network(_tensor(network, ids[positions]), states)
+    targets = _tensor(network, ids[positions + 1])
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
+    return states, losses.view(targets.shape)
+
+
+def _tensor(network: Network, ids: np.ndarray) -> Tensor:
+    return torch.from_numpy(ids.astype(np.int64)).to(network.device)

@@ -1,0 +1,209 @@
+"""A prepared corpus: a folder with the ids of a text, and how to find it.
+
+    corpus.json                        what the text is and how it was made into ids
+    train.bin  valid.bin  test.bin     ids, little endian, in the smallest unsigned type for V
+
+The corpus is one stream of symbols: each document's characters and then a boundary. The splits are
+contiguous cuts of it. Every split file begins with one more boundary, which is input only: a file
+of n + 1 ids has n symbols to predict. A split of fraction 0 has no file.
+How a text is read is in `charlm.text.walk`. What is left out: making one (`charlm.text.prepare`).
+"""
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charlm.config import PrepareOptions
+from charlm.errors import CheckpointError, CorpusError, UsageError
+from charlm.text.symbols import Symbols
+
+FORMAT = 1
+SPLITS = ("train", "valid", "test")
+INFO = "corpus.json"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A prepared corpus. Its splits are mapped from the disk when asked for.
+
+    Args:
+        path: its folder.
+        info: the content of `corpus.json`.
+        symbols: the symbol table, made of the whole corpus.
+        options: how it was prepared.
+    """
+
+    path: Path
+    info: dict[str, Any]
+    symbols: Symbols
+    options: PrepareOptions
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Corpus":
+        """Open the corpus in folder `path`.
+
+        Raises:
+            CorpusError: there is none, it is damaged, or it was made by a newer charlm.
+        """
+        path = Path(path)
+        info = _read_info(path)
+        try:
+            corpus = cls(path, info, Symbols.from_json(info["symbols"]), PrepareOptions.of(info["options"]))
+            _check_types(info)
+            sizes = {split: (corpus._count(split) + 1) * corpus.symbols.dtype.itemsize for split in info["splits"]}
+        except KeyError as error:
+            raise _damaged(path / INFO, f"it has no {error}") from None
+        except (CheckpointError, UsageError, TypeError, AttributeError) as error:
+            raise _damaged(path / INFO, str(error)) from None
+        for split, size in sizes.items():
+            _check_size(corpus.file(split), size)
+        return corpus
+
+    @property
+    def name(self) -> str:
+        """The corpus' name."""
+        return str(self.info["name"])
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the raw, unpacked bytes of all documents in order, in hexadecimal."""
+        return str(self.info["sha256"])
+
+    @property
+    def characters(self) -> int:
+        """Characters (or bytes) of the whole text, unknown ones counted, document ends not."""
+        return int(self.info["characters"])
+
+    @property
+    def bytes(self) -> int:
+        """Raw, unpacked bytes of the whole text, as they were read."""
+        return int(self.info["bytes"])
+
+    @property
+    def distinct(self) -> int:
+        """Distinct characters of the text, those of the unknown symbol counted too."""
+        return int(self.info["distinct"])
+
+    @property
+    def documents(self) -> int:
+        """Documents that have at least one character."""
+        return int(self.info["documents"])
+
+    @property
+    def entropy_bits_per_char(self) -> float | None:
+        """Entropy of the source of the text, where it is known."""
+        return self.info.get("entropy_bits_per_char")
+
+    @property
+    def origin(self) -> list[str]:
+        """Absolute paths and built-in names that the text was read from."""
+        return list(self.info["origin"])
+
+    def has(self, split: str) -> bool:
+        """Whether the corpus has this split."""
+        return split in self.info["splits"]
+
+    def file(self, split: str) -> Path:
+        """Where the ids of a split lie."""
+        return self.path / f"{split}.bin"
+
+    def split(self, name: str) -> np.ndarray:
+        """The ids (n + 1,) of a split, its leading boundary included, mapped read-only.
+
+        Raises:
+            CorpusError: the corpus has no such split, or its file is gone.
+        """
+        if not self.has(name):
+            raise CorpusError(
+                f"{self.path} has no {name} split, only {' and '.join(self.info['splits'])}; "
+                f"choose one of them, or prepare it again with another --{name}-fraction"
+            )
+        try:
+            return np.memmap(self.file(name), dtype=self.symbols.dtype.newbyteorder("<"), mode="r")
+        except (OSError, ValueError) as error:
+            raise _damaged(self.file(name), str(error)) from error
+
+    def bytes_of(self, split: str) -> int:
+        """Bytes of a split's text in UTF-8 (byte unit: as it is); the end of a line document counts as one."""
+        return int(self.info["splits"][split]["bytes"])
+
+    def _count(self, split: str) -> int:
+        count = self.info["splits"][split]["symbols"]
+        if type(count) is not int or count < 1:
+            raise TypeError(f"the {split} split has {count!r} symbols")
+        return count
+
+
+def find_corpus(word: str | Path | None, root: Path = Path("data")) -> Path:
+    """The folder of a prepared corpus: `word` itself, a name below `root`, or the most recently prepared there.
+
+    Raises:
+        CorpusError: there is none; the names that there are are listed.
+    """
+    known = {path.parent.name: path for path in root.glob(f"*/{INFO}") if not path.parent.name.startswith(".")}
+    if word is None:
+        if not known:
+            raise CorpusError(f"there is no prepared corpus below {root}; make one first: charlm prepare FILE")
+        return max(known.values(), key=lambda path: path.stat().st_mtime_ns).parent
+    for path in (Path(word), root / word):
+        if (path / INFO).is_file():
+            return path
+    near = difflib.get_close_matches(str(word), known, n=1)
+    names = ", ".join(sorted(known)) or "none"
+    raise CorpusError(
+        f"{str(word)!r} is not a prepared corpus{f', did you mean {near[0]}?' if near else ''}; "
+        f"below {root} there are: {names}; make one first: charlm prepare FILE"
+    )
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    try:
+        info = json.loads((path / INFO).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CorpusError(f"{path} is not a prepared corpus: it has no {INFO}; make one: charlm prepare FILE") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path / INFO, str(error)) from None
+    if not isinstance(info, dict) or type(info.get("format")) is not int:
+        raise _damaged(path / INFO, "it has no format number")
+    if info["format"] > FORMAT:
+        raise CorpusError(
+            f"{path} has format {info['format']}, and this charlm reads up to {FORMAT}; "
+            f"update charlm, or prepare it again with --force"
+        )
+    return info
+
+
+def _check_types(info: dict[str, Any]) -> None:
+    for key, kind in _TYPES.items():
+        if type(info[key]) is not kind:
+            raise TypeError(f"{key} is {info[key]!r:.40}")
+    if not info["splits"] or not set(info["splits"]) <= set(SPLITS):
+        raise TypeError(f"its splits are {', '.join(info['splits']) or 'none'}")
+    if type(info.get("entropy_bits_per_char", 0.0)) not in (int, float):
+        raise TypeError(f"entropy_bits_per_char is {info['entropy_bits_per_char']!r:.40}")
+    for split in info["splits"].values():
+        if type(split["bytes"]) is not int:
+            raise TypeError(f"bytes is {split['bytes']!r:.40}")
+
+
+_TYPES: dict[str, type] = {
+    "name": str, "characters": int, "bytes": int, "distinct": int, "documents": int,
+    "sha256": str, "fingerprint": str, "splits": dict, "options": dict, "origin": list,
+}  # fmt: skip
+
+
+def _check_size(file: Path, needed: int) -> None:
+    try:
+        found = file.stat().st_size
+    except OSError as error:
+        raise _damaged(file, error.strerror or str(error)) from None
+    if found != needed:
+        raise _damaged(file, f"it has {found} bytes where {INFO} says {needed}")
+
+
+def _damaged(file: Path, reason: str) -> CorpusError:
+    return CorpusError(f"{file} is damaged: {reason}; prepare the corpus again with --force")

@@ -1,0 +1,329 @@
+"""Preparing: a text becomes a folder of ids that training maps into memory.
+
+The text is walked twice, in chunks, so that memory does not grow with it: the first walk counts,
+the second one encodes and writes, and checks that it read the same bytes again.
+What is left out: how a text is read (`charlm.text.walk`) and the folder's layout
+(`charlm.text.corpus`).
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from charlm.config import PrepareOptions, flag
+from charlm.errors import CorpusError, UsageError
+from charlm.files import failures, new_folder, write_atomically
+from charlm.text.corpus import FORMAT, INFO, SPLITS, Corpus
+from charlm.text.sources import Report, Source, open_sources
+from charlm.text.symbols import BOUNDARY, Symbols
+from charlm.text.units import LF, UNITS, text_encoding
+from charlm.text.walk import Progress, Walk
+
+FEWEST = 2
+"""Characters that a corpus must have: one to see and one to predict."""
+
+NAMED = 8
+"""Characters that a warning names before it only counts them."""
+
+
+def prepare(
+    sources: str | Path | Sequence[str | Path] | Source,
+    *,
+    force: bool = False,
+    report: Report | None = None,
+    progress: Progress | None = None,
+    options: PrepareOptions | None = None,
+    **values: Any,
+) -> Corpus:
+    """Make the corpus `OUT/NAME` of a text, or find that it is made already.
+
+    Args:
+        sources: files, folders, `-`, built-in names, or an opened source.
+        force: replace a corpus of that name that was made from another text or with other options.
+        report: called with each warning and notice.
+        progress: called with the raw bytes read so far; the two walks together read the text twice.
+        options: how to prepare it; `values` are further options by name and win.
+
+    Raises:
+        CorpusError: the text cannot be used, changes meanwhile, or another corpus has its place.
+        UsageError: an option is wrong.
+        CharlmError: the corpus cannot be written.
+    """
+    options = PrepareOptions.of({**(options.values() if options else {}), **values})
+    tell = report or (lambda line: None)
+    if not isinstance(sources, Source):
+        words = [sources] if isinstance(sources, str | Path) else list(sources)
+        sources = open_sources(words, size=options.size, seed=options.seed, report=report)
+    name = _folder_name(options.name) if options.name is not None else sources.name
+    path = Path(options.out) / name
+    _check_place(path)
+
+    walk = Walk(sources, options, progress)
+    survey = _survey(walk)
+    for line in _warnings(walk, survey, options):
+        tell(line)
+    symbols = _symbols(survey, options)
+    stops = _stops(survey.characters + survey.documents, options)
+    fingerprint = _fingerprint(walk, options)
+    if path.is_dir() and _reusable(path, fingerprint, walk, options, force):
+        with failures(path / INFO, "marking as used"):
+            os.utime(path / INFO)
+        tell(f"{path} is made from this text with these options already; it is used as it is")
+        return Corpus.load(path)
+    info = {
+        "format": FORMAT,
+        "name": name,
+        "characters": survey.characters,
+        "bytes": walk.bytes,
+        "distinct": survey.distinct,
+        "documents": survey.documents,
+        "sha256": walk.sha256.hexdigest(),
+        "fingerprint": fingerprint,
+        "unit": symbols.unit,
+        "symbols": symbols.to_json(),
+        "dtype": symbols.dtype.name,
+        "options": options.values(),
+        "origin": sources.origin,
+        "prepared": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if sources.entropy_bits_per_char is not None:
+        info["entropy_bits_per_char"] = sources.entropy_bits_per_char
+    with new_folder(path) as building:
+        info["splits"] = _write_splits(building, Walk(sources, options, progress, walk), symbols, stops)
+        write_atomically(building / INFO, json.dumps(info, indent=1) + "\n")
+    return Corpus.load(path)
+
+
+@dataclass(frozen=True)
+class _Survey:
+    """What the first walk found: how often each code occurs, and how many documents there are."""
+
+    counts: np.ndarray
+    documents: int
+
+    @property
+    def characters(self) -> int:
+        return int(self.counts.sum())
+
+    @property
+    def distinct(self) -> int:
+        return int(np.count_nonzero(self.counts))
+
+
+def _survey(walk: Walk) -> _Survey:
+    counts = np.zeros(256, np.int64)
+    documents = 0
+    for piece in walk.pieces():
+        codes = piece.codes
+        if piece.ends is not None:
+            documents += int(np.count_nonzero(piece.ends))
+            codes = codes[~piece.ends]
+        counts = _count(codes, counts)
+    survey = _Survey(counts, documents)
+    if survey.characters < FEWEST:
+        noun = walk.unit.noun
+        raise CorpusError(
+            f"{', '.join(walk.source.origin)} has {survey.characters} {noun}{'s' * (survey.characters != 1)}, "
+            f"and at least {FEWEST} are needed; give a longer text"
+        )
+    return survey
+
+
+def _count(codes: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Add the codes (T,) to their counts, in an array that grows with the highest code."""
+    highest = int(codes.max(initial=0))
+    if highest >= counts.size:
+        counts = np.concatenate((counts, np.zeros(highest + 1 - counts.size, np.int64)))
+    if highest <= 4 * codes.size + 256:
+        found = np.bincount(codes)
+        counts[: found.size] += found
+    else:
+        # A short chunk with a high code: a histogram would be mostly empty.
+        values, times = np.unique(codes, return_counts=True)
+        counts[values] += times
+    return counts
+
+
+def _symbols(survey: _Survey, options: PrepareOptions) -> Symbols:
+    codes = np.flatnonzero(survey.counts >= options.min_count)
+    if not codes.size:
+        raise CorpusError(
+            f"--min-count {options.min_count} leaves no character: the most frequent one occurs "
+            f"{survey.counts.max()} times; choose a smaller --min-count"
+        )
+    return Symbols(options.unit, codes)
+
+
+def _stops(symbols: int, options: PrepareOptions) -> dict[str, int]:
+    """Where in the symbol stream each split ends; exact, as 1 - 0.05 - 0.05 is not in floating point."""
+    valid, test = (Fraction(str(share)) for share in (options.valid_fraction, options.test_fraction))
+    shares = {"train": 1 - valid - test, "valid": valid, "test": test}
+    stops = {"train": math.floor(symbols * shares["train"]), "valid": math.floor(symbols * (1 - test)), "test": symbols}
+    start = 0
+    for split, share in shares.items():
+        if share and stops[split] == start:
+            raise CorpusError(
+                f"the {split} split would be empty: {float(share):g} of {symbols} symbols is less than one; "
+                f"give a longer text, or prepare it with --valid-fraction 0 --test-fraction 0"
+            )
+        start = stops[split]
+    return {split: stop for split, stop in stops.items() if shares[split]}
+
+
+def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, int]) -> dict[str, dict[str, int]]:
+    """Encode the whole stream into one file per split; what was written, by split."""
+    written = {split: {"symbols": 0, "characters": 0, "documents": 0, "bytes": 0} for split in stops}
+    ahead = list(stops.items())
+    place = 0
+    with ExitStack() as stack:
+        files = {split: _begin(stack, folder, split, symbols) for split in stops}
+        for piece in walk.pieces():
+            ids, codes = piece.ids(symbols), piece.codes
+            while ids.size:
+                split, stop = ahead[0]
+                # A text that has grown overflows into the last split, and is refused below.
+                take = ids.size if len(ahead) == 1 else min(ids.size, stop - place)
+                files[split].write(ids[:take].astype(symbols.dtype.newbyteorder("<"), copy=False).tobytes())
+                _add(written[split], walk, ids[:take], codes[:take])
+                ids, codes, place = ids[take:], codes[take:], place + take
+                if place >= stop and len(ahead) > 1:
+                    ahead.pop(0)
+        walk.check()
+        for file in files.values():
+            file.flush()
+            os.fsync(file.fileno())
+    return written
+
+
+def _begin(stack: ExitStack, folder: Path, split: str, symbols: Symbols) -> IO[bytes]:
+    file = stack.enter_context(open(folder / f"{split}.bin", "wb"))
+    file.write(np.full(1, BOUNDARY, symbols.dtype).tobytes())
+    return file
+
+
+def _add(tally: dict[str, int], walk: Walk, ids: np.ndarray, codes: np.ndarray) -> None:
+    ends = int(np.count_nonzero(ids == BOUNDARY))
+    tally["symbols"] += ids.size
+    tally["characters"] += ids.size - ends
+    tally["documents"] += ends
+    tally["bytes"] += walk.text_bytes(codes, ids)
+
+
+def _warnings(walk: Walk, survey: _Survey, options: PrepareOptions) -> Iterator[str]:
+    """What a user may not know of the text, one line each."""
+    noun = walk.unit.noun
+    if walk.marks:
+        yield f"removed the byte order mark at the start of {_number(walk.marks, 'document')}"
+    if walk.returns:
+        yield _about_line_ends(walk, int(survey.counts[LF]))
+    name_codes = partial(_named, walk)
+    controls = [code for code in walk.unit.controls if code < survey.counts.size and survey.counts[code]]
+    if controls:
+        times = _number(int(survey.counts[controls].sum()), "control character")
+        yield f"the text has {times}: {name_codes(controls)}; if it is no plain text, prepare another file"
+    once = np.flatnonzero(survey.counts == 1).tolist()
+    rare = np.flatnonzero((survey.counts > 0) & (survey.counts < options.min_count)).tolist()
+    if rare:
+        times = _number(int(survey.counts[rare].sum()), noun)
+        yield f"{times} of {len(rare)} kinds, seen less than {options.min_count} times, become the unknown symbol"
+    elif once:
+        yield (
+            f"{_number(len(once), noun)} seen once: {name_codes(once)}; "
+            f"--min-count 2 makes such {noun}s the unknown symbol"
+        )
+
+
+def _about_line_ends(walk: Walk, line_feeds: int) -> str:
+    lone = walk.returns - walk.pairs
+    found = " and ".join(
+        _number(times, f"{what} line end") for times, what in ((walk.pairs, "CR LF"), (lone, "CR")) if times
+    )
+    if walk.make_lf:
+        return f"{found} made LF"
+    others = line_feeds - walk.pairs
+    kinds = sum(1 for times in (walk.pairs, lone, others) if times)
+    mixed = f", mixed with {others} LF" if others else ", mixed" if kinds > 1 else ""
+    return f"the text has {found}{mixed}; --newlines lf makes them all LF"
+
+
+def _named(walk: Walk, codes: list[int]) -> str:
+    more = f" and {len(codes) - NAMED} more" if len(codes) > NAMED else ""
+    return ", ".join(walk.unit.describe(code) for code in codes[:NAMED]) + more
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def _recipe(options: PrepareOptions) -> dict[str, Any]:
+    """The options that decide which ids a text becomes."""
+    names = ("unit", "documents", "valid_fraction", "test_fraction", "min_count")
+    recipe = {name: getattr(options, name) for name in names}
+    recipe["newlines"] = "lf" if options.documents == "line" else options.newlines
+    recipe["encoding"] = text_encoding(options.encoding) if UNITS[options.unit].decodes else None
+    return recipe
+
+
+def _fingerprint(walk: Walk, options: PrepareOptions) -> str:
+    content = json.dumps([FORMAT, *walk.seen(), _recipe(options)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _reusable(path: Path, fingerprint: str, walk: Walk, options: PrepareOptions, force: bool) -> bool:
+    """Whether the corpus at `path` is the one to be made; False where it may be replaced.
+
+    Raises:
+        CorpusError: it is another one, and `force` was not given.
+    """
+    try:
+        found = Corpus.load(path)
+    except CorpusError:
+        if force or not any(path.iterdir()):
+            return False
+        raise
+    if found.info["fingerprint"] == fingerprint:
+        return True
+    if force:
+        return False
+    old, new = _recipe(found.options), _recipe(options)
+    changes = [f"{flag(name)} ({old[name]}, now {new[name]})" for name in new if old[name] != new[name]]
+    if found.sha256 != walk.sha256.hexdigest():
+        changes.insert(0, "another text")
+    raise CorpusError(
+        f"{path} exists and was made with {', '.join(changes) or 'another division into documents'}; "
+        f"replace it with --force, or choose another --name"
+    )
+
+
+def _check_place(path: Path) -> None:
+    """Raise a `CorpusError` where something else than a corpus would be replaced, even by force."""
+    if path.exists() and not path.is_dir():
+        raise CorpusError(f"{path} is a file, and the corpus needs a folder there; choose another --name or --out")
+    if path.is_dir():
+        own = {INFO, *(f"{split}.bin" for split in SPLITS)}
+        others = sorted(file.name for file in path.iterdir() if file.name not in own and not file.name.startswith("."))
+        if others:
+            raise CorpusError(
+                f"{path} holds {others[0]}, which is no part of a corpus and would be lost; "
+                f"choose another --name or --out"
+            )
+
+
+def _folder_name(name: str) -> str:
+    if not name or name.startswith(".") or any(mark in name for mark in "/\\\0") or len(os.fsencode(name)) > 200:
+        raise UsageError(
+            f"--name must be a folder's name, without / and not beginning with a dot, at most 200 bytes, "
+            f"got {name!r:.80}; the folder it goes into is --out"
+        )
+    return name

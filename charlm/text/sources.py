@@ -1,0 +1,319 @@
+"""Sources: where a text comes from, as documents of byte chunks that can be walked more than once.
+
+    a file            and .gz, .xz, .bz2 files, read as they unpack
+    a folder          its text files, one document each
+    -                 the standard input, kept in a temporary file
+    a built-in name   `charlm.text.builtin`
+
+What is left out: what the bytes mean (`charlm.text.units`), and fetching anything.
+"""
+
+import bz2
+import difflib
+import gzip
+import lzma
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+import weakref
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from charlm.errors import CorpusError, UsageError
+from charlm.files import failures
+from charlm.text.builtin import MARKOV_SIZE, markov, markov_entropy, stdlib_files
+from charlm.text.catalogue import Entry, builtin_names, catalogue
+
+CHUNK = 1 << 20
+HEAD = 8192
+"""Bytes in which a NUL tells that a file of a folder is not text."""
+
+UNPACKERS: dict[str, Callable[..., IO[bytes]]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}  # type: ignore[dict-item]
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document. `chunks()` walks its bytes from the start, each time it is called."""
+
+    name: str
+    chunks: Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text: documents in a fixed order.
+
+    Args:
+        name: a name for the corpus made of it, fit for a folder.
+        origin: absolute paths and built-in names that it was opened from.
+        documents: walks the documents, each time it is called.
+        entropy_bits_per_char: where the text was drawn from a source of known entropy.
+        bytes: raw bytes of all documents, where that is known before reading.
+    """
+
+    name: str
+    origin: list[str]
+    documents: Callable[[], Iterable[Document]]
+    entropy_bits_per_char: float | None = None
+    bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one word of the command line stands for."""
+
+    name: str
+    origin: str
+    documents: list[Document]
+    bytes: int | None
+    entropy: float | None = None
+
+
+def open_sources(
+    words: Sequence[str | Path], *, size: int | None = None, seed: int | None = None, report: Report | None = None
+) -> Source:
+    """Make one source of files, folders, `-` and built-in names, in the order given.
+
+    A string that names a built-in corpus means that corpus; a `Path`, or a string with a separator
+    or a suffix, never does.
+
+    Args:
+        words: at least one.
+        size, seed: of the synthetic source among them.
+        report: called with notices, such as how many files of a folder were skipped.
+
+    Raises:
+        CorpusError: one is missing, unreadable, damaged or without text.
+        UsageError: nothing is given, stdin twice, or a size or seed for a text that has none.
+    """
+    if not words:
+        raise UsageError("no source is given; name a file, a folder, - or a built-in corpus: " + _builtins())
+    if sum(word == "-" for word in words) > 1:
+        raise UsageError("- (the standard input) is given twice, and can be read only once; give it once")
+    tell = report or (lambda line: None)
+    parts = [_part(word, size, seed, tell) for word in words]
+    if all(part.entropy is None for part in parts):
+        for option, value in (("--size", size), ("--seed", seed)):
+            if value is not None:
+                raise UsageError(f"{option} {value} is for a synthetic source such as markov; {words[0]} is none")
+    documents = [document for part in parts for document in part.documents]
+    sizes = [part.bytes for part in parts]
+    return Source(
+        name=parts[0].name,
+        origin=[part.origin for part in parts],
+        documents=lambda: iter(documents),
+        entropy_bits_per_char=parts[0].entropy if len(parts) == 1 else None,
+        bytes=None if None in sizes else sum(size or 0 for size in sizes),
+    )
+
+
+def folder_name(word: str) -> str:
+    """A word made fit for the name of a folder."""
+    return re.sub(r"[^\w.+-]+", "-", word).strip("-.")[:100] or "corpus"
+
+
+def _part(word: str | Path, size: int | None, seed: int | None, tell: Report) -> _Part:
+    path = Path(word)
+    if word == "-":
+        return _standard_input()
+    entry = catalogue().get(word) if isinstance(word, str) else None
+    if entry is not None and entry.kind == "builtin":
+        if path.exists():
+            tell(f"{word} is taken as the built-in corpus; for the file or folder of that name write ./{word}")
+        return _builtin(entry.name, size, seed)
+    with _reading(path):
+        found = path.stat() if _exists(path) else None
+    if found is None:
+        raise _missing(word, entry)
+    if stat.S_ISDIR(found.st_mode):
+        return _folder(path, tell)
+    return _file(path, found)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except ValueError:  # a NUL within the name
+        return False
+
+
+def _builtin(name: str, size: int | None, seed: int | None) -> _Part:
+    if name == "markov":
+        size, seed = size or MARKOV_SIZE, seed or 0
+        return _Part(name, name, [Document(name, partial(markov, size, seed))], size, markov_entropy(seed))
+    documents, sizes = zip(*(_regular(path, named) for named, path in stdlib_files()), strict=True)
+    return _Part(name, name, list(documents), sum(sizes))
+
+
+def _standard_input() -> _Part:
+    if sys.stdin is None:
+        raise CorpusError("- is the standard input, and there is none; name a file instead")
+    spool = _Spool(sys.stdin.buffer, "the standard input")
+    return _Part("stdin", "-", [Document("the standard input", spool.chunks)], spool.size)
+
+
+def _file(path: Path, found: os.stat_result) -> _Part:
+    stem = path.name.removesuffix(path.suffix) if path.suffix.lower() in UNPACKERS else path.name
+    name, origin = folder_name(Path(stem).stem), str(path.absolute())
+    if not stat.S_ISREG(found.st_mode):
+        # A pipe, such as a shell's <(command), can be read only once.
+        with _reading(path), open(path, "rb") as stream:
+            spool = _Spool(stream, str(path))
+        return _Part(name, origin, [Document(_shown(path), spool.chunks)], spool.size)
+    if path.suffix.lower() in UNPACKERS:
+        return _Part(name, origin, [Document(_shown(path), partial(_unpacked, path))], None)
+    document, size = _regular(path, _shown(path))
+    return _Part(name, origin, [document], size)
+
+
+def _regular(path: Path, name: str) -> tuple[Document, int]:
+    """A plain file with the size it has now, so that one that grows is the same text in every pass."""
+    with _reading(path):
+        size = path.stat().st_size
+    return Document(name, partial(_plain, path, size)), size
+
+
+def _folder(path: Path, tell: Report) -> _Part:
+    documents: list[Document] = []
+    sizes: list[int | None] = []
+    skipped = 0
+    for relative, file in _files_below(path):
+        packed = file.suffix.lower() in UNPACKERS
+        document, size = (Document(relative, partial(_unpacked, file)), None) if packed else _regular(file, relative)
+        if b"\0" in _head(document):
+            skipped += 1
+            continue
+        documents.append(Document(_shown(file), document.chunks))
+        sizes.append(size)
+    if skipped:
+        tell(f"{path}: skipped {skipped} binary file{'s' * (skipped > 1)} (a NUL byte in the first {HEAD} bytes)")
+    if not documents:
+        found = f"only {skipped} binary files" if skipped else "no files"
+        raise CorpusError(f"{path} holds {found}, and at least one text file is needed; name a folder with text files")
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    return _Part(folder_name(path.resolve().name), str(path.absolute()), documents, total)
+
+
+def _files_below(root: Path) -> list[tuple[str, Path]]:
+    """Regular files below `root` that are not hidden: POSIX path within it and path, sorted.
+
+    A folder that links lead to twice, or into itself, is entered once.
+    """
+    seen: set[tuple[int, int]] = set()
+    found: list[Path] = []
+
+    def refuse(error: OSError) -> None:
+        raise _unreadable(Path(error.filename or root), error)
+
+    for folder, names, files in os.walk(root, followlinks=True, onerror=refuse):
+        with _reading(Path(folder)):
+            here = os.stat(folder)
+        if (here.st_dev, here.st_ino) in seen:
+            names.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        found += [Path(folder, name) for name in files if not name.startswith(".") and Path(folder, name).is_file()]
+    return sorted((path.relative_to(root).as_posix(), path) for path in found)
+
+
+def _head(document: Document) -> bytes:
+    chunks = document.chunks()
+    return next(chunks, b"")[:HEAD]
+
+
+def _plain(path: Path, size: int) -> Iterator[bytes]:
+    left = size
+    with _reading(path), open(path, "rb", buffering=0) as file:
+        while left:
+            chunk = file.read(min(left, CHUNK))
+            if not chunk:
+                raise CorpusError(f"{path} became {left} bytes shorter while it was read; prepare it again")
+            left -= len(chunk)
+            yield chunk
+
+
+def _unpacked(path: Path) -> Iterator[bytes]:
+    with _reading(path), UNPACKERS[path.suffix.lower()](path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            yield chunk
+
+
+class _Spool:
+    """Bytes that can be read only once, kept in a temporary file without a name."""
+
+    def __init__(self, stream: IO[bytes], where: str) -> None:
+        with failures(Path(tempfile.gettempdir()), f"keeping {where} in"):
+            self._file: Any = tempfile.TemporaryFile()
+            weakref.finalize(self, self._file.close)
+            shutil.copyfileobj(stream, self._file, CHUNK)
+        self.size: int = self._file.tell()
+
+    def chunks(self) -> Iterator[bytes]:
+        place = 0
+        while True:
+            self._file.seek(place)
+            chunk = self._file.read(CHUNK)
+            if not chunk:
+                return
+            place += len(chunk)
+            yield chunk
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file is read into a `CorpusError` that names it."""
+    try:
+        yield
+    except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
+        raise _damaged(path, error) from error
+    except OSError as error:
+        # bz2 reports damage as an OSError without a number.
+        raise (_unreadable(path, error) if error.errno else _damaged(path, error)) from error
+
+
+def _damaged(path: Path, error: Exception) -> CorpusError:
+    reason = str(error).rstrip(".") or type(error).__name__
+    return CorpusError(
+        f"{path} is damaged, or not a {path.suffix} file: {reason}; get it again, or unpack it and prepare the result"
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> CorpusError:
+    reason = error.strerror or str(error)
+    return CorpusError(f"{path} cannot be read: {reason}; make it readable, or name another text")
+
+
+def _missing(word: str | Path, entry: Entry | None) -> CorpusError:
+    if entry is not None:
+        return CorpusError(
+            f"{entry.name} is not built in; it is public ({entry.licence}): download {entry.address} "
+            f"and give the file: charlm prepare FILE"
+        )
+    path = Path(word)
+    beside = os.listdir(path.parent) if path.parent.is_dir() and os.access(path.parent, os.R_OK) else []
+    known = [*beside, *catalogue()] if path.parent == Path() else beside
+    near = difflib.get_close_matches(path.name, known, n=1)
+    hint = f" (did you mean {path.parent / near[0]}?)" if near else ""
+    return CorpusError(
+        f"{word} is no file, folder or built-in corpus{hint}; name a text file or folder, or one of: {_builtins()}"
+    )
+
+
+def _builtins() -> str:
+    return ", ".join(builtin_names())
+
+
+def _shown(path: Path) -> str:
+    """A path for messages: bytes of its name that are not UTF-8 do not break the terminal."""
+    return os.fsencode(path).decode("utf-8", "replace")

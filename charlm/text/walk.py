@@ -1,0 +1,192 @@
+"""Walking: a source becomes the stream of symbols that a corpus, or a text to be scored, is made of.
+
+The stream is each document's characters followed by its end. A document is a file, or with
+`--documents line` a line; a line ends with LF, CR LF or CR, and the end itself is not stored: the
+boundary takes its place. A document without characters (an empty file, an empty line) is left out.
+What is left out: making a corpus of the stream (`charlm.text.prepare`).
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from charlm.config import PrepareOptions
+from charlm.errors import CorpusError
+from charlm.files import failures
+from charlm.text.sources import Document, Source
+from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
+from charlm.text.units import CR, LF, UNITS
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A text in the ids of a given symbol table.
+
+    Args:
+        name: the text's name.
+        ids: (n + 1,) from the leading boundary to the last document's.
+        characters: of all documents, their ends not counted.
+        bytes: of the text in UTF-8 (byte unit: as it is); the end of a line document counts as one.
+        unknown: characters outside the table.
+        documents: those with at least one character.
+        sha256: of the raw, unpacked bytes.
+    """
+
+    name: str
+    ids: np.ndarray
+    characters: int
+    bytes: int
+    unknown: int
+    documents: int
+    sha256: str
+
+
+def encode_source(source: Source, symbols: Symbols, options: PrepareOptions) -> Encoded:
+    """The ids of a text, read as `options` say and in the given table.
+
+    They lie in a mapped temporary file without a name, so that memory does not grow with the text.
+
+    Raises:
+        CorpusError: the text cannot be read or decoded, or has no characters.
+    """
+    walk = Walk(source, options.replace(unit=symbols.unit))
+    count, text_bytes, unknown, documents = 0, 0, 0, 0
+    with failures(Path(tempfile.gettempdir()), "writing ids to"), tempfile.TemporaryFile() as file:
+        file.write(np.full(1, BOUNDARY, symbols.dtype).tobytes())
+        for piece in walk.pieces():
+            ids = piece.ids(symbols)
+            file.write(ids.tobytes())
+            count += ids.size
+            text_bytes += walk.text_bytes(piece.codes, ids)
+            unknown += int(np.count_nonzero(ids == UNKNOWN))
+            documents += int(np.count_nonzero(ids == BOUNDARY))
+        file.flush()
+        if not count:
+            raise CorpusError(f"{source.name} has no characters; give a text that has some")
+        ids = np.memmap(file, dtype=symbols.dtype, mode="r")
+    return Encoded(source.name, ids, count - documents, text_bytes, unknown, documents, walk.sha256.hexdigest())
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of the symbol stream: codes (T,), and at which places documents end instead."""
+
+    codes: np.ndarray
+    ends: np.ndarray | None = None
+
+    def ids(self, symbols: Symbols) -> np.ndarray:
+        """The ids (T,) of the stretch in a given table."""
+        ids = symbols.encode(self.codes)
+        if self.ends is not None:
+            ids[self.ends] = BOUNDARY
+        return ids
+
+
+class Walk:
+    """One walk over a source, and what it noticed on the way.
+
+    With `before`, the walk before this one: progress goes on from there, and `check` compares them.
+    """
+
+    def __init__(
+        self, source: Source, options: PrepareOptions, progress: Progress | None = None, before: "Walk | None" = None
+    ) -> None:
+        self.source = source
+        self.unit = UNITS[options.unit]
+        self.encoding = options.encoding
+        self.lines = options.documents == "line"
+        self.make_lf = self.lines or options.newlines == "lf"
+        self.progress = progress
+        self.before = before
+        self.sha256 = hashlib.sha256()
+        self.lengths = hashlib.sha256()
+        self.bytes = 0
+        self.marks = 0
+        self.returns = 0
+        self.pairs = 0
+
+    def pieces(self) -> Iterator[Piece]:
+        """The symbol stream, in pieces that are never empty."""
+        for document in self.source.documents():
+            codes = self.unit.codes(
+                self._raw(document), encoding=self.encoding, where=document.name, on_mark=self._marked
+            )
+            codes = self._line_ends(codes)
+            yield from _line_documents(codes) if self.lines else _file_document(codes)
+
+    def text_bytes(self, codes: np.ndarray, ids: np.ndarray) -> int:
+        """Bytes of a stretch of text; the end of a line is one, that of a file none."""
+        count = self.unit.text_bytes(codes)
+        return count if self.lines else count - int(np.count_nonzero(ids == BOUNDARY))
+
+    def check(self) -> None:
+        """Raise a `CorpusError` unless this walk read what the one before it read."""
+        if self.before is not None and self.seen() != self.before.seen():
+            raise CorpusError(
+                f"{', '.join(self.source.origin)} changed while it was read "
+                f"({self.before.bytes} bytes, then {self.bytes}); wait until it is complete and prepare it again"
+            )
+
+    def seen(self) -> tuple[str, str]:
+        """Digests of the text and of the lengths of its documents."""
+        return self.sha256.hexdigest(), self.lengths.hexdigest()
+
+    def _raw(self, document: Document) -> Iterator[bytes]:
+        start = self.bytes
+        for chunk in document.chunks():
+            self.sha256.update(chunk)
+            self.bytes += len(chunk)
+            if self.progress is not None:
+                self.progress(self.bytes + (self.before.bytes if self.before else 0))
+            yield chunk
+        self.lengths.update(f"{self.bytes - start}\n".encode())
+
+    def _marked(self) -> None:
+        self.marks += 1
+
+    def _line_ends(self, chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        """Count CR and CR LF, and make them LF where that is wanted; a pair may be cut by a chunk's end."""
+        after_return = False
+        for codes in chunks:
+            is_return = codes == CR
+            returns = int(np.count_nonzero(is_return))
+            if not returns and not after_return:
+                yield codes
+                continue
+            follows = np.concatenate(([after_return], is_return[:-1]))
+            second = follows & (codes == LF)
+            after_return = bool(is_return[-1])
+            self.returns += returns
+            self.pairs += int(np.count_nonzero(second))
+            if self.make_lf:
+                codes = np.where(is_return, codes.dtype.type(LF), codes)[~second]
+            if codes.size:
+                yield codes
+
+
+def _file_document(chunks: Iterator[np.ndarray]) -> Iterator[Piece]:
+    empty = True
+    for codes in chunks:
+        empty = False
+        yield Piece(codes)
+    if not empty:
+        yield Piece(np.zeros(1, np.uint8), np.ones(1, bool))
+
+
+def _line_documents(chunks: Iterator[np.ndarray]) -> Iterator[Piece]:
+    at_start = True
+    for codes in chunks:
+        ends = codes == LF
+        # An end that follows an end, or begins the file, closes an empty line.
+        empty = ends & np.concatenate(([at_start], ends[:-1]))
+        at_start = bool(ends[-1])
+        if not empty.all():
+            yield Piece(codes[~empty], ends[~empty])
+    if not at_start:
+        yield Piece(np.full(1, LF, np.uint8), np.ones(1, bool))
