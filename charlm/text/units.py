@@ -20,7 +20,6 @@ from charlm.errors import CorpusError
 
 LF, CR = 10, 13
 BYTE_ORDER_MARK = 0xFEFF
-REPLACEMENT = 0xFFFD
 EXTENDS_ASCII = {"utf-8", "ascii", "iso8859-1"}
 """Codecs without state in which a chunk of ASCII bytes is its own code points."""
 
@@ -173,9 +172,7 @@ class _Byte(Unit):
 
 class _CharPrinter(Printer):
     def feed(self, codes: Sequence[int] | np.ndarray) -> str:
-        points = np.asarray(codes, dtype="<u4")
-        surrogate = (points >= 0xD800) & (points < 0xE000)
-        return np.where(surrogate, np.uint32(REPLACEMENT), points).astype("<u4").tobytes().decode("utf-32-le")
+        return np.asarray(codes, dtype="<u4").tobytes().decode("utf-32-le", "replace")
 
     def flush(self) -> str:
         return ""

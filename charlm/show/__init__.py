@@ -1,0 +1,1 @@
+"""What a person sees: lines, progress and tables on the terminal. No tensors, nothing computed."""

@@ -1,0 +1,101 @@
+"""Tables and summaries, from plain values."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from math import log
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from charlm.show.words import count, size
+
+
+def facts(pairs: Mapping[str, str]) -> None:
+    """Name and value, a line each, aligned, on stdout."""
+    width = max(len(name) for name in pairs)
+    console = Console(highlight=False, soft_wrap=True)
+    for name, value in pairs.items():
+        console.print(Text.assemble((f"{name:<{width}}  ", "dim"), value))
+
+
+def corpus(info: Mapping[str, Any]) -> dict[str, str]:
+    """The summary of `charlm prepare`, from `corpus.json`."""
+    noun = "bytes" if info["unit"] == "byte" else "characters"
+    found = {
+        noun: f"{info['characters']:,}",
+        "bytes": f"{info['bytes']:,}",
+        "distinct": f"{info['distinct']:,} ({info['symbols_size']:,} symbols with boundary and unknown)",
+        "documents": f"{info['documents']:,}",
+    }
+    for name, split in info["splits"].items():
+        found[name] = f"{split['characters']:,} {noun}"
+    if info.get("entropy_bits_per_char") is not None:
+        found["entropy"] = f"{info['entropy_bits_per_char']:.6f} bits per character, exactly known"
+    found["sha256"] = info["sha256"]
+    return found
+
+
+def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
+    """The result of `charlm eval`, from its JSON keys."""
+    rows = {
+        "nats": f"{found['nats_per_char']:.4f} per character",
+        "bits": f"{found['bits_per_char']:.4f} per character, {found['bits_per_byte']:.4f} per byte",
+        "perplexity": f"{found['perplexity']:.4f} per character",
+        "characters": f"{found['characters']:,}, of which {found['documents']:,} are ends of documents "
+        f"and {found['unknown']:,} unknown",
+    }
+    if "entropy_bits_per_char" in found:
+        rows["entropy"] = (
+            f"{found['entropy_bits_per_char']:.4f} bits per character; "
+            f"the model is {found['gap_bits_per_char']:.4f} bits above it"
+        )
+    rows["protocol"] = found["protocol"]
+    rows["speed"] = f"{count(found['chars_per_second'])} characters/s"
+    return rows
+
+
+def model(found: Mapping[str, Any]) -> dict[str, str]:
+    """The result of `charlm info`, from its JSON keys."""
+    config, training = found["config"], found["training"]
+    entering = f"embedding of {config['embedding']}" if config["input"] == "embedding" else "one-hot input"
+    kind = f"{config['cell']} ({config['activation']})" if config["cell"] == "rnn" else config["cell"]
+    rows = {
+        "model": f"{found['model']} ({size(found['bytes'])}, format {found['format']}, charlm {found['version']})",
+        "network": f"{kind}, {config['layers']} x {config['hidden']}, {entering}, dropout {config['dropout']:g}",
+        "parameters": f"{found['parameters']:,}",
+        "symbols": f"{found['vocabulary']:,} ({config['unit']})",
+        "corpus": f"{found['corpus'].get('name', '?')}, sha256 {found['corpus'].get('sha256', '?')}",
+        "trained": f"{training.get('step', 0):,} steps, {training.get('epoch', 0):.2f} epochs",
+    }
+    nats = training.get("valid_nats")
+    if isinstance(nats, int | float):
+        over = training.get("valid_characters", 0)
+        rows["valid"] = f"{nats:.4f} nats, {nats / log(2):.4f} bits per character over {over:,}"
+    return rows
+
+
+def runs(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The table of `charlm runs` on stdout."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title, justify in (
+        ("run", "left"), ("network", "left"), ("parameters", "right"), ("steps", "right"),
+        ("valid nats", "right"), ("bits", "right"), ("size", "right"), ("changed", "left"),
+    ):  # fmt: skip
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for row in rows:
+        nats = row["valid_nats"]
+        table.add_row(
+            Text(row["run"]),
+            row["network"],
+            count(row["parameters"]) if row["parameters"] else "",
+            f"{row['step']:,}" if row["step"] is not None else "",
+            "" if nats is None else f"{nats:.4f}",
+            "" if nats is None else f"{nats / log(2):.4f}",
+            size(row["bytes"]),
+            datetime.fromtimestamp(row["changed"]).strftime("%Y-%m-%d %H:%M"),
+        )
+    console = Console(highlight=False)
+    console.print(table, width=None if console.is_terminal else 200)

@@ -1,0 +1,123 @@
+"""Training as a person watches it: a moving line on a terminal, plain lines elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from charlm.learn.reports import Evaluated, Event, Noted, Plan, Result, Sampled, Stepped
+from charlm.show.terminal import Terminal, Unprintable
+from charlm.show.words import count, duration, loss, size
+
+REDRAW = 0.1
+"""Seconds between two updates of the moving line; a step can be far shorter."""
+
+
+class TrainingDisplay:
+    """The report callback of the command line. Whatever happens to the terminal, training goes on."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._bar: Progress | None = None
+        self._drawn = 0.0
+        if terminal.live:
+            self._bar = Progress(
+                TextColumn("{task.percentage:>3.0f}%"),
+                BarColumn(bar_width=20),
+                TextColumn("{task.description}"),
+                console=terminal.console,
+                transient=True,
+                refresh_per_second=4,
+            )
+            self._task = self._bar.add_task("starting", total=1.0)
+
+    def __enter__(self) -> Self:
+        self._guarded(lambda: self._bar.start() if self._bar else None)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._guarded(lambda: self._bar.stop() if self._bar else None)
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        self._guarded(lambda: self._show(event))
+
+    def _guarded(self, action: object) -> None:
+        try:
+            if callable(action):
+                action()
+        except Unprintable:
+            self._bar = None
+            self._terminal.console.quiet = True
+
+    def _show(self, event: Event) -> None:
+        if isinstance(event, Stepped):
+            self._step(event)
+        elif isinstance(event, Evaluated):
+            self._evaluated(event)
+        elif isinstance(event, Sampled):
+            self._terminal.console.print(Panel(Text(event.text), title=f"sample at step {event.step:,}", title_align="left"))
+        elif isinstance(event, Noted):
+            self._terminal.say(event.text)
+        elif isinstance(event, Plan):
+            for line in plan_lines(event):
+                self._terminal.say(line)
+        elif isinstance(event, Result):
+            self._terminal.say(result_line(event), style="bold")
+
+    def _step(self, event: Stepped) -> None:
+        if self._bar is not None:
+            now = time.perf_counter()
+            if now - self._drawn >= REDRAW:
+                self._drawn = now
+                self._bar.update(self._task, completed=event.share, description=step_line(event))
+        elif event.due:
+            self._terminal.say(f"{event.share:4.0%}  {step_line(event)}")
+
+    def _evaluated(self, event: Evaluated) -> None:
+        train = "" if event.train_nats is None else f"train {event.train_nats:.4f}  "
+        mark = "  best" if event.best else ""
+        self._terminal.say(
+            f"step {event.step:,}  {train}valid {loss(event.nats)} per character over {event.characters:,}{mark}",
+            style="green" if event.best else "",
+        )
+
+
+def step_line(event: Stepped) -> str:
+    """Where training is: `step 1,200  epoch 1.22  1.5301 nats, 2.207 bits  98.1k chars/s  1:02 left`."""
+    return (
+        f"step {event.step:,}  epoch {event.epoch:.2f}  {loss(event.nats)}  "
+        f"{count(event.chars_per_second)} chars/s  {duration(event.seconds_left)} left"
+    )
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """What a run is going to do."""
+    options = plan.options
+    activation = f" {options.activation}" if options.cell == "rnn" else ""
+    entering = f"embedding {options.embedding}" if options.input == "embedding" else options.input
+    length = f"{duration(options.time)} by the clock" if plan.steps is None else f"{plan.steps:,} steps"
+    went = f", from step {plan.first_step:,}" if plan.first_step else ""
+    return [
+        f"corpus: {plan.corpus}, {plan.used:,} characters to train on in {plan.windows:,} windows, {plan.left_over:,} left over",
+        f"network: {options.cell}{activation} {options.layers}x{options.hidden}, {entering}, dropout {options.dropout:g}, "
+        f"{count(plan.parameters)} parameters, about {size(plan.memory)} of memory",
+        f"learning: {options.optimizer} {options.lr:g} {options.schedule}, batch {options.batch_size}, window {options.seq_len}, "
+        f"{length}{went}, seed {options.seed}",
+        plan.device,
+        *([f"run: {plan.path}"] if plan.path else []),
+    ]
+
+
+def result_line(result: Result) -> str:
+    """How a run ended."""
+    judged = (
+        f"best at step {result.best_step:,}: {loss(result.valid_nats)} per character over {result.valid_characters:,} of valid"
+        if result.valid_nats is not None
+        else "no valid split to judge by"
+    )
+    why = "" if result.stopped == "finished" else f" ({result.stopped})"
+    return f"done in {duration(result.seconds)}, {result.step:,} steps{why}; {judged}"

@@ -1,0 +1,181 @@
+"""How well a model predicts a text: nats, bits and perplexity per character, every character once.
+
+A text is treated as the model's corpus was (unit, encoding, line ends, documents); it starts cold,
+from the boundary, and each document's end counts as one character. A character outside the symbol
+table is scored as the unknown symbol, and counted.
+"""
+
+from dataclasses import dataclass
+from math import log
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from charlm.config import EvalOptions, PrepareOptions
+from charlm.errors import CorpusError, UsageError
+from charlm.learn import runtime
+from charlm.model import scoring
+from charlm.model.checkpoint import Model
+from charlm.model.network import Network
+from charlm.model.scoring import Progress, Score
+from charlm.text.corpus import Corpus, find_corpus
+from charlm.text.walk import encode_source
+from charlm.text.sources import Report, Source, open_sources
+from charlm.text.symbols import BOUNDARY, UNKNOWN
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A score with its company.
+
+    Attributes:
+        score: nats and characters, document ends included.
+        bytes: of the text in UTF-8.
+        unknown: characters scored as the unknown symbol.
+        documents: ends of documents among the characters.
+        seconds: scoring took.
+        model, text: what was scored with what.
+        protocol: how, its lengths included.
+        entropy: of the source, in bits per character, where the corpus knows it.
+    """
+
+    score: Score
+    bytes: int
+    unknown: int
+    documents: int
+    seconds: float
+    model: str
+    text: str
+    protocol: str
+    entropy: float | None = None
+
+    @property
+    def bits_per_byte(self) -> float:
+        """All bits over the bytes of the text."""
+        return self.score.nats / log(2) / self.bytes if self.bytes else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of `charlm eval --json`."""
+        found: dict[str, Any] = {
+            "characters": self.score.characters,
+            "bytes": self.bytes,
+            "unknown": self.unknown,
+            "documents": self.documents,
+            "nats_per_char": self.score.nats_per_char,
+            "bits_per_char": self.score.bits_per_char,
+            "bits_per_byte": self.bits_per_byte,
+            "perplexity": self.score.perplexity,
+            "seconds": self.seconds,
+            "chars_per_second": self.score.characters / self.seconds if self.seconds else 0.0,
+            "model": self.model,
+            "text": self.text,
+            "protocol": self.protocol,
+        }
+        if self.entropy is not None:
+            found["entropy_bits_per_char"] = self.entropy
+            found["gap_bits_per_char"] = self.score.bits_per_char - self.entropy
+        return found
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A text as ids (N + 1,), the boundary first."""
+
+    name: str
+    ids: np.ndarray
+    bytes: int
+    entropy: float | None = None
+
+
+def evaluate(
+    model: Model,
+    text: str | Path | Source | None = None,
+    *,
+    data: Path = Path("data"),
+    report: Report | None = None,
+    progress: Progress | None = None,
+    **values: Any,
+) -> Evaluation:
+    """Score a text with a model.
+
+    Args:
+        model: from `charlm.model.checkpoint.load`.
+        text: a file, a folder, `-`, an opened source; None for a split of the model's own corpus.
+        data: where prepared corpora lie.
+        report: told what was chosen, in one line.
+        progress: told how many characters are done.
+        values: any option of `charlm.config.EvalOptions`.
+
+    Raises:
+        CorpusError: the text or the corpus cannot be used.
+        UsageError: a split is given together with a text.
+    """
+    options = EvalOptions.of(values)
+    if text is not None and options.split is not None:
+        raise UsageError(f"--split {options.split} is of the model's own corpus, {text} is another text; give one of them")
+    found = _own_split(model, options.split, data, report) if text is None else _given(model, text, report)
+    return _score(model, found, options, progress)
+
+
+def score_text(model: Model, text: str, **values: Any) -> Evaluation:
+    """Score a string, as one document.
+
+    Args:
+        model: from `charlm.model.checkpoint.load`.
+        text: any number of characters.
+        values: any option of `charlm.config.EvalOptions`.
+    """
+    ids = np.concatenate(([BOUNDARY], model.symbols.encode_text(text), [BOUNDARY]))
+    size = len(text.encode("utf-8", "surrogatepass"))
+    return _score(model, _Text("a string", ids, size), EvalOptions.of(values), None)
+
+
+def _score(model: Model, text: _Text, options: EvalOptions, progress: Progress | None) -> Evaluation:
+    device = runtime.find_device(options.device)
+    runtime.set_threads(options.threads)
+    network = Network(model.options, model.symbols.size).take(model.weights).on(device)
+    began = perf_counter()
+    result = scoring.score(network, text.ids, exact=options.exact, batch=options.batch_size, progress=progress)
+    seconds = perf_counter() - began
+    targets = text.ids[1:]
+    return Evaluation(
+        score=result,
+        bytes=text.bytes,
+        unknown=int(np.count_nonzero(targets == UNKNOWN)),
+        documents=int(np.count_nonzero(targets == BOUNDARY)),
+        seconds=seconds,
+        model=str(model.path or "a model in memory"),
+        text=text.name,
+        protocol=_protocol(options.exact),
+        entropy=text.entropy,
+    )
+
+
+def _protocol(exact: bool) -> str:
+    if exact:
+        return "exact: one pass, the state carried through the whole text"
+    return f"segments of {scoring.SEGMENT} characters, each warmed up on the {scoring.WARM_UP} before it"
+
+
+def _own_split(model: Model, split: str | None, data: Path, report: Report | None) -> _Text:
+    """The split that was asked for; else test, or valid where there is no test."""
+    name = str(model.corpus.get("name", ""))
+    corpus = Corpus.load(find_corpus(name, data))
+    if corpus.sha256 != model.corpus.get("sha256") or corpus.symbols != model.symbols:
+        raise CorpusError(
+            f"{corpus.path} is not the corpus {model.path} was trained on (another text, or other options); "
+            f"prepare that text again, or give a text: charlm eval FILE"
+        )
+    chosen = split or ("test" if corpus.has("test") else "valid")
+    if report is not None:
+        why = "" if split else "" if chosen == "test" else " (there is no test split)"
+        report(f"text: the {chosen} split of {corpus.path}{why}")
+    return _Text(f"{corpus.path}:{chosen}", corpus.split(chosen), corpus.bytes_of(chosen), corpus.entropy_bits_per_char)
+
+
+def _given(model: Model, text: str | Path | Source, report: Report | None) -> _Text:
+    source = text if isinstance(text, Source) else open_sources([text], report=report)
+    encoded = encode_source(source, model.symbols, PrepareOptions.of(dict(model.corpus.get("options", {}))))
+    return _Text(", ".join(source.origin), encoded.ids, encoded.bytes, source.entropy_bits_per_char)

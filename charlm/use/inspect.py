@@ -1,0 +1,54 @@
+"""What a model file and a folder of runs are, read from headers alone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from charlm.errors import CheckpointError
+from charlm.learn.folder import runs
+from charlm.model.checkpoint import Header, read_header
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run of `charlm runs`; `header` is None where there is no model that can be read, `problem` says why."""
+
+    name: str
+    path: Path
+    header: Header | None
+    size: int
+    changed: float
+    problem: str = ""
+
+
+def describe(header: Header) -> dict[str, Any]:
+    """The keys of `charlm info --json`."""
+    training = {key: value for key, value in header.training.items() if key != "options"}
+    return {
+        "model": str(header.path),
+        "bytes": header.path.stat().st_size,
+        "format": header.format,
+        "version": header.version,
+        "parameters": header.parameters,
+        "config": {**header.options.values(), "unit": header.symbols.unit},
+        "vocabulary": header.symbols.size,
+        "symbols": header.symbols.to_json(),
+        "corpus": header.corpus,
+        "training": training,
+        "options": header.training.get("options", {}),
+        "tensors": {name: list(shape) for name, shape in header.shapes.items()},
+    }
+
+
+def summarize(root: Path = Path("runs")) -> list[RunSummary]:
+    """The runs below `root`, newest first."""
+    return [_summary(run) for run in runs(root)]
+
+
+def _summary(run: Path) -> RunSummary:
+    size = sum(path.stat().st_size for path in run.iterdir() if path.is_file())
+    changed = max(path.stat().st_mtime for path in run.glob("*.safetensors"))
+    try:
+        return RunSummary(run.name, run, read_header(run / "model.safetensors"), size, changed)
+    except CheckpointError as error:
+        return RunSummary(run.name, run, None, size, changed, str(error))

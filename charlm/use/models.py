@@ -1,0 +1,33 @@
+"""Finding a model by what a user calls it."""
+
+import difflib
+from pathlib import Path
+
+from charlm.errors import CheckpointError
+from charlm.learn.folder import runs
+
+
+def find_model(word: str | Path | None = None, root: Path = Path("runs")) -> Path:
+    """The model file that is meant.
+
+    Args:
+        word: a model file, a run's folder, a run's name below `root`, or None for the most recent run's best.
+        root: where runs lie.
+
+    Raises:
+        CheckpointError: there is none; the nearest name is suggested.
+    """
+    if word is None:
+        finished = [run / "model.safetensors" for run in runs(root) if (run / "model.safetensors").is_file()]
+        if not finished:
+            raise CheckpointError(f"there is no trained model below {root}; train one first: charlm train")
+        return finished[0]
+    for path in (Path(word), root / word):
+        if path.is_file():
+            return path
+        if (path / "model.safetensors").is_file():
+            return path / "model.safetensors"
+    names = [run.name for run in runs(root)]
+    near = difflib.get_close_matches(str(word), names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"below {root} there are: {', '.join(names) or 'none'}"
+    raise CheckpointError(f"--model {word} is neither a model file nor a run with a model.safetensors; {hint}")

@@ -1,0 +1,159 @@
+"""Writing new text: a prompt is read, then characters are drawn and printed as they come.
+
+    for piece in stream(model, prompt="ROMEO:", length=200): …     one sample, piece by piece
+    samples(model, num=8, length=200)                              several side by side, each whole
+
+On the CPU this needs no torch. What is left out: the filters (`charlm.model.draw`) and the stream
+of ids (`charlm.model.generate`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from charlm.config import SampleOptions
+from charlm.model.checkpoint import Model
+from charlm.model.draw import Rules
+from charlm.model.generate import generate, streams
+from charlm.model.stepper import Stepper
+from charlm.text.symbols import BOUNDARY, Symbols
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample.
+
+    Attributes:
+        index: which of the `num`.
+        text: what was drawn, the prompt not included.
+        characters: how many were drawn.
+        ended: why it ended: `length`, `stop` or `end` (of the document).
+    """
+
+    index: int
+    text: str
+    characters: int
+    ended: str
+
+
+def stream(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> Iterator[str]:
+    """Write one sample, yielding each piece of text as soon as it is certain.
+
+    Args:
+        model: from `charlm.model.checkpoint.load`.
+        prompt: read first, not repeated.
+        seed: of the draws.
+        values: any option of `charlm.config.SampleOptions`.
+
+    Yields:
+        Text; the pieces together are the sample.
+
+    Raises:
+        SymbolError: the prompt has a character that the model does not know.
+    """
+    options = SampleOptions.of({**values, "num": 1})
+    writer = _Writer(model.symbols, options, _boundary_text(model))
+    for ids in _ids(model, prompt, seed, options):
+        if writer.ended:
+            break
+        yield writer.take(int(ids[0]))
+    yield writer.finish()
+
+
+def samples(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> list[Sample]:
+    """Write several samples side by side; sample i is the same whatever their number, up to rounding.
+
+    Args:
+        model, prompt, seed, values: as in `stream`; `num` says how many.
+
+    Raises:
+        SymbolError: as in `stream`.
+    """
+    options = SampleOptions.of(values)
+    writers = [_Writer(model.symbols, options, _boundary_text(model)) for _ in range(options.num)]
+    texts = [""] * options.num
+    for ids in _ids(model, prompt, seed, options):
+        if all(writer.ended for writer in writers):
+            break
+        for index, (writer, symbol) in enumerate(zip(writers, ids.tolist(), strict=True)):
+            if not writer.ended:
+                texts[index] += writer.take(symbol)
+    return [
+        Sample(index, text + writer.finish(), writer.written, writer.ended)
+        for index, (writer, text) in enumerate(zip(writers, texts, strict=True))
+    ]
+
+
+def _ids(model: Model, prompt: str, seed: int, options: SampleOptions) -> Iterator[np.ndarray]:
+    rules = Rules(options.temperature, options.top_k, options.top_p, options.min_p)
+    stepper = Stepper(model, None if options.device == "cpu" else options.device)
+    return generate(stepper, model.symbols.encode_prompt(prompt), rules, streams(seed, options.num))
+
+
+def _boundary_text(model: Model) -> str:
+    """What the end of a document looks like: a line's end where lines are documents, else nothing."""
+    return "\n" if dict(model.corpus.get("options", {})).get("documents") == "line" else ""
+
+
+@dataclass
+class _Writer:
+    """One sample's symbols turned into text, and its end found.
+
+    Text that may be the beginning of the stop string is held back until that is decided.
+    """
+
+    symbols: Symbols
+    options: SampleOptions
+    boundary: str
+    written: int = 0
+    ended: str = ""
+    _held: str = ""
+    _printer: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._printer = self.symbols.kind.printer()
+        self._check_length()
+
+    def take(self, symbol: int) -> str:
+        """Add one drawn symbol; returns what can be printed."""
+        if symbol == BOUNDARY:
+            if self.options.until_end:
+                self.ended = "end"
+                return ""
+            piece = self._printer.flush() + self.boundary
+            self.written += len(self.boundary)
+        else:
+            piece = self._printer.feed([self.symbols.code(symbol)])
+            self.written += 1
+        self._held += piece
+        text = self._release()
+        self._check_length()
+        return text
+
+    def finish(self) -> str:
+        """What was held back, once no more symbols come."""
+        if self.ended == "stop":
+            return ""
+        text, self._held = self._held + self._printer.flush(), ""
+        return text
+
+    def _check_length(self) -> None:
+        if not self.ended and self.written >= self.options.length:
+            self.ended = "length"
+
+    def _release(self) -> str:
+        """Cut off what cannot be part of the stop string any more."""
+        stop = self.options.stop
+        if stop is None:
+            text, self._held = self._held, ""
+            return text
+        at = self._held.find(stop)
+        if at >= 0:
+            text, self._held, self.ended = self._held[:at], "", "stop"
+            return text
+        keep = next((n for n in range(min(len(stop) - 1, len(self._held)), 0, -1) if self._held.endswith(stop[:n])), 0)
+        cut = len(self._held) - keep
+        text, self._held = self._held[:cut], self._held[cut:]
+        return text
