@@ -260,7 +260,7 @@ class ModelOptions(Options):
         low=1,
         high=65536,
         panel="Model",
-        auto="256; 512 where the characters to be seen (epochs x text, or --time) exceed 20 million and the text 500 kB",
+        auto="256; 512 for texts of 500 kB or more where --time is 5m or more, or 20 million characters are to be seen",
     )
     input: str = option(
         "one-hot",
@@ -425,7 +425,7 @@ class TrainOptions(ModelOptions):
         "Steps between saves of last.safetensors and the progress; 0 = only at the end or when stopped.",
         low=0,
         panel="Running",
-        auto="at each evaluation, and at least every 1000 steps",
+        auto="at each evaluation, and after ten minutes without one",
     )
     report_every: int = option(
         100,

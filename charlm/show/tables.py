@@ -21,13 +21,13 @@ def facts(pairs: Mapping[str, str]) -> None:
         console.print(Text.assemble((f"{name:<{width}}  ", "dim"), value))
 
 
-def corpus(info: Mapping[str, Any]) -> dict[str, str]:
-    """The summary of `charlm prepare`, from `corpus.json`."""
+def corpus(info: Mapping[str, Any], vocabulary: int) -> dict[str, str]:
+    """The summary of `charlm prepare`, from `corpus.json` and V."""
     noun = "bytes" if info["unit"] == "byte" else "characters"
     found = {
         noun: f"{info['characters']:,}",
         "bytes": f"{info['bytes']:,}",
-        "distinct": f"{info['distinct']:,} ({info['symbols_size']:,} symbols with boundary and unknown)",
+        "distinct": f"{info['distinct']:,} ({vocabulary:,} symbols with boundary and unknown)",
         "documents": f"{info['documents']:,}",
     }
     for name, split in info["splits"].items():

@@ -5,7 +5,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -56,13 +56,24 @@ class Terminal:
         except Unprintable:
             self.console.quiet = True
 
+    def facts(self, pairs: Mapping[str, str]) -> None:
+        """Name and value, a line each, aligned."""
+        width = max(len(name) for name in pairs)
+        for name, value in pairs.items():
+            self.say(f"{name:<{width}}  {value}")
+
     @contextmanager
     def counting(self, what: str, total: float | None) -> Iterator["Counter"]:
         """A bar for work whose size is known, moved by calling what is yielded with how much is done."""
         if not self.live:
             yield Counter(None)
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=self.console, transient=True, refresh_per_second=5) as bar:
             task = bar.add_task(what, total=total)
             yield Counter(lambda done: bar.update(task, completed=done))

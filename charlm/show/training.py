@@ -38,7 +38,9 @@ class TrainingDisplay:
         self._guarded(lambda: self._bar.start() if self._bar else None)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._guarded(lambda: self._bar.stop() if self._bar else None)
 
     def __call__(self, event: Event) -> None:
@@ -59,7 +61,9 @@ class TrainingDisplay:
         elif isinstance(event, Evaluated):
             self._evaluated(event)
         elif isinstance(event, Sampled):
-            self._terminal.console.print(Panel(Text(event.text), title=f"sample at step {event.step:,}", title_align="left"))
+            self._terminal.console.print(
+                Panel(Text(event.text), title=f"sample at step {event.step:,}", title_align="left")
+            )
         elif isinstance(event, Noted):
             self._terminal.say(event.text)
         elif isinstance(event, Plan):
@@ -102,11 +106,12 @@ def plan_lines(plan: Plan) -> list[str]:
     length = f"{duration(options.time)} by the clock" if plan.steps is None else f"{plan.steps:,} steps"
     went = f", from step {plan.first_step:,}" if plan.first_step else ""
     return [
-        f"corpus: {plan.corpus}, {plan.used:,} characters to train on in {plan.windows:,} windows, {plan.left_over:,} left over",
-        f"network: {options.cell}{activation} {options.layers}x{options.hidden}, {entering}, dropout {options.dropout:g}, "
-        f"{count(plan.parameters)} parameters, about {size(plan.memory)} of memory",
-        f"learning: {options.optimizer} {options.lr:g} {options.schedule}, batch {options.batch_size}, window {options.seq_len}, "
-        f"{length}{went}, seed {options.seed}",
+        f"corpus: {plan.corpus}, {plan.used:,} characters to train on in {plan.windows:,} windows, "
+        f"{plan.left_over:,} left over",
+        f"network: {options.cell}{activation} {options.layers}x{options.hidden}, {entering}, "
+        f"dropout {options.dropout:g}, {count(plan.parameters)} parameters, about {size(plan.memory)} of memory",
+        f"learning: {options.optimizer} {options.lr:g} {options.schedule}, batch {options.batch_size}, "
+        f"window {options.seq_len}, {length}{went}, seed {options.seed}",
         plan.device,
         *([f"run: {plan.path}"] if plan.path else []),
     ]
@@ -115,7 +120,8 @@ def plan_lines(plan: Plan) -> list[str]:
 def result_line(result: Result) -> str:
     """How a run ended."""
     judged = (
-        f"best at step {result.best_step:,}: {loss(result.valid_nats)} per character over {result.valid_characters:,} of valid"
+        f"best at step {result.best_step:,}: {loss(result.valid_nats)} per character "
+        f"over {result.valid_characters:,} of valid"
         if result.valid_nats is not None
         else "no valid split to judge by"
     )

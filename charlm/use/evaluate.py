@@ -21,9 +21,9 @@ from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.model.scoring import Progress, Score
 from charlm.text.corpus import Corpus, find_corpus
-from charlm.text.walk import encode_source
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.symbols import BOUNDARY, UNKNOWN
+from charlm.text.walk import encode_source
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,9 @@ def evaluate(
     """
     options = EvalOptions.of(values)
     if text is not None and options.split is not None:
-        raise UsageError(f"--split {options.split} is of the model's own corpus, {text} is another text; give one of them")
+        raise UsageError(
+            f"--split {options.split} is of the model's own corpus, {text} is another text; give one of them"
+        )
     found = _own_split(model, options.split, data, report) if text is None else _given(model, text, report)
     return _score(model, found, options, progress)
 

@@ -20,6 +20,21 @@ class RunSummary:
     changed: float
     problem: str = ""
 
+    def to_row(self) -> dict[str, Any]:
+        """The keys of `charlm runs --json`; None where there is nothing to tell."""
+        header = self.header
+        training = header.training if header else {}
+        options = header.options if header else None
+        return {
+            "run": self.name,
+            "network": f"{options.cell} {options.layers}x{options.hidden}" if options else self.problem,
+            "parameters": header.parameters if header else None,
+            "step": training.get("step"),
+            "valid_nats": training.get("valid_nats"),
+            "bytes": self.size,
+            "changed": self.changed,
+        }
+
 
 def describe(header: Header) -> dict[str, Any]:
     """The keys of `charlm info --json`."""

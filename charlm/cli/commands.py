@@ -1,0 +1,295 @@
+"""The commands. Each one parses, calls the library and shows; torch is imported only where it computes."""
+
+import json
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from charlm import __version__
+from charlm.cli.options import Given, command, plain
+from charlm.cli.signals import stop
+from charlm.config import EvalOptions, PrepareOptions, SampleOptions, TrainOptions
+from charlm.errors import InputError, UsageError
+from charlm.show.terminal import result
+from charlm.show.words import duration
+
+if TYPE_CHECKING:
+    from charlm.model.checkpoint import Model
+    from charlm.text.corpus import Corpus
+
+started = time.perf_counter()
+"""When the program began; set by `charlm.cli.main`."""
+
+app = typer.Typer(
+    name="charlm",
+    help="Character language models with recurrent networks: prepare a text, train, eval, sample.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    invoke_without_command=True,
+)
+
+ModelChoice = Annotated[
+    str | None,
+    typer.Option("--model", metavar="FILE|RUN", help="A model file or a run. Default: the most recent run's best.",
+                 show_default=False),
+]  # fmt: skip
+JSON = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.", show_default=False)]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        result(f"charlm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        result(context.get_help())
+
+
+@command(app, PrepareOptions, "prepare")
+def prepare(
+    given: Given,
+    sources: Annotated[
+        list[str],
+        typer.Argument(metavar="SOURCE...", show_default=False,
+                       help="Files (also .gz, .xz, .bz2), folders, - for stdin, or built-in: python-stdlib, markov."),
+    ],
+    force: Annotated[bool, typer.Option("--force", help="Replace a corpus of that name.", show_default=False)] = False,
+) -> None:  # fmt: skip
+    """Turn a text into a corpus: symbols, ids and splits, in data/NAME."""
+    from charlm.show import tables
+    from charlm.text.prepare import prepare as make
+    from charlm.text.sources import open_sources
+
+    options = PrepareOptions.of(given.values)
+    source = open_sources(sources, size=options.size, seed=options.seed, report=given.terminal.say)
+    total = None if source.bytes is None else 2 * source.bytes
+    with given.terminal.counting("preparing", total) as progress:
+        corpus = make(source, force=force, report=given.terminal.say, progress=progress, options=options)
+    given.terminal.facts(tables.corpus(corpus.info, corpus.symbols.size))
+    result(str(corpus.path))
+
+
+@command(app, TrainOptions, "train")
+def train(
+    given: Given,
+    corpus: Annotated[
+        str | None,
+        typer.Argument(metavar="CORPUS", show_default=False,
+                       help="A prepared corpus, or a text file. Default: the most recently prepared."),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="NAME|DIR", show_default=False, rich_help_panel="Running",
+                                 help="Name or folder of the run. Default: CORPUS-CELL-LAYERSxHIDDEN."),
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", show_default=False, rich_help_panel="Running",
+                                 help="Go on with this run as if it had never stopped."),
+    ] = None,
+    init_from: Annotated[
+        str | None, typer.Option("--init-from", metavar="MODEL", show_default=False, rich_help_panel="Running",
+                                 help="Start from the weights of this model; symbols are matched by character."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", show_default=False, rich_help_panel="Running",
+                           help="Say what would be done and how long it would take, and write nothing."),
+    ] = False,
+) -> None:  # fmt: skip
+    """Train a model; the best and the latest are kept in runs/NAME."""
+    if resume is not None and (run is not None or init_from is not None or dry_run):
+        raise UsageError("--resume goes on with a run as it is; leave out --run, --init-from and --dry-run")
+    if dry_run:
+        _dry_run(given, corpus, init_from)
+        return
+    from charlm.learn.train import resume as go_on
+    from charlm.learn.train import train as begin
+    from charlm.show.training import TrainingDisplay
+
+    with TrainingDisplay(given.terminal) as display:
+        more: dict[str, Any] = {"report": display, "stop": stop.patiently(), "started": started, **given.values}
+        if resume is not None:
+            done = go_on(resume, corpus=corpus, **more)
+        else:
+            found = None if init_from is None else _model_path(given, init_from)
+            done = begin(_corpus(given, corpus), run=run, init_from=found, **more)
+    result(str(done.model))
+
+
+def _dry_run(given: Given, corpus: str | None, init_from: str | None) -> None:
+    from charlm.learn.train import plan
+    from charlm.show.training import plan_lines
+
+    if init_from is not None:
+        raise UsageError("--dry-run and --init-from: the sizes are those of the model; give them as options instead")
+    planned, milliseconds = plan(_corpus(given, corpus), **given.values)
+    lines = plan_lines(planned)
+    speed = planned.options.batch_size * planned.options.seq_len / milliseconds * 1000
+    lines.append(f"speed: {milliseconds:.3g} ms per step, {speed:,.0f} characters/s")
+    if planned.steps is not None:
+        lines.append(f"time: about {duration(planned.steps * milliseconds / 1000)} without evaluations")
+    for line in lines:
+        result(line)
+
+
+@command(app, EvalOptions, "eval")
+def evaluate(
+    given: Given,
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT|-", show_default=False,
+                                   help="A text to score. Default: the test split of the model's corpus."),
+    ] = None,
+    model: ModelChoice = None,
+    perplexity: Annotated[bool, typer.Option("--perplexity", help="Only the perplexity.", show_default=False)] = False,
+    bits: Annotated[bool, typer.Option("--bits", help="Only the bits per character.", show_default=False)] = False,
+    nats: Annotated[bool, typer.Option("--nats", help="Only the nats per character.", show_default=False)] = False,
+    as_json: JSON = False,
+) -> None:  # fmt: skip
+    """Score a text: nats, bits and perplexity per character, every character once."""
+    chosen = [
+        name for name, on in (("perplexity", perplexity), ("bits", bits), ("nats", nats), ("json", as_json)) if on
+    ]
+    if len(chosen) > 1:
+        raise UsageError(f"--{chosen[0]} and --{chosen[1]} each fill stdout; give one of them")
+    from charlm.show import tables
+    from charlm.use.evaluate import evaluate as score
+
+    loaded = _model(given, model)
+    with given.terminal.counting("scoring", None) as progress:
+        found = score(loaded, text, report=given.terminal.say, progress=progress, **given.values).to_json()
+    if as_json:
+        result(json.dumps(found))
+    elif chosen:
+        key = {"perplexity": "perplexity", "bits": "bits_per_char", "nats": "nats_per_char"}[chosen[0]]
+        result(f"{found[key]:.6f}")
+        given.terminal.say(found["protocol"])
+    else:
+        tables.facts(tables.evaluation(found))
+
+
+@command(app, SampleOptions, "sample")
+def sample(
+    given: Given,
+    model: ModelChoice = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", metavar="TEXT", show_default=False,
+                                               help="Text to go on from.")] = None,
+    prompt_file: Annotated[str | None, typer.Option("--prompt-file", metavar="FILE|-", show_default=False,
+                                                    help="Read the prompt from a file or stdin.")] = None,
+    no_echo: Annotated[bool, typer.Option("--no-echo", show_default=False, help="Do not repeat the prompt.")] = False,
+    jsonl: Annotated[bool, typer.Option("--jsonl", show_default=False, help="One JSON object a sample.")] = False,
+) -> None:  # fmt: skip
+    """Write new text, character by character."""
+    from charlm.use.sample import samples, stream
+
+    loaded = _model(given, model)
+    start = _prompt(prompt, prompt_file)
+    seed = given.values.pop("seed", None)
+    if seed is None:
+        seed = secrets.randbelow(2**31)
+        given.terminal.say(f"seed: {seed}")
+    echo = "" if no_echo else start
+    if given.values.get("num", 1) == 1 and not jsonl:
+        _streamed(stream(loaded, prompt=start, seed=seed, **given.values), echo)
+        return
+    for number, drawn in enumerate(samples(loaded, prompt=start, seed=seed, **given.values)):
+        if jsonl:
+            found = {"index": drawn.index, "seed": seed, "prompt": start, "text": drawn.text,
+                     "characters": drawn.characters, "ended": drawn.ended, "model": str(loaded.path)}  # fmt: skip
+            result(json.dumps(found))
+        else:
+            result(("-" * 40 + "\n" if number else "") + echo + drawn.text)
+
+
+def _streamed(pieces: Any, echo: str) -> None:
+    """Print pieces as they come; a terminal, not a file, gets a last line end."""
+    result(echo, end="")
+    last = echo
+    for piece in pieces:
+        if piece:
+            result(piece, end="")
+            last = piece
+    if sys.stdout.isatty() and not last.endswith("\n"):
+        result("")
+
+
+def _prompt(prompt: str | None, prompt_file: str | None) -> str:
+    if prompt is not None and prompt_file is not None:
+        raise UsageError("--prompt and --prompt-file both give the prompt; give one of them")
+    if prompt_file is None:
+        return prompt or ""
+    try:
+        data = sys.stdin.buffer.read() if prompt_file == "-" else Path(prompt_file).read_bytes()
+        return data.decode("utf-8").replace("\r\n", "\n")
+    except OSError as error:
+        raise InputError(f"--prompt-file {prompt_file} cannot be read: {error.strerror}; give a text file") from None
+    except UnicodeDecodeError as error:
+        found = f"byte {error.start} is 0x{error.object[error.start]:02x}"
+        raise InputError(f"--prompt-file {prompt_file} is not UTF-8 ({found}); convert it first") from None
+
+
+@plain(app, "info")
+def info(
+    given: Given,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", show_default=False,
+                                                help="A model file or a run. Default: the most recent.")] = None,
+    as_json: JSON = False,
+) -> None:  # fmt: skip
+    """Say what a model file is, from its header alone."""
+    from charlm.model.checkpoint import read_header
+    from charlm.show import tables
+    from charlm.use.inspect import describe
+
+    found = describe(read_header(_model_path(given, model)))
+    if as_json:
+        result(json.dumps(found))
+    else:
+        tables.facts(tables.model(found))
+
+
+@plain(app, "runs")
+def list_runs(given: Given, as_json: JSON = False) -> None:
+    """List the runs, newest first, with their best loss and size."""
+    from charlm.show import tables
+    from charlm.use.inspect import summarize
+
+    rows = [summary.to_row() for summary in summarize()]
+    if as_json:
+        for row in rows:
+            result(json.dumps(row))
+    elif rows:
+        tables.runs(rows)
+    else:
+        given.terminal.say("there are no runs below runs; train one: charlm train")
+
+
+def _model(given: Given, word: str | None) -> "Model":
+    from charlm.model.checkpoint import load
+
+    return load(_model_path(given, word))
+
+
+def _model_path(given: Given, word: str | None) -> Path:
+    """The model that is meant; which one was chosen for the user is said."""
+    from charlm.use.models import find_model
+
+    path = find_model(word)
+    if word is None:
+        given.terminal.say(f"model: {path}")
+    return path
+
+
+def _corpus(given: Given, word: str | None) -> "Corpus":
+    """The corpus that is meant, prepared first where a text was given."""
+    from charlm.text.obtain import obtain
+
+    return obtain(word, report=given.terminal.say)

@@ -1,0 +1,71 @@
+"""The entry point: runs the command, and turns whatever ends it into a line and an exit code."""
+
+import os
+import sys
+import time
+import traceback
+from typing import Any
+
+import typer
+from typer.exceptions import TyperException
+
+from charlm.cli import commands
+from charlm.cli.signals import stop
+from charlm.errors import CharlmError, Interrupted, UsageError
+from charlm.show import terminal
+
+STARTED = time.perf_counter()
+"""When the program began, from which `charlm train --time` counts."""
+
+
+def main() -> None:
+    """Run `charlm`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong usage or input, 3 diverged, 130 interrupted.
+    """
+    terminal.prepare_streams()
+    stop.install()
+    commands.started = STARTED
+    try:
+        code: Any = commands.app(arguments, prog_name="charlm", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:
+        # Whoever read our output has left, as `head` does; Python must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Interrupted as error:
+        terminal.Terminal("--quiet" in arguments).say(str(error))
+        return error.exit_code
+    except CharlmError as error:
+        return _failed(str(error), error.exit_code, arguments)
+    except TyperException as error:
+        return _failed(_usage(error), UsageError.exit_code, arguments)
+    except (typer.Abort, KeyboardInterrupt):
+        return Interrupted.exit_code
+    except MemoryError:
+        return _failed("out of memory; choose smaller sizes, such as --hidden or --batch-size", 1, arguments)
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        return _failed(f"{error.strerror or error}{place}", 1, arguments)
+    except Exception as error:
+        return _failed(f"{type(error).__name__}: {error}; this is a bug in charlm, --debug shows where", 1, arguments)
+
+
+def _failed(message: str, code: int, arguments: list[str]) -> int:
+    if "--debug" in arguments:
+        traceback.print_exc()
+    terminal.error(message)
+    return code
+
+
+def _usage(error: TyperException) -> str:
+    """The parser's complaint as one line that ends with what to do."""
+    path = getattr(getattr(error, "ctx", None), "command_path", None) or "charlm"
+    return f"{error.format_message().rstrip('.')}; see {path} --help"

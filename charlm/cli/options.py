@@ -1,0 +1,118 @@
+"""From option groups to command-line options: what `--help` lists is what `charlm.config` declares."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.models import ArgumentInfo
+
+from charlm.config import AUTO, Options, Spec, flag, read_config
+from charlm.show.terminal import Terminal
+
+METAVARS = {"integer": "INTEGER", "number": "NUMBER", "count": "COUNT", "duration": "TIME", "text": "TEXT"}
+
+
+@dataclass(frozen=True)
+class Given:
+    """What every command gets: the options that were set, by flag or file, and where to speak.
+
+    Attributes:
+        values: options of the command's group, flags before the configuration file.
+        terminal: for everything that is not the result.
+    """
+
+    values: dict[str, Any]
+    terminal: Terminal
+
+
+def command(app: typer.Typer, group: type[Options], name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function as a command with its own parameters, the options of `group`, and the common ones.
+
+    The function's first parameter receives a `Given`.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        ]
+
+        @wraps(function)
+        def run(**arguments: Any) -> None:
+            quiet, config = arguments.pop("quiet"), arguments.pop("config")
+            arguments.pop("debug")
+            values = read_config(Path(config), name, group) if config else {}
+            for key, spec in group.specs().items():
+                value = arguments.pop(key)
+                if value is not None:
+                    values[key] = spec.read(key, value)
+            function(Given(values, Terminal(quiet)), **arguments)
+
+        derived = [_parameter(key, spec, group.default(key)) for key, spec in group.specs().items()]
+        arguments = [p for p in own if isinstance(p.annotation.__metadata__[0], ArgumentInfo)]
+        flags = [p for p in own if p not in arguments]
+        run.__signature__ = inspect.Signature([*arguments, *derived, *flags, *_common()])  # type: ignore[attr-defined]
+        run.__annotations__ = {}
+        app.command(name)(run)
+        return run
+
+    return register
+
+
+def plain(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command that has no options but its own and the common ones."""
+    return command(app, _NoOptions, name)
+
+
+@dataclass(frozen=True)
+class _NoOptions(Options):
+    """An empty group."""
+
+
+def _parameter(name: str, spec: Spec, default: Any) -> inspect.Parameter:
+    """One option. Words go to `Spec.read`, so that every refusal reads alike; only switches are typer's."""
+    more: dict[str, Any] = {"help": _help(spec, default), "rich_help_panel": spec.panel, "show_default": False}
+    if spec.kind == "switch":
+        declared = typer.Option(f"{flag(name)}/--no-{name.replace('_', '-')}", **more)
+        annotation: Any = Annotated[bool | None, declared]
+    else:
+        words = (*spec.words(), *((AUTO,) if spec.auto and spec.kind == "choice" else ()))
+        metavar = "|".join(words) if spec.kind == "choice" else METAVARS[spec.kind]
+        complete = (lambda: list(words)) if words else None
+        annotation = Annotated[str | None, typer.Option(flag(name), metavar=metavar, autocompletion=complete, **more)]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _help(spec: Spec, default: Any) -> str:
+    if spec.auto:
+        return f"{spec.help} Default auto: {spec.auto}."
+    if default is None or spec.kind == "switch":
+        return spec.help
+    return (
+        f"{spec.help} Default: {default:g}." if isinstance(default, int | float) else f"{spec.help} Default: {default}."
+    )
+
+
+def _common() -> list[inspect.Parameter]:
+    options: dict[str, tuple[Any, Any]] = {
+        "config": (
+            Annotated[
+                str | None,
+                typer.Option("--config", metavar="FILE.toml", help="Take options from this file; flags win.",
+                             rich_help_panel="Common", show_default=False),
+            ],
+            None,
+        ),
+        "quiet": (Annotated[bool, typer.Option("--quiet", help="Say nothing but the result and errors.",
+                                               rich_help_panel="Common", show_default=False)], False),
+        "debug": (Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.",
+                                               rich_help_panel="Common", show_default=False)], False),
+    }  # fmt: skip
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in options.items()
+    ]
