@@ -79,12 +79,12 @@ def model(found: Mapping[str, Any]) -> dict[str, str]:
 
 def runs(rows: Sequence[Mapping[str, Any]]) -> None:
     """The table of `charlm runs` on stdout."""
+    terminal = Console(highlight=False)
+    console = terminal if terminal.is_terminal else Console(highlight=False, width=200)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title, justify in (
-        ("run", "left"), ("network", "left"), ("parameters", "right"), ("steps", "right"),
-        ("valid nats", "right"), ("bits", "right"), ("size", "right"), ("changed", "left"),
-    ):  # fmt: skip
-        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("run", overflow="fold")
+    for title in ("network", "parameters", "steps", "nats", "bits", "size", "changed"):
+        table.add_column(title, justify="left" if title in ("network", "changed") else "right", no_wrap=True)
     for row in rows:
         nats = row["valid_nats"]
         table.add_row(
@@ -95,7 +95,6 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
             "" if nats is None else f"{nats:.4f}",
             "" if nats is None else f"{nats / log(2):.4f}",
             size(row["bytes"]),
-            datetime.fromtimestamp(row["changed"]).strftime("%Y-%m-%d %H:%M"),
+            datetime.fromtimestamp(row["changed"]).strftime("%m-%d %H:%M"),
         )
-    console = Console(highlight=False)
-    console.print(table, width=None if console.is_terminal else 200)
+    console.print(table)
