@@ -1,6 +1,5 @@
 """The entry point: runs the command, and turns whatever ends it into a line and an exit code."""
 
-import os
 import sys
 import time
 import traceback
@@ -36,9 +35,8 @@ def run(arguments: list[str]) -> int:
         code: Any = commands.app(arguments, prog_name="charlm", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:
-        # Whoever read our output has left, as `head` does; Python must not complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (terminal.NobodyReads, BrokenPipeError):
+        terminal.leave_quietly()
         return 0
     except Interrupted as error:
         terminal.Terminal("--quiet" in arguments).say(str(error))

@@ -11,7 +11,7 @@ import typer
 from typer.models import ArgumentInfo
 
 from charlm.config import AUTO, Options, Spec, flag, read_config
-from charlm.show.terminal import Terminal
+from charlm.show.terminal import NobodyReads, Terminal
 
 METAVARS = {"integer": "INTEGER", "number": "NUMBER", "count": "COUNT", "duration": "TIME", "text": "TEXT"}
 
@@ -50,7 +50,10 @@ def command(app: typer.Typer, group: type[Options], name: str) -> Callable[[Call
                 value = arguments.pop(key)
                 if value is not None:
                     values[key] = spec.read(key, value)
-            function(Given(values, Terminal(quiet)), **arguments)
+            try:
+                function(Given(values, Terminal(quiet)), **arguments)
+            except BrokenPipeError:
+                raise NobodyReads from None
 
         derived = [_parameter(key, spec, group.default(key)) for key, spec in group.specs().items()]
         arguments = [p for p in own if isinstance(p.annotation.__metadata__[0], ArgumentInfo)]

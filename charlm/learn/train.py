@@ -201,10 +201,15 @@ def _trainer(
 
 def describe_corpus(corpus: Corpus) -> dict[str, Any]:
     """What a model file says of the text it learned from."""
-    known: dict[str, Any] = {"name": corpus.name, "sha256": corpus.sha256, "options": corpus.options.values()}
+    known: dict[str, Any] = {"name": corpus.name, "sha256": corpus.sha256, "options": _text_options(corpus)}
     if corpus.entropy_bits_per_char is not None:
         known["entropy_bits_per_char"] = corpus.entropy_bits_per_char
     return known
+
+
+def _text_options(corpus: Corpus) -> dict[str, Any]:
+    """How the text was read; where its folder lies does not matter to a model."""
+    return {name: value for name, value in corpus.options.values().items() if name not in ("name", "out")}
 
 
 def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:

@@ -118,7 +118,7 @@ def load(path: Path) -> Model:
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
     """Write arrays and JSON metadata as one safetensors file, the same bytes for the same content."""
     words = {key: json.dumps(value, sort_keys=True, allow_nan=True) for key, value in metadata.items()}
-    contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
     write_atomically(path, _ordered(safetensors.numpy.save(contiguous, metadata=words)))
 
 

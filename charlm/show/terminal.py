@@ -16,6 +16,10 @@ Unprintable = (OSError, ValueError, UnicodeError)
 """What writing to a closed, full or ASCII-only terminal raises."""
 
 
+class NobodyReads(Exception):
+    """Whoever read our stdout has left, as `head` does when it has enough. Not a failure."""
+
+
 def prepare_streams() -> None:
     """Make both streams print what they cannot encode as `?`; a redirected stdout is UTF-8 with plain line ends."""
     for stream in (sys.stdout, sys.stderr):
@@ -31,6 +35,11 @@ def result(text: str, end: str = "\n") -> None:
     """Write a result to stdout at once. Raises `BrokenPipeError` where nobody reads it any more."""
     sys.stdout.write(text + end)
     sys.stdout.flush()
+
+
+def leave_quietly() -> None:
+    """Send what is still buffered for a closed stdout nowhere, so that Python does not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Terminal:

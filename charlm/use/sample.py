@@ -39,7 +39,7 @@ class Sample:
 
 
 def stream(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> Iterator[str]:
-    """Write one sample, yielding each piece of text as soon as it is certain.
+    """Write one sample, piece by piece, each as soon as it is certain. The prompt is checked at once.
 
     Args:
         model: from `charlm.model.checkpoint.load`.
@@ -47,19 +47,14 @@ def stream(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> I
         seed: of the draws.
         values: any option of `charlm.config.SampleOptions`.
 
-    Yields:
-        Text; the pieces together are the sample.
+    Returns:
+        The pieces of text; together they are the sample.
 
     Raises:
         SymbolError: the prompt has a character that the model does not know.
     """
     options = SampleOptions.of({**values, "num": 1})
-    writer = _Writer(model.symbols, options, _boundary_text(model))
-    for ids in _ids(model, prompt, seed, options):
-        if writer.ended:
-            break
-        yield writer.take(int(ids[0]))
-    yield writer.finish()
+    return _pieces(_ids(model, prompt, seed, options), _Writer(model.symbols, options, _boundary_text(model)))
 
 
 def samples(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> list[Sample]:
@@ -84,6 +79,14 @@ def samples(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> 
         Sample(index, text + writer.finish(), writer.written, writer.ended)
         for index, (writer, text) in enumerate(zip(writers, texts, strict=True))
     ]
+
+
+def _pieces(drawn: Iterator[np.ndarray], writer: "_Writer") -> Iterator[str]:
+    for ids in drawn:
+        if writer.ended:
+            break
+        yield writer.take(int(ids[0]))
+    yield writer.finish()
 
 
 def _ids(model: Model, prompt: str, seed: int, options: SampleOptions) -> Iterator[np.ndarray]:
