@@ -1,3 +1,51 @@
-"""charlm: character language models with recurrent networks, as commands and as a library."""
+"""charlm: character language models with recurrent networks, as commands and as a library.
+
+Importing this costs nothing; each name below loads what it needs when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from charlm.errors import CharlmError as CharlmError
+    from charlm.learn.train import plan as plan
+    from charlm.learn.train import resume as resume
+    from charlm.learn.train import train as train
+    from charlm.model.checkpoint import Model as Model
+    from charlm.model.checkpoint import load as load
+    from charlm.text.corpus import Corpus as Corpus
+    from charlm.text.prepare import prepare as prepare
+    from charlm.use.evaluate import evaluate as evaluate
+    from charlm.use.evaluate import score_text as score_text
+    from charlm.use.sample import samples as samples
+    from charlm.use.sample import stream as stream
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "CharlmError": "charlm.errors",
+    "Corpus": "charlm.text.corpus",
+    "Model": "charlm.model.checkpoint",
+    "evaluate": "charlm.use.evaluate",
+    "load": "charlm.model.checkpoint",
+    "plan": "charlm.learn.train",
+    "prepare": "charlm.text.prepare",
+    "resume": "charlm.learn.train",
+    "samples": "charlm.use.sample",
+    "score_text": "charlm.use.evaluate",
+    "stream": "charlm.use.sample",
+    "train": "charlm.learn.train",
+}
+"""Where each public name lives."""
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'charlm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

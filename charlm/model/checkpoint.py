@@ -90,22 +90,24 @@ def save(path: Path, model: Model) -> None:
     write_tensors(path, model.weights, metadata)
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: str | Path) -> Header:
     """Read and check everything but the weights of a model file.
 
     Raises:
         CheckpointError: it is missing, damaged, from a newer charlm, or no model.
     """
+    path = Path(path)
     with _opened(path) as file:
         return _header(path, file)
 
 
-def load(path: Path) -> Model:
+def load(path: str | Path) -> Model:
     """Read a model file into memory.
 
     Raises:
         CheckpointError: as `read_header`; or a weight is not a finite number.
     """
+    path = Path(path)
     with _opened(path) as file:
         header = _header(path, file)
         weights = {name: file.get_tensor(name) for name in header.shapes}
