@@ -14,6 +14,7 @@ resumes from one consistent moment; the logs are then cut back to where they sto
 import difflib
 import json
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +131,9 @@ class RunFolder:
         write_atomically(self.config, head + tomli_w.dumps(options.values()))
 
     def log(self, row: dict[str, Any]) -> None:
-        """Append a row to metrics.jsonl; entries that are None were not measured and are left out."""
-        self._append(self.metrics, json.dumps({key: value for key, value in row.items() if value is not None}) + "\n")
+        """Append a row to metrics.jsonl; what was not measured, or is no finite number, is left out."""
+        known = {key: value for key, value in row.items() if value is not None and isfinite(value)}
+        self._append(self.metrics, json.dumps(known) + "\n")
 
     def log_sample(self, step: int, text: str) -> None:
         """Append a sample to samples.txt under a line with its step."""

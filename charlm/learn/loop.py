@@ -83,6 +83,7 @@ class Trainer:
     started: float
     _timing: "_Timing" = field(init=False)
     _row: dict[str, Any] = field(init=False, default_factory=dict)
+    _evaluated_step: int = field(init=False, default=-1)
 
     def __post_init__(self) -> None:
         self._timing = _Timing(self.clock(), self.clock())
@@ -95,16 +96,13 @@ class Trainer:
             DivergedError: a loss or gradient was not finite; it was not applied.
             Interrupted: `stop` said so; everything is saved.
         """
-        while self.progress.finished is None:
+        why = "finished" if self._share() >= 1 else None
+        while why is None:
             if self.stop():
                 self._leave()
-            share = self._share()
-            if share >= 1:
-                return self._finish("finished")
-            self._step(share)
-            if self._after_step():
-                return self._finish("patience")
-        raise AssertionError("a finished run is not run again")
+            self._step(self._share())
+            why = self._after_step()
+        return self._finish(why)
 
     def time_steps(self, count: int) -> float:
         """Median milliseconds of a step, over `count` of them after two to warm up. Writes nothing, but does train."""
@@ -196,24 +194,30 @@ class Trainer:
             )
         )
 
-    def _after_step(self) -> bool:
-        """Everything that looks at the weights between two steps; True where patience is at its end."""
-        step = self.progress.step
-        nats = None
-        if self.valid is not None and _due(step, self.options.eval_every) and not self._at_end():
-            nats = self._evaluate(self.options.eval_chars)
-        if nats is not None or _due(step, self.options.report_every):
-            self._log(nats)
+    def _after_step(self) -> str | None:
+        """Everything that looks at the weights between two steps; returns why the run is over, if it is."""
+        step, over = self.progress.step, self._share() >= 1
         if _due(step, self.options.sample_every):
             self._sample()
+        if over:
+            return "finished"
+        nats = self._evaluate(self.options.eval_chars) if self._evaluation_due() else None
+        if nats is not None or _due(step, self.options.report_every):
+            self._log(nats)
         if nats is not None:
             self._keep(nats, self.options.eval_chars)
         if self._save_due(nats is not None):
             self.save()
-        return bool(self.options.patience) and self.progress.stale >= self.options.patience
+        return "patience" if self.options.patience and self.progress.stale >= self.options.patience else None
 
-    def _at_end(self) -> bool:
-        return self._share() >= 1
+    def _evaluation_due(self) -> bool:
+        """Whether to evaluate now; with --time, not where the end is nearer than the evaluation is long."""
+        if self.valid is None or not _due(self.progress.step, self.options.eval_every):
+            return False
+        if self.length.seconds is None:
+            return True
+        takes = self.options.eval_chars / self._timing.evaluation_speed()
+        return self.length.seconds - self._reserve() - self._seconds() > takes
 
     def _evaluate(self, characters: int) -> float:
         """Nats per character over the first `characters` of the valid split."""
@@ -225,7 +229,9 @@ class Trainer:
         best = self.progress.best_nats
         mean = self.progress.row_nats / self.progress.row_steps if self.progress.row_steps else None
         nats = result.nats_per_char
-        self.report(Evaluated(self.progress.step, nats, result.characters, best is None or nats < best, mean))
+        self._evaluated_step = self.progress.step
+        better = isfinite(nats) and (best is None or nats < best)
+        self.report(Evaluated(self.progress.step, nats, result.characters, better, mean))
         return nats
 
     def _keep(self, nats: float, characters: int) -> None:
@@ -233,7 +239,8 @@ class Trainer:
 
         The progress goes to the disk first: a run killed in between makes the same model again.
         """
-        if self.progress.best_nats is not None and nats >= self.progress.best_nats:
+        best = self.progress.best_nats
+        if not isfinite(nats) or (best is not None and nats >= best):
             self.progress.stale += 1
             return
         self.progress.best_nats, self.progress.best_step, self.progress.stale = nats, self.progress.step, 0
@@ -349,6 +356,8 @@ class Trainer:
             self._log(None)
         self.progress.finished = why
         self.save()
+        if not self.folder.model.exists():
+            self._save_model(self.folder.model, None, 0)
         progress = self.progress
         result = Result(
             path=self.folder.path,
@@ -368,17 +377,12 @@ class Trainer:
         reads = self._affordable(whole)
         if reads < whole:
             self.report(Noted(f"no time for the whole valid split: its first {reads:,} of {whole:,} characters decide"))
-        progress = self.progress
-        last_is_best = progress.best_nats is not None and progress.best_step == progress.step
-        if last_is_best and progress.best_characters == reads:
-            return
-        if last_is_best:
-            progress.best_nats = None
-        elif progress.best_nats is not None:
+        if self.progress.best_nats is not None:
             self.judge_best(reads)
-        nats = self._evaluate(reads)
-        self._log(nats)
-        self._keep(nats, reads)
+        if self._evaluated_step != self.progress.step:
+            nats = self._evaluate(reads)
+            self._log(nats)
+            self._keep(nats, reads)
 
     def judge_best(self, reads: int) -> None:
         """Score the best model so far on the first `reads` characters; its own weights, not the network's."""
