@@ -1,30 +1,16 @@
 """Texts, corpora and models that several rooms need, made once."""
 
 from pathlib import Path
-from random import Random
 
 import pytest
 import torch
+from texts import text_of
 
 from charlm.text.corpus import Corpus
 from charlm.text.prepare import prepare
 
 torch.set_num_threads(1)
 """The networks of the tests are tiny: a second thread would cost more than it brings."""
-
-WORDS = "the sea is wide and old ships go home when winds turn cold over grey water 'tis late".split()
-
-
-def text_of(characters: int, seed: int = 0) -> str:
-    """A text of random words in lines, the same for the same seed."""
-    random = Random(seed)
-    pieces = []
-    size = 0
-    while size < characters:
-        piece = random.choice(WORDS) + ("\n" if random.random() < 0.15 else " ")
-        pieces.append(piece)
-        size += len(piece)
-    return "".join(pieces)[:characters]
 
 
 @pytest.fixture(scope="session")

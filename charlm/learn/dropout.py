@@ -16,11 +16,12 @@ def masks(rate: float, seed: int, step: int) -> Drop | None:
     """The dropout of one step, or None where nothing is dropped.
 
     The rate is rounded to 1/256: a random byte per activation costs an eighth of a random number.
+    However high it is, one activation in 256 stays.
     """
-    level = round(rate * 256)
+    level = min(round(rate * 256), 255)
     if level == 0:
         return None
-    keep = 256 / (256 - min(level, 255))
+    keep = 256 / (256 - level)
 
     def drop(layer: int, x: Tensor) -> Tensor:
         """Drop activations of (T, B, H) and scale up those that stay."""

@@ -76,9 +76,10 @@ def remember(optimizer: Optimizer, arrays: Arrays) -> None:
     """
     state: dict[int, dict[str, Any]] = {}
     parameters = [w for group in optimizer.param_groups for w in group["params"]]
+    shapes = {str(number): tuple(w.shape) for number, w in enumerate(parameters)}
     for key, array in arrays.items():
-        index, name = key.split(".", 1)
-        if int(index) >= len(parameters) or array.ndim and array.shape != tuple(parameters[int(index)].shape):
+        index, _, name = key.partition(".")
+        if index not in shapes or array.ndim and array.shape != shapes[index]:
             raise CheckpointError(f"the saved optimiser does not fit the network at {key}; start anew with --init-from")
         state.setdefault(int(index), {})[name] = torch.from_numpy(np.array(array))
     if optimizer.__class__ is SGD:

@@ -18,7 +18,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from charlm import __version__, cells
-from charlm.config import ModelOptions
+from charlm.config import AUTO, ModelOptions
 from charlm.errors import CheckpointError, UsageError
 from charlm.files import write_atomically
 from charlm.model import parameters
@@ -167,7 +167,7 @@ def _metadata(path: Path, file: Any) -> dict[str, Any]:
         metadata = {key: json.loads(word) for key, word in words.items()}
     except (ValueError, RecursionError):
         raise CheckpointError(f"{path}: the header's metadata are not JSON; the file is damaged") from None
-    if not isinstance(metadata["format"], int) or metadata["format"] < 1:
+    if type(metadata["format"]) is not int or metadata["format"] < 1:
         raise CheckpointError(f"{path}: unknown format {_brief(metadata['format'])}; the file is damaged")
     if metadata["format"] > FORMAT:
         raise CheckpointError(
@@ -179,7 +179,7 @@ def _metadata(path: Path, file: Any) -> dict[str, Any]:
 def _header(path: Path, file: Any) -> Header:
     metadata = _metadata(path, file)
     config = _table(path, metadata, "config")
-    symbols = Symbols.from_json(_table(path, metadata, "symbols"))
+    symbols = _symbols(path, _table(path, metadata, "symbols"))
     options = _options(path, config)
     if config.get("unit") != symbols.unit:
         raise CheckpointError(f"{path}: config and symbols disagree about the unit; the file is damaged")
@@ -204,6 +204,13 @@ def _table(path: Path, metadata: dict[str, Any], key: str) -> dict[str, Any]:
     return value
 
 
+def _symbols(path: Path, table: dict[str, Any]) -> Symbols:
+    try:
+        return Symbols.from_json(table)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+
+
 def _options(path: Path, config: dict[str, Any]) -> ModelOptions:
     for key, known in FIXED.items():
         if config.get(key, known) != known:
@@ -218,13 +225,14 @@ def _options(path: Path, config: dict[str, Any]) -> ModelOptions:
         )
     try:
         options = ModelOptions(**{name: config[name] for name in known_names})
+        undecided = [name for name in known_names if getattr(options, name) in (None, AUTO)]
+        if undecided:
+            raise CheckpointError(f"{path}: the header leaves {undecided[0]!r} open; the file is damaged")
         cells.make(options.cell, options.activation)
     except KeyError as error:
         raise CheckpointError(f"{path}: the header lacks {error.args[0]!r}; the file is damaged") from None
     except UsageError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    if not all(isinstance(getattr(options, name), int | float) for name in ("hidden", "embedding", "dropout")):
-        raise CheckpointError(f"{path}: the header leaves sizes open; the file is damaged")
     return options
 
 

@@ -23,7 +23,8 @@ def temper(logits: np.ndarray, temperature: float) -> np.ndarray:
     if temperature == 0:
         return keep_top_k(logits, 1)
     best = logits.max(axis=-1, keepdims=True)
-    return (logits - best) / temperature
+    with np.errstate(over="ignore"):  # beyond float64 is -inf, which is what so small a temperature means
+        return (logits - best) / temperature
 
 
 def keep_top_k(logits: np.ndarray, k: int) -> np.ndarray:

@@ -83,7 +83,7 @@ def score(
     with torch.inference_mode():
         for part in runs:
             for losses in part:
-                nats += float(losses.double().sum())
+                nats += float(losses.cpu().double().sum())  # mps has no float64
                 done += losses.numel()
                 if progress is not None:
                     progress(done)

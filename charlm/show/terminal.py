@@ -42,6 +42,13 @@ def leave_quietly() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+class _Console(Console):
+    """rich ends the program when a pipe breaks; here whoever writes decides."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 class Terminal:
     """The side of the conversation that is not the result.
 
@@ -51,7 +58,7 @@ class Terminal:
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = _Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
 
     @property
     def live(self) -> bool:

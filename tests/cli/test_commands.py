@@ -1,0 +1,323 @@
+"""The command line as a user meets it: what goes to which stream, what it says, and how it exits."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from texts import text_of
+
+from charlm.cli import main as entry
+from charlm.config import EvalOptions, PrepareOptions, SampleOptions, TrainOptions, flag
+from charlm.model import checkpoint
+
+SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-len", "16"]
+
+
+class Shell:
+    """Runs command lines in a folder of their own, in this process."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
+
+    def __call__(self, *words: str) -> tuple[int, str, str]:
+        """Exit code, stdout, stderr."""
+        self._capfd.readouterr()
+        code = entry.run(list(words))
+        out, err = self._capfd.readouterr()
+        return code, out, err
+
+    def ok(self, *words: str) -> str:
+        """stdout of a command that must succeed."""
+        code, out, err = self(*words)
+        assert code == 0, err
+        return out
+
+    def refused(self, code: int, *words: str) -> str:
+        """The one error line of a command that must fail with that code and print nothing."""
+        found, out, err = self(*words)
+        lines = [line for line in err.splitlines() if line.startswith("error:")]
+        assert (found, out, len(lines)) == (code, "", 1), err
+        assert "Traceback" not in err
+        return lines[0]
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    Path("sea.txt").write_text(text_of(6000), encoding="utf-8")
+    return Shell(capfd)
+
+
+@pytest.fixture
+def trained(shell: Shell) -> Shell:
+    shell.ok("prepare", "sea.txt", "--valid-fraction", "0.1", "--test-fraction", "0.1")
+    shell.ok("train", *SMALL, "--steps", "12", "--threads", "1")
+    return shell
+
+
+def test_the_four_commands_in_a_row(shell: Shell) -> None:
+    assert shell.ok("prepare", "sea.txt") == "data/sea\n"
+    assert (
+        shell.ok("train", "--cell", "lstm", "--layers", "3", *SMALL, "--steps", "5")
+        == "runs/sea-lstm-3x8/model.safetensors\n"
+    )
+    assert {path.name for path in Path("runs/sea-lstm-3x8").iterdir()} == {
+        "model.safetensors", "last.safetensors", "progress.safetensors", "metrics.jsonl", "config.toml",
+    }  # fmt: skip
+    assert 1 < float(shell.ok("eval", "--perplexity")) < 60
+    assert len(shell.ok("sample", "--temperature", "0.8", "--length", "50")) == 50
+
+
+def test_training_takes_a_text_and_prepares_it_again_when_it_changed(shell: Shell) -> None:
+    shell.ok("train", "sea.txt", *SMALL, "--steps", "2")
+    first = json.loads(Path("data/sea/corpus.json").read_text())["sha256"]
+    shell.ok("train", "sea.txt", *SMALL, "--steps", "2")
+    assert json.loads(Path("data/sea/corpus.json").read_text())["sha256"] == first
+    Path("sea.txt").write_text(text_of(7000, seed=1))
+    shell.ok("train", "sea.txt", *SMALL, "--steps", "2")
+    assert json.loads(Path("data/sea/corpus.json").read_text())["sha256"] != first
+    other = Path("other")
+    other.mkdir()
+    (other / "sea.txt").write_text(text_of(5000, seed=2))
+    assert "another name" in shell.refused(2, "train", "other/sea.txt", *SMALL, "--steps", "2")
+
+
+def test_a_changed_text_keeps_the_options_it_was_prepared_with(shell: Shell) -> None:
+    shell.ok("prepare", "sea.txt", "--unit", "byte", "--valid-fraction", "0.2")
+    Path("sea.txt").write_text(text_of(7000, seed=1))
+    shell.ok("train", "sea.txt", *SMALL, "--steps", "2")
+    options = json.loads(Path("data/sea/corpus.json").read_text())["options"]
+    assert (options["unit"], options["valid_fraction"]) == ("byte", 0.2)
+
+
+def test_eval_prints_one_number_or_json_and_all_agree(trained: Shell) -> None:
+    found = json.loads(trained.ok("eval", "--json"))
+    assert set(found) == {
+        "characters", "bytes", "unknown", "documents", "nats_per_char", "bits_per_char", "bits_per_byte", "perplexity",
+        "seconds", "chars_per_second", "model", "text", "protocol",
+    }  # fmt: skip
+    nats = float(trained.ok("eval", "--nats"))
+    assert nats == pytest.approx(found["nats_per_char"], abs=1e-6)
+    assert float(trained.ok("eval", "--bits")) == pytest.approx(nats / np.log(2), abs=2e-6)
+    assert float(trained.ok("eval", "--perplexity")) == pytest.approx(np.exp(nats), rel=1e-5)
+    assert found["bits_per_byte"] * found["bytes"] == pytest.approx(found["bits_per_char"] * found["characters"])
+    shown = trained.ok("eval")
+    assert f"{found['bits_per_char']:.4f}" in shown and "segments of 1024" in shown
+
+
+def test_eval_scores_any_text_and_counts_what_it_does_not_know(trained: Shell) -> None:
+    Path("new.txt").write_text("the sea é\n")
+    found = json.loads(trained.ok("eval", "new.txt", "--json"))
+    assert (found["characters"], found["unknown"], found["documents"], found["bytes"]) == (11, 1, 1, 11)
+    exact = json.loads(trained.ok("eval", "new.txt", "--json", "--exact"))
+    assert exact["nats_per_char"] == pytest.approx(found["nats_per_char"], abs=1e-6)
+    assert exact["protocol"].startswith("exact")
+
+
+def test_eval_refuses_a_corpus_that_is_not_the_models(trained: Shell) -> None:
+    Path("sea.txt").write_text(text_of(7000, seed=1))
+    trained.ok("prepare", "sea.txt", "--force")
+    assert "not the corpus" in trained.refused(2, "eval")
+
+
+def test_eval_uses_valid_where_there_is_no_test_split_and_says_so(shell: Shell) -> None:
+    shell.ok("prepare", "sea.txt", "--test-fraction", "0")
+    shell.ok("train", *SMALL, "--steps", "2")
+    code, _, err = shell("eval")
+    assert code == 0 and "valid split" in err and "no test split" in err
+
+
+def test_batch_size_does_not_change_the_score(trained: Shell) -> None:
+    Path("long.txt").write_text(text_of(5000, seed=4))
+    scores = [float(trained.ok("eval", "long.txt", "--nats", "--batch-size", size)) for size in ("1", "3", "64")]
+    assert max(scores) - min(scores) <= 1e-6
+
+
+def test_sampling_is_repeatable_by_seed_and_echoes_the_prompt(trained: Shell) -> None:
+    first = trained.ok("sample", "--prompt", "the ", "--seed", "5", "--length", "40")
+    assert first.startswith("the ") and len(first) == 44
+    assert trained.ok("sample", "--prompt", "the ", "--seed", "5", "--length", "40") == first
+    assert trained.ok("sample", "--prompt", "the ", "--seed", "5", "--length", "40", "--no-echo") == first[4:]
+    Path("prompt.txt").write_text("the ")
+    assert trained.ok("sample", "--prompt-file", "prompt.txt", "--seed", "5", "--length", "40") == first
+    code, _, err = trained("sample", "--length", "1")
+    seed = re.search(r"seed: (\d+)", err)
+    assert code == 0 and seed is not None
+
+
+def test_samples_side_by_side_are_the_single_ones(trained: Shell) -> None:
+    three = trained.ok("sample", "--num", "3", "--seed", "7", "--length", "30").split("\n" + "-" * 40 + "\n")
+    assert three[0] == trained.ok("sample", "--seed", "7", "--length", "30")
+    rows = [
+        json.loads(line)
+        for line in trained.ok("sample", "--num", "3", "--seed", "7", "--length", "30", "--jsonl").splitlines()
+    ]
+    assert [row["text"] for row in rows] == [*three[:2], three[2].removesuffix("\n")]
+    assert [row["index"] for row in rows] == [0, 1, 2]
+
+
+def test_temperature_zero_is_greedy_whatever_the_seed(trained: Shell) -> None:
+    texts = {trained.ok("sample", "--temperature", "0", "--seed", seed, "--length", "40") for seed in "123"}
+    assert len(texts) == 1
+    assert trained.ok("sample", "--top-k", "1", "--length", "40", "--seed", "9") in texts
+
+
+def test_filters_narrow_what_is_drawn(trained: Shell) -> None:
+    every = ["--length", "300", "--seed", "1"]
+    wide = set(trained.ok("sample", *every))
+    assert trained.ok("sample", *every, "--top-k", "100000") == trained.ok("sample", *every)
+    for narrow in (["--top-k", "3"], ["--top-p", "0.3"], ["--min-p", "0.95"]):
+        assert len(set(trained.ok("sample", *every, *narrow))) < len(wide)
+
+
+def test_a_stop_string_ends_before_it(trained: Shell) -> None:
+    whole = trained.ok("sample", "--seed", "3", "--length", "200")
+    stop = whole[60:63]
+    assert trained.ok("sample", "--seed", "3", "--length", "200", "--stop", stop) == whole[: whole.index(stop)]
+
+
+def test_names_as_lines_sample_one_to_a_line_and_until_their_end(shell: Shell) -> None:
+    Path("names.txt").write_text("".join(f"{name}\n" for name in ("anna", "otto", "ida", "emil", "nora") * 60))
+    shell.ok("prepare", "names.txt", "--documents", "line")
+    sizes = ["--hidden", "32", "--batch-size", "4", "--seq-len", "16", "--dropout", "0", "--lr", "0.02"]
+    shell.ok("train", "--cell", "gru", *sizes, "--epochs", "40")
+    name = shell.ok("sample", "--until-end", "--seed", "1")
+    assert name in {"anna", "otto", "ida", "emil", "nora"}
+    lines = shell.ok("sample", "--length", "60", "--seed", "1", "--temperature", "0.5").splitlines()
+    assert len(lines) > 5 and set(lines[:-1]) <= {"anna", "otto", "ida", "emil", "nora"}
+
+
+def test_a_prompt_with_an_unknown_character_prints_nothing_but_the_error(trained: Shell) -> None:
+    line = trained.refused(2, "sample", "--prompt", "the é")
+    assert "'é'" in line and "U+00E9" in line and "4" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["prepare", "nothing.txt"], ["nothing.txt", "python-stdlib"]),
+        (["prepare"], ["SOURCE", "prepare --help"]),
+        (["train", "--hidden", "0"], ["--hidden", "at least 1", "'0'"]),
+        (["train", "--lr", "nan"], ["--lr", "nan"]),
+        (["train", "--cell", "lstmm"], ["--cell", "did you mean lstm"]),
+        (["train", "--activation", "relu"], ["--activation relu", "--cell rnn"]),
+        (["train", "--steps", "5", "--time", "5s"], ["--steps", "--time"]),
+        (["train", "--time", "soon"], ["--time", "10m"]),
+        (["train", "--hiden", "5"], ["--hidden"]),
+        (["train", "--batch-size", "1000", "--seq-len", "1000"], ["--batch-size", "fits"]),
+        (["train", "--device", "cuda:9"], ["--device"]),
+        (["train", "--resume", "nosuch"], ["nosuch"]),
+        (["train", "--resume", "x", "--run", "y"], ["--resume", "--run"]),
+        (["train", "nosuch"], ["nosuch", "charlm prepare"]),
+        (["train", "--config", "nosuch.toml"], ["nosuch.toml"]),
+        (["eval", "--model", "nosuch"], ["--model nosuch"]),
+        (["eval", "--model", "sea.txt"], ["sea.txt", "model"]),
+        (["eval", "--bits", "--nats"], ["--bits", "--nats"]),
+        (["eval", "sea.txt", "--split", "train"], ["--split", "sea.txt"]),
+        (["sample", "--prompt", "a", "--prompt-file", "b"], ["--prompt", "--prompt-file"]),
+        (["sample", "--temperature", "-1"], ["--temperature", "at least 0"]),
+        (["sample", "--stop", ""], ["--stop"]),
+        (["info", "data"], ["data"]),
+        (["nosuch"], ["nosuch", "--help"]),
+        (["--nosuch"], ["--nosuch"]),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_one_line_that_says_what_to_do(trained: Shell, words: list[str], wanted: list[str]) -> None:
+    line = trained.refused(2, *words)
+    for part in wanted:
+        assert part in line
+
+
+def test_debug_shows_the_traceback_and_still_the_line(shell: Shell) -> None:
+    code, out, err = shell("prepare", "nothing.txt", "--debug")
+    assert (code, out) == (2, "") and "Traceback" in err and "\nerror: nothing.txt" in err
+
+
+def test_quiet_leaves_only_the_result(shell: Shell) -> None:
+    for words in (
+        ["prepare", "sea.txt"],
+        ["train", *SMALL, "--steps", "3"],
+        ["eval"],
+        ["sample", "--length", "3"],
+        ["info"],
+        ["runs"],
+    ):
+        code, out, err = shell(*words, "--quiet")
+        assert (code, err) == (0, "") and out, words
+
+
+def test_a_configuration_file_sets_options_and_flags_win(shell: Shell) -> None:
+    shell.ok("prepare", "sea.txt")
+    Path("my.toml").write_text('cell = "gru"\nhidden = 6\n[train]\nseq-len = 10\nsteps = 2\n[sample]\nlength = 3\n')
+    assert shell.ok("train", "--config", "my.toml", "--hidden", "7") == "runs/sea-gru-1x7/model.safetensors\n"
+    assert "seq_len = 10" in Path("runs/sea-gru-1x7/config.toml").read_text()
+    Path("bad.toml").write_text("hiden = 6\n")
+    assert "did you mean hidden" in shell.refused(2, "train", "--config", "bad.toml")
+    Path("odd.toml").write_text("hidden = 'many'\n")
+    assert "--hidden" in shell.refused(2, "train", "--config", "odd.toml")
+
+
+def test_a_dry_run_says_everything_and_writes_nothing(shell: Shell) -> None:
+    shell.ok("prepare", "sea.txt")
+    out = shell.ok("train", *SMALL, "--dry-run")
+    assert not Path("runs").exists()
+    for part in ("parameters", "memory", "left over", "ms per step", "time: about"):
+        assert part in out
+
+
+def test_resume_and_init_from_on_the_command_line(trained: Shell) -> None:
+    run = "sea-lstm-1x8"
+    assert "finished" in trained.refused(2, "train", "--resume", run)
+    assert trained.ok("train", "--resume", run, "--steps", "20") == f"runs/{run}/model.safetensors\n"
+    assert checkpoint.read_header(Path(f"runs/{run}/last.safetensors")).training["step"] == 20
+    code, _, err = trained(
+        "train", "--init-from", run, "--batch-size", "4", "--seq-len", "16", "--steps", "2", "--run", "tuned"
+    )
+    assert code == 0 and "characters matched" in err and "no new symbols" in err
+    code, _, err = trained("train", "--run", "tuned", *SMALL)
+    assert code == 2 and "--resume tuned" in err
+
+
+def test_divergence_exits_with_three(trained: Shell) -> None:
+    rough = ["--cell", "rnn", "--activation", "linear", "--optimizer", "sgd", "--lr", "900", "--clip-norm", "0"]
+    line = trained.refused(3, "train", *SMALL, *rough, "--steps", "300", "--schedule", "constant", "--warmup", "0")
+    assert "diverged" in line and "--lr" in line
+
+
+def test_info_and_runs_say_what_there_is(trained: Shell) -> None:
+    found = json.loads(trained.ok("info", "--json"))
+    assert found["parameters"] == sum(int(np.prod(shape)) for shape in found["tensors"].values())
+    assert found["config"]["cell"] == "lstm" and found["corpus"]["name"] == "sea"
+    assert f"{found['parameters']:,}" in trained.ok("info")
+    rows = [json.loads(line) for line in trained.ok("runs", "--json").splitlines()]
+    assert [row["run"] for row in rows] == ["sea-lstm-1x8"]
+    assert "sea-lstm-1x8" in trained.ok("runs") and f"{rows[0]['valid_nats']:.4f}" in trained.ok("runs")
+
+
+def test_a_run_that_cannot_be_read_does_not_hide_the_others(trained: Shell) -> None:
+    Path("runs/broken").mkdir()
+    Path("runs/broken/model.safetensors").write_bytes(b"no model")
+    rows = [json.loads(line) for line in trained.ok("runs", "--json").splitlines()]
+    assert {row["run"] for row in rows} == {"broken", "sea-lstm-1x8"}
+
+
+@pytest.mark.parametrize(
+    ("command", "group"),
+    [("prepare", PrepareOptions), ("train", TrainOptions), ("eval", EvalOptions), ("sample", SampleOptions)],
+)
+def test_help_names_every_option(shell: Shell, monkeypatch: pytest.MonkeyPatch, command: str, group: type) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    out = shell.ok(command, "--help")
+    for name in group.specs():  # type: ignore[attr-defined]
+        assert flag(name) in out, name
+    for common in ("--config", "--quiet", "--debug", "--help"):
+        assert common in out
+
+
+def test_version_and_bare_command(shell: Shell) -> None:
+    from charlm import __version__
+
+    assert shell.ok("--version") == f"charlm {__version__}\n"
+    assert "prepare" in shell.ok() and "Usage" in shell.ok("-h")

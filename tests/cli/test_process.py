@@ -1,0 +1,135 @@
+"""charlm as a process: what it imports, how it ends on signals and closed pipes, and terminals that cannot print."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from texts import text_of
+
+SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-len", "16", "--threads", "1"]
+
+
+def charlm(
+    *words: str, cwd: Path, env: dict[str, str] | None = None, given: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "charlm", *words]
+    environment = {**os.environ, **(env or {})}
+    return subprocess.run(command, cwd=cwd, env=environment, text=True, capture_output=True, timeout=120, input=given)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("place")
+    (folder / "sea.txt").write_text(text_of(6000) + "é", encoding="utf-8")
+    assert charlm("prepare", "sea.txt", cwd=folder).returncode == 0
+    assert charlm("train", *SMALL, "--steps", "4", cwd=folder).returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["train", "--help"], ["info"], ["runs"], ["prepare", "sea.txt"], ["sample", "--length", "5"]]
+)
+def test_what_needs_no_tensors_starts_without_torch(place: Path, words: list[str]) -> None:
+    program = (
+        "import sys; from charlm.cli.main import run; code = run(sys.argv[1:]); "
+        "print('torch' in sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *words], cwd=place, text=True, capture_output=True)
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1] == "False"
+
+
+def test_importing_the_package_loads_nothing(place: Path) -> None:
+    program = "import sys, charlm; print({'numpy', 'torch', 'typer', 'rich', 'safetensors'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=place, text=True, capture_output=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_exits_with_130_and_the_run_goes_on(place: Path, number: signal.Signals) -> None:
+    """Started with the signals ignored, as a shell starts programs in the background."""
+    name = f"stopped-{number.name}"
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); from charlm.cli.main import main; "
+        "sys.argv[0] = 'charlm'; main()"
+    )
+    words = ["train", *SMALL, "--steps", "1000000", "--report-every", "1", "--run", name]
+    command = [sys.executable, "-c", program, *words]
+    process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    metrics = place / "runs" / name / "metrics.jsonl"
+    deadline = time.monotonic() + 60
+    while not (metrics.exists() and metrics.read_text().count("\n") >= 3):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "--resume" in err.splitlines()[-1] and "Traceback" not in err
+    step = int(re.search(r"stopped at step ([\d,]+)", err).group(1).replace(",", ""))  # type: ignore[union-attr]
+    done = charlm("train", "--resume", name, "--steps", str(step + 3), cwd=place)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_leaves_is_no_failure(place: Path) -> None:
+    command = [sys.executable, "-m", "charlm", "sample", "--length", "1000000", "--quiet"]
+    with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        assert len(process.stdout.read(20)) == 20
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=60) == 0
+
+
+def test_a_stdout_that_knows_only_ascii_gets_question_marks(place: Path) -> None:
+    words = ["sample", "--prompt", "é", "--length", "3", "--seed", "1", "--quiet"]
+    done = charlm(*words, cwd=place, env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"})
+    assert done.returncode == 0 and done.stdout.startswith("?")
+    assert charlm(*words, cwd=place, env={"PYTHONIOENCODING": "utf-8"}).stdout.startswith("é")
+
+
+def test_a_closed_stderr_does_not_stop_training(place: Path) -> None:
+    words = ["train", *SMALL, "--steps", "60", "--report-every", "1", "--sample-every", "5", "--run", "deaf"]
+    command = [sys.executable, "-m", "charlm", *words]
+    with subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stderr.close()
+        assert process.stdout.read() == "runs/deaf/model.safetensors\n"
+        assert process.wait(timeout=60) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_stdout_is_one_error_line(place: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "charlm", "sample", "--length", "5", "--quiet"], cwd=place, stdout=full,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error:") and done.stderr.count("\n") == 1 and "space" in done.stderr
+
+
+def test_preparing_from_stdin_and_scoring_stdin(place: Path) -> None:
+    done = charlm("prepare", "-", "--name", "piped", cwd=place, given=text_of(500))
+    assert (done.returncode, done.stdout) == (0, "data/piped\n")
+    done = charlm("eval", "-", "--model", "sea-lstm-1x8", "--bits", cwd=place, given="the sea")
+    assert done.returncode == 0 and 0 < float(done.stdout) < 20
+    done = charlm("sample", "--model", "sea-lstm-1x8", "--prompt-file", "-", "--length", "2", cwd=place, given="the ")
+    assert done.returncode == 0 and done.stdout.startswith("the ")
+
+
+def test_shell_completion_knows_the_commands_and_choices(place: Path) -> None:
+    environment = {"_CHARLM_COMPLETE": "complete_bash", "COMP_WORDS": "charlm tr", "COMP_CWORD": "1"}
+    done = subprocess.run(["charlm"], cwd=place, env=_with_path(environment), text=True, capture_output=True)
+    assert "train" in done.stdout.split()
+    environment = {"_CHARLM_COMPLETE": "complete_bash", "COMP_WORDS": "charlm train --cell ", "COMP_CWORD": "3"}
+    done = subprocess.run(["charlm"], cwd=place, env=_with_path(environment), text=True, capture_output=True)
+    assert {"rnn", "lstm", "gru"} <= set(done.stdout.split())
+
+
+def _with_path(more: dict[str, str]) -> dict[str, str]:
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", **more}

@@ -1,0 +1,89 @@
+"""A mask follows from seed, step and layer, and keeps what it lets through in expectation."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from charlm.learn.dropout import masks
+
+T, B, H = 16, 8, 64
+ONES = torch.ones(T, B, H)
+
+
+def kept(rate, seed=0, step=0, layer=0, x=ONES):
+    return masks(rate, seed, step)(layer, x)
+
+
+def test_mask_follows_from_seed_step_and_layer_alone():
+    wanted = kept(0.5, seed=3, step=7, layer=1)
+    drop = masks(0.5, 3, 7)
+    torch.manual_seed(99)
+    drop(0, ONES)
+    torch.rand(100)
+    assert torch.equal(drop(1, ONES), wanted) and torch.equal(drop(1, ONES), wanted)
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"step": 1}, {"layer": 1}])
+def test_another_seed_step_or_layer_drops_others(other):
+    one, two = kept(0.5) > 0, kept(0.5, **other) > 0
+    assert 0.45 < (one == two).float().mean() < 0.55
+
+
+def test_step_and_layer_do_not_run_into_each_other():
+    """(step 1, layer 11) and (step 11, layer 1) read alike without a separator."""
+    assert not torch.equal(kept(0.5, step=1, layer=11), kept(0.5, step=11, layer=1))
+    assert not torch.equal(kept(0.5, seed=1, step=11), kept(0.5, seed=11, step=1))
+
+
+def test_drawing_a_mask_takes_no_number_from_torch_s_generator():
+    before = torch.get_rng_state()
+    kept(0.5)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.25, 0.5, 0.9])
+def test_share_that_is_dropped_is_the_rate_and_what_stays_is_scaled_up(rate):
+    found = torch.cat([kept(rate, step=step).flatten() for step in range(8)])
+    dropped = found == 0
+    level = round(rate * 256) / 256
+    assert abs(level - rate) <= 1 / 512
+    assert abs(dropped.double().mean() - level) < 5 * (level * (1 - level) / found.numel()) ** 0.5
+    torch.testing.assert_close(found[~dropped], torch.full_like(found[~dropped], 1 / (1 - level)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(1 / 256, 1, exclude_max=True))
+def test_expectation_is_kept_at_every_rate(rate):
+    """However high the rate, something stays: the mean over many draws is that of the input."""
+    found = torch.cat([kept(rate, step=step).flatten() for step in range(4)]).double()
+    scale = float(found.max())
+    assert scale > 1 and float(found.mean()) == pytest.approx(1, abs=6 * (scale / found.numel()) ** 0.5)
+
+
+@pytest.mark.parametrize("rate", [0.0, 1 / 1024])
+def test_nothing_is_dropped_at_rate_zero_or_below_half_a_level(rate):
+    assert masks(rate, 0, 0) is None
+
+
+def test_units_columns_and_steps_in_time_are_dropped_independently():
+    mask = (kept(0.5) > 0).float()
+    for dimension in range(3):
+        others = [d for d in range(3) if d != dimension]
+        assert (mask.mean(others) - 0.5).abs().max() < 0.25
+        one, two = mask.select(dimension, 0), mask.select(dimension, 1)
+        assert 0.3 < (one == two).float().mean() < 0.7
+
+
+def test_gradient_passes_where_the_activation_did():
+    x = torch.randn(T, B, H, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    masks(0.5, 0, 0)(0, x).sum().backward()
+    assert torch.equal(x.grad, kept(0.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_type_of_the_activations_is_kept_and_the_input_is_not_changed(dtype):
+    x = torch.ones(3, 1, 5, dtype=dtype)
+    found = kept(0.5, x=x)
+    assert found.dtype == dtype and (x == 1).all()
+    assert set(found.flatten().tolist()) == {0.0, 2.0}

@@ -1,0 +1,184 @@
+"""The ways through a window are one function: the loop, BPTT by hand and torch's kernels agree."""
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+from torch.nn import functional as F
+
+from charlm import cells
+from charlm.model import bptt, recurrence
+from charlm.model.recurrence import WIDEST_FUSED_INPUT, choose
+
+KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
+FUSED = [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]
+T, B = 5, 3
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def paths(kind: tuple[str, str]) -> list[str]:
+    """The ways besides the plain one that exist for a cell."""
+    return [*(["bptt"] if kind[0] in bptt.WINDOWS else []), *(["fused"] if kind in FUSED else [])]
+
+
+def window_of(network, seed=3):
+    """Ids, targets, first states with gradients, and weights for the last states."""
+    random = torch.Generator().manual_seed(seed)
+
+    def state():
+        return [
+            tuple(torch.randn(part.shape, generator=random, dtype=part.dtype) for part in layer)
+            for layer in network.start(B)
+        ]
+
+    ids = torch.randint(network.vocabulary, (T, B), generator=random)
+    targets = torch.randint(network.vocabulary, (T, B), generator=random)
+    first = [tuple(part.requires_grad_() for part in layer) for layer in state()]
+    return ids, targets, first, state()
+
+
+def everything(network, drop=None):
+    """Loss, logits, last states, and the gradient of every weight and first state; the loss reads the last states."""
+    ids, targets, first, reading = window_of(network)
+    logits, last = network(ids, first, drop)
+    loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    for wanted, layer in zip(reading, last, strict=True):
+        loss = loss + sum((r * part).sum() for r, part in zip(wanted, layer, strict=True))
+    leaves = [*network.named_weights().values(), *(part for layer in first for part in layer)]
+    found = {"loss": loss, "logits": logits}
+    found |= {f"last {n} {k}": part for n, layer in enumerate(last) for k, part in enumerate(layer)}
+    gradients = torch.autograd.grad(loss, leaves)
+    names = [*network.named_weights(), *(f"first {n} {k}" for n, layer in enumerate(first) for k in range(len(layer)))]
+    return found | {f"d {name}": gradient for name, gradient in zip(names, gradients, strict=True)}
+
+
+@pytest.mark.parametrize("input", ["one-hot", "embedding"])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if paths(kind)], ids="-".join)
+def test_all_paths_agree_in_loss_states_and_every_gradient(make_model, make_network, kind, layers, input):
+    model = make_model(*kind, layers=layers, input=input)
+    plain = everything(make_network(model, "plain", torch.float64))
+    assert all(torch.isfinite(value).all() and value.abs().max() > 0 for value in plain.values())
+    for path in paths(kind):
+        other = everything(make_network(model, path, torch.float64))
+        assert plain.keys() == other.keys()
+        for name, value in plain.items():
+            torch.testing.assert_close(other[name], value, rtol=1e-10, atol=1e-10, msg=f"{path}: {name}")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if paths(kind)], ids="-".join)
+def test_all_paths_apply_dropout_at_the_same_places(make_model, make_network, kind):
+    model = make_model(*kind, layers=2)
+
+    def drop(layer, x):
+        """Every third activation of the first layer, every second of the last."""
+        return x * (torch.arange(x.numel()).view(x.shape) % (3 - layer) > 0) * 2
+
+    plain = everything(make_network(model, "plain", torch.float64), drop)
+    without = everything(make_network(model, "plain", torch.float64))
+    assert not torch.equal(plain["logits"], without["logits"])
+    for path in paths(kind):
+        for name, value in everything(make_network(model, path, torch.float64), drop).items():
+            torch.testing.assert_close(value, plain[name], rtol=1e-10, atol=1e-10, msg=f"{path}: {name}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"), [(kind, path) for kind in KINDS for path in ("plain", *paths(kind))], ids=str
+)
+def test_whole_window_equals_its_chunks_with_the_state_carried(make_model, make_network, kind, path):
+    network = make_network(make_model(*kind, layers=2), path, torch.float64)
+    random = torch.Generator().manual_seed(5)
+    ids = torch.randint(network.vocabulary, (12, B), generator=random)
+    with torch.no_grad():
+        whole, last = network(ids, network.start(B))
+        for cuts in ([1] * 12, [5, 7], [11, 1]):
+            states, parts = network.start(B), []
+            for chunk in ids.split(cuts):
+                logits, states = network(chunk, states)
+                parts.append(logits)
+            torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=1e-12)
+            for layer, wanted in zip(states, last, strict=True):
+                for part, other in zip(layer, wanted, strict=True):
+                    torch.testing.assert_close(part, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("path", ["plain", "bptt", "fused"])
+def test_no_path_changes_the_states_it_was_given(make_model, make_network, path):
+    for kind in FUSED:
+        network = make_network(make_model(*kind, layers=2), path, torch.float64)
+        ids, _, first, _ = window_of(network)
+        kept = [tuple(part.detach().clone() for part in layer) for layer in first]
+        logits, last = network(ids, first)
+        (logits.sum() + sum(part.sum() for layer in last for part in layer)).backward()
+        for layer, copies in zip(first, kept, strict=True):
+            assert all(torch.equal(part, copy) for part, copy in zip(layer, copies, strict=True))
+
+
+@pytest.mark.parametrize(
+    "kind", [(name, a) for name in bptt.WINDOWS for a in cells.make(name).activations], ids="-".join
+)
+def test_backward_pass_by_hand_is_the_derivative_of_the_forward_pass(kind):
+    cell = cells.make(*kind)
+    hidden, rows = 2, 2 * len(cell.gates)
+    random = torch.Generator().manual_seed(11)
+    shapes = [(3, 2, rows), (rows, hidden), (rows,), *((2, hidden) for _ in cell.state)]
+    leaves = [torch.randn(shape, generator=random, dtype=torch.float64).requires_grad_() for shape in shapes]
+    more = (cell.activation,) if len(cell.activations) > 1 else ()
+    assert gradcheck(lambda *given: bptt.WINDOWS[cell.name].apply(*given, *more), leaves)
+
+
+@pytest.mark.parametrize("name", bptt.WINDOWS)
+def test_window_of_one_step_has_the_same_gradients_by_hand_and_by_autograd(make_model, make_network, name):
+    found = {}
+    for path in ("plain", "bptt"):
+        network = make_network(make_model(name), path, torch.float64)
+        logits, _ = network(torch.tensor([[3, 4]]), network.start(2))
+        found[path] = torch.autograd.grad(logits.square().sum(), list(network.parameters()))
+    for got, wanted in zip(found["bptt"], found["plain"], strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_gradient_does_not_leave_a_window_whose_state_was_cut_off(make_model, make_network):
+    for path in ("plain", "bptt", "fused"):
+        network = make_network(make_model("gru"), path, torch.float64)
+        ids, _, _, _ = window_of(network)
+        _, states = network(ids, network.start(B))
+        cut = [tuple(part.detach() for part in layer) for layer in states]
+        logits, _ = network(ids, cut)
+        carried = torch.autograd.grad(logits.square().sum(), network.weight("layers.0.weight_hh"))[0]
+        again, _ = network(ids, [tuple(part.clone() for part in layer) for layer in cut])
+        alone = torch.autograd.grad(again.square().sum(), network.weight("layers.0.weight_hh"))[0]
+        whole, _ = network(ids, network(ids, network.start(B))[1])
+        through = torch.autograd.grad(whole.square().sum(), network.weight("layers.0.weight_hh"))[0]
+        assert torch.equal(carried, alone)
+        assert (carried - through).abs().max() > 1e-6
+
+
+def test_quickest_path_of_each_device_is_one_that_can_compute_the_cell():
+    for kind in KINDS:
+        cell = cells.make(*kind)
+        assert choose(cell, CUDA, "float32", 100) == ("fused" if kind in FUSED else "plain")
+        assert choose(cell, torch.device("mps"), "float32", 100) == "plain"
+        assert choose(cell, CPU, "bfloat16", 100) == "plain"
+        by_hand = "bptt" if kind[0] in bptt.WINDOWS else "plain"
+        assert choose(cell, CPU, "float32", WIDEST_FUSED_INPUT + 1) == by_hand
+        assert choose(cell, CPU, "float32", WIDEST_FUSED_INPUT) == ("fused" if kind[0] == "lstm" else by_hand)
+
+
+def test_only_torch_kernels_read_the_input_itself():
+    assert [recurrence.reads_products(path) for path in ("plain", "bptt", "fused")] == [True, True, False]
+
+
+@pytest.mark.parametrize("input", ["one-hot", "embedding"])
+@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+def test_path_that_is_chosen_in_float32_stays_close_to_the_loop_in_float64(make_model, make_network, kind, input):
+    model = make_model(*kind, layers=2, input=input)
+    exact = make_network(model, "plain", torch.float64)
+    quick = make_network(model).on(CPU)
+    ids, targets, first, _ = window_of(exact)
+    losses = []
+    for network in (exact, quick):
+        states = [tuple(part.detach().to(network.weight("readout.bias").dtype) for part in layer) for layer in first]
+        loss = F.cross_entropy(network(ids, states)[0].flatten(0, 1), targets.flatten())
+        losses.append(torch.cat([g.flatten().double() for g in torch.autograd.grad(loss, list(network.parameters()))]))
+        losses[-1] = torch.cat([loss.detach().double()[None], losses[-1]])
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-4, atol=1e-6)

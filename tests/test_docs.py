@@ -1,0 +1,304 @@
+"""The pages in docs/ say what the program does: options, defaults, keys, rules, and the bytes of a model."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+
+import charlm
+from charlm import cells
+from charlm.cli.commands import app
+from charlm.config import EvalOptions, ModelOptions, PrepareOptions, SampleOptions, TrainOptions, flag
+from charlm.learn import auto
+from charlm.model.checkpoint import load, read_header
+from charlm.model.parameters import shapes
+from charlm.model.stepper import Stepper
+from charlm.use.inspect import describe, summarize
+
+ROOT = Path(__file__).resolve().parent.parent
+INTERFACE = (ROOT / "docs" / "interface.md").read_text(encoding="utf-8")
+CHECKPOINT = (ROOT / "docs" / "checkpoint.md").read_text(encoding="utf-8")
+CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+GROUPS = {"prepare": PrepareOptions, "train": TrainOptions, "eval": EvalOptions, "sample": SampleOptions}
+COMMON = {"--config", "--quiet", "--debug", "--help"}
+ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "gap_bits_per_char"}
+
+
+def section(page: str, heading: str) -> str:
+    """The text below a heading, up to the next one of its level or above."""
+    level = len(heading) - len(heading.lstrip("#"))
+    lines = page.splitlines()
+    start = lines.index(heading) + 1
+    stop = next((n for n in range(start, len(lines)) if re.match(f"#{{1,{level}}} ", lines[n])), len(lines))
+    return "\n".join(lines[start:stop])
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of every table row in a text, heads and rules left out."""
+    found = []
+    lines = text.splitlines()
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        if line.startswith("|") and not set(line) <= set("|-") and not (set(after) <= set("|-") and after):
+            found.append([cell.strip() for cell in line.strip("|").split("|")])
+    return found
+
+
+def words(text: str) -> list[str]:
+    """What stands in backticks."""
+    return re.findall(r"`([^`]+)`", text)
+
+
+def first_words(page: str, heading: str) -> list[str]:
+    return [words(row[0])[0] for row in rows(section(page, heading))]
+
+
+def flags(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text))
+
+
+def flags_of(command: Any) -> set[str]:
+    """Every long option that a command accepts."""
+    return {word for option in command.params for word in (*option.opts, *option.secondary_opts) if word[:2] == "--"}
+
+
+def option_rows(command: str) -> dict[str, list[str]]:
+    found = {}
+    for row in rows(section(INTERFACE, f"## charlm {command}")):
+        if row[0].startswith("`--"):
+            found[words(row[0])[0]] = row
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_a_command_is_in_its_tables_and_no_other(command: str) -> None:
+    told = {option for row in option_rows(command).values() for option in flags(row[0])}
+    assert told == flags_of(COMMANDS[command]) - COMMON
+
+
+def test_the_options_of_every_command_are_told_once() -> None:
+    assert {
+        flag for row in rows(section(INTERFACE, "### Options of every command")) for flag in flags(row[0])
+    } == COMMON
+    assert all(COMMON - {"--help"} <= flags_of(command) for command in COMMANDS.values())
+
+
+def test_every_option_named_anywhere_exists() -> None:
+    known = COMMON.union(flags_of(typer.main.get_command(app)), *map(flags_of, COMMANDS.values()))
+    assert flags(INTERFACE + CHECKPOINT + CHANGELOG) <= known
+
+
+def test_every_command_is_described() -> None:
+    assert re.findall(r"^## charlm (\w+)$", INTERFACE, re.M) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("command", GROUPS)
+def test_values_and_defaults_of_options(command: str) -> None:
+    group, told = GROUPS[command], option_rows(command)
+    for name, spec in group.specs().items():
+        _, values, default, meaning = told[flag(name)]
+        standard = group.default(name)
+        if spec.kind == "switch":
+            assert (values, default) == ("", "off")
+        else:
+            assert values == spec.range(), flag(name)
+            shown = f"`{standard:g}`" if isinstance(standard, int | float) else f"`{standard}`"
+            assert default == ("" if standard is None else shown), flag(name)
+        assert meaning
+
+
+def test_what_may_change_when_a_run_is_resumed() -> None:
+    from charlm.learn.train import RESUMABLE
+
+    listed = next(line for line in section(INTERFACE, "### Resuming").splitlines() if line.startswith("`--epochs`"))
+    assert flags(listed) == {flag(name) for name in RESUMABLE}
+
+
+def test_examples_of_the_automatic_sizes() -> None:
+    columns = ("hidden", "batch_size", "seq_len", "lr", "dropout", "warmup", "eval_chars", "eval_every", "sample_every")
+    examples = rows(section(INTERFACE, "## What auto becomes"))
+    assert len(examples) > 5
+    for train, valid, given, *told in examples:
+        spoken = given.strip("`").split()
+        values = {name[2:]: value for name, value in zip(spoken[::2], spoken[1::2], strict=True)}
+        found, _ = auto.resolve(TrainOptions.of(values), 65, _number(train), _number(valid))
+        assert [_number(cell) for cell in told] == [getattr(found, name) for name in columns], given
+
+
+def _number(cell: str) -> float:
+    number = float(cell.replace(",", ""))
+    return int(number) if number.is_integer() else number
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a corpus of known entropy and a run of a few steps."""
+    from charlm.learn.train import train
+    from charlm.text.prepare import prepare
+    from charlm.text.sources import open_sources
+
+    root = tmp_path_factory.mktemp("house")
+    corpus = prepare(open_sources(["markov"], size=2000, seed=1), out=str(root / "data"))
+    train(corpus, root=root / "runs", run="tiny", hidden=4, steps=4, eval_every=2, report_every=1)
+    return root
+
+
+def test_keys_of_a_corpus(house: Path) -> None:
+    info = json.loads((house / "data" / "markov" / "corpus.json").read_text(encoding="utf-8"))
+    assert set(first_words(INTERFACE, "### corpus.json")) == set(info)
+    told = next(row[1] for row in rows(section(INTERFACE, "### corpus.json")) if row[0] == "`splits`")
+    assert all({*split, name} <= set(words(told)) for name, split in info["splits"].items())
+
+
+def test_keys_of_the_metrics(house: Path) -> None:
+    found = [json.loads(line) for line in (house / "runs" / "tiny" / "metrics.jsonl").read_text().splitlines()]
+    assert set(first_words(INTERFACE, "### metrics.jsonl")) == {key for row in found for key in row}
+    for row in found:
+        assert row["characters"] % row["step"] == 0
+        assert ("valid_nats" in row) == ("valid_bits" in row)
+
+
+def test_files_of_a_corpus_and_of_a_run(house: Path) -> None:
+    told = section(INTERFACE, "## Where things are")
+    for path in (*(house / "data" / "markov").iterdir(), *(house / "runs" / "tiny").iterdir()):
+        assert path.name in told
+
+
+def test_keys_of_eval(house: Path) -> None:
+    from charlm.use.evaluate import evaluate, score_text
+
+    told = first_words(INTERFACE, "### Keys of eval --json")
+    model = load(house / "runs" / "tiny" / "model.safetensors")
+    found = evaluate(model, data=house / "data").to_json()
+    assert told == list(found)
+    assert found["text"].endswith("markov:test")
+    assert all(
+        length in section(INTERFACE, "### The two protocols") for length in re.findall(r"\d+", found["protocol"])
+    )
+    assert set(told) - set(score_text(model, "abc").to_json()) == ONLY_WHERE_KNOWN
+
+
+def test_keys_of_info_and_runs(house: Path) -> None:
+    found = describe(read_header(house / "runs" / "tiny" / "model.safetensors"))
+    assert first_words(INTERFACE, "### Keys of info --json") == list(found)
+    assert all(f"`{key}`" in section(INTERFACE, "### Keys of info --json") for key in found["training"])
+    (run,) = summarize(house / "runs")
+    assert first_words(INTERFACE, "### Keys of runs --json") == list(run.to_row())
+
+
+def test_keys_of_sample(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(house / "runs" / "tiny" / "model.safetensors")
+    app(["sample", "--jsonl", "--length", "3", "--seed", "1", "--model", model], standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)
+    assert first_words(INTERFACE, "### Keys of sample --jsonl") == list(found)
+
+
+def test_metadata_of_a_model(house: Path) -> None:
+    for name in ("model", "last"):
+        raw = (house / "runs" / "tiny" / f"{name}.safetensors").read_bytes()
+        size = int.from_bytes(raw[:8], "little")
+        assert size % 8 == 0
+        header = json.loads(raw[8 : 8 + size].decode("ascii"))
+        metadata = {key: json.loads(text) for key, text in header.pop("__metadata__").items()}
+        assert {row[0].strip("`") for row in rows(section(CHECKPOINT, "## Metadata"))} >= set(metadata)
+        for part in ("config", "symbols", "corpus", "training"):
+            told = [row[0].strip("`") for row in rows(section(CHECKPOINT, f"### {part}")) if row[0].startswith("`")]
+            assert set(told) == set(metadata[part]), part
+        assert sorted(header) == list(header)
+        assert max(tensor["data_offsets"][1] for tensor in header.values()) == len(raw) - 8 - size
+
+
+def test_parts_of_the_progress_file(house: Path) -> None:
+    raw = (house / "runs" / "tiny" / "progress.safetensors").read_bytes()
+    header = json.loads(raw[8 : 8 + int.from_bytes(raw[:8], "little")])
+    told = set(words(section(CHECKPOINT, "## progress.safetensors")))
+    assert set(header.pop("__metadata__")) <= told
+    assert {name.partition(".")[0] + "." for name in header} <= told
+
+
+@pytest.mark.parametrize("cell", cells.names())
+@pytest.mark.parametrize("entering", ["one-hot", "embedding"])
+def test_tensors_and_gates(cell: str, entering: str) -> None:
+    table = {row[0].strip("`"): row for row in rows(section(CHECKPOINT, "## Tensors"))}
+    made = cells.make(cell)
+    assert int(table[cell][1]) == len(made.gates)
+    assert tuple(words(table[cell][2])) == made.gates
+    assert tuple(words(table[cell][3])) == made.state
+    options = ModelOptions(cell=cell, layers=2, hidden=5, input=entering, embedding=3)
+    found = shapes(options, 7)
+    letters = {"V": 7, "E": 3, "H": 5, "G·H": 5 * len(made.gates)}
+    for name, shape in found.items():
+        layer = re.match(r"layers\.(\d)\.", name)
+        letters["in"] = 5 if layer and layer[1] == "1" else 3 if entering == "embedding" else 7
+        told = table[re.sub(r"layers\.\d", "layers.{l}", name)][1].strip("()").split(", ")
+        assert tuple(letters[letter] for letter in told) == shape
+    general = {re.sub(r"layers\.\d", "layers.{l}", name) for name in found}
+    assert {name for name in table if "." in name} - general <= {"embedding.weight"}
+
+
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", section(CHECKPOINT, "## A complete example"), re.S)
+MAKER, READER = (text for kind, text in BLOCKS if kind == "python")
+HEADER, CONFIG, LOGITS = (json.loads(text) for kind, text in BLOCKS if kind == "json")
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[float]]:
+    """The example of the page, made and read by its own lines, both without torch and the second without charlm."""
+    folder = tmp_path_factory.mktemp("example")
+    for program in (
+        f"import sys; sys.modules['torch'] = None\n{MAKER}",
+        f"import sys; sys.modules.update(torch=None, charlm=None, safetensors=None)\n{READER}\nprint(logits.tolist())",
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+    return folder / "tiny.safetensors", json.loads(done.stdout)
+
+
+def test_the_reader_computes_what_charlm_computes(example: tuple[Path, list[float]]) -> None:
+    path, read = example
+    model = load(path)
+    stepper = Stepper(model)
+    states = stepper.start()
+    for symbol in (0, *model.symbols.encode_text("a").tolist()):
+        logits, states = stepper.step(np.array([symbol]), states)
+    np.testing.assert_allclose(read, logits[0], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(LOGITS, logits[0], rtol=0, atol=6e-5)
+
+
+def test_the_shown_header_is_the_real_one(example: tuple[Path, list[float]]) -> None:
+    raw = example[0].read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + size])
+    shown = {**HEADER, "__metadata__": {**HEADER["__metadata__"], "version": json.dumps(charlm.__version__)}}
+    assert shown == header
+    assert json.loads(header["__metadata__"]["config"]) == CONFIG
+    if shown == HEADER:
+        text = section(CHECKPOINT, "## A complete example")
+        assert f"has {len(raw)} bytes" in text
+        assert f"n is {size}" in text
+        assert f"`{raw[:8].hex(' ')}`" in text
+
+
+def test_the_changelog_has_this_version() -> None:
+    assert re.findall(r"^## (\S+)", CHANGELOG, re.M)[0] == charlm.__version__
+
+
+@pytest.mark.parametrize("page", [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "CHANGELOG.md"], ids=lambda p: p.name)
+def test_links_lead_somewhere_and_no_path_is_of_one_machine(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"(?<![\w.])/(home|root|tmp|work|Users|mnt|opt|var)\b", text)
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
+        other = page.parent / target if target else page
+        assert other.is_file(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", other.read_text(encoding="utf-8"), re.M)
+            assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,0 +1,17 @@
+"""A text made up of random words, for tests that need one."""
+
+from random import Random
+
+WORDS = "the sea is wide and old ships go home when winds turn cold over grey water 'tis late".split()
+
+
+def text_of(characters: int, seed: int = 0) -> str:
+    """A text of random words in lines, the same for the same seed."""
+    random = Random(seed)
+    pieces = []
+    size = 0
+    while size < characters:
+        piece = random.choice(WORDS) + ("\n" if random.random() < 0.15 else " ")
+        pieces.append(piece)
+        size += len(piece)
+    return "".join(pieces)[:characters]
