@@ -14,11 +14,12 @@ import typer
 import charlm
 from charlm import cells
 from charlm.cli.commands import app
-from charlm.config import EvalOptions, ModelOptions, PrepareOptions, SampleOptions, TrainOptions, flag
+from charlm.config import EvalOptions, ModelOptions, PrepareOptions, SampleOptions, TrainOptions
 from charlm.learn import auto
 from charlm.model.checkpoint import load, read_header
 from charlm.model.parameters import shapes
 from charlm.model.stepper import Stepper
+from charlm.spec import flag
 from charlm.use.inspect import describe, summarize
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 from typer.models import ArgumentInfo
 
-from charlm.config import AUTO, Options, Spec, flag, read_config
+from charlm.config import read_config
 from charlm.show.terminal import NobodyReads, Terminal
+from charlm.spec import AUTO, Options, Spec, flag
 
 METAVARS = {"integer": "INTEGER", "number": "NUMBER", "count": "COUNT", "duration": "TIME", "text": "TEXT"}
 

@@ -7,9 +7,10 @@ computed. The resolved values are what a run saves.
 from math import ceil, sqrt
 from typing import Any
 
-from charlm.config import AUTO, ModelOptions, TrainOptions
+from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import CorpusError
 from charlm.model import parameters
+from charlm.spec import AUTO
 from charlm.text.lanes import too_short
 
 NOMINAL_SPEED = 1e11

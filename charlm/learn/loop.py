@@ -21,24 +21,22 @@ import torch
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from charlm.config import AUTO, TrainOptions
+from charlm.config import TrainOptions
 from charlm.errors import DivergedError, Interrupted
 from charlm.learn import dropout, optimize
-from charlm.learn.folder import Progress, RunFolder, Saved
+from charlm.learn.folder import Progress, RunFolder
+from charlm.learn.keep import Keeper
+from charlm.learn.preview import preview
 from charlm.learn.reports import Evaluated, Noted, Report, Result, Sampled, Stepped
 from charlm.learn.schedule import Length, rate
+from charlm.learn.timing import Timing
 from charlm.model import checkpoint
-from charlm.model.checkpoint import Arrays, Model
-from charlm.model.draw import Rules
-from charlm.model.generate import generate, streams
 from charlm.model.network import Network, States
 from charlm.model.scoring import score
-from charlm.model.stepper import Stepper
+from charlm.spec import AUTO
 from charlm.text.lanes import Lanes
 from charlm.text.symbols import Symbols
 
-SAMPLE_LENGTH = 200
-SAMPLE_TEMPERATURE = 0.8
 SAVE_AT_LEAST = 600.0
 """Seconds after which `--save-every auto` saves though no evaluation came by."""
 
@@ -56,8 +54,7 @@ class Trainer:
         valid: ids of the valid split with the boundary first, None where there is none.
         symbols: the table of symbols.
         options: every `auto` resolved.
-        corpus: what a model file says of its corpus.
-        folder: where everything is kept.
+        keeper: writes the run's files.
         length: when the run is over.
         progress: the counters.
         states: carried from window to window.
@@ -72,8 +69,7 @@ class Trainer:
     valid: np.ndarray | None
     symbols: Symbols
     options: TrainOptions
-    corpus: dict[str, Any]
-    folder: RunFolder
+    keeper: Keeper
     length: Length
     progress: Progress
     states: States
@@ -81,13 +77,18 @@ class Trainer:
     stop: Callable[[], bool]
     clock: Callable[[], float]
     started: float
-    _timing: "_Timing" = field(init=False)
+    _timing: Timing = field(init=False)
     _row: dict[str, Any] = field(init=False, default_factory=dict)
     _evaluated_step: int = field(init=False, default=-1)
 
     def __post_init__(self) -> None:
-        self._timing = _Timing(self.clock(), self.clock())
+        self._timing = Timing(self.clock(), self.clock())
         self._earlier = self.progress.seconds
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where everything is kept."""
+        return self.keeper.folder
 
     def run(self) -> Result:
         """Train to the end.
@@ -267,16 +268,8 @@ class Trainer:
         progress.row_nats, progress.row_steps = 0.0, 0
 
     def _sample(self) -> None:
-        """A short sample of the network as it is, through the stepper, with random numbers of its own."""
-        stepper = Stepper(Model(self.options, self.symbols, self.network.arrays()))
-        random = streams(self.options.seed + self.progress.step, 1)
-        drawn = generate(stepper, np.array([], dtype=np.int64), Rules(SAMPLE_TEMPERATURE), random)
-        printer = self.symbols.kind.printer()
-        text = "".join(
-            printer.feed([self.symbols.code(int(ids[0]))]) if ids[0] > 1 else "\n"
-            for ids, _ in zip(drawn, range(SAMPLE_LENGTH), strict=False)
-        )
-        text += printer.flush()
+        """A short sample of the network as it is, kept and reported."""
+        text = preview(self.network, self.symbols, self.options.seed + self.progress.step)
         self.folder.log_sample(self.progress.step, text)
         self.report(Sampled(self.progress.step, text))
 
@@ -289,34 +282,17 @@ class Trainer:
         """Write the progress, then the latest model, and the best where there can be no better judge."""
         began = self.clock()
         self._save_progress()
-        self._save_model(self.folder.last, None, 0)
+        self.keeper.model(self.folder.last, self.progress.step)
         if self.valid is None:
-            self._save_model(self.folder.model, None, 0)
+            self.keeper.model(self.folder.model, self.progress.step)
         self._timing.saving, self._timing.saved = self.clock() - began, self.clock()
 
     def _save_progress(self) -> None:
         self.progress.seconds = self._seconds()
-        states: Arrays = {
-            f"{layer}.{part}": tensor.float().cpu().numpy()
-            for layer, state in enumerate(self.states)
-            for part, tensor in zip(self.network.cell.state, state, strict=True)
-        }
-        arrays = {"weights": self.network.arrays(), "optimizer": optimize.memory(self.optimizer), "states": states}
-        self.folder.save(Saved(self.progress, self.options, self.corpus, arrays))
+        self.keeper.progress(self.progress, self.states)
 
     def _save_best(self) -> None:
-        self._save_model(self.folder.model, self.progress.best_nats, self.progress.best_characters)
-
-    def _save_model(self, path: Any, valid_nats: float | None, characters: int) -> None:
-        training = {
-            "step": self.progress.step,
-            "epoch": self.progress.step / self.lanes.windows,
-            "characters": self.progress.step * self.lanes.batch * self.lanes.seq_len,
-            "valid_nats": valid_nats,
-            "valid_characters": characters,
-            "options": {k: v for k, v in self.options.values().items() if k not in self.network.options.values()},
-        }
-        checkpoint.save(path, Model(self.network.options, self.symbols, self.network.arrays(), self.corpus, training))
+        self.keeper.model(self.folder.model, self.progress.step, self.progress.best_nats, self.progress.best_characters)
 
     def mend(self) -> None:
         """After a resume: make the best model fit the progress.
@@ -333,7 +309,7 @@ class Trainer:
     def _leave(self) -> None:
         self.save()
         if self.progress.best_nats is None and not self.folder.model.exists():
-            self._save_model(self.folder.model, None, 0)
+            self.keeper.model(self.folder.model, self.progress.step)
         step = self.progress.step
         raise Interrupted(
             f"stopped at step {step:,}, everything is saved; go on with: charlm train --resume {self.folder.path}"
@@ -357,7 +333,7 @@ class Trainer:
         self.progress.finished = why
         self.save()
         if not self.folder.model.exists():
-            self._save_model(self.folder.model, None, 0)
+            self.keeper.model(self.folder.model, self.progress.step)
         progress = self.progress
         result = Result(
             path=self.folder.path,
@@ -393,53 +369,13 @@ class Trainer:
         network.on(self.network.device, self.options.precision)
         nats = score(network, self.valid[: reads + 1]).nats_per_char
         self.progress.best_nats, self.progress.best_characters = nats, reads
-        training = {**model.training, "valid_nats": nats, "valid_characters": reads}
-        checkpoint.save(self.folder.model, Model(model.options, self.symbols, model.weights, self.corpus, training))
+        self.keeper.judged(self.folder.model, model, nats, reads)
 
     def _affordable(self, whole: int) -> int:
         if self.length.seconds is None:
             return whole
         most = LARGEST_RESERVE * self.length.seconds * self._timing.evaluation_speed() / self._final_evaluations()
         return min(whole, max(self.options.eval_chars, int(most)))
-
-
-@dataclass
-class _Timing:
-    """Seconds and characters of the parts of a run, for its speed and for landing on `--time`."""
-
-    began: float
-    saved: float
-    steps: int = 0
-    characters: int = 0
-    training: float = 0.0
-    recent: float = 0.0
-    evaluated: int = 0
-    evaluating: float = 0.0
-    saving: float = 0.0
-
-    def step(self, characters: int, seconds: float) -> None:
-        """Add one training step; the recent speed is a mean over about fifty."""
-        self.steps += 1
-        self.characters += characters
-        self.training += seconds
-        now = characters / max(seconds, 1e-9)
-        weight = max(0.02, 1 / self.steps)
-        self.recent += weight * (now - self.recent)
-
-    def speed(self) -> float:
-        """Characters per second of training alone."""
-        return self.recent
-
-    def evaluation(self, characters: int, seconds: float) -> None:
-        """Add one evaluation."""
-        self.evaluated += characters
-        self.evaluating += seconds
-
-    def evaluation_speed(self) -> float:
-        """Characters per second of evaluating; before the first, twice the training's, which is little."""
-        if self.evaluating > 0:
-            return self.evaluated / self.evaluating
-        return max(1.0, 2 * self.characters / self.training) if self.training > 0 else 1e9
 
 
 def _due(step: int, every: int) -> bool:

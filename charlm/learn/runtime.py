@@ -2,8 +2,8 @@
 
 import torch
 
-from charlm.config import AUTO
 from charlm.errors import UsageError
+from charlm.spec import AUTO
 
 
 def find_device(wanted: str) -> torch.device:

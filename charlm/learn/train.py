@@ -15,16 +15,18 @@ import numpy as np
 import torch
 
 from charlm import cells
-from charlm.config import AUTO, ModelOptions, TrainOptions, flag
+from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import CheckpointError, CorpusError, RunError, UsageError
 from charlm.learn import auto, optimize, runtime
 from charlm.learn.folder import Progress, RunFolder, Saved
+from charlm.learn.keep import Keeper
 from charlm.learn.loop import Trainer
 from charlm.learn.reports import Event, Noted, Plan, Report, Result
 from charlm.learn.schedule import Length
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Arrays, Model
 from charlm.model.network import Network
+from charlm.spec import AUTO, flag
 from charlm.text.corpus import Corpus, find_corpus
 from charlm.text.lanes import Lanes
 from charlm.text.symbols import Symbols
@@ -180,15 +182,15 @@ def _trainer(
 ) -> Trainer:  # fmt: skip
     lanes = Lanes(corpus.split("train"), options.batch_size, options.seq_len)
     steps = auto.planned_steps(options, len(lanes.ids) - 1, options.batch_size, options.seq_len)
+    optimizer = optimize.make(network, options)
     return Trainer(
         network=network,
-        optimizer=optimize.make(network, options),
+        optimizer=optimizer,
         lanes=lanes,
         valid=corpus.split("valid") if corpus.has("valid") else None,
         symbols=corpus.symbols,
         options=options,
-        corpus=describe_corpus(corpus),
-        folder=folder,
+        keeper=Keeper(folder, network, optimizer, lanes, corpus.symbols, options, describe_corpus(corpus)),
         length=Length(steps, options.time),
         progress=progress,
         states=network.start(options.batch_size),

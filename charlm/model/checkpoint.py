@@ -18,10 +18,11 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from charlm import __version__, cells
-from charlm.config import AUTO, ModelOptions
+from charlm.config import ModelOptions
 from charlm.errors import CheckpointError, UsageError
 from charlm.files import write_atomically
 from charlm.model import parameters
+from charlm.spec import AUTO
 from charlm.text.symbols import Symbols
 
 FORMAT = 1

@@ -21,9 +21,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from charlm.config import PrepareOptions, flag
+from charlm.config import PrepareOptions
 from charlm.errors import CorpusError, UsageError
 from charlm.files import failures, new_folder, write_atomically
+from charlm.spec import flag
 from charlm.text.corpus import FORMAT, INFO, SPLITS, Corpus
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.symbols import BOUNDARY, Symbols

@@ -9,8 +9,9 @@ import pytest
 from texts import text_of
 
 from charlm.cli import main as entry
-from charlm.config import EvalOptions, PrepareOptions, SampleOptions, TrainOptions, flag
+from charlm.config import EvalOptions, PrepareOptions, SampleOptions, TrainOptions
 from charlm.model import checkpoint
+from charlm.spec import flag
 
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-len", "16"]
 

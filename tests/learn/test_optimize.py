@@ -1,4 +1,4 @@
-"""Clipping is Pascanu's, steps are the optimisers', and an optimiser whose memory was saved goes on as if never stopped."""
+"""Clipping is Pascanu's, steps are the optimisers', and one whose memory was saved goes on as if never stopped."""
 
 import numpy as np
 import pytest
@@ -93,7 +93,7 @@ def test_one_element_that_is_not_finite_makes_the_norm_so(value, clipping):
 @pytest.mark.parametrize(
     ("optimizer", "wanted"),
     [
-        # From memory zero: sgd -lr g; rmsprop -lr g / sqrt(0.05 g^2); adagrad and adam -lr sign(g), up to their epsilon.
+        # From memory zero: sgd -lr g; rmsprop -lr g / sqrt(0.05 g^2); adagrad and adam -lr sign(g).
         ("sgd", lambda g: -0.01 * g),
         ("rmsprop", lambda g: -0.01 * g / (np.sqrt((1 - optimize.RMS_DECAY) * g * g) + 1e-8)),
         ("adagrad", lambda g: -0.01 * g / (np.abs(g) + 1e-10)),

@@ -25,7 +25,9 @@ def test_without_warm_up_the_first_step_has_the_full_rate():
 
 
 def test_constant_rate_depends_on_neither_epoch_nor_share():
-    assert {rate(options(schedule="constant"), 7, epoch, share) for epoch in (0, 30.5) for share in (0, 0.5, 1)} == {0.1}
+    assert {rate(options(schedule="constant"), 7, epoch, share) for epoch in (0, 30.5) for share in (0, 0.5, 1)} == {
+        0.1
+    }
 
 
 def test_cosine_falls_along_half_a_cosine_and_lands_on_its_floor():

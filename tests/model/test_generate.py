@@ -109,6 +109,4 @@ def test_probabilities_of_the_first_symbol_are_those_of_the_network(plain):
 
 def test_torch_stepper_writes_the_same_text(make_model):
     model = make_model("lstm", layers=2, seed=8)
-    np.testing.assert_array_equal(
-        written(Stepper(model, "cpu"), 200, number=3), written(Stepper(model), 200, number=3)
-    )
+    np.testing.assert_array_equal(written(Stepper(model, "cpu"), 200, number=3), written(Stepper(model), 200, number=3))

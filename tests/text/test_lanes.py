@@ -70,7 +70,9 @@ def test_columns_of_all_processes_are_those_of_the_whole_batch(size, world):
     whole = lanes_of((symbols, batch * world, seq_len))
     for step in range(min(whole.windows, 3)):
         for part, wanted in zip(range(2), whole.window(step), strict=True):
-            columns = [Lanes(whole.ids, batch * world, seq_len, rank, world).window(step)[part] for rank in range(world)]
+            columns = [
+                Lanes(whole.ids, batch * world, seq_len, rank, world).window(step)[part] for rank in range(world)
+            ]
             np.testing.assert_array_equal(np.concatenate(columns, axis=1), wanted)
 
 
@@ -97,7 +99,9 @@ def test_sizes_that_a_refusal_suggests_are_the_largest_that_fit(symbols, batch, 
     if both:
         suggested = [(int(both[1]), int(both[2]))]
     else:
-        suggested = [(int(number), seq_len) for number in re.findall(r"--batch-size (\d+) fits with this window", advice)]
+        suggested = [
+            (int(number), seq_len) for number in re.findall(r"--batch-size (\d+) fits with this window", advice)
+        ]
         suggested += [(batch, int(number)) for number in re.findall(r"--seq-len (\d+) with this batch", advice)]
     assert suggested
     for fitting_batch, fitting_window in suggested:

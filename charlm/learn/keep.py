@@ -1,0 +1,63 @@
+"""Writing a run down: the progress to resume from, and model files that say how they were trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.optim import Optimizer
+
+from charlm.config import TrainOptions
+from charlm.learn import optimize
+from charlm.learn.folder import Progress, RunFolder, Saved
+from charlm.model import checkpoint
+from charlm.model.checkpoint import Arrays, Model
+from charlm.model.network import Network, States
+from charlm.text.lanes import Lanes
+from charlm.text.symbols import Symbols
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """What a run's files are made of; it changes none of it.
+
+    Args:
+        folder: where they go.
+        network, optimizer, lanes, symbols, options: the parts of the run.
+        corpus: what a model file says of its text.
+    """
+
+    folder: RunFolder
+    network: Network
+    optimizer: Optimizer
+    lanes: Lanes
+    symbols: Symbols
+    options: TrainOptions
+    corpus: dict[str, Any]
+
+    def progress(self, progress: Progress, states: States) -> None:
+        """Write everything that is needed to go on: counters, weights, optimiser, carried state (B, H) by lane."""
+        carried: Arrays = {
+            f"{layer}.{part}": tensor.float().cpu().numpy()
+            for layer, state in enumerate(states)
+            for part, tensor in zip(self.network.cell.state, state, strict=True)
+        }
+        arrays = {"weights": self.network.arrays(), "optimizer": optimize.memory(self.optimizer), "states": carried}
+        self.folder.save(Saved(progress, self.options, self.corpus, arrays))
+
+    def model(self, path: Path, step: int, valid_nats: float | None = None, characters: int = 0) -> None:
+        """Write the network as it is as a model file, with its loss over `characters` of valid where it has one."""
+        network = self.network.options.values()
+        training = {
+            "step": step,
+            "epoch": step / self.lanes.windows,
+            "characters": step * self.lanes.batch * self.lanes.seq_len,
+            "valid_nats": valid_nats,
+            "valid_characters": characters,
+            "options": {name: value for name, value in self.options.values().items() if name not in network},
+        }
+        checkpoint.save(path, Model(self.network.options, self.symbols, self.network.arrays(), self.corpus, training))
+
+    def judged(self, path: Path, model: Model, valid_nats: float, characters: int) -> None:
+        """Write a model again with another judgement of it."""
+        training = {**model.training, "valid_nats": valid_nats, "valid_characters": characters}
+        checkpoint.save(path, Model(model.options, self.symbols, model.weights, self.corpus, training))

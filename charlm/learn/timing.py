@@ -1,0 +1,42 @@
+"""How fast a run is, from the seconds its parts took: what it reports, and how it lands on `--time`."""
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Timing:
+    """Seconds and characters of the parts of a run, for its speed and for landing on `--time`."""
+
+    began: float
+    saved: float
+    steps: int = 0
+    characters: int = 0
+    training: float = 0.0
+    recent: float = 0.0
+    evaluated: int = 0
+    evaluating: float = 0.0
+    saving: float = 0.0
+
+    def step(self, characters: int, seconds: float) -> None:
+        """Add one training step; the recent speed is a mean over about fifty."""
+        self.steps += 1
+        self.characters += characters
+        self.training += seconds
+        now = characters / max(seconds, 1e-9)
+        weight = max(0.02, 1 / self.steps)
+        self.recent += weight * (now - self.recent)
+
+    def speed(self) -> float:
+        """Characters per second of training alone."""
+        return self.recent
+
+    def evaluation(self, characters: int, seconds: float) -> None:
+        """Add one evaluation."""
+        self.evaluated += characters
+        self.evaluating += seconds
+
+    def evaluation_speed(self) -> float:
+        """Characters per second of evaluating; before the first, twice the training's, which is little."""
+        if self.evaluating > 0:
+            return self.evaluated / self.evaluating
+        return max(1.0, 2 * self.characters / self.training) if self.training > 0 else 1e9

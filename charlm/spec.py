@@ -1,0 +1,206 @@
+"""What an option is: its kind, range and help, how a word becomes its value, and how a wrong one is refused.
+
+The command line, `--config` files, saved runs and library calls all go through here, so that a value
+is checked once, in one way, and dies with its name and range. What is left out: which options there
+are (`charlm.config`).
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from charlm.errors import UsageError
+
+AUTO: Any = "auto"
+"""The value of an option that follows its rule; the resolved value is what gets saved."""
+
+COUNT_SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9}
+SECONDS_IN = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+MOST = 2**53
+"""Largest whole number an option takes: beyond it JSON readers lose digits."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of one option beside its name and default.
+
+    Args:
+        kind: integer, number, count (12, 500k, 2M), duration (90s, 10m, 2h), text, choice or switch.
+        help: one sentence for `--help`.
+        low, high: the smallest and largest value that is accepted.
+        above, below: bounds that are themselves not accepted.
+        choices: the words of a choice, or a function that lists them when they are needed.
+        auto: the rule in words, where `auto` is accepted.
+        panel: the heading under which `--help` shows it.
+    """
+
+    kind: str
+    help: str
+    low: float | None = None
+    high: float | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
+    auto: str | None = None
+    panel: str = "Options"
+
+    def words(self) -> tuple[str, ...]:
+        """The accepted words of a choice."""
+        return self.choices() if callable(self.choices) else self.choices
+
+    def range(self) -> str:
+        """The accepted values in words: `an integer, at least 1`."""
+        noun = {
+            "integer": "an integer",
+            "number": "a number",
+            "count": "a whole number such as 1000, 500k or 2M",
+            "duration": "a time such as 90s, 10m or 2h",
+            "text": "a text",
+            "switch": "true or false",
+        }.get(self.kind) or "one of " + ", ".join(self.words())
+        bounds = [
+            f"{word} {limit:g}"
+            for word, limit in (
+                ("at least", self.low),
+                ("above", self.above),
+                ("at most", self.high),
+                ("below", self.below),
+            )
+            if limit is not None
+        ]
+        wanted = ", ".join([noun, " and ".join(bounds)] if bounds else [noun])
+        return wanted + (", or auto" if self.auto else "")
+
+    def read(self, name: str, value: Any) -> Any:
+        """Turn a word from the command line, or a value from TOML or Python, into the option's value.
+
+        Raises:
+            UsageError: it is of the wrong kind or out of range; the message names both.
+        """
+        if value is None or (value == AUTO and self.auto):
+            return value
+        try:
+            result = _READERS[self.kind](value)
+        except (ValueError, OverflowError, KeyError):
+            raise self._wrong(name, value) from None
+        if self.kind == "choice" and result not in self.words():
+            raise self._wrong(name, value)
+        if isinstance(result, int | float) and not isinstance(result, bool) and not self._within(result):
+            raise self._wrong(name, value)
+        return result
+
+    def _within(self, value: float) -> bool:
+        return (
+            math.isfinite(value)
+            and abs(value) <= MOST
+            and (self.low is None or value >= self.low)
+            and (self.high is None or value <= self.high)
+            and (self.above is None or value > self.above)
+            and (self.below is None or value < self.below)
+        )
+
+    def _wrong(self, name: str, value: Any) -> UsageError:
+        found = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+        near = difflib.get_close_matches(str(value), self.words(), n=1) if self.kind == "choice" else []
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return UsageError(f"{flag(name)} must be {self.range()}, got {found}{hint}")
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError
+    return int(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool):
+        raise ValueError
+    return float(value)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, str) and value[-1:].lower() in COUNT_SUFFIXES:
+        return _integer(_number(value[:-1]) * COUNT_SUFFIXES[value[-1].lower()])
+    return _integer(value)
+
+
+def _duration(value: Any) -> float:
+    if isinstance(value, str) and value[-1:].lower() in SECONDS_IN:
+        return _number(value[:-1]) * SECONDS_IN[value[-1].lower()]
+    return _number(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    return {"true": True, "false": False}[value]
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "integer": _integer,
+    "number": _number,
+    "count": _count,
+    "duration": _duration,
+    "text": _text,
+    "choice": _text,
+    "switch": _switch,
+}
+
+
+def flag(name: str) -> str:
+    """`valid_fraction` as a user types it: `--valid-fraction`."""
+    return "--" + name.replace("_", "-")
+
+
+def option(default: Any, kind: str, help: str, **more: Any) -> Any:
+    """A dataclass field that carries its `Spec`. Typed `Any` so that a field may start as `auto`."""
+    return field(default=default, metadata={"spec": Spec(kind, help, **more)})
+
+
+class Options:
+    """Base of the option groups: checked when made, and convertible to and from plain values."""
+
+    def __post_init__(self) -> None:
+        for name, spec in self.specs().items():
+            object.__setattr__(self, name, spec.read(name, getattr(self, name)))
+
+    @classmethod
+    def specs(cls) -> dict[str, Spec]:
+        """The `Spec` of every option of this group, by field name, in order."""
+        return {f.name: f.metadata["spec"] for f in fields(cls)}  # type: ignore[arg-type]
+
+    @classmethod
+    def default(cls, name: str) -> Any:
+        """The default of one option."""
+        return next(f.default for f in fields(cls) if f.name == name)  # type: ignore[arg-type]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
+        """Make the group from named values, as a library call or a TOML table has them.
+
+        Raises:
+            UsageError: a name is unknown (the nearest is suggested) or a value is out of range.
+        """
+        for name in values:
+            if name not in cls.specs():
+                near = difflib.get_close_matches(name, cls.specs(), n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                raise UsageError(f"unknown option {name!r}{where}{hint}")
+        return cls(**values)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some options changed, checked again."""
+        return dataclasses.replace(self, **changes)  # type: ignore[type-var]
+
+    def values(self) -> dict[str, Any]:
+        """Every option that is set, by name: what a run saves."""
+        return {name: getattr(self, name) for name in self.specs() if getattr(self, name) is not None}
