@@ -87,7 +87,7 @@ class ModelOptions(Options):
         "Share of activations dropped between layers and before the readout.",
         low=0,
         below=1,
-        auto="grows with the passes over the text: 0 up to 6, 0.5 from 60",
+        auto="0.5 (1 - 6 / passes over the text), at least 0",
         panel="Model",
     )
     activation: str = option(
@@ -102,6 +102,8 @@ class ModelOptions(Options):
 @dataclass(frozen=True)
 class TrainOptions(ModelOptions):
     """A training run: the network, how it learns, for how long, and where."""
+
+    alternatives = ("steps", "time")
 
     batch_size: int = option(
         AUTO,
@@ -289,6 +291,15 @@ class SampleOptions(Options):
             raise UsageError("--stop must be a text of at least one character, got ''")
 
 
+COMMANDS: dict[str, type[Options]] = {
+    "prepare": PrepareOptions,
+    "train": TrainOptions,
+    "eval": EvalOptions,
+    "sample": SampleOptions,
+}
+"""The option group of each command that has one."""
+
+
 def read_config(path: Path, command: str, group: type[Options]) -> dict[str, Any]:
     """Read the options of one command from a TOML file.
 
@@ -303,8 +314,10 @@ def read_config(path: Path, command: str, group: type[Options]) -> dict[str, Any
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"--config {path} cannot be read: {reason}; it must be a TOML file") from None
-    values = {name: value for name, value in document.items() if not isinstance(value, dict)}
-    values |= document.get(command, {})
+    tables = {name for name, value in document.items() if isinstance(value, dict) and name in COMMANDS}
+    values = {name: value for name, value in document.items() if name not in tables}
+    if command in tables:
+        values |= document[command]
     values = {name.replace("-", "_"): value for name, value in values.items()}
     group.of(values, where=f" in {path}")
     return values

@@ -7,10 +7,9 @@ are (`charlm.config`).
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from charlm.errors import UsageError
 
@@ -84,25 +83,25 @@ class Spec:
             return value
         try:
             result = _READERS[self.kind](value)
-        except (ValueError, OverflowError, KeyError):
-            raise self._wrong(name, value) from None
+        except (ValueError, OverflowError, KeyError, TypeError):
+            raise self.refusal(name, value) from None
         if self.kind == "choice" and result not in self.words():
-            raise self._wrong(name, value)
+            raise self.refusal(name, value)
         if isinstance(result, int | float) and not isinstance(result, bool) and not self._within(result):
-            raise self._wrong(name, value)
+            raise self.refusal(name, value)
         return result
 
     def _within(self, value: float) -> bool:
         return (
-            math.isfinite(value)
-            and abs(value) <= MOST
+            abs(value) <= MOST  # before anything that cannot take a larger one; false for what is no number
             and (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
         )
 
-    def _wrong(self, name: str, value: Any) -> UsageError:
+    def refusal(self, name: str, value: Any) -> UsageError:
+        """The error for a value that this option cannot take."""
         found = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
         near = difflib.get_close_matches(str(value), self.words(), n=1) if self.kind == "choice" else []
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -167,11 +166,20 @@ def option(default: Any, kind: str, help: str, **more: Any) -> Any:
 
 
 class Options:
-    """Base of the option groups: checked when made, and convertible to and from plain values."""
+    """Base of the option groups: checked when made, and convertible to and from plain values.
+
+    Attributes:
+        alternatives: options of which one at most may be given.
+    """
+
+    alternatives: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         for name, spec in self.specs().items():
-            object.__setattr__(self, name, spec.read(name, getattr(self, name)))
+            value = getattr(self, name)
+            if value is None and self.default(name) is not None:
+                raise spec.refusal(name, value)
+            object.__setattr__(self, name, spec.read(name, value))
 
     @classmethod
     def specs(cls) -> dict[str, Spec]:
@@ -196,6 +204,13 @@ class Options:
                 hint = f"; did you mean {near[0]}?" if near else ""
                 raise UsageError(f"unknown option {name!r}{where}{hint}")
         return cls(**values)
+
+    @classmethod
+    def merged(cls, under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of two places, `over` winning; an alternative given there takes the place of the others."""
+        decided = any(name in over for name in cls.alternatives)
+        kept = {name: value for name, value in under.items() if not (decided and name in cls.alternatives)}
+        return {**kept, **over}
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some options changed, checked again."""

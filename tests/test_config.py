@@ -20,7 +20,6 @@ from charlm.config import (
 )
 from charlm.errors import UsageError
 from charlm.spec import AUTO, MOST, Spec, flag
-from charlm.spec import AUTO, MOST, Spec, flag
 
 GROUPS = [PrepareOptions, TrainOptions, EvalOptions, SampleOptions]
 ALL = [(group, name) for group in GROUPS for name in group.specs()]

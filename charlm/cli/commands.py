@@ -37,7 +37,7 @@ ModelChoice = Annotated[
     typer.Option("--model", metavar="FILE|RUN", help="A model file or a run. Default: the most recent run's best.",
                  show_default=False),
 ]  # fmt: skip
-JSON = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.", show_default=False)]
+JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout: one object, a line each.", show_default=False)]
 
 
 def _version(wanted: bool) -> None:

@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> int:
     except CharlmError as error:
         return _failed(str(error), error.exit_code, arguments)
     except TyperException as error:
-        return _failed(_usage(error), UsageError.exit_code, arguments)
+        return _failed(_usage(error, arguments), UsageError.exit_code, arguments)
     except (typer.Abort, KeyboardInterrupt):
         return Interrupted.exit_code
     except MemoryError:
@@ -63,7 +63,8 @@ def _failed(message: str, code: int, arguments: list[str]) -> int:
     return code
 
 
-def _usage(error: TyperException) -> str:
+def _usage(error: TyperException, arguments: list[str]) -> str:
     """The parser's complaint as one line that ends with what to do."""
-    path = getattr(getattr(error, "ctx", None), "command_path", None) or "charlm"
-    return f"{error.format_message().rstrip('.')}; see {path} --help"
+    known = {command.name for command in commands.app.registered_commands}
+    command = f" {arguments[0]}" if arguments and arguments[0] in known else ""
+    return f"{error.format_message().rstrip('.')}; see charlm{command} --help"

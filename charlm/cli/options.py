@@ -46,11 +46,10 @@ def command(app: typer.Typer, group: type[Options], name: str) -> Callable[[Call
         def run(**arguments: Any) -> None:
             quiet, config = arguments.pop("quiet"), arguments.pop("config")
             arguments.pop("debug")
-            values = read_config(Path(config), name, group) if config else {}
-            for key, spec in group.specs().items():
-                value = arguments.pop(key)
-                if value is not None:
-                    values[key] = spec.read(key, value)
+            written = read_config(Path(config), name, group) if config else {}
+            flags = {key: arguments.pop(key) for key in group.specs()}
+            values = group.merged(written, {key: value for key, value in flags.items() if value is not None})
+            group.of(values)
             try:
                 function(Given(values, Terminal(quiet)), **arguments)
             except BrokenPipeError:

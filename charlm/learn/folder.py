@@ -39,6 +39,7 @@ class Progress:
         best_nats, best_step, best_characters: the best evaluation so far, None before there is one.
         stale: evaluations since then.
         row_nats, row_steps: sum and number of the window losses since the last row of metrics.
+        evaluated: the step of the latest evaluation, -1 before there is one.
         finished: why the run is over, None while it is not.
         metrics_bytes, samples_bytes: how long the logs were.
     """
@@ -51,6 +52,7 @@ class Progress:
     stale: int = 0
     row_nats: float = 0.0
     row_steps: int = 0
+    evaluated: int = -1
     finished: str | None = None
     metrics_bytes: int = 0
     samples_bytes: int = 0

@@ -79,7 +79,6 @@ class Trainer:
     started: float
     _timing: Timing = field(init=False)
     _row: dict[str, Any] = field(init=False, default_factory=dict)
-    _evaluated_step: int = field(init=False, default=-1)
 
     def __post_init__(self) -> None:
         self._timing = Timing(self.clock(), self.clock())
@@ -230,7 +229,7 @@ class Trainer:
         best = self.progress.best_nats
         mean = self.progress.row_nats / self.progress.row_steps if self.progress.row_steps else None
         nats = result.nats_per_char
-        self._evaluated_step = self.progress.step
+        self.progress.evaluated = self.progress.step
         better = isfinite(nats) and (best is None or nats < best)
         self.report(Evaluated(self.progress.step, nats, result.characters, better, mean))
         return nats
@@ -355,7 +354,7 @@ class Trainer:
             self.report(Noted(f"no time for the whole valid split: its first {reads:,} of {whole:,} characters decide"))
         if self.progress.best_nats is not None:
             self.judge_best(reads)
-        if self._evaluated_step != self.progress.step:
+        if self.progress.evaluated != self.progress.step:
             nats = self._evaluate(reads)
             self._log(nats)
             self._keep(nats, reads)

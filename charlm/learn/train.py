@@ -118,8 +118,8 @@ def resume(
     begun = clock() if started is None else started
     folder = RunFolder.find(run, Path(root))
     saved = folder.restore()
-    options = _changed(saved.options, values, folder)
     found = _same_corpus(saved, corpus)
+    options, _ = _decided(found, _changed(saved.options, values, folder))
     device = _compute(options)
     network = Network(_model_options(options), found.symbols.size).take(_fitting(saved, options, found.symbols, folder))
     network.on(device, options.precision)
@@ -128,6 +128,7 @@ def resume(
     trainer.states = _states(network, saved.arrays.get("states", {}), options.batch_size)
     _check_unfinished(trainer, folder)
     tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.progress.step))
+    folder.write_config(options, found.name)
     trainer.mend()
     return trainer.run()
 
@@ -161,7 +162,11 @@ def _corpus(corpus: Corpus | str | Path | None) -> Corpus:
 
 
 def _resolved(corpus: Corpus, values: dict[str, Any]) -> tuple[TrainOptions, list[str]]:
-    options = TrainOptions.of(values)
+    return _decided(corpus, TrainOptions.of(values))
+
+
+def _decided(corpus: Corpus, options: TrainOptions) -> tuple[TrainOptions, list[str]]:
+    """Whatever is `auto` decided for this corpus; what was decided before stays."""
     valid = len(corpus.split("valid")) - 1 if corpus.has("valid") else 0
     resolved, notices = auto.resolve(options, corpus.symbols.size, len(corpus.split("train")) - 1, valid)
     if not valid:
@@ -190,7 +195,7 @@ def _trainer(
         valid=corpus.split("valid") if corpus.has("valid") else None,
         symbols=corpus.symbols,
         options=options,
-        keeper=Keeper(folder, network, optimizer, lanes, corpus.symbols, options, describe_corpus(corpus)),
+        keeper=Keeper(folder, network, optimizer, lanes, corpus.symbols, options, corpus.identity()),
         length=Length(steps, options.time),
         progress=progress,
         states=network.start(options.batch_size),
@@ -199,19 +204,6 @@ def _trainer(
         clock=clock,
         started=started,
     )
-
-
-def describe_corpus(corpus: Corpus) -> dict[str, Any]:
-    """What a model file says of the text it learned from."""
-    known: dict[str, Any] = {"name": corpus.name, "sha256": corpus.sha256, "options": _text_options(corpus)}
-    if corpus.entropy_bits_per_char is not None:
-        known["entropy_bits_per_char"] = corpus.entropy_bits_per_char
-    return known
-
-
-def _text_options(corpus: Corpus) -> dict[str, Any]:
-    """How the text was read; where its folder lies does not matter to a model."""
-    return {name: value for name, value in corpus.options.values().items() if name not in ("name", "out")}
 
 
 def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
@@ -296,7 +288,7 @@ def _changed(options: TrainOptions, values: dict[str, Any], folder: RunFolder) -
 def _same_corpus(saved: Saved, corpus: Corpus | str | Path | None) -> Corpus:
     """The corpus the run began with, by name and SHA-256."""
     found = _corpus(corpus if corpus is not None else str(saved.corpus.get("name", "")))
-    if describe_corpus(found) != saved.corpus:
+    if found.identity() != saved.corpus:
         raise CorpusError(
             f"{found.path} is not the corpus this run began with (its text or its options changed since); "
             f"prepare that text again, or start a new run with --init-from"

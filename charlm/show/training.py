@@ -61,9 +61,7 @@ class TrainingDisplay:
         elif isinstance(event, Evaluated):
             self._evaluated(event)
         elif isinstance(event, Sampled):
-            self._terminal.console.print(
-                Panel(Text(event.text), title=f"sample at step {event.step:,}", title_align="left")
-            )
+            self._sampled(event)
         elif isinstance(event, Noted):
             self._terminal.say(event.text)
         elif isinstance(event, Plan):
@@ -80,6 +78,13 @@ class TrainingDisplay:
                 self._bar.update(self._task, completed=event.share, description=step_line(event))
         elif event.due:
             self._terminal.say(f"{event.share:4.0%}  {step_line(event)}")
+
+    def _sampled(self, event: Sampled) -> None:
+        title = f"sample at step {event.step:,}"
+        if self._terminal.live:
+            self._terminal.console.print(Panel(Text(event.text), title=title, title_align="left"))
+        else:
+            self._terminal.say(f"--- {title} ---\n{event.text}\n---")
 
     def _evaluated(self, event: Evaluated) -> None:
         train = "" if event.train_nats is None else f"train {event.train_nats:.4f}  "

@@ -103,6 +103,14 @@ class Corpus:
         """Absolute paths and built-in names that the text was read from."""
         return list(self.info["origin"])
 
+    def identity(self) -> dict[str, Any]:
+        """What a model says of the text it learned from: name, SHA-256, how it was read, its entropy if known."""
+        recipe = {name: value for name, value in self.options.values().items() if name not in ("name", "out")}
+        found: dict[str, Any] = {"name": self.name, "sha256": self.sha256, "options": recipe}
+        if self.entropy_bits_per_char is not None:
+            found["entropy_bits_per_char"] = self.entropy_bits_per_char
+        return found
+
     def has(self, split: str) -> bool:
         """Whether the corpus has this split."""
         return split in self.info["splits"]

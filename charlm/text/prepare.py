@@ -66,6 +66,7 @@ def prepare(
     if not isinstance(sources, Source):
         words = [sources] if isinstance(sources, str | Path) else list(sources)
         sources = open_sources(words, size=options.size, seed=options.seed, report=report)
+    options = options.replace(**sources.drawn)
     name = _folder_name(options.name) if options.name is not None else sources.name
     path = Path(options.out) / name
     _check_place(path)
@@ -298,7 +299,8 @@ def _reusable(path: Path, fingerprint: str, walk: Walk, options: PrepareOptions,
     if force:
         return False
     old, new = _recipe(found.options), _recipe(options)
-    changes = [f"{flag(name)} ({old[name]}, now {new[name]})" for name in new if old[name] != new[name]]
+    pairs = [(name, old[name], new[name]) for name in new if None not in (old[name], new[name])]
+    changes = [f"{flag(name)} ({before}, now {now})" for name, before, now in pairs if before != now]
     if found.sha256 != walk.sha256.hexdigest():
         changes.insert(0, "another text")
     raise CorpusError(

@@ -22,7 +22,7 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -59,6 +59,7 @@ class Source:
         documents: walks the documents, each time it is called.
         entropy_bits_per_char: where the text was drawn from a source of known entropy.
         bytes: raw bytes of all documents, where that is known before reading.
+        drawn: the size and seed of a synthetic source, those chosen for the user included.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Source:
     documents: Callable[[], Iterable[Document]]
     entropy_bits_per_char: float | None = None
     bytes: int | None = None
+    drawn: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class _Part:
     documents: list[Document]
     bytes: int | None
     entropy: float | None = None
+    drawn: dict[str, int] = field(default_factory=dict)
 
 
 def open_sources(
@@ -114,6 +117,7 @@ def open_sources(
         documents=lambda: iter(documents),
         entropy_bits_per_char=parts[0].entropy if len(parts) == 1 else None,
         bytes=None if None in sizes else sum(size or 0 for size in sizes),
+        drawn=next((part.drawn for part in parts if part.drawn), {}),
     )
 
 
@@ -150,7 +154,8 @@ def _exists(path: Path) -> bool:
 def _builtin(name: str, size: int | None, seed: int | None) -> _Part:
     if name == "markov":
         size, seed = size or MARKOV_SIZE, seed or 0
-        return _Part(name, name, [Document(name, partial(markov, size, seed))], size, markov_entropy(seed))
+        document = Document(name, partial(markov, size, seed))
+        return _Part(name, name, [document], size, markov_entropy(seed), {"size": size, "seed": seed})
     documents, sizes = zip(*(_regular(path, named) for named, path in stdlib_files()), strict=True)
     return _Part(name, name, list(documents), sum(sizes))
 

@@ -6,7 +6,7 @@ table is scored as the unknown symbol, and counted.
 """
 
 from dataclasses import dataclass
-from math import log
+from math import isfinite, log
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -66,7 +66,7 @@ class Evaluation:
             "nats_per_char": self.score.nats_per_char,
             "bits_per_char": self.score.bits_per_char,
             "bits_per_byte": self.bits_per_byte,
-            "perplexity": self.score.perplexity,
+            "perplexity": self.score.perplexity if isfinite(self.score.perplexity) else None,
             "seconds": self.seconds,
             "chars_per_second": self.score.characters / self.seconds if self.seconds else 0.0,
             "model": self.model,
@@ -118,7 +118,7 @@ def evaluate(
             f"--split {options.split} is of the model's own corpus, {text} is another text; give one of them"
         )
     found = _own_split(model, options.split, data, report) if text is None else _given(model, text, report)
-    return _score(model, found, options, progress)
+    return _score(model, found, options, progress, report)
 
 
 def score_text(model: Model, text: str, **values: Any) -> Evaluation:
@@ -131,12 +131,16 @@ def score_text(model: Model, text: str, **values: Any) -> Evaluation:
     """
     ids = np.concatenate(([BOUNDARY], model.symbols.encode_text(text), [BOUNDARY]))
     size = len(text.encode("utf-8", "surrogatepass"))
-    return _score(model, _Text("a string", ids, size), EvalOptions.of(values), None)
+    return _score(model, _Text("a string", ids, size), EvalOptions.of(values), None, None)
 
 
-def _score(model: Model, text: _Text, options: EvalOptions, progress: Progress | None) -> Evaluation:
+def _score(
+    model: Model, text: _Text, options: EvalOptions, progress: Progress | None, report: Report | None
+) -> Evaluation:
     device = runtime.find_device(options.device)
     runtime.set_threads(options.threads)
+    if report is not None:
+        report(runtime.describe(device, options.device))
     network = Network(model.options, model.symbols.size).take(model.weights).on(device)
     began = perf_counter()
     result = scoring.score(network, text.ids, exact=options.exact, batch=options.batch_size, progress=progress)
@@ -165,16 +169,18 @@ def _own_split(model: Model, split: str | None, data: Path, report: Report | Non
     """The split that was asked for; else test, or valid where there is no test."""
     name = str(model.corpus.get("name", ""))
     corpus = Corpus.load(find_corpus(name, data))
-    if corpus.sha256 != model.corpus.get("sha256") or corpus.symbols != model.symbols:
+    if corpus.identity() != model.corpus or corpus.symbols != model.symbols:
         raise CorpusError(
             f"{corpus.path} is not the corpus {model.path} was trained on (another text, or other options); "
             f"prepare that text again, or give a text: charlm eval FILE"
         )
     chosen = split or ("test" if corpus.has("test") else "valid")
+    ids = corpus.split(chosen)
     if report is not None:
-        why = "" if split else "" if chosen == "test" else " (there is no test split)"
-        report(f"text: the {chosen} split of {corpus.path}{why}")
-    return _Text(f"{corpus.path}:{chosen}", corpus.split(chosen), corpus.bytes_of(chosen), corpus.entropy_bits_per_char)
+        report(
+            f"text: the {chosen} split of {corpus.path}{'' if split or chosen == 'test' else ', which has no test split'}"
+        )
+    return _Text(f"{corpus.path}:{chosen}", ids, corpus.bytes_of(chosen), corpus.entropy_bits_per_char)
 
 
 def _given(model: Model, text: str | Path | Source, report: Report | None) -> _Text:

@@ -30,4 +30,4 @@ def find_model(word: str | Path | None = None, root: Path = Path("runs")) -> Pat
     names = [run.name for run in runs(root)]
     near = difflib.get_close_matches(str(word), names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"below {root} there are: {', '.join(names) or 'none'}"
-    raise CheckpointError(f"--model {word} is neither a model file nor a run with a model.safetensors; {hint}")
+    raise CheckpointError(f"{str(word)!r} is neither a model file nor a run with a model.safetensors; {hint}")

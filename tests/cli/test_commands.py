@@ -127,7 +127,19 @@ def test_eval_uses_valid_where_there_is_no_test_split_and_says_so(shell: Shell) 
     shell.ok("prepare", "sea.txt", "--test-fraction", "0")
     shell.ok("train", *SMALL, "--steps", "2")
     code, _, err = shell("eval")
-    assert code == 0 and "valid split" in err and "no test split" in err
+    assert code == 0 and "the valid split of data/sea, which has no test split" in err
+
+
+def test_eval_refuses_the_same_text_prepared_in_another_way(trained: Shell) -> None:
+    """Its test split would hold text that the model was trained on."""
+    trained.ok("prepare", "sea.txt", "--test-fraction", "0.5", "--force")
+    assert "other options" in trained.refused(2, "eval")
+
+
+def test_eval_without_any_split_to_score_is_a_clear_error(shell: Shell) -> None:
+    shell.ok("prepare", "sea.txt", "--test-fraction", "0", "--valid-fraction", "0")
+    shell.ok("train", *SMALL, "--steps", "2")
+    assert "no valid split" in shell.refused(2, "eval")
 
 
 def test_batch_size_does_not_change_the_score(trained: Shell) -> None:
@@ -256,6 +268,10 @@ def test_a_configuration_file_sets_options_and_flags_win(shell: Shell) -> None:
     assert "seq_len = 10" in Path("runs/sea-gru-1x7/config.toml").read_text()
     Path("bad.toml").write_text("hiden = 6\n")
     assert "did you mean hidden" in shell.refused(2, "train", "--config", "bad.toml")
+    Path("table.toml").write_text("[trian]\nhidden = 3\n")
+    assert "'trian'" in shell.refused(2, "train", "--config", "table.toml")
+    Path("steps.toml").write_text("steps = 3\n")
+    assert "0s by the clock" not in shell.ok("train", "--config", "steps.toml", "--time", "3s", *SMALL, "--dry-run")
     Path("odd.toml").write_text("hidden = 'many'\n")
     assert "--hidden" in shell.refused(2, "train", "--config", "odd.toml")
 
@@ -273,6 +289,9 @@ def test_resume_and_init_from_on_the_command_line(trained: Shell) -> None:
     assert "finished" in trained.refused(2, "train", "--resume", run)
     assert trained.ok("train", "--resume", run, "--steps", "20") == f"runs/{run}/model.safetensors\n"
     assert checkpoint.read_header(Path(f"runs/{run}/last.safetensors")).training["step"] == 20
+    assert "steps = 20\n" in Path(f"runs/{run}/config.toml").read_text()
+    trained.ok("train", "--resume", run, "--steps", "22", "--eval-every", "auto", "--eval-chars", "auto")
+    assert "auto" not in Path(f"runs/{run}/config.toml").read_text().split("eval_every")[1].split("save_every")[0]
     code, _, err = trained(
         "train", "--init-from", run, "--batch-size", "4", "--seq-len", "16", "--steps", "2", "--run", "tuned"
     )

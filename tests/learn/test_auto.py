@@ -11,7 +11,6 @@ from charlm.config import TrainOptions
 from charlm.errors import CorpusError
 from charlm.learn.auto import planned_steps, resolve
 from charlm.spec import AUTO
-from charlm.spec import AUTO
 from charlm.text.lanes import Lanes
 
 STILL_OPEN = {"device", "threads", "save_every"}
