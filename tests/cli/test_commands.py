@@ -225,7 +225,7 @@ def test_a_prompt_with_an_unknown_character_prints_nothing_but_the_error(trained
         (["train", "--resume", "x", "--run", "y"], ["--resume", "--run"]),
         (["train", "nosuch"], ["nosuch", "charlm prepare"]),
         (["train", "--config", "nosuch.toml"], ["nosuch.toml"]),
-        (["eval", "--model", "nosuch"], ["--model nosuch"]),
+        (["eval", "--model", "nosuch"], ["'nosuch'", "model"]),
         (["eval", "--model", "sea.txt"], ["sea.txt", "model"]),
         (["eval", "--bits", "--nats"], ["--bits", "--nats"]),
         (["eval", "sea.txt", "--split", "train"], ["--split", "sea.txt"]),
