@@ -40,6 +40,12 @@ from charlm.text.symbols import Symbols
 SAVE_AT_LEAST = 600.0
 """Seconds after which `--save-every auto` saves though no evaluation came by."""
 
+REHEARSAL = 500
+"""Characters for each second of `--time` that are scored once, early, to learn how long the end will take."""
+
+REHEARSAL_STEP = 10
+"""Steps before that, so that everything has run once."""
+
 LARGEST_RESERVE = 0.25
 """Share of `--time` that the evaluation at the end may take; of a larger valid split it reads what fits."""
 
@@ -136,7 +142,8 @@ class Trainer:
 
     def _final_evaluations(self) -> int:
         """Two where the best model by a stretch must be compared with the last on the whole split."""
-        return 1 if self.options.eval_chars >= self._final_characters() else 2
+        whole = self._final_characters()
+        return 1 if self.options.eval_chars >= whole or self.progress.best_nats is None else 2
 
     def _step(self, share: float) -> None:
         """One window: forward, backward, clip, step."""
@@ -196,6 +203,8 @@ class Trainer:
 
     def _after_step(self) -> str | None:
         """Everything that looks at the weights between two steps; returns why the run is over, if it is."""
+        if self.length.seconds is not None and self._timing.steps == REHEARSAL_STEP:
+            self._rehearse(self.length.seconds)
         step, over = self.progress.step, self._share() >= 1
         if _due(step, self.options.sample_every):
             self._sample()
@@ -209,6 +218,14 @@ class Trainer:
         if self._save_due(nats is not None):
             self.save()
         return "patience" if self.options.patience and self.progress.stale >= self.options.patience else None
+
+    def _rehearse(self, budget: float) -> None:
+        """Score a little of the valid split, only to time it."""
+        if self.valid is None or self._timing.evaluating is not None:
+            return
+        began = self.clock()
+        scored = score(self.network, self.valid[: int(REHEARSAL * budget) + 2])
+        self._timing.evaluation(scored.characters, self.clock() - began)
 
     def _evaluation_due(self) -> bool:
         """Whether to evaluate now; with --time, not where the end is nearer than the evaluation is long."""

@@ -13,8 +13,7 @@ class Timing:
     characters: int = 0
     training: float = 0.0
     recent: float = 0.0
-    evaluated: int = 0
-    evaluating: float = 0.0
+    evaluating: float | None = None
     saving: float = 0.0
 
     def step(self, characters: int, seconds: float) -> None:
@@ -31,12 +30,11 @@ class Timing:
         return self.recent
 
     def evaluation(self, characters: int, seconds: float) -> None:
-        """Add one evaluation."""
-        self.evaluated += characters
-        self.evaluating += seconds
+        """Note how fast the latest evaluation was."""
+        self.evaluating = characters / max(seconds, 1e-9)
 
     def evaluation_speed(self) -> float:
         """Characters per second of evaluating; before the first, twice the training's, which is little."""
-        if self.evaluating > 0:
-            return self.evaluated / self.evaluating
+        if self.evaluating is not None:
+            return self.evaluating
         return max(1.0, 2 * self.characters / self.training) if self.training > 0 else 1e9
