@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm import config
@@ -240,6 +240,7 @@ def test_options_cannot_be_changed_but_copied_and_are_checked_again(group):
         options.replace(**{name: -1})
 
 
+@settings(deadline=None)
 @given(st.integers(1, 500), st.floats(1e-6, 1000), st.sampled_from(["90s", None]), st.sampled_from(["rnn", "gru"]))
 def test_values_make_the_same_options_again(batch, lr, time, cell):
     options = TrainOptions(batch_size=batch, lr=lr, time=time, cell=cell)

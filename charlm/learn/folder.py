@@ -40,6 +40,8 @@ class Progress:
         stale: evaluations since then.
         row_nats, row_steps: sum and number of the window losses since the last row of metrics.
         evaluated: the step of the latest evaluation, -1 before there is one.
+        evaluation_speed, saving: characters per second of the latest evaluation, seconds of the latest save; a
+            schedule by the clock depends on them.
         finished: why the run is over, None while it is not.
         metrics_bytes, samples_bytes: how long the logs were.
     """
@@ -53,6 +55,8 @@ class Progress:
     row_nats: float = 0.0
     row_steps: int = 0
     evaluated: int = -1
+    evaluation_speed: float | None = None
+    saving: float = 0.0
     finished: str | None = None
     metrics_bytes: int = 0
     samples_bytes: int = 0

@@ -87,7 +87,8 @@ class Trainer:
     _row: dict[str, Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._timing = Timing(self.clock(), self.clock())
+        now = self.clock()
+        self._timing = Timing(now, evaluating=self.progress.evaluation_speed, saving=self.progress.saving)
         self._earlier = self.progress.seconds
 
     @property
@@ -203,7 +204,7 @@ class Trainer:
 
     def _after_step(self) -> str | None:
         """Everything that looks at the weights between two steps; returns why the run is over, if it is."""
-        if self.length.seconds is not None and self._timing.steps == REHEARSAL_STEP:
+        if self.length.seconds is not None and self.progress.step == REHEARSAL_STEP:
             self._rehearse(self.length.seconds)
         step, over = self.progress.step, self._share() >= 1
         if _due(step, self.options.sample_every):
@@ -305,6 +306,7 @@ class Trainer:
 
     def _save_progress(self) -> None:
         self.progress.seconds = self._seconds()
+        self.progress.evaluation_speed, self.progress.saving = self._timing.evaluating, self._timing.saving
         self.keeper.progress(self.progress, self.states)
 
     def _save_best(self) -> None:

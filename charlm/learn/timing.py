@@ -5,9 +5,14 @@ from dataclasses import dataclass
 
 @dataclass
 class Timing:
-    """Seconds and characters of the parts of a run, for its speed and for landing on `--time`."""
+    """Seconds and characters of the parts of a run, for its speed and for landing on `--time`.
 
-    began: float
+    Args:
+        saved: when everything was last saved, or the run began.
+        evaluating: characters per second of the latest evaluation, None before there is one.
+        saving: seconds of the latest save.
+    """
+
     saved: float
     steps: int = 0
     characters: int = 0

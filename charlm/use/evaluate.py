@@ -177,9 +177,8 @@ def _own_split(model: Model, split: str | None, data: Path, report: Report | Non
     chosen = split or ("test" if corpus.has("test") else "valid")
     ids = corpus.split(chosen)
     if report is not None:
-        report(
-            f"text: the {chosen} split of {corpus.path}{'' if split or chosen == 'test' else ', which has no test split'}"
-        )
+        why = "" if split or chosen == "test" else ", which has no test split"
+        report(f"text: the {chosen} split of {corpus.path}{why}")
     return _Text(f"{corpus.path}:{chosen}", ids, corpus.bytes_of(chosen), corpus.entropy_bits_per_char)
 
 

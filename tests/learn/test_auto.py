@@ -37,6 +37,7 @@ def resolved(train=TEXT, valid=50_000, vocabulary=V, **values):
     return resolve(TrainOptions(**values), vocabulary, train, valid)[0]
 
 
+@settings(deadline=None)
 @given(networks, lengths, st.integers(2, 10**8), st.integers(0, 10**7), st.integers(3, 70_000))
 def test_nothing_is_left_open_and_everything_fits_the_text(network, length, train, valid, vocabulary):
     options, notices = resolve(TrainOptions(**network, **length), vocabulary, train, valid)
@@ -51,6 +52,7 @@ def test_nothing_is_left_open_and_everything_fits_the_text(network, length, trai
     assert all("\n" not in notice for notice in notices)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 5000), st.booleans(), st.integers(1, 300))
 def test_sizes_beside_one_that_was_given_fit_wherever_any_would(train, batch_given, size):
     assume(size <= train)
@@ -102,7 +104,7 @@ def test_speed_is_never_measured(monkeypatch):
         assert one == other
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(networks, lengths, st.integers(2, 10**7))
 def test_resolving_what_is_resolved_changes_nothing(network, length, train):
     once = resolved(train, **network, **length)
@@ -186,6 +188,7 @@ def test_evaluations_read_the_valid_split_up_to_an_eighth_of_the_train_split(tra
     assert resolved(train, valid).eval_chars == stretch
 
 
+@settings(deadline=None)
 @given(st.integers(1000, 10**8), st.integers(1, 10**7), st.integers(1, 200), st.integers(1, 200))
 def test_evaluations_read_less_than_an_eighth_of_what_training_reads_between_them(train, valid, batch, seq_len):
     assume(batch * seq_len <= train)

@@ -3,7 +3,7 @@
 from math import cos, pi
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.config import TrainOptions
@@ -37,6 +37,7 @@ def test_cosine_falls_along_half_a_cosine_and_lands_on_its_floor():
     assert rate(chosen, 9, 3.0, 1 / 3) == pytest.approx(0.1 * (FLOOR + (1 - FLOOR) * (1 + cos(pi / 3)) / 2), rel=1e-12)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_cosine_never_rises_and_stays_above_zero(one, other):
     early, late = sorted((one, other))

@@ -386,7 +386,7 @@ def test_arrays_and_metadata_of_a_progress_file_come_back(path):
     back, words = read_tensors(path)
     assert words == metadata and back.keys() == arrays.keys()
     for name, array in arrays.items():
-        assert back[name].dtype == array.dtype
+        assert (back[name].dtype, back[name].shape) == (array.dtype, array.shape)
         np.testing.assert_array_equal(back[name], array)
 
 

@@ -134,11 +134,12 @@ def test_scoring_leaves_weights_gradients_and_random_numbers_alone(make_model, m
     network(torch.tensor([[3], [4]]), network.start(1))[0].sum().backward()
 
 
+@pytest.mark.parametrize("characters", [4 * WINDOW, 2500])
 @pytest.mark.parametrize(("exact", "batch"), [(True, 1), (False, 1), (False, 2), (False, 64)])
-def test_progress_rises_to_the_number_of_characters(make_model, make_network, exact, batch):
+def test_progress_rises_to_the_number_of_characters(make_model, make_network, exact, batch, characters):
     told = []
-    result = score(make_network(make_model("rnn")), text(2500), exact=exact, batch=batch, progress=told.append)
-    assert told[-1] == result.characters == 2500
+    result = score(make_network(make_model("rnn")), text(characters), exact=exact, batch=batch, progress=told.append)
+    assert told[-1] == result.characters == characters
     assert told[0] <= WINDOW * batch and all(before < after for before, after in zip(told, told[1:], strict=False))
 
 

@@ -25,6 +25,7 @@ def lanes_of(size) -> Lanes:
     return Lanes(places(symbols), batch, seq_len)
 
 
+@settings(deadline=None)
 @given(sizes)
 def test_every_target_is_the_symbol_after_its_input(size):
     lanes = lanes_of(size)
@@ -36,6 +37,7 @@ def test_every_target_is_the_symbol_after_its_input(size):
         np.testing.assert_array_equal(np.diff(inputs, axis=0), 1)
 
 
+@settings(deadline=None)
 @given(sizes)
 def test_windows_of_a_lane_follow_one_another_without_a_gap(size):
     lanes = lanes_of(size)
@@ -44,6 +46,7 @@ def test_windows_of_a_lane_follow_one_another_without_a_gap(size):
         np.testing.assert_array_equal(column, lane * lanes.length + np.arange(lanes.windows * lanes.seq_len))
 
 
+@settings(deadline=None)
 @given(sizes)
 def test_lanes_share_no_character_and_used_and_left_over_are_the_text(size):
     lanes = lanes_of(size)
@@ -54,6 +57,7 @@ def test_lanes_share_no_character_and_used_and_left_over_are_the_text(size):
     assert 0 <= lanes.left_over < lanes.batch * (lanes.seq_len + 1)
 
 
+@settings(deadline=None)
 @given(sizes, st.integers(0, 3), st.integers(0, 50))
 def test_epochs_repeat_and_only_their_first_window_starts_one(size, epoch, step):
     lanes = lanes_of(size)
@@ -64,6 +68,7 @@ def test_epochs_repeat_and_only_their_first_window_starts_one(size, epoch, step)
     assert lanes.starts_epoch(later) == (step == 0)
 
 
+@settings(deadline=None)
 @given(sizes, st.integers(1, 4))
 def test_columns_of_all_processes_are_those_of_the_whole_batch(size, world):
     symbols, batch, seq_len = size
@@ -76,6 +81,7 @@ def test_columns_of_all_processes_are_those_of_the_whole_batch(size, world):
             np.testing.assert_array_equal(np.concatenate(columns, axis=1), wanted)
 
 
+@settings(deadline=None)
 @given(sizes)
 def test_text_is_refused_exactly_where_batch_times_window_exceed_it(size):
     symbols, batch, seq_len = size
@@ -86,7 +92,7 @@ def test_text_is_refused_exactly_where_batch_times_window_exceed_it(size):
             Lanes(places(symbols), batch, seq_len)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(2, 3000), st.integers(1, 4000), st.integers(1, 4000))
 def test_sizes_that_a_refusal_suggests_are_the_largest_that_fit(symbols, batch, seq_len):
     assume(batch * seq_len > symbols - 1)
