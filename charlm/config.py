@@ -121,6 +121,14 @@ class TrainOptions(ModelOptions):
         panel="Learning",
         auto="64; less where the text is too short",
     )
+    cold_starts: float = option(
+        0.02,
+        "number",
+        "Share of windows that begin from the zero state, as evaluation and sampling do; in the others it is carried on.",
+        low=0,
+        high=1,
+        panel="Learning",
+    )
     optimizer: str = option(
         "adamw",
         "choice",

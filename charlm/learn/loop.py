@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from charlm.config import TrainOptions
 from charlm.errors import DivergedError, Interrupted
-from charlm.learn import dropout, optimize
+from charlm.learn import chance, optimize
 from charlm.learn.folder import Progress, RunFolder
 from charlm.learn.keep import Keeper
 from charlm.learn.preview import preview
@@ -35,7 +36,7 @@ from charlm.model.network import Network, States
 from charlm.model.scoring import score
 from charlm.spec import AUTO
 from charlm.text.lanes import Lanes
-from charlm.text.symbols import Symbols
+from charlm.text.symbols import BOUNDARY, Symbols
 
 SAVE_AT_LEAST = 600.0
 """Seconds after which `--save-every auto` saves though no evaluation came by."""
@@ -58,6 +59,7 @@ class Trainer:
         network, optimizer: what learns.
         lanes: the train split.
         valid: ids of the valid split with the boundary first, None where there is none.
+        has_ends: whether documents end within the train split, so that it teaches the boundary by itself.
         symbols: the table of symbols.
         options: every `auto` resolved.
         keeper: writes the run's files.
@@ -73,6 +75,7 @@ class Trainer:
     optimizer: Optimizer
     lanes: Lanes
     valid: np.ndarray | None
+    has_ends: bool
     symbols: Symbols
     options: TrainOptions
     keeper: Keeper
@@ -153,9 +156,10 @@ class Trainer:
         if self.lanes.starts_epoch(number):
             self.states = self.network.start(self.lanes.batch // self.lanes.world)
         inputs, targets = (torch.from_numpy(part).to(self.network.device) for part in self.lanes.window(number))
+        self._begin_cold(number, inputs)
         learning_rate = rate(self.options, number, number / self.lanes.windows, share)
         optimize.set_rate(self.optimizer, learning_rate)
-        drop = dropout.masks(self.options.dropout, self.options.seed, number)
+        drop = chance.masks(self.options.dropout, self.options.seed, number)
         with self._autocast():
             logits, states = self.network(inputs, self.states, drop)
             loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
@@ -174,6 +178,18 @@ class Trainer:
         self._timing.step(self.lanes.batch * self.lanes.seq_len, self.clock() - began)
         self._row = {"learning_rate": learning_rate, "grad_norm": norm}
         self._tell(share, nats, learning_rate, norm)
+
+    def _begin_cold(self, number: int, inputs: Tensor) -> None:
+        """Let some lanes begin as a text does: in the zero state, and after a boundary where the text has none."""
+        lanes = self.lanes
+        own = slice(lanes.rank * lanes.batch // lanes.world, (lanes.rank + 1) * lanes.batch // lanes.world)
+        cold = chance.cold_lanes(self.options.cold_starts, self.options.seed, number, lanes.batch)[own]
+        if not cold.any():
+            return
+        cold = cold.to(self.network.device)
+        self.states = [tuple(part.masked_fill(cold[:, None], 0) for part in state) for state in self.states]
+        if not self.has_ends:
+            inputs[0, cold] = BOUNDARY
 
     def _autocast(self) -> torch.autocast:
         wanted = self.options.precision == "bfloat16"

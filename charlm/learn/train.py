@@ -193,6 +193,7 @@ def _trainer(
         optimizer=optimizer,
         lanes=lanes,
         valid=corpus.split("valid") if corpus.has("valid") else None,
+        has_ends=corpus.documents_of("train") > 0,
         symbols=corpus.symbols,
         options=options,
         keeper=Keeper(folder, network, optimizer, lanes, corpus.symbols, options, corpus.identity()),

@@ -135,6 +135,10 @@ class Corpus:
         except (OSError, ValueError) as error:
             raise _damaged(self.file(name), str(error)) from error
 
+    def documents_of(self, split: str) -> int:
+        """Documents that end within a split."""
+        return int(self.info["splits"][split]["documents"])
+
     def bytes_of(self, split: str) -> int:
         """Bytes of a split's text in UTF-8 (byte unit: as it is); the end of a line document counts as one."""
         return int(self.info["splits"][split]["bytes"])
@@ -194,8 +198,9 @@ def _check_types(info: dict[str, Any]) -> None:
     if type(info.get("entropy_bits_per_char", 0.0)) not in (int, float):
         raise TypeError(f"entropy_bits_per_char is {info['entropy_bits_per_char']!r:.40}")
     for split in info["splits"].values():
-        if type(split["bytes"]) is not int:
-            raise TypeError(f"bytes is {split['bytes']!r:.40}")
+        for key in ("bytes", "documents"):
+            if type(split[key]) is not int:
+                raise TypeError(f"{key} is {split[key]!r:.40}")
 
 
 _TYPES: dict[str, type] = {

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.learn.dropout import masks
+from charlm.learn.chance import cold_lanes, masks
 
 T, B, H = 16, 8, 64
 ONES = torch.ones(T, B, H)
@@ -87,3 +87,12 @@ def test_type_of_the_activations_is_kept_and_the_input_is_not_changed(dtype):
     found = kept(0.5, x=x)
     assert found.dtype == dtype and (x == 1).all()
     assert set(found.flatten().tolist()) == {0.0, 2.0}
+
+
+def test_lanes_start_cold_as_often_as_asked_and_whatever_else_is_drawn():
+    found = torch.stack([cold_lanes(0.25, 3, step, 64) for step in range(200)])
+    assert abs(found.double().mean() - 0.25) < 5 * (0.25 * 0.75 / found.numel()) ** 0.5
+    torch.rand(10)
+    assert torch.equal(cold_lanes(0.25, 3, 7, 64), found[7])
+    assert not torch.equal(cold_lanes(0.25, 4, 7, 64), found[7])
+    assert not cold_lanes(0.0, 3, 7, 64).any() and cold_lanes(1.0, 3, 7, 64).all()

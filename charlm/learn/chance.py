@@ -1,0 +1,50 @@
+"""What is random in a training step, without a memory: dropout, and which lanes start cold.
+
+Dropout is between layers and before the readout, not on the recurrence (Srivastava et al. 2014;
+Zaremba, Sutskever & Vinyals 2014).
+
+Everything follows from (seed, step) and a place in the batch, never from what was drawn before, so that
+a resumed run, an evaluated run and a run on several processes see the same.
+"""
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+from charlm.model.network import Drop
+
+
+def masks(rate: float, seed: int, step: int) -> Drop | None:
+    """The dropout of one step, or None where nothing is dropped.
+
+    The rate is rounded to 1/256: a random byte per activation costs an eighth of a random number.
+    However high it is, one activation in 256 stays.
+    """
+    level = min(round(rate * 256), 255)
+    if level == 0:
+        return None
+    keep = 256 / (256 - level)
+
+    def drop(layer: int, x: Tensor) -> Tensor:
+        """Drop activations of (T, B, H) and scale up those that stay."""
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64)
+        words.random_(-(2**63), None, generator=_generator(seed, step, layer))
+        noise = words.view(torch.uint8)[: x.numel()].view(x.shape).to(x.device)
+        return x * (noise >= level) * keep
+
+    return drop
+
+
+def cold_lanes(share: float, seed: int, step: int, batch: int) -> Tensor:
+    """Which of B lanes begin this window from the zero state, each with probability `share`; (B,) booleans.
+
+    A network that only ever carries its state is never taught to begin. It can then have states that it
+    does not find out of, and evaluation and sampling, which do begin, may fall into them.
+    """
+    return torch.rand(batch, generator=_generator(seed, step, "cold")) < share
+
+
+def _generator(seed: int, step: int, purpose: int | str) -> torch.Generator:
+    digest = hashlib.blake2b(f"{seed}:{step}:{purpose}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
