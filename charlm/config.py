@@ -124,7 +124,7 @@ class TrainOptions(ModelOptions):
     cold_starts: float = option(
         0.02,
         "number",
-        "Share of windows that begin from the zero state, as evaluation and sampling do; in the others it is carried on.",
+        "Share of windows that begin from the zero state, as evaluation and sampling do; the others carry it on.",
         low=0,
         high=1,
         panel="Learning",

@@ -33,7 +33,7 @@ from charlm.learn.schedule import Length, rate
 from charlm.learn.timing import Timing
 from charlm.model import checkpoint
 from charlm.model.network import Network, States
-from charlm.model.scoring import score
+from charlm.model.scoring import Score, score
 from charlm.spec import AUTO
 from charlm.text.lanes import Lanes
 from charlm.text.symbols import BOUNDARY, Symbols
@@ -241,7 +241,7 @@ class Trainer:
         if self.valid is None or self._timing.evaluating is not None:
             return
         began = self.clock()
-        scored = score(self.network, self.valid[: int(REHEARSAL * budget) + 2])
+        scored = self._score(self.network, int(REHEARSAL * budget) + 1)
         self._timing.evaluation(scored.characters, self.clock() - began)
 
     def _evaluation_due(self) -> bool:
@@ -255,10 +255,8 @@ class Trainer:
 
     def _evaluate(self, characters: int) -> float:
         """Nats per character over the first `characters` of the valid split."""
-        if self.valid is None:
-            raise ValueError("there is no valid split")
         began = self.clock()
-        result = score(self.network, self.valid[: characters + 1])
+        result = self._score(self.network, characters)
         self._timing.evaluation(result.characters, self.clock() - began)
         best = self.progress.best_nats
         mean = self.progress.row_nats / self.progress.row_steps if self.progress.row_steps else None
@@ -267,6 +265,11 @@ class Trainer:
         better = isfinite(nats) and (best is None or nats < best)
         self.report(Evaluated(self.progress.step, nats, result.characters, better, mean))
         return nats
+
+    def _score(self, network: Network, characters: int) -> Score:
+        if self.valid is None:
+            raise ValueError("there is no valid split")
+        return score(network, self.valid[: characters + 1], bounded=not self.has_ends)
 
     def _keep(self, nats: float, characters: int) -> None:
         """Note an evaluation; where it is the best so far, the weights become the model.
@@ -401,7 +404,7 @@ class Trainer:
         model = checkpoint.load(self.folder.model)
         network = Network(model.options, self.symbols.size).take(model.weights)
         network.on(self.network.device, self.options.precision)
-        nats = score(network, self.valid[: reads + 1]).nats_per_char
+        nats = self._score(network, reads).nats_per_char
         self.progress.best_nats, self.progress.best_characters = nats, reads
         self.keeper.judged(self.folder.model, model, nats, reads)
 

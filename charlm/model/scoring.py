@@ -5,7 +5,9 @@ scored exactly once. Two protocols:
 
 - *segments*, the default: the text is cut into segments of `SEGMENT` symbols that run side by side,
   each warmed up on the `WARM_UP` symbols before it (the first starts cold, from the boundary). What
-  a segment scores depends on the text alone, not on how many run beside it.
+  a segment scores depends on the text alone, not on how many run beside it. A warm-up begins in the
+  way that the network learned to begin (`charlm.learn.loop`): after a boundary, or in mid-text where
+  documents end within its train split, so that a boundary there means the start of one.
 - *exact*: one pass, the state carried through the whole text.
 
 What is left out: which text (`charlm.use.evaluate`).
@@ -21,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from charlm.model.network import Network, States
+from charlm.text.symbols import BOUNDARY
 
 SEGMENT = 1024
 """Symbols scored by one segment."""
@@ -65,7 +68,13 @@ Progress = Callable[[int], None]
 
 
 def score(
-    network: Network, ids: np.ndarray, *, exact: bool = False, batch: int = 64, progress: Progress | None = None
+    network: Network,
+    ids: np.ndarray,
+    *,
+    exact: bool = False,
+    bounded: bool = True,
+    batch: int = 64,
+    progress: Progress | None = None,
 ) -> Score:
     """Score a text.
 
@@ -73,11 +82,14 @@ def score(
         network: used as it is; neither its weights nor any state of it change.
         ids: (N + 1,) symbols, the boundary first.
         exact: carry the state through the whole text instead of scoring segments.
+        bounded: whether a warm-up begins with a boundary.
         batch: segments side by side.
         progress: told how many characters are done.
     """
     runs = (
-        [_exact(network, ids)] if exact else (_segments(network, ids, rows) for rows in _batches(len(ids) - 1, batch))
+        [_exact(network, ids)]
+        if exact
+        else (_segments(network, ids, rows, bounded) for rows in _batches(len(ids) - 1, batch))
     )
     nats, done = 0.0, 0
     with torch.inference_mode():
@@ -97,9 +109,9 @@ def _batches(characters: int, batch: int) -> Iterator[np.ndarray]:
         yield starts[first : first + batch]
 
 
-def _segments(network: Network, ids: np.ndarray, starts: np.ndarray) -> Iterator[Tensor]:
+def _segments(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) -> Iterator[Tensor]:
     """Losses of segments that run side by side, WINDOW symbols of each at a time."""
-    states = _warm(network, ids, starts)
+    states = _warm(network, ids, starts, bounded)
     characters = len(ids) - 1
     for offset in range(0, SEGMENT, WINDOW):
         positions = starts[None, :] + np.arange(offset, min(offset + WINDOW, SEGMENT))[:, None]
@@ -110,14 +122,17 @@ def _segments(network: Network, ids: np.ndarray, starts: np.ndarray) -> Iterator
         yield losses[inside.to(losses.device)]
 
 
-def _warm(network: Network, ids: np.ndarray, starts: np.ndarray) -> States:
+def _warm(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) -> States:
     """States (B, H) after the WARM_UP symbols before each start; zeros for the one that starts the text."""
     states = network.start(len(starts))
     if starts[-1] == 0:
         return states
     for offset in range(-WARM_UP, 0, WINDOW):
         positions = starts[None, :] + np.arange(offset, min(offset + WINDOW, 0))[:, None]
-        _, states = network(_tensor(network, ids[np.maximum(positions, 0)]), states)
+        before = ids[np.maximum(positions, 0)]
+        if bounded and offset == -WARM_UP:
+            before[0] = BOUNDARY
+        _, states = network(_tensor(network, before), states)
     cold = torch.from_numpy(starts == 0).to(network.device)[:, None]
     return [tuple(part.masked_fill(cold, 0) for part in state) for state in states]
 

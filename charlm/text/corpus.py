@@ -104,9 +104,14 @@ class Corpus:
         return list(self.info["origin"])
 
     def identity(self) -> dict[str, Any]:
-        """What a model says of the text it learned from: name, SHA-256, how it was read, its entropy if known."""
+        """What a model says of the text it learned from.
+
+        Its name, SHA-256 and preparation options, how many documents end within the train split, and the
+        entropy where it is known.
+        """
         recipe = {name: value for name, value in self.options.values().items() if name not in ("name", "out")}
         found: dict[str, Any] = {"name": self.name, "sha256": self.sha256, "options": recipe}
+        found["documents"] = self.documents_of("train")
         if self.entropy_bits_per_char is not None:
             found["entropy_bits_per_char"] = self.entropy_bits_per_char
         return found

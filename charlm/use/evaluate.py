@@ -143,7 +143,10 @@ def _score(
         report(runtime.describe(device, options.device))
     network = Network(model.options, model.symbols.size).take(model.weights).on(device)
     began = perf_counter()
-    result = scoring.score(network, text.ids, exact=options.exact, batch=options.batch_size, progress=progress)
+    bounded = not model.corpus.get("documents")
+    result = scoring.score(
+        network, text.ids, exact=options.exact, bounded=bounded, batch=options.batch_size, progress=progress
+    )
     seconds = perf_counter() - began
     targets = text.ids[1:]
     return Evaluation(

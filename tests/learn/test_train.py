@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from charlm.errors import CharlmError, CorpusError, DivergedError, Interrupted, RunError, UsageError
 from charlm.learn import loop
@@ -16,8 +17,10 @@ from charlm.learn.schedule import FLOOR
 from charlm.learn.train import plan, resume, train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import read_tensors
+from charlm.model.network import Network
 from charlm.text.corpus import Corpus
 from charlm.text.prepare import prepare
+from charlm.text.symbols import BOUNDARY
 from charlm.use.evaluate import evaluate
 from charlm.use.sample import stream
 
@@ -116,6 +119,32 @@ def test_resumed_is_never_stopped_bit_for_bit_across_epochs(
     with pytest.raises(Interrupted):
         resume(path, corpus=small_corpus, stop=stop_after(9))
     assert_same_run(whole.path, resume(path, corpus=small_corpus).path)
+
+
+def test_windows_begin_cold_as_often_as_asked(
+    small_text: Path, small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the zero state; after a boundary where no document ends within the train split."""
+    lines = prepare(small_text, out=str(tmp_path / "data"), documents="line")
+    for corpus, first in ((small_corpus, BOUNDARY), (lines, None)):
+        seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+        forward = Network.forward
+
+        def spy(
+            self: Network, ids: torch.Tensor, states: Any, drop: Any = None, seen: Any = seen, forward: Any = forward
+        ) -> Any:
+            if self.training:
+                seen.append((ids.clone(), states[0][0].clone()))
+            return forward(self, ids, states, drop)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Network, "forward", spy)
+            train(corpus, root=tmp_path, steps=20, cold_starts=0.3, **{**TINY, "eval_every": 0})
+        steps = seen[1:20]
+        cold = torch.stack([(state == 0).all(1) for _, state in steps])
+        assert 0.1 < cold.double().mean() < 0.5
+        begins = torch.stack([ids[0] for ids, _ in steps])[cold]
+        assert bool((begins == BOUNDARY).all()) == (first == BOUNDARY)
 
 
 def test_evaluating_sampling_and_saving_change_nothing(small_corpus: Corpus, tmp_path: Path) -> None:

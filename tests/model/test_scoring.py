@@ -48,7 +48,10 @@ def test_exact_protocol_is_one_pass_character_by_character(make_model, make_netw
         assert result.nats == pytest.approx(wanted, rel=tolerance)
 
 
-def test_default_protocol_scores_each_segment_warmed_up_on_the_text_before_it(make_model, make_network, slow_losses):
+@pytest.mark.parametrize("bounded", [True, False])
+def test_default_protocol_scores_each_segment_warmed_up_on_the_text_before_it(
+    make_model, make_network, slow_losses, bounded
+):
     """Told by a network that forgets nothing: one symbol more or less of warm-up shows in the loss."""
     model = make_model("rnn", "linear", seed=3)
     for name, weight in model.weights.items():
@@ -59,16 +62,23 @@ def test_default_protocol_scores_each_segment_warmed_up_on_the_text_before_it(ma
         nats = 0.0
         for start in range(0, len(ids) - 1, SEGMENT):
             before = min(start, warm_up)
-            piece = ids[start - before : min(start + SEGMENT, len(ids) - 1) + 1]
+            piece = ids[start - before : min(start + SEGMENT, len(ids) - 1) + 1].copy()
+            if bounded and before:
+                piece[0] = BOUNDARY
             nats += slow_losses(model, piece)[before:].sum()
         return nats
 
     network = make_network(model, "plain", torch.float64)
     wanted = by_definition(WARM_UP)
-    result = score(network, ids)
+    result = score(network, ids, bounded=bounded)
     assert result.characters == len(ids) - 1
     assert result.nats == pytest.approx(wanted, rel=1e-7)
-    for other in (by_definition(WARM_UP - 1), by_definition(0), score(network, ids, exact=True).nats):
+    for other in (
+        score(network, ids, bounded=not bounded).nats,
+        by_definition(WARM_UP - 1),
+        by_definition(0),
+        score(network, ids, exact=True).nats,
+    ):
         assert other != pytest.approx(wanted, rel=1e-6)
 
 
