@@ -91,8 +91,17 @@ def _pieces(drawn: Iterator[np.ndarray], writer: "_Writer") -> Iterator[str]:
 
 def _ids(model: Model, prompt: str, seed: int, options: SampleOptions) -> Iterator[np.ndarray]:
     rules = Rules(options.temperature, options.top_k, options.top_p, options.min_p)
-    stepper = Stepper(model, None if options.device == "cpu" else options.device)
-    return generate(stepper, model.symbols.encode_prompt(prompt), rules, streams(seed, options.num))
+    start = model.symbols.encode_prompt(prompt)
+    return generate(_stepper(model, options.device), start, rules, streams(seed, options.num))
+
+
+def _stepper(model: Model, device: str) -> Stepper:
+    """In NumPy on the CPU; torch is imported only for a GPU."""
+    if device == "cpu":
+        return Stepper(model)
+    from charlm.learn.runtime import find_device
+
+    return Stepper(model, find_device(device).type)
 
 
 def _boundary_text(model: Model) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from texts import text_of
 
 from charlm.cli import main as entry
@@ -232,6 +233,10 @@ def test_a_prompt_with_an_unknown_character_prints_nothing_but_the_error(trained
         (["sample", "--prompt", "a", "--prompt-file", "b"], ["--prompt", "--prompt-file"]),
         (["sample", "--temperature", "-1"], ["--temperature", "at least 0"]),
         (["sample", "--stop", ""], ["--stop"]),
+        pytest.param(
+            ["sample", "--device", "cuda"], ["--device cuda", "--device cpu"],
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
         (["info", "data"], ["data"]),
         (["nosuch"], ["nosuch", "--help"]),
         (["--nosuch"], ["--nosuch"]),

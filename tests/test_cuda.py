@@ -1,0 +1,90 @@
+"""On an NVIDIA GPU: the same numbers as on the CPU, and models that need no GPU afterwards."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from charlm.config import ModelOptions
+from charlm.learn.train import resume, train
+from charlm.model import checkpoint
+from charlm.model.checkpoint import Model
+from charlm.model.network import Network
+from charlm.model.stepper import Stepper
+from charlm.text.corpus import Corpus
+from charlm.text.symbols import Symbols
+from charlm.use.evaluate import evaluate
+from charlm.use.sample import stream
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU"),
+]
+
+CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("rnn", "linear"), ("lstm", "tanh"), ("gru", "tanh")]
+SIZES: dict[str, Any] = {"hidden": 16, "batch_size": 4, "seq_len": 16, "sample_every": 0, "steps": 8, "dropout": 0.2}
+
+
+def network_of(cell: str, activation: str, entering: str = "one-hot") -> Network:
+    options = ModelOptions(
+        cell=cell, activation=activation, layers=2, hidden=8, input=entering, embedding=5, dropout=0.0
+    )
+    return Network(options, 7, seed=1)
+
+
+@pytest.mark.parametrize("entering", ["one-hot", "embedding"])
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_outputs_and_gradients_are_those_of_the_plain_loop_on_the_cpu(
+    cell: str, activation: str, entering: str
+) -> None:
+    ids = torch.randint(7, (12, 3), generator=torch.Generator().manual_seed(0))
+    found = []
+    for device in ("cpu", "cuda"):
+        network = network_of(cell, activation, entering)
+        if device == "cuda":
+            network.on(torch.device(device))
+        logits, _ = network(ids.to(device), network.start(3))
+        logits.square().sum().backward()
+        found.append([logits.detach().cpu(), *(w.grad.cpu() for w in network.parameters() if w.grad is not None)])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=2e-4, rtol=2e-3)
+
+
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_a_model_trained_on_the_gpu_evaluates_and_samples_without_it(
+    small_corpus: Corpus, tmp_path: Path, cell: str, activation: str
+) -> None:
+    values = {**SIZES, "cell": cell, "activation": activation}
+    run = train(small_corpus, root=tmp_path, run="gpu", device="cuda", **values)
+    model = checkpoint.load(run.model)
+    data = small_corpus.path.parent
+    scores = [evaluate(model, data=data, device=device).score.nats_per_char for device in ("cpu", "cuda")]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+    assert len("".join(stream(model, length=30, seed=1))) == 30
+    assert len("".join(stream(model, length=30, seed=1, device="cuda"))) == 30
+
+
+def test_a_run_of_the_cpu_goes_on_on_the_gpu(small_corpus: Corpus, tmp_path: Path) -> None:
+    run = train(small_corpus, root=tmp_path, run="moved", device="cpu", **SIZES)
+    more = resume(run.path, corpus=small_corpus, steps=16, device="cuda")
+    assert more.step == 16 and more.valid_nats is not None and np.isfinite(more.valid_nats)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16"])
+def test_every_precision_trains(small_corpus: Corpus, tmp_path: Path, precision: str) -> None:
+    run = train(small_corpus, root=tmp_path, run="precise", device="cuda", precision=precision, **SIZES)
+    assert run.valid_nats is not None and run.valid_nats < 4
+
+
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_stepping_on_the_gpu_is_stepping_in_numpy(cell: str, activation: str) -> None:
+    network = network_of(cell, activation)
+    model = Model(network.options, Symbols("char", np.arange(97, 102)), network.arrays())
+    one, other = Stepper(model), Stepper(model, "cuda")
+    here, there = one.start(3), other.start(3)
+    for ids in ([1, 2, 3], [4, 5, 6], [2, 2, 2]):
+        wanted, here = one.step(np.array(ids), here)
+        found, there = other.step(np.array(ids), there)
+        assert np.allclose(wanted, found, atol=1e-5)
