@@ -87,7 +87,8 @@ class ModelOptions(Options):
         "Share of activations dropped between layers and before the readout.",
         low=0,
         below=1,
-        auto="0.5 (1 - 6 / passes over the text), at least 0",
+        auto="0.5 (1 - 6 / passes over the text), at least 0; with --time, the passes of a machine that does "
+        "10^11 operations a second",
         panel="Model",
     )
     activation: str = option(
@@ -103,7 +104,7 @@ class ModelOptions(Options):
 class TrainOptions(ModelOptions):
     """A training run: the network, how it learns, for how long, and where."""
 
-    alternatives = ("steps", "time")
+    alternatives = ("epochs", "steps", "time")
 
     batch_size: int = option(
         AUTO,
@@ -111,7 +112,7 @@ class TrainOptions(ModelOptions):
         "Lanes of text read side by side.",
         low=1,
         panel="Learning",
-        auto="16 below 512 hidden units, else 32; less where the text is too short",
+        auto="16 below 512 hidden units, else 32; less where the text has not ten windows for each lane",
     )
     seq_len: int = option(
         AUTO,
@@ -214,7 +215,8 @@ class TrainOptions(ModelOptions):
         "Steps between evaluations; 0 = only at the end.",
         low=0,
         panel="Running",
-        auto="after 8 times as many characters as an evaluation reads, so that it takes less than a tenth of the time",
+        auto="after 8 times as many characters as an evaluation reads, so that it takes less than a tenth of the "
+        "time; at least 50",
     )
     eval_chars: int = option(
         AUTO,
@@ -311,11 +313,11 @@ COMMANDS: dict[str, type[Options]] = {
 def read_config(path: Path, command: str, group: type[Options]) -> dict[str, Any]:
     """Read the options of one command from a TOML file.
 
-    Keys are option names with `-` or `_`. Those at the top, or in a table named after the command,
-    count; tables of other commands are left alone.
+    Keys are option names with `-` or `_`. Those in a table named after the command count, and those at
+    the top that the command has; what another command has is left alone, so that commands can share a file.
 
     Raises:
-        UsageError: the file cannot be read, is not TOML, or names an option the command does not have.
+        UsageError: the file cannot be read, is not TOML, or names an option that no command has.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -323,9 +325,10 @@ def read_config(path: Path, command: str, group: type[Options]) -> dict[str, Any
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"--config {path} cannot be read: {reason}; it must be a TOML file") from None
     tables = {name for name, value in document.items() if isinstance(value, dict) and name in COMMANDS}
-    values = {name: value for name, value in document.items() if name not in tables}
+    values = {name.replace("-", "_"): value for name, value in document.items() if name not in tables}
+    foreign = {name for other in COMMANDS.values() for name in other.specs()} - set(group.specs())
+    values = {name: value for name, value in values.items() if name not in foreign}
     if command in tables:
-        values |= document[command]
-    values = {name.replace("-", "_"): value for name, value in values.items()}
+        values |= {name.replace("-", "_"): value for name, value in document[command].items()}
     group.of(values, where=f" in {path}")
     return values

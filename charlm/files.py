@@ -56,19 +56,30 @@ def new_folder(path: Path) -> Iterator[Path]:
     with failures(path, "writing"):
         path.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        retired = None
         try:
             yield building
             os.chmod(building, 0o777 & ~_umask())
-            retired = None
             if path.exists():
                 retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
                 os.rename(path, retired / path.name)
             os.rename(building, path)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
+            if retired is not None and not path.exists():
+                os.rename(retired / path.name, path)
+                retired.rmdir()
             raise
         if retired is not None:
             shutil.rmtree(retired, ignore_errors=True)
+
+
+def present(path: Path) -> bool:
+    """Whether there is something at `path`; False for a name that no file can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _umask() -> int:

@@ -133,7 +133,7 @@ def _duration(value: Any) -> float:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or "\0" in value:  # no file and no word of a command line holds a NUL
         raise ValueError
     return value
 

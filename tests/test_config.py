@@ -304,7 +304,7 @@ def test_configuration_is_read_from_the_top_and_from_the_table_of_the_command(to
         ("hiden = 3", "unknown option 'hiden' in .*charlm.toml; did you mean hidden"),
         ("[train]\nhiden = 3", "did you mean hidden"),
         ("[train.more]\nhidden = 3", "unknown option 'more'"),
-        ("temperature = 1.0", "unknown option 'temperature'"),
+        ("[train]\ntemperature = 1.0", "unknown option 'temperature'"),
         ("hidden = 0", "--hidden must be"),
         ("hidden = [3]", "--hidden must be"),
         ("hidden = 1979-05-27", "--hidden must be"),

@@ -3,6 +3,7 @@
 import json
 import secrets
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ from charlm.cli.signals import stop
 from charlm.config import EvalOptions, PrepareOptions, SampleOptions, TrainOptions
 from charlm.errors import InputError, UsageError
 from charlm.show.terminal import result
-from charlm.show.words import duration
+from charlm.show.words import duration, loss
 
 if TYPE_CHECKING:
     from charlm.model.checkpoint import Model
@@ -74,9 +75,10 @@ def prepare(
 
     options = PrepareOptions.of(given.values)
     source = open_sources(sources, size=options.size, seed=options.seed, report=given.terminal.say)
-    total = None if source.bytes is None else 2 * source.bytes
-    with given.terminal.counting("preparing", total) as progress:
-        corpus = make(source, force=force, report=given.terminal.say, progress=progress, options=options)
+    with given.terminal.counting("preparing") as counter:
+        total = 2 * (source.bytes or 0)
+        tell: dict[str, Any] = {"report": given.terminal.say, "progress": lambda done: counter(done, total, "B")}
+        corpus = make(source, force=force, options=options, **tell)
     given.terminal.facts(tables.corpus(corpus.info, corpus.symbols.size))
     result(str(corpus.path))
 
@@ -116,13 +118,14 @@ def train(
     from charlm.learn.train import train as begin
     from charlm.show.training import TrainingDisplay
 
+    source = None if init_from is None else _model_path(given, init_from)
+    prepared = None if resume is not None else _corpus(given, corpus)
     with TrainingDisplay(given.terminal) as display:
         more: dict[str, Any] = {"report": display, "stop": stop.patiently(), "started": started, **given.values}
         if resume is not None:
             done = go_on(resume, corpus=corpus, **more)
         else:
-            found = None if init_from is None else _model_path(given, init_from)
-            done = begin(_corpus(given, corpus), run=run, init_from=found, **more)
+            done = begin(prepared, run=run, init_from=source, **more)
     result(str(done.model))
 
 
@@ -132,7 +135,9 @@ def _dry_run(given: Given, corpus: str | None, init_from: str | None) -> None:
 
     if init_from is not None:
         raise UsageError("--dry-run and --init-from: the sizes are those of the model; give them as options instead")
-    planned, milliseconds = plan(_corpus(given, corpus), **given.values)
+    with tempfile.TemporaryDirectory() as elsewhere:
+        prepared = _corpus(given, corpus, Path(elsewhere))
+        planned, milliseconds = plan(prepared, **given.values)
     lines = plan_lines(planned)
     speed = planned.options.batch_size * planned.options.seq_len / milliseconds * 1000
     lines.append(f"speed: {milliseconds:.3g} ms per step, {speed:,.0f} characters/s")
@@ -165,7 +170,11 @@ def evaluate(
     from charlm.use.evaluate import evaluate as score
 
     loaded = _model(given, model)
-    with given.terminal.counting("scoring", None) as progress:
+    with given.terminal.counting("scoring") as counter:
+
+        def progress(done: int, total: int, nats: float) -> None:
+            counter(done, total, "chars", loss(nats))
+
         found = score(loaded, text, report=given.terminal.say, progress=progress, **given.values).to_json()
     if as_json:
         result(json.dumps(found))
@@ -228,8 +237,10 @@ def _prompt(prompt: str | None, prompt_file: str | None) -> str:
     if prompt_file is None:
         return prompt or ""
     try:
+        if prompt_file == "-" and sys.stdin is None:
+            raise InputError("--prompt-file - is the standard input, and there is none; name a file instead")
         data = sys.stdin.buffer.read() if prompt_file == "-" else Path(prompt_file).read_bytes()
-        return data.decode("utf-8").replace("\r\n", "\n")
+        return data.decode("utf-8")
     except OSError as error:
         raise InputError(f"--prompt-file {prompt_file} cannot be read: {error.strerror}; give a text file") from None
     except UnicodeDecodeError as error:
@@ -288,8 +299,12 @@ def _model_path(given: Given, word: str | None) -> Path:
     return path
 
 
-def _corpus(given: Given, word: str | None) -> "Corpus":
-    """The corpus that is meant, prepared first where a text was given."""
-    from charlm.text.obtain import obtain
+def _corpus(given: Given, word: str | None, elsewhere: Path | None = None) -> "Corpus":
+    """The corpus that is meant, prepared first where a text was given; `elsewhere` where nothing may be left."""
+    from charlm.text.obtain import is_prepared, obtain
 
-    return obtain(word, report=given.terminal.say)
+    root = Path("data") if elsewhere is None or word is None or is_prepared(word) else elsewhere
+    with given.terminal.counting("preparing") as counter:
+        return obtain(
+            word, root=root, report=given.terminal.say, progress=lambda done, total: counter(done, total, "B")
+        )

@@ -49,7 +49,8 @@ def command(app: typer.Typer, group: type[Options], name: str) -> Callable[[Call
             written = read_config(Path(config), name, group) if config else {}
             flags = {key: arguments.pop(key) for key in group.specs()}
             values = group.merged(written, {key: value for key, value in flags.items() if value is not None})
-            group.of(values)
+            checked = group.of(values)
+            values = {key: getattr(checked, key) for key in values}
             try:
                 function(Given(values, Terminal(quiet)), **arguments)
             except BrokenPipeError:

@@ -37,7 +37,8 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
         train, valid: characters of the splits.
 
     Returns:
-        The options without any `auto` but `device` and `threads`, and notices of what had to shrink.
+        The options without any `auto` but `device`, `threads` and `save_every`, which change no result; and
+        notices of what had to shrink.
 
     Raises:
         CorpusError: batch and window that the user gave do not fit the text.
@@ -63,7 +64,6 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
     spacing = max(LEAST_SPACING, ceil(EVALUATION_SPACING * min(stretch, max(valid, 1)) / (batch * seq_len)))
     every = settle("eval_every", spacing)
     settle("sample_every", 4 * (every or spacing))
-    settle("save_every", AUTO)
     return options.replace(**chosen), notices
 
 

@@ -13,6 +13,7 @@ resumes from one consistent moment; the logs are then cut back to where they sto
 
 import difflib
 import json
+import os
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from pathlib import Path
@@ -21,9 +22,12 @@ from typing import Any
 import tomli_w
 
 from charlm.config import TrainOptions
-from charlm.errors import CharlmError, CheckpointError, RunError
-from charlm.files import failures, write_atomically
+from charlm.errors import CharlmError, CheckpointError, RunError, UsageError
+from charlm.files import failures, present, write_atomically
 from charlm.model.checkpoint import Arrays, read_tensors, write_tensors
+
+LONGEST_NAME = 200
+"""Bytes that the name of a run may have, so that the files made beside it fit a file system too."""
 
 FORMAT = 1
 """Version of progress.safetensors."""
@@ -36,6 +40,7 @@ class Progress:
     Attributes:
         step: steps taken.
         seconds: spent so far.
+        learning_rate, grad_norm: of the latest step.
         best_nats, best_step, best_characters: the best evaluation so far, None before there is one.
         stale: evaluations since then.
         row_nats, row_steps: sum and number of the window losses since the last row of metrics.
@@ -54,9 +59,11 @@ class Progress:
     stale: int = 0
     row_nats: float = 0.0
     row_steps: int = 0
+    learning_rate: float = 0.0
+    grad_norm: float = 0.0
     evaluated: int = -1
     evaluation_speed: float | None = None
-    saving: float = 0.0
+    saving: float | None = None
     finished: str | None = None
     metrics_bytes: int = 0
     samples_bytes: int = 0
@@ -64,11 +71,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class Saved:
-    """The content of progress.safetensors: counters, options, the corpus, and arrays by kind and name."""
+    """The content of progress.safetensors: counters, options, the corpus and its place, arrays by kind and name."""
 
     progress: Progress
     options: TrainOptions
     corpus: dict[str, Any]
+    place: str
     arrays: dict[str, Arrays]
 
 
@@ -124,7 +132,7 @@ class RunFolder:
             RunError: there is none; the nearest name is suggested.
         """
         path = _place(run, root)
-        if not (path / "progress.safetensors").is_file():
+        if not present(path / "progress.safetensors"):
             names = [folder.name for folder in runs(root)]
             near = difflib.get_close_matches(str(run), names, n=1)
             hint = f", did you mean {near[0]}?" if near else f"; below {root} there are: {', '.join(names) or 'none'}"
@@ -134,7 +142,7 @@ class RunFolder:
     def write_config(self, options: TrainOptions, corpus: str) -> None:
         """Save the merged options so that `charlm train --config` takes them again."""
         head = f"# charlm train {corpus} --config {self.config.name}\n"
-        write_atomically(self.config, head + tomli_w.dumps(options.values()))
+        write_atomically(self.config, head + tomli_w.dumps({"train": options.values()}))
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row to metrics.jsonl; what was not measured, or is no finite number, is left out."""
@@ -155,30 +163,37 @@ class RunFolder:
             "config": saved.options.values(),
             "progress": asdict(saved.progress),
             "corpus": saved.corpus,
+            "place": saved.place,
         }
         write_tensors(self.progress, tensors, metadata)
 
     def restore(self) -> Saved:
-        """Read progress.safetensors and cut the logs back to that moment.
+        """Read progress.safetensors.
 
         Raises:
             CheckpointError: the file is damaged or from a newer charlm.
         """
-        tensors, metadata = read_tensors(self.progress)
+        tensors, metadata = read_tensors(self.progress, "it was cut short or damaged, and the run cannot be resumed")
         try:
             options = TrainOptions.of(metadata["config"])
             known = {f.name for f in fields(Progress)}
             progress = Progress(**{key: value for key, value in metadata["progress"].items() if key in known})
-            corpus = dict(metadata["corpus"])
+            _check_types(progress)
+            corpus, place = dict(metadata["corpus"]), str(metadata["place"])
         except (CharlmError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{self.progress} cannot be resumed: {error}; the file is damaged") from None
         arrays: dict[str, Arrays] = {}
         for key, array in tensors.items():
             kind, _, name = key.partition(".")
             arrays.setdefault(kind, {})[name] = array
+        return Saved(progress, options, corpus, place, arrays)
+
+    def tidy(self, progress: Progress) -> None:
+        """Cut the logs back to that moment, and remove what a killed writer left half done."""
         _cut(self.metrics, progress.metrics_bytes)
         _cut(self.samples, progress.samples_bytes)
-        return Saved(progress, options, corpus, arrays)
+        for left in self.path.glob(".*.safetensors.*"):
+            left.unlink(missing_ok=True)
 
     def _append(self, path: Path, text: str) -> None:
         with failures(path, "writing"), path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
@@ -191,12 +206,27 @@ def runs(root: Path) -> list[Path]:
     return sorted(found, key=_changed, reverse=True)
 
 
+def _check_types(progress: Progress) -> None:
+    """Raise a `TypeError` where a counter is of another kind than it starts as."""
+    for f in fields(Progress):
+        value = getattr(progress, f.name)
+        wanted: tuple[type, ...] = {"finished": (str, type(None))}.get(f.name, (int,))
+        if f.name in ("seconds", "row_nats", "learning_rate", "grad_norm"):
+            wanted = (int, float)
+        elif f.name in ("best_nats", "evaluation_speed", "saving"):
+            wanted = (int, float, type(None))
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise TypeError(f"{f.name} is {value!r:.40}")
+
+
 def _changed(run: Path) -> int:
     return max(path.stat().st_mtime_ns for path in run.glob("*.safetensors"))
 
 
 def _place(run: str | Path, root: Path) -> Path:
     """A bare name lies below `root`; anything with a folder in it is a path."""
+    if not 0 < len(os.fsencode(Path(run).name)) <= LONGEST_NAME:
+        raise UsageError(f"the name of a run must have 1 to {LONGEST_NAME} bytes, got {str(run)!r:.80}")
     return root / run if isinstance(run, str) and Path(run).name == run and run not in (".", "..") else Path(run)
 
 

@@ -24,6 +24,7 @@ class Keeper:
         folder: where they go.
         network, optimizer, lanes, symbols, options: the parts of the run.
         corpus: what a model file says of its text.
+        place: the folder of the corpus, noted for resuming only.
     """
 
     folder: RunFolder
@@ -33,6 +34,7 @@ class Keeper:
     symbols: Symbols
     options: TrainOptions
     corpus: dict[str, Any]
+    place: str
 
     def progress(self, progress: Progress, states: States) -> None:
         """Write everything that is needed to go on: counters, weights, optimiser, carried state (B, H) by lane."""
@@ -42,7 +44,7 @@ class Keeper:
             for part, tensor in zip(self.network.cell.state, state, strict=True)
         }
         arrays = {"weights": self.network.arrays(), "optimizer": optimize.memory(self.optimizer), "states": carried}
-        self.folder.save(Saved(progress, self.options, self.corpus, arrays))
+        self.folder.save(Saved(progress, self.options, self.corpus, self.place, arrays))
 
     def model(self, path: Path, step: int, valid_nats: float | None = None, characters: int = 0) -> None:
         """Write the network as it is as a model file, with its loss over `characters` of valid where it has one."""

@@ -14,7 +14,6 @@ numbers of their own. What is left out: making the parts and choosing their size
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite, log
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,11 +27,12 @@ from charlm.learn import chance, optimize
 from charlm.learn.folder import Progress, RunFolder
 from charlm.learn.keep import Keeper
 from charlm.learn.preview import preview
-from charlm.learn.reports import Evaluated, Noted, Report, Result, Sampled, Stepped
+from charlm.learn.reports import Evaluated, Judging, Noted, Report, Result, Sampled, Stepped
 from charlm.learn.schedule import Length, rate
 from charlm.learn.timing import Timing
 from charlm.model import checkpoint
 from charlm.model.network import Network, States
+from charlm.model.scoring import Progress as ScoreProgress
 from charlm.model.scoring import Score, score
 from charlm.spec import AUTO
 from charlm.text.lanes import Lanes
@@ -44,8 +44,14 @@ SAVE_AT_LEAST = 600.0
 REHEARSAL = 500
 """Characters for each second of `--time` that are scored once, early, to learn how long the end will take."""
 
-REHEARSAL_STEP = 10
+REHEARSAL_STEP = 2
 """Steps before that, so that everything has run once."""
+
+WRITING_SPEED = 2e8
+"""Bytes a second at which a first save is expected to be written; later ones are measured."""
+
+SAVES_AT_THE_END = 2.0
+"""The best, the latest and the progress, for which the time of one whole save is known."""
 
 LARGEST_RESERVE = 0.25
 """Share of `--time` that the evaluation at the end may take; of a larger valid split it reads what fits."""
@@ -87,11 +93,12 @@ class Trainer:
     clock: Callable[[], float]
     started: float
     _timing: Timing = field(init=False)
-    _row: dict[str, Any] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         now = self.clock()
-        self._timing = Timing(now, evaluating=self.progress.evaluation_speed, saving=self.progress.saving)
+        expected = 4 * 4 * sum(w.numel() for w in self.network.parameters()) / WRITING_SPEED
+        saving = expected if self.progress.saving is None else self.progress.saving
+        self._timing = Timing(now, evaluating=self.progress.evaluation_speed, saving=saving)
         self._earlier = self.progress.seconds
 
     @property
@@ -106,13 +113,17 @@ class Trainer:
             DivergedError: a loss or gradient was not finite; it was not applied.
             Interrupted: `stop` said so; everything is saved.
         """
-        why = "finished" if self._share() >= 1 else None
+        why = "finished" if self.progress.step and self._share() >= 1 else self._impatience()
         while why is None:
             if self.stop():
                 self._leave()
             self._step(self._share())
             why = self._after_step()
         return self._finish(why)
+
+    def begin(self) -> None:
+        """Save before the first step, so that a run can be resumed from its very beginning."""
+        self._save_progress()
 
     def time_steps(self, count: int) -> float:
         """Median milliseconds of a step, over `count` of them after two to warm up. Writes nothing, but does train."""
@@ -136,18 +147,24 @@ class Trainer:
 
     def _reserve(self) -> float:
         """Seconds that evaluating at the end and saving will take, from what they took so far."""
+        reads, evaluations = self._end()
+        return SAVES_AT_THE_END * self._timing.saving + reads * evaluations / self._timing.evaluation_speed()
+
+    def _end(self) -> tuple[int, int]:
+        """How many characters decide at the end, and how many models must be scored on them.
+
+        The last one is; and the best so far, unless it was scored on the whole split already.
+        """
+        whole, progress = self._final_characters(), self.progress
         if self.length.seconds is None:
-            return 0.0
-        needed = self._final_characters() / self._timing.evaluation_speed() * self._final_evaluations()
-        return self._timing.saving + min(needed, LARGEST_RESERVE * self.length.seconds)
+            return whole, 2
+        affordable = int(LARGEST_RESERVE * self.length.seconds * self._timing.evaluation_speed())
+        if progress.best_nats is None or progress.best_characters == whole <= affordable:
+            return min(whole, max(1, affordable)), 1
+        return min(whole, max(1, affordable // 2)), 2
 
     def _final_characters(self) -> int:
         return 0 if self.valid is None else len(self.valid) - 1
-
-    def _final_evaluations(self) -> int:
-        """Two where the best model by a stretch must be compared with the last on the whole split."""
-        whole = self._final_characters()
-        return 1 if self.options.eval_chars >= whole or self.progress.best_nats is None else 2
 
     def _step(self, share: float) -> None:
         """One window: forward, backward, clip, step."""
@@ -176,7 +193,7 @@ class Trainer:
         self.progress.row_nats += nats
         self.progress.row_steps += 1
         self._timing.step(self.lanes.batch * self.lanes.seq_len, self.clock() - began)
-        self._row = {"learning_rate": learning_rate, "grad_norm": norm}
+        self.progress.learning_rate, self.progress.grad_norm = learning_rate, norm
         self._tell(share, nats, learning_rate, norm)
 
     def _begin_cold(self, number: int, inputs: Tensor) -> None:
@@ -234,6 +251,10 @@ class Trainer:
             self._keep(nats, self.options.eval_chars)
         if self._save_due(nats is not None):
             self.save()
+        return self._impatience()
+
+    def _impatience(self) -> str | None:
+        """`patience` where that is at its end."""
         return "patience" if self.options.patience and self.progress.stale >= self.options.patience else None
 
     def _rehearse(self, budget: float) -> None:
@@ -253,10 +274,10 @@ class Trainer:
         takes = self.options.eval_chars / self._timing.evaluation_speed()
         return self.length.seconds - self._reserve() - self._seconds() > takes
 
-    def _evaluate(self, characters: int) -> float:
+    def _evaluate(self, characters: int, *, final: bool = False) -> float:
         """Nats per character over the first `characters` of the valid split."""
         began = self.clock()
-        result = self._score(self.network, characters)
+        result = self._score(self.network, characters, self._judging(characters) if final else None)
         self._timing.evaluation(result.characters, self.clock() - began)
         best = self.progress.best_nats
         mean = self.progress.row_nats / self.progress.row_steps if self.progress.row_steps else None
@@ -266,10 +287,22 @@ class Trainer:
         self.report(Evaluated(self.progress.step, nats, result.characters, better, mean))
         return nats
 
-    def _score(self, network: Network, characters: int) -> Score:
+    def _score(self, network: Network, characters: int, progress: ScoreProgress | None = None) -> Score:
         if self.valid is None:
             raise ValueError("there is no valid split")
-        return score(network, self.valid[: characters + 1], bounded=not self.has_ends)
+        return score(network, self.valid[: characters + 1], bounded=not self.has_ends, progress=progress)
+
+    def _judging(self, characters: int) -> ScoreProgress:
+        """Report the long evaluation at the end, and leave it when asked to; resuming begins it again."""
+        began = self.clock()
+
+        def progress(done: int, nats: float) -> None:
+            if self.stop():
+                self._leave()
+            spent = self.clock() - began
+            self.report(Judging(done, characters, nats / done, spent * (characters - done) / done))
+
+        return progress
 
     def _keep(self, nats: float, characters: int) -> None:
         """Note an evaluation; where it is the best so far, the weights become the model.
@@ -297,7 +330,8 @@ class Trainer:
                 "train_nats": progress.row_nats / progress.row_steps if progress.row_steps else None,
                 "valid_nats": valid_nats,
                 "valid_bits": None if valid_nats is None else valid_nats / log(2),
-                **self._row,
+                "learning_rate": progress.learning_rate,
+                "grad_norm": progress.grad_norm,
                 "chars_per_second": round(self._timing.speed(), 1) if progress.row_steps else None,
             }
         )
@@ -363,14 +397,16 @@ class Trainer:
 
     def _finish(self, why: str) -> Result:
         """Judge the last and the best model by the whole valid split, keep the better, save everything."""
+        self._save_progress()
         if self.valid is not None:
             self._judge()
         elif self.progress.row_steps:
             self._log(None)
-        self.progress.finished = why
         self.save()
         if not self.folder.model.exists():
             self.keeper.model(self.folder.model, self.progress.step)
+        self.progress.finished = why
+        self._save_progress()
         progress = self.progress
         result = Result(
             path=self.folder.path,
@@ -387,13 +423,13 @@ class Trainer:
 
     def _judge(self) -> None:
         whole = self._final_characters()
-        reads = self._affordable(whole)
+        reads, _ = self._end()
         if reads < whole:
             self.report(Noted(f"no time for the whole valid split: its first {reads:,} of {whole:,} characters decide"))
         if self.progress.best_nats is not None:
             self.judge_best(reads)
         if self.progress.evaluated != self.progress.step:
-            nats = self._evaluate(reads)
+            nats = self._evaluate(reads, final=True)
             self._log(nats)
             self._keep(nats, reads)
 
@@ -404,15 +440,9 @@ class Trainer:
         model = checkpoint.load(self.folder.model)
         network = Network(model.options, self.symbols.size).take(model.weights)
         network.on(self.network.device, self.options.precision)
-        nats = self._score(network, reads).nats_per_char
+        nats = self._score(network, reads, self._judging(reads)).nats_per_char
         self.progress.best_nats, self.progress.best_characters = nats, reads
         self.keeper.judged(self.folder.model, model, nats, reads)
-
-    def _affordable(self, whole: int) -> int:
-        if self.length.seconds is None:
-            return whole
-        most = LARGEST_RESERVE * self.length.seconds * self._timing.evaluation_speed() / self._final_evaluations()
-        return min(whole, max(self.options.eval_chars, int(most)))
 
 
 def _due(step: int, every: int) -> bool:

@@ -16,6 +16,16 @@ RMS_DECAY = 0.95
 """RMSprop's averaging, as in Graves 2013 and char-rnn; torch's own 0.99 averages ten times longer."""
 
 
+MOMENTS: dict[type[Optimizer], set[str]] = {
+    SGD: {"momentum_buffer"},
+    RMSprop: {"step", "square_avg"},
+    Adagrad: {"step", "sum"},
+    Adam: {"step", "exp_avg", "exp_avg_sq"},
+    AdamW: {"step", "exp_avg", "exp_avg_sq"},
+}
+"""What each optimiser keeps of a parameter; sgd without momentum keeps nothing."""
+
+
 def make(network: Network, options: TrainOptions) -> Optimizer:
     """The optimiser that the options name; decay applies to weight matrices, never to biases."""
     weights = network.named_weights()
@@ -68,8 +78,8 @@ def memory(optimizer: Optimizer) -> Arrays:
     }
 
 
-def remember(optimizer: Optimizer, arrays: Arrays) -> None:
-    """Put back what `memory` returned.
+def remember(optimizer: Optimizer, arrays: Arrays, step: int) -> None:
+    """Put back what `memory` returned after `step` steps.
 
     Raises:
         CheckpointError: the arrays are not this optimiser's.
@@ -82,7 +92,11 @@ def remember(optimizer: Optimizer, arrays: Arrays) -> None:
         if index not in shapes or array.ndim and array.shape != shapes[index]:
             raise CheckpointError(f"the saved optimiser does not fit the network at {key}; start anew with --init-from")
         state.setdefault(int(index), {})[name] = torch.from_numpy(np.array(array))
-    if optimizer.__class__ is SGD:
-        for number in range(len(parameters)):
-            state.setdefault(number, {}).setdefault("momentum_buffer", None)
+    plain = isinstance(optimizer, SGD) and optimizer.param_groups[0]["momentum"] == 0
+    wanted = set() if plain else MOMENTS[type(optimizer)]
+    for number in range(len(parameters)) if step else ():
+        if set(state.get(number, ())) != wanted:
+            raise CheckpointError(f"the saved optimiser lacks moments of parameter {number}; the progress is damaged")
+    if not state:
+        return
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -91,6 +91,22 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Judging:
+    """The evaluation at the end is going on.
+
+    Attributes:
+        done, characters: scored so far, and in all.
+        nats: per character so far.
+        seconds_left: at the speed so far.
+    """
+
+    done: int
+    characters: int
+    nats: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
 class Sampled:
     """A short sample of the model as it is."""
 
@@ -130,6 +146,6 @@ class Result:
     stopped: str
 
 
-Event = Plan | Stepped | Evaluated | Sampled | Noted | Result
+Event = Plan | Stepped | Evaluated | Judging | Sampled | Noted | Result
 Report = Callable[[Event], None]
 """The one callback. What it raises ends the run; a display must not raise."""

@@ -17,6 +17,7 @@ import torch
 from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import CheckpointError, CorpusError, RunError, UsageError
+from charlm.files import present
 from charlm.learn import auto, optimize, runtime
 from charlm.learn.folder import Progress, RunFolder, Saved
 from charlm.learn.keep import Keeper
@@ -88,6 +89,7 @@ def train(
         tell(Noted(notice))
     trainer = _trainer(found, options, network, folder, Progress(), tell, stop, clock, begun)
     tell(replace(_plan(found, options, device), path=folder.path))
+    trainer.begin()
     return trainer.run()
 
 
@@ -124,9 +126,10 @@ def resume(
     network = Network(_model_options(options), found.symbols.size).take(_fitting(saved, options, found.symbols, folder))
     network.on(device, options.precision)
     trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun)
-    optimize.remember(trainer.optimizer, saved.arrays.get("optimizer", {}))
+    optimize.remember(trainer.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
     trainer.states = _states(network, saved.arrays.get("states", {}), options.batch_size)
     _check_unfinished(trainer, folder)
+    folder.tidy(saved.progress)
     tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.progress.step))
     folder.write_config(options, found.name)
     trainer.mend()
@@ -169,6 +172,9 @@ def _decided(corpus: Corpus, options: TrainOptions) -> tuple[TrainOptions, list[
     """Whatever is `auto` decided for this corpus; what was decided before stays."""
     valid = len(corpus.split("valid")) - 1 if corpus.has("valid") else 0
     resolved, notices = auto.resolve(options, corpus.symbols.size, len(corpus.split("train")) - 1, valid)
+    if options.patience and not (valid and resolved.eval_every):
+        why = "there is no valid split" if not valid else "--eval-every 0 leaves out all evaluations"
+        raise UsageError(f"--patience {options.patience} counts evaluations, and {why}; leave it out")
     if not valid:
         notices.append(f"{corpus.name} has no valid split: the latest model is kept as the best")
     return resolved, notices
@@ -196,7 +202,7 @@ def _trainer(
         has_ends=corpus.documents_of("train") > 0,
         symbols=corpus.symbols,
         options=options,
-        keeper=Keeper(folder, network, optimizer, lanes, corpus.symbols, options, corpus.identity()),
+        keeper=Keeper(folder, network, optimizer, lanes, corpus.symbols, options, corpus.identity(), str(corpus.path)),
         length=Length(steps, options.time),
         progress=progress,
         states=network.start(options.batch_size),
@@ -246,6 +252,11 @@ def _like(source: Model | None, values: dict[str, Any]) -> dict[str, Any]:
 
 def _start_from(network: Network, symbols: Symbols, source: Model) -> str:
     """Copy the weights of `source`; rows and columns of symbols go to where the same character is now."""
+    if source.symbols.unit != symbols.unit:
+        raise UsageError(
+            f"--init-from {source.path} reads {source.symbols.unit}s, the corpus has {symbols.unit}s; "
+            f"prepare the text with --unit {source.symbols.unit}"
+        )
     arrays = network.arrays()
     old = {int(code): rank + 2 for rank, code in enumerate(source.symbols.codes)}
     pairs = [(0, 0), (1, 1)]
@@ -288,13 +299,18 @@ def _changed(options: TrainOptions, values: dict[str, Any], folder: RunFolder) -
 
 def _same_corpus(saved: Saved, corpus: Corpus | str | Path | None) -> Corpus:
     """The corpus the run began with, by name and SHA-256."""
-    found = _corpus(corpus if corpus is not None else str(saved.corpus.get("name", "")))
+    found = _corpus(corpus if corpus is not None else _place_of(saved))
     if found.identity() != saved.corpus:
         raise CorpusError(
             f"{found.path} is not the corpus this run began with (its text or its options changed since); "
             f"prepare that text again, or start a new run with --init-from"
         )
     return found
+
+
+def _place_of(saved: Saved) -> str:
+    """Where the corpus was when the run was saved, or its name where it is no longer there."""
+    return saved.place if present(Path(saved.place) / "corpus.json") else str(saved.corpus.get("name", ""))
 
 
 def _fitting(saved: Saved, options: TrainOptions, symbols: Symbols, folder: RunFolder) -> Arrays:

@@ -125,13 +125,13 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mappi
     write_atomically(path, _ordered(safetensors.numpy.save(contiguous, metadata=words)))
 
 
-def read_tensors(path: Path) -> tuple[Arrays, dict[str, Any]]:
-    """Read what `write_tensors` wrote.
+def read_tensors(path: Path, advice: str) -> tuple[Arrays, dict[str, Any]]:
+    """Read what `write_tensors` wrote; `advice` ends the message where that fails.
 
     Raises:
         CheckpointError: the file is missing, damaged, or from a newer charlm.
     """
-    with _opened(path) as file:
+    with _opened(path, advice) as file:
         metadata = _metadata(path, file)
         return {name: file.get_tensor(name) for name in file.keys()}, metadata
 
@@ -146,7 +146,7 @@ def _ordered(data: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
-def _opened(path: Path) -> Any:
+def _opened(path: Path, advice: str = "give a model.safetensors that `charlm train` wrote") -> Any:
     """`safe_open` with its refusals in our words."""
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
@@ -155,8 +155,7 @@ def _opened(path: Path) -> Any:
         return safe_open(path, framework="np")
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
-            f"{path} is not a charlm model, or is damaged or cut short ({_brief(error)}); "
-            f"give a model.safetensors that `charlm train` wrote"
+            f"{path} is not a file of charlm's, or is damaged or cut short ({_brief(error)}); {advice}"
         ) from None
 
 

@@ -9,8 +9,9 @@ from random import Random
 
 import numpy as np
 
+from charlm.errors import CharlmError
 from charlm.model.draw import NEVER, Rules, draw
-from charlm.model.stepper import Stepper
+from charlm.model.stepper import States, Stepper
 from charlm.text.symbols import BOUNDARY, UNKNOWN
 
 
@@ -19,9 +20,7 @@ def streams(seed: int, number: int) -> list[Random]:
     return [Random(f"{seed}:{index}") for index in range(number)]
 
 
-def generate(
-    stepper: Stepper, prompt: np.ndarray, rules: Rules, random: list[Random], *, ends: bool = True
-) -> Iterator[np.ndarray]:
+def generate(stepper: Stepper, prompt: np.ndarray, rules: Rules, random: list[Random]) -> Iterator[np.ndarray]:
     """Draw without end.
 
     The unknown symbol is never drawn; the boundary is not drawn twice in a row, so that there is
@@ -32,24 +31,34 @@ def generate(
         prompt: (P,) symbols to read first, after the boundary that precedes every text.
         rules: the filters.
         random: a random stream for each of the B samples.
-        ends: whether the boundary, the end of a document, may be drawn at all.
 
     Yields:
         (B,) ids.
+
+    Raises:
+        CharlmError: the network's output is not finite.
     """
     states = stepper.start()
     for symbol in (BOUNDARY, *prompt):
-        logits, states = stepper.step(np.array([symbol]), states)
+        logits, states = _step(stepper, np.array([symbol]), states)
     batch = len(random)
     states = stepper.repeat(states, batch)
     logits = logits.repeat(batch, 0)
     last = np.full(batch, prompt[-1] if len(prompt) else BOUNDARY)
     while True:
         logits[:, UNKNOWN] = NEVER
-        if ends:
-            logits[last == BOUNDARY, BOUNDARY] = NEVER
-        else:
-            logits[:, BOUNDARY] = NEVER
+        logits[last == BOUNDARY, BOUNDARY] = NEVER
         last = draw(rules.apply(logits), np.array([stream.random() for stream in random]))
         yield last
-        logits, states = stepper.step(last, states)
+        logits, states = _step(stepper, last, states)
+
+
+def _step(stepper: Stepper, ids: np.ndarray, states: States) -> tuple[np.ndarray, States]:
+    with np.errstate(all="ignore"):
+        logits, states = stepper.step(ids, states)
+    if not np.isfinite(logits).all():
+        raise CharlmError(
+            "the network's output is no finite number any more: its state has grown without bound, as that of a "
+            "linear or relu rnn can; sample another model, or fewer characters"
+        )
+    return logits, states

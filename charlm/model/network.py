@@ -80,6 +80,8 @@ class Network(nn.Module):
         self.path = recurrence.choose(
             self.cell, device, precision, parameters.input_size(self.options, self.vocabulary)
         )
+        for number in range(self.options.layers):
+            recurrence.flatten(self.cell, self._layer(number), self.path)
         return self
 
     @property

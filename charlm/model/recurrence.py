@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from charlm.cells import Cell, Parameters, State
 from charlm.model import bptt
@@ -97,8 +97,27 @@ def _bptt(cell: Cell, p: Parameters, x: Tensor, state: State) -> tuple[Tensor, S
 
 def _fused(cell: Cell, p: Parameters, x: Tensor, state: State) -> tuple[Tensor, State]:
     run = _FUSED[cell.name, cell.activation]
-    first = tuple(part[None].contiguous() for part in state)
-    weights = [p["weight_ih"], p["weight_hh"], p["bias_ih"], p["bias_hh"]]
-    training = torch.is_grad_enabled()
-    h, *last = run(x, first if len(first) > 1 else first[0], weights, True, 1, 0.0, training, False, False)
-    return h, tuple(part[0] for part in last)
+    kind = x.device.type
+    # Autocast would run cuDNN's recurrences in float16, whatever it was asked for; cast here instead.
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    with torch.autocast(kind, enabled=False):
+        first = tuple(part[None].to(dtype) for part in state)
+        weights = [p[name].to(dtype) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        begun = first if len(first) > 1 else first[0]
+        h, *last = run(x.to(dtype), begun, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
+    return h, tuple(part[0].to(state[0].dtype) for part in last)
+
+
+def flatten(cell: Cell, p: Parameters, path: Path) -> None:
+    """Lay a layer's parameters side by side on a GPU, as cuDNN wants them; elsewhere nothing happens.
+
+    torch does this for its own modules only, so that one is made to hold the parameters for a moment.
+    """
+    if path != "fused" or p["weight_hh"].device.type != "cuda":
+        return
+    hidden, inputs = p["weight_hh"].shape[1], p["weight_ih"].shape[1]
+    more = {"nonlinearity": cell.activation} if cell.name == "rnn" else {}
+    holder = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell.name](inputs, hidden, device="meta", **more)
+    for name, weight in p.items():
+        setattr(holder, f"{name}_l0", weight)
+    holder.flatten_parameters()

@@ -63,8 +63,8 @@ class Score:
         return exp(self.nats_per_char) if self.nats_per_char < 709 else inf
 
 
-Progress = Callable[[int], None]
-"""Called with the number of characters scored so far."""
+Progress = Callable[[int, float], None]
+"""Called with the characters scored so far and the sum of their nats."""
 
 
 def score(
@@ -84,7 +84,7 @@ def score(
         exact: carry the state through the whole text instead of scoring segments.
         bounded: whether a warm-up begins with a boundary.
         batch: segments side by side.
-        progress: told how many characters are done.
+        progress: told how many characters are done, and their nats.
     """
     runs = (
         [_exact(network, ids)]
@@ -98,7 +98,7 @@ def score(
                 nats += float(losses.cpu().double().sum())  # mps has no float64
                 done += losses.numel()
                 if progress is not None:
-                    progress(done)
+                    progress(done, nats)
     return Score(nats, done)
 
 

@@ -89,7 +89,7 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
         nats = row["valid_nats"]
         table.add_row(
             Text(row["run"]),
-            row["network"],
+            Text(row["network"] or "unreadable"),
             count(row["parameters"]) if row["parameters"] else "",
             f"{row['step']:,}" if row["step"] is not None else "",
             "" if nats is None else f"{nats:.4f}",
@@ -98,3 +98,6 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
             datetime.fromtimestamp(row["changed"]).strftime("%m-%d %H:%M"),
         )
     console.print(table)
+    for row in rows:
+        if row["problem"]:
+            console.print(Text(f"{row['run']}: {row['problem']}"), soft_wrap=True)

@@ -5,15 +5,25 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
+
+from charlm.show.words import count, duration
 
 Unprintable = (OSError, ValueError, UnicodeError)
 """What writing to a closed, full or ASCII-only terminal raises."""
+
+
+REDRAW = 0.1
+"""Seconds between two updates of a moving line."""
+
+LINE_EVERY = 5.0
+"""Seconds between two lines of progress where nothing can move."""
 
 
 class NobodyReads(Exception):
@@ -21,7 +31,12 @@ class NobodyReads(Exception):
 
 
 def prepare_streams() -> None:
-    """Make both streams print what they cannot encode as `?`; a redirected stdout is UTF-8 with plain line ends."""
+    """Make both streams print what they cannot encode as `?`; a redirected stdout is UTF-8 with plain line ends.
+
+    A stream that is closed from the start swallows what is written.
+    """
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
@@ -79,35 +94,46 @@ class Terminal:
             self.say(f"{name:<{width}}  {value}")
 
     @contextmanager
-    def counting(self, what: str, total: float | None) -> Iterator["Counter"]:
-        """A bar for work whose size is known, moved by calling what is yielded with how much is done."""
+    def counting(self, what: str) -> Iterator["Counter"]:
+        """Progress of some long work: a moving bar on a terminal, a line now and then elsewhere."""
         if not self.live:
-            yield Counter(None)
+            yield Counter(lambda done, total, note: self.say(f"{what}: {done / total:4.0%}  {note}"), LINE_EVERY)
             return
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeRemainingColumn(),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:>3.0f}%  {task.fields[note]}"),
         )
         with Progress(*columns, console=self.console, transient=True, refresh_per_second=5) as bar:
-            task = bar.add_task(what, total=total)
-            yield Counter(lambda done: bar.update(task, completed=done))
+            task = bar.add_task(what, total=None, note="")
+            yield Counter(lambda done, total, note: bar.update(task, completed=done, total=total, note=note), REDRAW)
 
 
 class Counter:
-    """Moves a bar, if there is one; never raises."""
+    """Tells how far some work is, at most every so many seconds; never raises what a terminal raises.
 
-    def __init__(self, move: object) -> None:
-        self._move = move
+    Args:
+        tell: takes what is done, the total, and a note with the speed and the time left.
+        every: seconds between two tellings.
+    """
 
-    def __call__(self, done: int) -> None:
-        """Show that `done` of the total is done."""
-        if callable(self._move):
-            try:
-                self._move(done)
-            except Unprintable:
-                self._move = None
+    def __init__(self, tell: Callable[[int, int, str], None], every: float) -> None:
+        self._tell = tell
+        self._every = every
+        self._began = self._told = time.perf_counter()
+
+    def __call__(self, done: int, total: int, unit: str, more: str = "") -> None:
+        """Say that `done` of `total` units are done."""
+        now = time.perf_counter()
+        if now - self._told < self._every or not total:
+            return
+        self._told = now
+        spent = now - self._began
+        left = duration(spent * (total - done) / max(done, 1))
+        try:
+            self._tell(done, total, f"{count(done / spent)} {unit}/s  {left} left  {more}".rstrip())
+        except Unprintable:
+            self._every = float("inf")
 
 
 def error(text: str) -> None:

@@ -8,12 +8,9 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from charlm.learn.reports import Evaluated, Event, Noted, Plan, Result, Sampled, Stepped
-from charlm.show.terminal import Terminal, Unprintable
+from charlm.learn.reports import Evaluated, Event, Judging, Noted, Plan, Result, Sampled, Stepped
+from charlm.show.terminal import LINE_EVERY, REDRAW, Terminal, Unprintable
 from charlm.show.words import count, duration, loss, size
-
-REDRAW = 0.1
-"""Seconds between two updates of the moving line; a step can be far shorter."""
 
 
 class TrainingDisplay:
@@ -60,6 +57,8 @@ class TrainingDisplay:
             self._step(event)
         elif isinstance(event, Evaluated):
             self._evaluated(event)
+        elif isinstance(event, Judging):
+            self._judging(event)
         elif isinstance(event, Sampled):
             self._sampled(event)
         elif isinstance(event, Noted):
@@ -77,7 +76,22 @@ class TrainingDisplay:
                 self._drawn = now
                 self._bar.update(self._task, completed=event.share, description=step_line(event))
         elif event.due:
+            self._drawn = time.perf_counter()
             self._terminal.say(f"{event.share:4.0%}  {step_line(event)}")
+
+    def _judging(self, event: Judging) -> None:
+        now = time.perf_counter()
+        if now - self._drawn < (REDRAW if self._bar is not None else LINE_EVERY):
+            return
+        self._drawn = now
+        line = (
+            f"scoring valid  {event.done:,} of {event.characters:,}  {loss(event.nats)}  "
+            f"{duration(event.seconds_left)} left"
+        )
+        if self._bar is not None:
+            self._bar.update(self._task, description=line)
+        else:
+            self._terminal.say(line)
 
     def _sampled(self, event: Sampled) -> None:
         title = f"sample at step {event.step:,}"

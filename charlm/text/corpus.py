@@ -19,6 +19,7 @@ import numpy as np
 
 from charlm.config import PrepareOptions
 from charlm.errors import CheckpointError, CorpusError, UsageError
+from charlm.files import present
 from charlm.text.symbols import Symbols
 
 FORMAT = 1
@@ -131,9 +132,9 @@ class Corpus:
             CorpusError: the corpus has no such split, or its file is gone.
         """
         if not self.has(name):
+            more = f", or prepare it again with another --{name}-fraction" if name != "train" else ""
             raise CorpusError(
-                f"{self.path} has no {name} split, only {' and '.join(self.info['splits'])}; "
-                f"choose one of them, or prepare it again with another --{name}-fraction"
+                f"{self.path} has no {name} split, only {' and '.join(self.info['splits'])}; choose one of them{more}"
             )
         try:
             return np.memmap(self.file(name), dtype=self.symbols.dtype.newbyteorder("<"), mode="r")
@@ -167,7 +168,7 @@ def find_corpus(word: str | Path | None, root: Path = Path("data")) -> Path:
             raise CorpusError(f"there is no prepared corpus below {root}; make one first: charlm prepare FILE")
         return max(known.values(), key=lambda path: path.stat().st_mtime_ns).parent
     for path in (Path(word), root / word):
-        if (path / INFO).is_file():
+        if present(path / INFO):
             return path
     near = difflib.get_close_matches(str(word), known, n=1)
     names = ", ".join(sorted(known)) or "none"
@@ -203,14 +204,14 @@ def _check_types(info: dict[str, Any]) -> None:
     if type(info.get("entropy_bits_per_char", 0.0)) not in (int, float):
         raise TypeError(f"entropy_bits_per_char is {info['entropy_bits_per_char']!r:.40}")
     for split in info["splits"].values():
-        for key in ("bytes", "documents"):
+        for key in ("bytes", "characters", "documents"):
             if type(split[key]) is not int:
                 raise TypeError(f"{key} is {split[key]!r:.40}")
 
 
 _TYPES: dict[str, type] = {
     "name": str, "characters": int, "bytes": int, "distinct": int, "documents": int,
-    "sha256": str, "fingerprint": str, "splits": dict, "options": dict, "origin": list,
+    "unit": str, "sha256": str, "fingerprint": str, "splits": dict, "options": dict, "origin": list,
 }  # fmt: skip
 
 

@@ -1,15 +1,23 @@
 """The corpus that a user means: a prepared one, or a text that is prepared on the way."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from charlm.config import PrepareOptions
 from charlm.errors import CorpusError
+from charlm.files import present
 from charlm.text.corpus import INFO, Corpus, find_corpus
 from charlm.text.prepare import prepare
 from charlm.text.sources import Report, open_sources
 
 
-def obtain(word: str | Path | None, *, root: Path = Path("data"), report: Report | None = None) -> Corpus:
+def obtain(
+    word: str | Path | None,
+    *,
+    root: Path = Path("data"),
+    report: Report | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Corpus:
     """Open a corpus.
 
     Args:
@@ -18,20 +26,23 @@ def obtain(word: str | Path | None, *, root: Path = Path("data"), report: Report
             and again if it changed since.
         root: where prepared corpora lie.
         report: told what was chosen and done.
+        progress: called with the bytes read so far and how many there are, 0 where that is not known.
 
     Raises:
         CorpusError: there is no such corpus or text.
     """
     tell = report or (lambda line: None)
-    if word is None or _is_prepared(word, root) or not _is_text(word):
+    if word is None or is_prepared(word, root) or not _is_text(word):
         corpus = Corpus.load(find_corpus(word, root))
         if word is None:
             tell(f"corpus: {corpus.path}")
         return corpus
     source = open_sources([word], report=report)
+    total = 2 * (source.bytes or 0)
+    told = None if progress is None else (lambda done: progress(done, total))
     path = root / source.name
     if not (path / INFO).exists():
-        return prepare(source, report=report, out=str(root))
+        return prepare(source, report=report, progress=told, out=str(root))
     before = Corpus.load(path)
     if before.origin != source.origin:
         raise CorpusError(
@@ -39,15 +50,16 @@ def obtain(word: str | Path | None, *, root: Path = Path("data"), report: Report
             f"prepare {word} under another name: charlm prepare {word} --name NAME"
         )
     options: PrepareOptions = before.options.replace(out=str(root), name=None)
-    return prepare(source, report=report, force=True, options=options)
+    return prepare(source, report=report, progress=told, force=True, options=options)
 
 
-def _is_prepared(word: str | Path, root: Path) -> bool:
-    return any((place / INFO).is_file() for place in (Path(word), root / word))
+def is_prepared(word: str | Path, root: Path = Path("data")) -> bool:
+    """Whether `word` is a prepared folder or the name of one below `root`."""
+    return any(present(place / INFO) for place in (Path(word), root / word))
 
 
 def _is_text(word: str | Path) -> bool:
     """Whether preparing could take it: something on the disk, or the name of a built-in text."""
     from charlm.text.catalogue import builtin_names
 
-    return Path(word).exists() or str(word) in builtin_names()
+    return present(Path(word)) or str(word) in builtin_names()

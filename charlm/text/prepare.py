@@ -324,9 +324,10 @@ def _check_place(path: Path) -> None:
 
 
 def _folder_name(name: str) -> str:
-    if not name or name.startswith(".") or any(mark in name for mark in "/\\\0") or len(os.fsencode(name)) > 200:
+    fits = name.isprintable() and 0 < len(os.fsencode(name)) <= 200
+    if not fits or name.startswith(".") or "/" in name or "\\" in name:
         raise UsageError(
-            f"--name must be a folder's name, without / and not beginning with a dot, at most 200 bytes, "
+            f"--name must be a folder's name, printable, without / and not beginning with a dot, at most 200 bytes, "
             f"got {name!r:.80}; the folder it goes into is --out"
         )
     return name

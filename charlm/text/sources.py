@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from charlm.errors import CorpusError, UsageError
-from charlm.files import failures
+from charlm.files import failures, present
 from charlm.text.builtin import MARKOV_SIZE, markov, markov_entropy, stdlib_files
 from charlm.text.catalogue import Entry, builtin_names, catalogue
 
@@ -136,19 +136,14 @@ def _part(word: str | Path, size: int | None, seed: int | None, tell: Report) ->
             tell(f"{word} is taken as the built-in corpus; for the file or folder of that name write ./{word}")
         return _builtin(entry.name, size, seed)
     with _reading(path):
-        found = path.stat() if _exists(path) else None
+        found = path.stat() if present(path) else None
     if found is None:
         raise _missing(word, entry)
     if stat.S_ISDIR(found.st_mode):
+        if present(path / "corpus.json"):
+            raise CorpusError(f"{word} is a prepared corpus, not a text; name the text that it was made from")
         return _folder(path, tell)
     return _file(path, found)
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except ValueError:  # a NUL within the name
-        return False
 
 
 def _builtin(name: str, size: int | None, seed: int | None) -> _Part:

@@ -5,6 +5,7 @@ from the boundary, and each document's end counts as one character. A character 
 table is scored as the unknown symbol, and counted.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite, log
 from pathlib import Path
@@ -14,16 +15,20 @@ from typing import Any
 import numpy as np
 
 from charlm.config import EvalOptions, PrepareOptions
-from charlm.errors import CorpusError, UsageError
+from charlm.errors import CharlmError, CorpusError, UsageError
+from charlm.files import present
 from charlm.learn import runtime
 from charlm.model import scoring
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
-from charlm.model.scoring import Progress, Score
+from charlm.model.scoring import Score
 from charlm.text.corpus import Corpus, find_corpus
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.symbols import BOUNDARY, UNKNOWN
 from charlm.text.walk import encode_source
+
+Progress = Callable[[int, int, float], None]
+"""Called with the characters scored so far, how many there are, and the nats per character so far."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,8 @@ def evaluate(
 
     Args:
         model: from `charlm.model.checkpoint.load`.
-        text: a file, a folder, `-`, an opened source; None for a split of the model's own corpus.
+        text: a file, a folder, `-`, an opened source; None for a split of the model's own corpus, which
+            can also be given as its prepared folder, where that is not below `data`.
         data: where prepared corpora lie.
         report: told what was chosen, in one line.
         progress: told how many characters are done.
@@ -113,11 +119,15 @@ def evaluate(
         UsageError: a split is given together with a text.
     """
     options = EvalOptions.of(values)
-    if text is not None and options.split is not None:
+    own = text is None or not isinstance(text, Source) and present(Path(text) / "corpus.json")
+    if not own and options.split is not None:
         raise UsageError(
             f"--split {options.split} is of the model's own corpus, {text} is another text; give one of them"
         )
-    found = _own_split(model, options.split, data, report) if text is None else _given(model, text, report)
+    if isinstance(text, Source) or not own:
+        found = _given(model, text or "-", report)
+    else:
+        found = _own_split(model, options.split, find_corpus(text or str(model.corpus.get("name", "")), data), report)
     return _score(model, found, options, progress, report)
 
 
@@ -139,14 +149,21 @@ def _score(
 ) -> Evaluation:
     device = runtime.find_device(options.device)
     runtime.set_threads(options.threads)
+    runtime.set_precision("float32", device)
     if report is not None:
         report(runtime.describe(device, options.device))
     network = Network(model.options, model.symbols.size).take(model.weights).on(device)
     began = perf_counter()
     bounded = not model.corpus.get("documents")
+    told = _of(len(text.ids) - 1, progress)
     result = scoring.score(
-        network, text.ids, exact=options.exact, bounded=bounded, batch=options.batch_size, progress=progress
+        network, text.ids, exact=options.exact, bounded=bounded, batch=options.batch_size, progress=told
     )
+    if not isfinite(result.nats):
+        raise CharlmError(
+            f"{model.path or 'the model'} gives {text.name} a loss that is no finite number: its state grows without "
+            f"bound, as that of a linear or relu rnn can; it cannot be scored"
+        )
     seconds = perf_counter() - began
     targets = text.ids[1:]
     return Evaluation(
@@ -162,16 +179,19 @@ def _score(
     )
 
 
+def _of(characters: int, progress: Progress | None) -> scoring.Progress | None:
+    return None if progress is None else lambda done, nats: progress(done, characters, nats / done)
+
+
 def _protocol(exact: bool) -> str:
     if exact:
         return "exact: one pass, the state carried through the whole text"
     return f"segments of {scoring.SEGMENT} characters, each warmed up on the {scoring.WARM_UP} before it"
 
 
-def _own_split(model: Model, split: str | None, data: Path, report: Report | None) -> _Text:
+def _own_split(model: Model, split: str | None, path: Path, report: Report | None) -> _Text:
     """The split that was asked for; else test, or valid where there is no test."""
-    name = str(model.corpus.get("name", ""))
-    corpus = Corpus.load(find_corpus(name, data))
+    corpus = Corpus.load(path)
     if corpus.identity() != model.corpus or corpus.symbols != model.symbols:
         raise CorpusError(
             f"{corpus.path} is not the corpus {model.path} was trained on (another text, or other options); "

@@ -27,12 +27,13 @@ class RunSummary:
         options = header.options if header else None
         return {
             "run": self.name,
-            "network": f"{options.cell} {options.layers}x{options.hidden}" if options else self.problem,
+            "network": f"{options.cell} {options.layers}x{options.hidden}" if options else None,
             "parameters": header.parameters if header else None,
             "step": training.get("step"),
             "valid_nats": training.get("valid_nats"),
             "bytes": self.size,
             "changed": self.changed,
+            "problem": self.problem or None,
         }
 
 

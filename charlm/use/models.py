@@ -4,6 +4,7 @@ import difflib
 from pathlib import Path
 
 from charlm.errors import CheckpointError
+from charlm.files import present
 from charlm.learn.folder import runs
 
 
@@ -23,9 +24,9 @@ def find_model(word: str | Path | None = None, root: Path = Path("runs")) -> Pat
             raise CheckpointError(f"there is no trained model below {root}; train one first: charlm train")
         return finished[0]
     for path in (Path(word), root / word):
-        if path.is_file():
+        if present(path) and path.is_file():
             return path
-        if (path / "model.safetensors").is_file():
+        if present(path / "model.safetensors"):
             return path / "model.safetensors"
     names = [run.name for run in runs(root)]
     near = difflib.get_close_matches(str(word), names, n=1)

@@ -69,9 +69,9 @@ def samples(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> 
     options = SampleOptions.of(values)
     writers = [_Writer(model.symbols, options, _boundary_text(model)) for _ in range(options.num)]
     texts = [""] * options.num
-    for ids in _ids(model, prompt, seed, options):
-        if all(writer.ended for writer in writers):
-            break
+    drawn = _ids(model, prompt, seed, options)
+    while not all(writer.ended for writer in writers):
+        ids = next(drawn)
         for index, (writer, symbol) in enumerate(zip(writers, ids.tolist(), strict=True)):
             if not writer.ended:
                 texts[index] += writer.take(symbol)
@@ -82,17 +82,24 @@ def samples(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> 
 
 
 def _pieces(drawn: Iterator[np.ndarray], writer: "_Writer") -> Iterator[str]:
-    for ids in drawn:
-        if writer.ended:
-            break
-        yield writer.take(int(ids[0]))
+    while not writer.ended:
+        yield writer.take(int(next(drawn)[0]))
     yield writer.finish()
 
 
 def _ids(model: Model, prompt: str, seed: int, options: SampleOptions) -> Iterator[np.ndarray]:
     rules = Rules(options.temperature, options.top_k, options.top_p, options.min_p)
-    start = model.symbols.encode_prompt(prompt)
+    start = _encoded(model, prompt)
     return generate(_stepper(model, options.device), start, rules, streams(seed, options.num))
+
+
+def _encoded(model: Model, prompt: str) -> np.ndarray:
+    """The symbols of a prompt; where lines are documents, a line's end is the end of one."""
+    if not _boundary_text(model):
+        return model.symbols.encode_prompt(prompt)
+    lines = [model.symbols.encode_prompt(line) for line in prompt.split("\n")]
+    joined = [part for line in lines for part in ([BOUNDARY], line)][1:]
+    return np.concatenate(joined).astype(np.int64)
 
 
 def _stepper(model: Model, device: str) -> Stepper:

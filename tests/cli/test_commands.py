@@ -346,3 +346,71 @@ def test_version_and_bare_command(shell: Shell) -> None:
 
     assert shell.ok("--version") == f"charlm {__version__}\n"
     assert "prepare" in shell.ok() and "Usage" in shell.ok("-h")
+
+
+def test_typed_and_written_options_mean_the_same(trained: Shell) -> None:
+    """Words from the command line are read as the numbers they are."""
+    plain = trained.ok("sample", "--length", "5", "--seed", "1")
+    assert trained.ok("sample", "--length", "5", "--seed", "01", "--num", "1") == plain
+    assert json.loads(trained.ok("sample", "--length", "5", "--seed", "1", "--jsonl"))["seed"] == 1
+    Path("s.toml").write_text("[sample]\nlength = 5\nseed = 1\n")
+    assert trained.ok("sample", "--config", "s.toml") == plain
+
+
+def test_a_runs_own_configuration_serves_every_command_and_flags_win_over_it(trained: Shell) -> None:
+    config = ["--config", "runs/sea-lstm-1x8/config.toml"]
+    for words in (["eval"], ["sample", "--length", "3"], ["info"], ["runs"]):
+        trained.ok(*words, *config)
+    assert trained.ok("train", *config, "--epochs", "1", "--run", "again") == "runs/again/model.safetensors\n"
+    step = checkpoint.read_header("runs/again/last.safetensors").training["step"]
+    assert step == 4800 // 64
+
+
+def test_a_dry_run_of_a_text_leaves_nothing(shell: Shell) -> None:
+    assert "parameters" in shell.ok("train", "sea.txt", *SMALL, "--dry-run")
+    assert sorted(path.name for path in Path().iterdir()) == ["sea.txt"]
+
+
+def test_a_corpus_elsewhere_is_found_by_its_folder(shell: Shell) -> None:
+    shell.ok("prepare", "sea.txt", "--out", "other", "--name", "oo")
+    shell.ok("train", "other/oo", *SMALL, "--steps", "3", "--run", "oo")
+    shell.ok("train", "--resume", "oo", "--steps", "5")
+    assert 0 < float(shell.ok("eval", "other/oo", "--bits")) < 10
+    assert float(shell.ok("eval", "other/oo", "--split", "train", "--bits")) > 0
+    assert "is not a prepared corpus" in shell.refused(2, "eval")
+    assert "prepared corpus" in shell.refused(2, "prepare", "other/oo")
+
+
+def test_prompts_of_a_corpus_of_lines_may_end_lines(shell: Shell) -> None:
+    Path("names.txt").write_text("anna\notto\nida\nemil\n" * 60)
+    shell.ok("prepare", "names.txt", "--documents", "line")
+    shell.ok("train", *SMALL, "--steps", "3")
+    Path("prompt.txt").write_text("an\n")
+    assert shell.ok("sample", "--prompt-file", "prompt.txt", "--length", "4", "--seed", "1").startswith("an\n")
+
+
+def test_a_state_that_grows_without_bound_is_one_error(trained: Shell) -> None:
+    trained.ok("train", "--cell", "rnn", "--activation", "linear", *SMALL, "--steps", "2", "--run", "wild")
+    path = Path("runs/wild/model.safetensors")
+    model = checkpoint.load(path)
+    model.weights["layers.0.weight_hh"][:] *= 40
+    checkpoint.save(path, model)
+    for words in (["eval", "--model", "wild"], ["eval", "--model", "wild", "--json"]):
+        assert "no finite number" in trained.refused(1, *words)
+    code, _, err = trained("sample", "--model", "wild", "--length", "5000")
+    assert code == 1 and "no finite number" in err and "Warning" not in err
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\nb", ""])
+def test_names_that_no_file_can_have_are_wrong_usage(trained: Shell, name: str) -> None:
+    trained.refused(2, "train", name or "x" * 300)
+    trained.refused(2, "train", "--run", name) if name != "a\nb" else None
+    trained.refused(2, "eval", "--model", name)
+    trained.refused(2, "prepare", "sea.txt", "--name", name)
+
+
+def test_a_broken_model_does_not_squeeze_the_table(trained: Shell) -> None:
+    Path("runs/[bold]q").mkdir()
+    Path("runs/[bold]q/model.safetensors").write_bytes(b"no model")
+    out = trained.ok("runs")
+    assert "[bold]q" in out and "sea-lstm-1x8" in out and "unreadable" in out

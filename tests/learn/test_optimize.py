@@ -170,7 +170,7 @@ def test_steps_after_remembering_are_those_that_would_have_come_bit_for_bit(opti
 
     later = Network(chosen, V, seed=2).take(weights)
     again = optimize.make(later, chosen)
-    optimize.remember(again, moments)
+    optimize.remember(again, moments, steps)
     train(later, again, 4, first=steps)
     assert all((later.arrays()[name] == weight).all() for name, weight in whole.arrays().items())
     assert optimize.memory(again).keys() == optimize.memory(stepping).keys()
@@ -198,12 +198,25 @@ def test_memory_that_does_not_fit_the_network_is_refused(optimizer):
     train(other, stepping, 1)
     network = Network(options(optimizer), V)
     with pytest.raises(CheckpointError, match="does not fit the network") as caught:
-        optimize.remember(optimize.make(network, options(optimizer)), optimize.memory(stepping))
+        optimize.remember(optimize.make(network, options(optimizer)), optimize.memory(stepping), 1)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("kept", [0, 1, -1])
+def test_memory_with_something_missing_is_refused_after_a_step(optimizer, kept):
+    """Starting those moments anew would be another run."""
+    network = Network(options(optimizer), V)
+    stepping = optimize.make(network, options(optimizer))
+    train(network, stepping, 1)
+    moments = optimize.memory(stepping)
+    fewer = dict(list(moments.items())[:kept])
+    with pytest.raises(CheckpointError, match="lacks moments"):
+        optimize.remember(optimize.make(network, options(optimizer)), fewer, 1)
 
 
 @pytest.mark.parametrize("key", ["99.step", "-1.step", "step", "one.step", "."])
 def test_memory_of_a_parameter_that_is_not_there_is_refused(key):
     stepping = optimize.make(Network(options(), V), options())
     with pytest.raises(CheckpointError, match="does not fit the network"):
-        optimize.remember(stepping, {key: np.array(3, np.float32)})
+        optimize.remember(stepping, {key: np.array(3, np.float32)}, 1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.errors import CharlmError, CorpusError, DivergedError, Interrupted, RunError, UsageError
+from charlm.errors import CharlmError, CheckpointError, CorpusError, DivergedError, Interrupted, RunError, UsageError
 from charlm.learn import loop
 from charlm.learn.reports import Evaluated, Event, Noted, Result, Sampled, Stepped
 from charlm.learn.schedule import FLOOR
@@ -55,7 +55,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     """Everything a run leaves is equal, but for what a clock measured."""
     assert_same_weights(one / "last.safetensors", other / "last.safetensors")
     assert_same_weights(one / "model.safetensors", other / "model.safetensors")
-    first, second = (read_tensors(path / "progress.safetensors")[0] for path in (one, other))
+    first, second = (read_tensors(path / "progress.safetensors", "")[0] for path in (one, other))
     assert first.keys() == second.keys()
     for name in first:
         assert np.array_equal(first[name], second[name]), name
@@ -111,7 +111,7 @@ def test_resumed_is_never_stopped_bit_for_bit_across_epochs(
     values = {
         **TINY, "cell": cell, "activation": activation, "layers": 2, "dropout": 0.3, "schedule": schedule,
         "decay_after": 1, "epochs": 2.5, "batch_size": 16, "seq_len": 20, "eval_every": 7, "sample_every": 9,
-        "report_every": 4, "save_every": 5,
+        "report_every": 4, "save_every": 5, "cold_starts": 0.2,
     }  # fmt: skip
     whole = train(small_corpus, root=tmp_path, run="whole", **values)
     assert whole.step == 38
@@ -236,6 +236,55 @@ def test_a_run_by_the_clock_lands_on_it_and_its_rate_with_it(
     assert last["learning_rate"] == pytest.approx(0.005 * FLOOR, rel=0.1)
 
 
+class Charging:
+    """A clock that moves by what training steps and scored characters cost, and by nothing else."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, step: float, character: float) -> None:
+        self.now = 0.0
+        self._step = step
+        score = loop.score
+
+        def charged(*words: Any, **named: Any) -> Any:
+            result = score(*words, **named)
+            self.now += result.characters * character
+            return result
+
+        monkeypatch.setattr(loop, "score", charged)
+
+    def __call__(self) -> float:
+        return self.now
+
+    def report(self, event: Event) -> None:
+        if isinstance(event, Stepped):
+            self.now += self._step
+
+
+@pytest.mark.parametrize(("step", "character"), [(0.01, 0.001), (0.5, 0.0005), (0.002, 0.01), (0.3, 0.0)])
+def test_a_run_by_the_clock_lands_whatever_steps_and_evaluations_cost(
+    small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float, character: float
+) -> None:
+    """A valid split that would take longer than it may is read in part, which is said."""
+    clock = Charging(monkeypatch, step, character)
+    monkeypatch.setattr(loop, "WRITING_SPEED", 1e30)
+    seen: list[Event] = []
+
+    def report(event: Event) -> None:
+        clock.report(event)
+        seen.append(event)
+
+    values = {**TINY, "time": 20.0, "eval_every": 1000}
+    result = train(small_corpus, root=tmp_path, run="timed", clock=clock, started=0.0, report=report, **values)
+    assert result.seconds == pytest.approx(20.0, rel=0.05)
+    short = any(isinstance(event, Noted) and "no time" in event.text for event in seen)
+    assert short == (result.valid_characters < len(small_corpus.split("valid")) - 1)
+
+
+def test_a_time_that_is_over_at_once_still_takes_a_step(small_corpus: Corpus, tmp_path: Path) -> None:
+    clock = Ticking()
+    result = train(small_corpus, root=tmp_path, run="late", clock=clock, started=-50.0, time=1.0, **TINY)
+    assert result.step == 1 and result.valid_nats is not None
+
+
 def test_a_run_by_an_injected_clock_resumes_bit_for_bit(small_corpus: Corpus, tmp_path: Path) -> None:
     """With a clock that follows the steps, even the schedule by time is the same after a stop."""
 
@@ -265,6 +314,91 @@ def test_an_interrupted_run_leaves_a_model_and_says_how_to_go_on(small_corpus: C
         train(small_corpus, root=tmp_path, run="early", stop=stop_after(1), steps=10, **TINY)
     assert caught.value.exit_code == 130
     assert_same_weights(tmp_path / "early" / "model.safetensors", tmp_path / "early" / "last.safetensors")
+
+
+def test_stopping_during_the_last_evaluation_saves_and_resuming_does_it_again(
+    small_corpus: Corpus, tmp_path: Path
+) -> None:
+    values = {**TINY, "steps": 3, "eval_every": 0}
+    whole = train(small_corpus, root=tmp_path, run="whole", **values)
+    with pytest.raises(Interrupted, match="--resume"):
+        train(small_corpus, root=tmp_path, run="parts", stop=stop_after(3), **values)
+    assert_same_run(whole.path, resume(tmp_path / "parts", corpus=small_corpus).path)
+
+
+def test_a_run_can_be_resumed_from_before_its_first_step(small_corpus: Corpus, tmp_path: Path) -> None:
+    values = {**TINY, "steps": 4}
+    whole = train(small_corpus, root=tmp_path, run="whole", **values)
+
+    class Killed(BaseException):
+        """As a SIGKILL."""
+
+    def killed() -> bool:
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(small_corpus, root=tmp_path, run="parts", stop=killed, **values)
+    assert_same_run(whole.path, resume(tmp_path / "parts", corpus=small_corpus).path)
+
+
+def test_a_finished_run_has_its_models_whatever_moment_it_was_killed_at(
+    small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {**TINY, "steps": 4, "eval_every": 0}
+    whole = train(small_corpus, root=tmp_path, run="whole", **values)
+
+    class Killed(BaseException):
+        """As a SIGKILL."""
+
+    for number in range(2, 9):
+        writes = count()
+        real = checkpoint.write_atomically
+
+        def dying(path: Path, content: bytes, writes: Any = writes, number: int = number, real: Any = real) -> None:
+            if next(writes) >= number:
+                raise Killed
+            real(path, content)
+
+        name = f"killed-{number}"
+        try:
+            with monkeypatch.context() as patch:
+                patch.setattr(checkpoint, "write_atomically", dying)
+                train(small_corpus, root=tmp_path, run=name, **values)
+        except Killed:
+            try:
+                resume(tmp_path / name, corpus=small_corpus)
+            except RunError as error:
+                assert "finished" in str(error)
+        assert_same_run(whole.path, tmp_path / name)
+
+
+def test_patience_needs_evaluations(small_corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--eval-every 0"):
+        train(small_corpus, root=tmp_path, patience=2, **{**TINY, "eval_every": 0})
+
+
+def test_damaged_progress_is_refused_in_one_line(small_corpus: Corpus, tmp_path: Path) -> None:
+    path = interrupted(small_corpus, tmp_path, "parts", 2, steps=6, **TINY)
+    file = path / "progress.safetensors"
+    arrays, words = read_tensors(file, "")
+    for name, value in (("step", "two"), ("seconds", None), ("best_nats", []), ("metrics_bytes", 1.5), ("finished", 3)):
+        checkpoint.write_tensors(file, arrays, {**words, "progress": {**words["progress"], name: value}})
+        with pytest.raises(CheckpointError, match=name):
+            resume(path, corpus=small_corpus)
+    checkpoint.write_tensors(file, {k: v for k, v in arrays.items() if not k.startswith("optimizer")}, words)
+    with pytest.raises(CheckpointError, match="lacks moments"):
+        resume(path, corpus=small_corpus)
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(CheckpointError, match="cannot be resumed"):
+        resume(path, corpus=small_corpus)
+    assert (path / "metrics.jsonl").read_text().count("\n") == 1
+
+
+def test_a_model_of_bytes_is_no_start_for_one_of_characters(small_text: Path, tmp_path: Path) -> None:
+    made = [prepare(small_text, out=str(tmp_path / unit), unit=unit) for unit in ("byte", "char")]
+    done = train(made[0], root=tmp_path, run="bytes", steps=1, **TINY)
+    with pytest.raises(UsageError, match="--unit byte"):
+        train(made[1], root=tmp_path, init_from=done.model, steps=1, batch_size=4, seq_len=16)
 
 
 def test_divergence_is_never_applied_and_the_best_is_kept(small_corpus: Corpus, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -200,8 +201,9 @@ FOREIGN = {
 @pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
 def test_what_is_no_model_is_refused(path, content):
     path.write_bytes(content)
-    message = refusal(path, read_header, load, read_tensors)
-    assert "not a charlm model" in message or "not one of charlm's" in message
+    advice = "give a model.safetensors that `charlm train` wrote"
+    message = refusal(path, read_header, load, partial(read_tensors, advice=advice))
+    assert "not a file of charlm's" in message or "not one of charlm's" in message
 
 
 def config(key, value):
@@ -383,7 +385,7 @@ def test_arrays_and_metadata_of_a_progress_file_come_back(path):
     arrays = {"step": np.array(3.0, np.float32), "none": np.zeros((0, 2), np.float32), "i": np.arange(4)}
     metadata = {"format": 1, "config": {"nan": float("inf"), "text": "é\n"}}
     write_tensors(path, arrays, metadata)
-    back, words = read_tensors(path)
+    back, words = read_tensors(path, "advice")
     assert words == metadata and back.keys() == arrays.keys()
     for name, array in arrays.items():
         assert (back[name].dtype, back[name].shape) == (array.dtype, array.shape)

@@ -53,10 +53,6 @@ def test_boundary_is_not_drawn_right_after_a_prompt_that_ends_with_one(eager):
     assert (written(eager, 1, number=200, prompt=[BOUNDARY, 5]) == BOUNDARY).any()
 
 
-def test_boundary_is_never_drawn_where_ends_are_ruled_out(eager):
-    assert (written(eager, 300, number=4, ends=False) > UNKNOWN).all()
-
-
 @pytest.mark.parametrize("name", cells.names())
 def test_sample_is_the_same_however_many_are_drawn_beside_it(make_model, name):
     stepper = Stepper(make_model(name, layers=2, seed=7))

@@ -148,7 +148,13 @@ def test_scoring_leaves_weights_gradients_and_random_numbers_alone(make_model, m
 @pytest.mark.parametrize(("exact", "batch"), [(True, 1), (False, 1), (False, 2), (False, 64)])
 def test_progress_rises_to_the_number_of_characters(make_model, make_network, exact, batch, characters):
     told = []
-    result = score(make_network(make_model("rnn")), text(characters), exact=exact, batch=batch, progress=told.append)
+    result = score(
+        make_network(make_model("rnn")),
+        text(characters),
+        exact=exact,
+        batch=batch,
+        progress=lambda done, nats: told.append(done),
+    )
     assert told[-1] == result.characters == characters
     assert told[0] <= WINDOW * batch and all(before < after for before, after in zip(told, told[1:], strict=False))
 

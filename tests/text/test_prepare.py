@@ -292,7 +292,7 @@ def test_what_is_no_corpus_is_never_replaced(make, tmp_path):
     assert make(b"abcabc", name="empty", **ALL).name == "empty"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", ".hidden", "a\0b", "x" * 300])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", ".hidden", "a\nb", "x" * 300])
 def test_a_name_that_is_no_folder_name_is_refused(make, name):
     assert "--name must be a folder's name" in refusal(make, b"abcabc", kind=UsageError, name=name, **ALL)
 
@@ -375,10 +375,13 @@ def test_memory_does_not_grow_with_the_text(tmp_path):
         ({"format": "1"}, "it has no format number"),
         ({"symbols": None}, "the symbol table is damaged"),
         ({"splits": {}}, "its splits are none"),
-        ({"splits": {"train": {"symbols": 8, "bytes": 7, "documents": 1}}}, "it has 8 bytes where corpus.json says 9"),
-        ({"splits": {"train": {"symbols": -1, "bytes": 7, "documents": 1}}}, "has -1 symbols"),
+        (
+            {"splits": {"train": {"symbols": 8, "bytes": 7, "characters": 7, "documents": 1}}},
+            "it has 8 bytes where corpus.json says 9",
+        ),
+        ({"splits": {"train": {"symbols": -1, "bytes": 7, "characters": 7, "documents": 1}}}, "has -1 symbols"),
         ({"splits": {"train": {"symbols": 7}}}, "it has no 'bytes'"),
-        ({"splits": {"train": {"symbols": 7, "bytes": 7, "documents": "1"}}}, "documents is '1'"),
+        ({"splits": {"train": {"symbols": 7, "bytes": 7, "characters": 7, "documents": "1"}}}, "documents is '1'"),
         ({"splits": {"../x": {"symbols": 7, "bytes": 7}}}, "its splits are ../x"),
         ({"splits": [1]}, "splits is"),
         ({"options": {"colour": 1}}, "unknown option 'colour'"),
@@ -434,3 +437,22 @@ def test_options_that_are_wrong_are_refused_before_anything_is_read(tmp_path):
     with pytest.raises(UsageError, match="did you mean min_count"):
         prepare(tmp_path / "nowhere", min_cuont=3)
     assert open_sources(["markov"]).bytes == 2_000_000
+
+
+def test_interrupted_replacement_puts_the_old_corpus_back(make, monkeypatch):
+    """Between its two renames the old folder is under another name."""
+    corpus = make(b"abcabc", **ALL)
+    rename = os.rename
+    moves = []
+
+    def interrupted(source, target):
+        moves.append(target)
+        if len(moves) == 2:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr("charlm.files.os.rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        make(b"abcabd", force=True, **ALL)
+    assert Corpus.load(corpus.path).sha256 == corpus.sha256
+    assert [path.name for path in corpus.path.parent.iterdir()] == [corpus.path.name]
