@@ -23,9 +23,10 @@ from torch.optim import Optimizer
 
 from charlm.config import TrainOptions
 from charlm.errors import DivergedError, Interrupted
-from charlm.learn import chance, optimize
+from charlm.learn import chance, landing, optimize
 from charlm.learn.folder import Progress, RunFolder
 from charlm.learn.keep import Keeper
+from charlm.learn.landing import Landing
 from charlm.learn.preview import preview
 from charlm.learn.reports import Evaluated, Judging, Noted, Report, Result, Sampled, Stepped
 from charlm.learn.schedule import Length, rate
@@ -40,21 +41,6 @@ from charlm.text.symbols import BOUNDARY, Symbols
 
 SAVE_AT_LEAST = 600.0
 """Seconds after which `--save-every auto` saves though no evaluation came by."""
-
-REHEARSAL = 500
-"""Characters for each second of `--time` that are scored once, early, to learn how long the end will take."""
-
-REHEARSAL_STEP = 2
-"""Steps before that, so that everything has run once."""
-
-WRITING_SPEED = 2e8
-"""Bytes a second at which a first save is expected to be written; later ones are measured."""
-
-SAVES_AT_THE_END = 2.0
-"""The best, the latest and the progress, for which the time of one whole save is known."""
-
-LARGEST_RESERVE = 0.25
-"""Share of `--time` that the evaluation at the end may take; of a larger valid split it reads what fits."""
 
 
 @dataclass
@@ -93,12 +79,13 @@ class Trainer:
     clock: Callable[[], float]
     started: float
     _timing: Timing = field(init=False)
+    _landing: Landing = field(init=False)
 
     def __post_init__(self) -> None:
-        now = self.clock()
-        expected = 4 * 4 * sum(w.numel() for w in self.network.parameters()) / WRITING_SPEED
+        expected = landing.first_save(sum(w.numel() for w in self.network.parameters()))
         saving = expected if self.progress.saving is None else self.progress.saving
-        self._timing = Timing(now, evaluating=self.progress.evaluation_speed, saving=saving)
+        self._timing = Timing(self.clock(), evaluating=self.progress.evaluation_speed, saving=saving)
+        self._landing = Landing(self.length.seconds, self._final_characters(), self._timing)
         self._earlier = self.progress.seconds
 
     @property
@@ -142,26 +129,7 @@ class Trainer:
         seconds = self._seconds()
         if self.length.seconds is None:
             return self.length.share(self.progress.step, seconds)
-        usable = self.length.seconds - self._reserve()
-        return min(1.0, seconds / usable) if usable > 0 else 1.0
-
-    def _reserve(self) -> float:
-        """Seconds that evaluating at the end and saving will take, from what they took so far."""
-        reads, evaluations = self._end()
-        return SAVES_AT_THE_END * self._timing.saving + reads * evaluations / self._timing.evaluation_speed()
-
-    def _end(self) -> tuple[int, int]:
-        """How many characters decide at the end, and how many models must be scored on them.
-
-        The last one is; and the best so far, unless it was scored on the whole split already.
-        """
-        whole, progress = self._final_characters(), self.progress
-        if self.length.seconds is None:
-            return whole, 2
-        affordable = int(LARGEST_RESERVE * self.length.seconds * self._timing.evaluation_speed())
-        if progress.best_nats is None or progress.best_characters == whole <= affordable:
-            return min(whole, max(1, affordable)), 1
-        return min(whole, max(1, affordable // 2)), 2
+        return self._landing.share(seconds, self.progress)
 
     def _final_characters(self) -> int:
         return 0 if self.valid is None else len(self.valid) - 1
@@ -237,7 +205,7 @@ class Trainer:
 
     def _after_step(self) -> str | None:
         """Everything that looks at the weights between two steps; returns why the run is over, if it is."""
-        if self.length.seconds is not None and self.progress.step == REHEARSAL_STEP:
+        if self.length.seconds is not None and self.progress.step == landing.REHEARSAL_STEP:
             self._rehearse(self.length.seconds)
         step, over = self.progress.step, self._share() >= 1
         if _due(step, self.options.sample_every):
@@ -262,17 +230,16 @@ class Trainer:
         if self.valid is None or self._timing.evaluating is not None:
             return
         began = self.clock()
-        scored = self._score(self.network, int(REHEARSAL * budget) + 1)
+        scored = self._score(self.network, int(landing.REHEARSAL * budget) + 1)
         self._timing.evaluation(scored.characters, self.clock() - began)
 
     def _evaluation_due(self) -> bool:
         """Whether to evaluate now; with --time, not where the end is nearer than the evaluation is long."""
         if self.valid is None or not _due(self.progress.step, self.options.eval_every):
             return False
-        if self.length.seconds is None:
-            return True
-        takes = self.options.eval_chars / self._timing.evaluation_speed()
-        return self.length.seconds - self._reserve() - self._seconds() > takes
+        return self.length.seconds is None or self._landing.has_room(
+            self.options.eval_chars, self._seconds(), self.progress
+        )
 
     def _evaluate(self, characters: int, *, final: bool = False) -> float:
         """Nats per character over the first `characters` of the valid split."""
@@ -423,7 +390,7 @@ class Trainer:
 
     def _judge(self) -> None:
         whole = self._final_characters()
-        reads, _ = self._end()
+        reads, _ = self._landing.end(self.progress)
         if reads < whole:
             self.report(Noted(f"no time for the whole valid split: its first {reads:,} of {whole:,} characters decide"))
         if self.progress.best_nats is not None:

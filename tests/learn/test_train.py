@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from charlm.errors import CharlmError, CheckpointError, CorpusError, DivergedError, Interrupted, RunError, UsageError
-from charlm.learn import loop
+from charlm.learn import landing, loop
 from charlm.learn.reports import Evaluated, Event, Noted, Result, Sampled, Stepped
 from charlm.learn.schedule import FLOOR
 from charlm.learn.train import plan, resume, train
@@ -265,7 +265,7 @@ def test_a_run_by_the_clock_lands_whatever_steps_and_evaluations_cost(
 ) -> None:
     """A valid split that would take longer than it may is read in part, which is said."""
     clock = Charging(monkeypatch, step, character)
-    monkeypatch.setattr(loop, "WRITING_SPEED", 1e30)
+    monkeypatch.setattr(landing, "WRITING_SPEED", 1e30)
     seen: list[Event] = []
 
     def report(event: Event) -> None:

@@ -1,0 +1,73 @@
+"""How a run by the clock lands on it: what the end will take is foreseen and set aside.
+
+At the end the last model, and the best one unless that was done already, are scored on the whole valid
+split, and everything is saved. How long that takes is learned from what it took so far; a valid split
+that would take too long is read in part.
+"""
+
+from dataclasses import dataclass
+
+from charlm.learn.folder import Progress
+from charlm.learn.timing import Timing
+
+REHEARSAL = 500
+"""Characters for each second of `--time` that are scored once, early, to learn how long the end will take."""
+
+REHEARSAL_STEP = 2
+"""Steps before that, so that everything has run once."""
+
+WRITING_SPEED = 2e8
+"""Bytes a second at which a first save is expected to be written; later ones are measured."""
+
+SAVES_AT_THE_END = 2.0
+"""The best, the latest and the progress, for which the time of one whole save is known."""
+
+LARGEST_RESERVE = 0.25
+"""Share of `--time` that the evaluation at the end may take; of a larger valid split it reads what fits."""
+
+
+def first_save(parameters: int) -> float:
+    """Seconds that saving is expected to take before it was done once: four float32 arrays of the parameters."""
+    return 4 * 4 * parameters / WRITING_SPEED
+
+
+@dataclass(frozen=True)
+class Landing:
+    """The end of a run.
+
+    Args:
+        budget: seconds of the whole run, None where the clock does not decide.
+        whole: characters of the valid split.
+        timing: how fast things go.
+    """
+
+    budget: float | None
+    whole: int
+    timing: Timing
+
+    def end(self, progress: Progress) -> tuple[int, int]:
+        """How many characters decide at the end, and how many models must be scored on them.
+
+        The last one is; and the best so far, unless it was scored on the whole split already.
+        """
+        if self.budget is None:
+            return self.whole, 2
+        affordable = int(LARGEST_RESERVE * self.budget * self.timing.evaluation_speed())
+        if progress.best_nats is None or progress.best_characters == self.whole <= affordable:
+            return min(self.whole, max(1, affordable)), 1
+        return min(self.whole, max(1, affordable // 2)), 2
+
+    def reserve(self, progress: Progress) -> float:
+        """Seconds to set aside."""
+        reads, evaluations = self.end(progress)
+        return SAVES_AT_THE_END * self.timing.saving + reads * evaluations / self.timing.evaluation_speed()
+
+    def share(self, seconds: float, progress: Progress) -> float:
+        """How much of the time before the end is used, 0 to 1."""
+        usable = (self.budget or 0.0) - self.reserve(progress)
+        return min(1.0, seconds / usable) if usable > 0 else 1.0
+
+    def has_room(self, characters: int, seconds: float, progress: Progress) -> bool:
+        """Whether an evaluation of so many characters fits before the end."""
+        takes = characters / self.timing.evaluation_speed()
+        return (self.budget or 0.0) - self.reserve(progress) - seconds > takes
