@@ -143,6 +143,10 @@ def _dry_run(given: Given, corpus: str | None, init_from: str | None) -> None:
     lines.append(f"speed: {milliseconds:.3g} ms per step, {speed:,.0f} characters/s")
     if planned.steps is not None:
         lines.append(f"time: about {duration(planned.steps * milliseconds / 1000)} without evaluations")
+    elif planned.options.time is not None:
+        steps = int(planned.options.time * 1000 / milliseconds)
+        passes = steps / planned.windows
+        lines.append(f"steps: about {steps:,}, {passes:.1f} passes over the text, fewer by what evaluations take")
     for line in lines:
         result(line)
 

@@ -251,7 +251,8 @@ class Trainer:
         nats = result.nats_per_char
         self.progress.evaluated = self.progress.step
         better = isfinite(nats) and (best is None or nats < best)
-        self.report(Evaluated(self.progress.step, nats, result.characters, better, mean))
+        whole = result.characters == self._final_characters()
+        self.report(Evaluated(self.progress.step, nats, result.characters, whole, better, mean))
         return nats
 
     def _score(self, network: Network, characters: int, progress: ScoreProgress | None = None) -> Score:

@@ -74,6 +74,7 @@ class Evaluated:
         step: steps so far.
         nats: cross-entropy per character.
         characters: how many were scored.
+        whole: whether that is the whole valid split, or its beginning.
         best: whether no evaluation before was better.
         train_nats: mean training loss since the last report.
     """
@@ -81,6 +82,7 @@ class Evaluated:
     step: int
     nats: float
     characters: int
+    whole: bool
     best: bool
     train_nats: float | None
 

@@ -45,4 +45,6 @@ def describe(device: torch.device, wanted: str) -> str:
     if device.type == "cuda":
         return f"device: cuda ({torch.cuda.get_device_name(device)})"
     why = "no usable GPU found, " if wanted == AUTO and torch.version.cuda else ""
-    return f"device: {device.type} ({why}{torch.get_num_threads()} threads)" if device.type == "cpu" else "device: mps"
+    threads = torch.get_num_threads()
+    noun = "thread" if threads == 1 else "threads"
+    return f"device: cpu ({why}{threads} {noun})" if device.type == "cpu" else "device: mps"

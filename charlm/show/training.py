@@ -103,8 +103,9 @@ class TrainingDisplay:
     def _evaluated(self, event: Evaluated) -> None:
         train = "" if event.train_nats is None else f"train {event.train_nats:.4f}  "
         mark = "  best" if event.best else ""
+        part = f"{'all' if event.whole else 'the first'} {event.characters:,}"
         self._terminal.say(
-            f"step {event.step:,}  {train}valid {loss(event.nats)} per character over {event.characters:,}{mark}",
+            f"step {event.step:,}  {train}valid {loss(event.nats)} per character over {part}{mark}",
             style="green" if event.best else "",
         )
 

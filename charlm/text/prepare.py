@@ -184,7 +184,10 @@ def _stops(symbols: int, options: PrepareOptions) -> dict[str, int]:
 
 
 def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, int]) -> dict[str, dict[str, int]]:
-    """Encode the whole stream into one file per split; what was written, by split."""
+    """Encode the whole stream into one file per split; what was written, by split.
+
+    Where lines are documents a split goes on to the end of its last one, so that none is cut in two.
+    """
     written = {split: {"symbols": 0, "characters": 0, "documents": 0, "bytes": 0} for split in stops}
     ahead = list(stops.items())
     place = 0
@@ -195,17 +198,33 @@ def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, i
             while ids.size:
                 split, stop = ahead[0]
                 # A text that has grown overflows into the last split, and is refused below.
-                take = ids.size if len(ahead) == 1 else min(ids.size, stop - place)
+                last = len(ahead) == 1
+                take, full = (ids.size, False) if last else _take(ids, stop - place, walk.lines)
                 files[split].write(ids[:take].astype(symbols.dtype.newbyteorder("<"), copy=False).tobytes())
                 _add(written[split], walk, ids[:take], codes[:take])
                 ids, codes, place = ids[take:], codes[take:], place + take
-                if place >= stop and len(ahead) > 1:
+                if full:
                     ahead.pop(0)
         walk.check()
+        for split, tally in written.items():
+            if not tally["symbols"]:
+                raise CorpusError(
+                    f"the {split} split would be empty: the documents are too few to leave it one; "
+                    f"give a longer text, or prepare it with --valid-fraction 0 --test-fraction 0"
+                )
         for file in files.values():
             file.flush()
             os.fsync(file.fileno())
     return written
+
+
+def _take(ids: np.ndarray, room: int, lines: bool) -> tuple[int, bool]:
+    """How many of these symbols (T,) go into a split that has this much room left, and whether it is full then."""
+    if not lines or room > ids.size:
+        return min(ids.size, room), room <= ids.size
+    first = max(room - 1, 0)
+    ends = np.flatnonzero(ids[first:] == BOUNDARY)
+    return (first + int(ends[0]) + 1, True) if ends.size else (ids.size, False)
 
 
 def _begin(stack: ExitStack, folder: Path, split: str, symbols: Symbols) -> IO[bytes]:

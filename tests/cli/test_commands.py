@@ -287,6 +287,7 @@ def test_a_dry_run_says_everything_and_writes_nothing(shell: Shell) -> None:
     assert not Path("runs").exists()
     for part in ("parameters", "memory", "left over", "ms per step", "time: about"):
         assert part in out
+    assert "passes over the text" in shell.ok("train", *SMALL, "--dry-run", "--time", "10m")
 
 
 def test_resume_and_init_from_on_the_command_line(trained: Shell) -> None:

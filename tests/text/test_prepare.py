@@ -456,3 +456,24 @@ def test_interrupted_replacement_puts_the_old_corpus_back(make, monkeypatch):
         make(b"abcabd", force=True, **ALL)
     assert Corpus.load(corpus.path).sha256 == corpus.sha256
     assert [path.name for path in corpus.path.parent.iterdir()] == [corpus.path.name]
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=9), min_size=30, max_size=60), st.integers(1, 40))
+def test_no_line_document_is_cut_in_two_by_the_splits(tmp_path_factory, names, size):
+    """Whatever the chunks; each split ends where a document does."""
+    text = "".join(f"{name}\n" for name in names).encode()
+    source = source_of(text, cut=size)
+    out = str(tmp_path_factory.mktemp("data"))
+    try:
+        corpus = prepare(source, out=out, documents="line", valid_fraction=0.2, test_fraction=0.2)
+    except CorpusError as error:
+        assert "would be empty" in str(error)
+        return
+    found = []
+    for split in ("train", "valid", "test"):
+        ids = np.asarray(corpus.split(split))
+        assert ids[0] == ids[-1] == BOUNDARY and len(ids) > 1
+        found += [
+            corpus.symbols.decode(part) for part in np.split(ids[1:], np.flatnonzero(ids[1:] == BOUNDARY) + 1)[:-1]
+        ]
+    assert found == names
