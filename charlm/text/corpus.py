@@ -4,9 +4,10 @@
     train.bin  valid.bin  test.bin     ids, little endian, in the smallest unsigned type for V
 
 The corpus is one stream of symbols: each document's characters and then a boundary. The splits are
-contiguous cuts of it; where lines are documents, none is cut in two. Every split file begins with one more boundary, which is input only: a file
-of n + 1 ids has n symbols to predict. A split of fraction 0 has no file.
-How a text is read is in `charlm.text.walk`. What is left out: making one (`charlm.text.prepare`).
+contiguous cuts of it; where lines are documents, none is cut in two. Every split file begins with one
+more boundary, which is input only: a file of n + 1 ids has n symbols to predict. A split of fraction 0
+has no file.
+What is left out: making one (`charlm.text.prepare`).
 """
 
 import difflib
