@@ -18,7 +18,7 @@ from charlm.model.network import Drop
 def masks(rate: float, seed: int, step: int) -> Drop | None:
     """The dropout of one step, or None where nothing is dropped.
 
-    The rate is rounded to 1/256: a random byte per activation costs an eighth of a random number.
+    The rate is rounded to 1/256: a random byte per activation is cheaper to draw than a random number.
     However high it is, one activation in 256 stays.
     """
     level = min(round(rate * 256), 255)

@@ -320,10 +320,13 @@ class Trainer:
         """Write the progress, then the latest model, and the best where there can be no better judge."""
         began = self.clock()
         self._save_progress()
+        self._save_latest()
+        self._timing.saving, self._timing.saved = self.clock() - began, self.clock()
+
+    def _save_latest(self) -> None:
         self.keeper.model(self.folder.last, self.progress.step)
         if self.valid is None:
             self.keeper.model(self.folder.model, self.progress.step)
-        self._timing.saving, self._timing.saved = self.clock() - began, self.clock()
 
     def _save_progress(self) -> None:
         self.progress.seconds = self._seconds()
@@ -356,7 +359,11 @@ class Trainer:
 
     def _diverged(self, what: str, value: float) -> None:
         best = self.progress.best_nats
-        kept = f"the best model ({best:.4f} nats) is kept in {self.folder.model}" if best else "there is no model yet"
+        kept = (
+            f"the best model ({best:.4f} nats) is kept in {self.folder.model}"
+            if best is not None
+            else "there is no model yet"
+        )
         advice = f"--lr {self.options.lr / 3:.2g}" + ("" if self.options.clip_norm else " or --clip-norm 1")
         raise DivergedError(
             f"training diverged at step {self.progress.step + 1:,}: the {what} is {value}, and was not applied; "
@@ -370,7 +377,7 @@ class Trainer:
             self._judge()
         elif self.progress.row_steps:
             self._log(None)
-        self.save()
+        self._save_latest()
         if not self.folder.model.exists():
             self.keeper.model(self.folder.model, self.progress.step)
         self.progress.finished = why

@@ -13,7 +13,7 @@ from charlm.model.checkpoint import Arrays
 from charlm.model.network import Network
 
 RMS_DECAY = 0.95
-"""RMSprop's averaging, as in Graves 2013 and char-rnn; torch's own 0.99 averages ten times longer."""
+"""RMSprop's averaging, as in Graves 2013 and char-rnn; torch's own 0.99 averages five times longer."""
 
 
 MOMENTS: dict[type[Optimizer], set[str]] = {

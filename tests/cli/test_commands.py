@@ -402,12 +402,16 @@ def test_a_state_that_grows_without_bound_is_one_error(trained: Shell) -> None:
     assert code == 1 and "no finite number" in err and "Warning" not in err
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "a\nb", ""])
+@pytest.mark.parametrize("name", ["x" * 300, ""])
 def test_names_that_no_file_can_have_are_wrong_usage(trained: Shell, name: str) -> None:
-    trained.refused(2, "train", name or "x" * 300)
-    trained.refused(2, "train", "--run", name) if name != "a\nb" else None
-    trained.refused(2, "eval", "--model", name)
-    trained.refused(2, "prepare", "sea.txt", "--name", name)
+    assert "name of a run" in trained.refused(2, "train", "--run", name)
+    assert "neither a model file nor a run" in trained.refused(2, "eval", "--model", name)
+    assert "--name" in trained.refused(2, "prepare", "sea.txt", "--name", name)
+
+
+def test_a_name_with_a_line_end_is_no_corpus(trained: Shell) -> None:
+    assert "--name" in trained.refused(2, "prepare", "sea.txt", "--name", "a\nb")
+    assert "not a prepared corpus" in trained.refused(2, "train", "x" * 300)
 
 
 def test_a_broken_model_does_not_squeeze_the_table(trained: Shell) -> None:
