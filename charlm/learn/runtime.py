@@ -1,4 +1,7 @@
-"""Where and how torch computes: device, precision, threads."""
+"""Where and how torch computes: device, precision, threads, and what becomes of freed memory."""
+
+import ctypes
+import sys
 
 import torch
 
@@ -26,6 +29,22 @@ def set_threads(threads: int | str) -> None:
     """Use that many processor threads; `auto` leaves torch's own choice."""
     if isinstance(threads, int):
         torch.set_num_threads(threads)
+
+
+def keep_memory() -> None:
+    """Let the C library keep the memory that is freed, for the next window's buffers of the same sizes.
+
+    glibc gives large blocks back to the system; each step would then have them mapped and zeroed again,
+    page by page, which took up to a third of a small step (docs/notes.md). Elsewhere nothing happens.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Numbers of glibc's malloc.h."""
 
 
 def set_precision(precision: str, device: torch.device) -> None:

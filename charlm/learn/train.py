@@ -183,6 +183,7 @@ def _decided(corpus: Corpus, options: TrainOptions) -> tuple[TrainOptions, list[
 def _compute(options: TrainOptions) -> torch.device:
     device = runtime.find_device(options.device)
     runtime.set_threads(options.threads)
+    runtime.keep_memory()
     runtime.set_precision(options.precision, device)
     return device
 

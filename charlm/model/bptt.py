@@ -3,7 +3,7 @@
 An automatic gradient of the unrolled loop spends most of its time in bookkeeping. By hand, a
 window costs one small product per step and direction, into buffers made once:
 
-- forward: the gates of step t are x_t + W_hh h_(t-1), computed in place of x_t;
+- forward: the gates of step t are x_t + W_hh h_(t-1) + b_hh, with W_hh laid out once for the window;
 - every factor of the backward pass that does not depend on the gradient (σ', tanh', the gates) is
   computed for the whole window in a few large operations;
 - backward: one product dh_(t-1) += da_t W_hh per step;
@@ -21,16 +21,45 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from charlm.model.products import Into, gathered
+
+
+def _room(first: Tensor, steps: int) -> Tensor:
+    """Room for a state before the window and after each of its steps (T + 1, B, H), begun with `first` (B, H)."""
+    states = first.new_empty(steps + 1, *first.shape)
+    states[0] = first
+    return states
+
+
+def _gathering(dh_all: Tensor) -> tuple[Tensor, ...]:
+    """What the loss of the step before asks of each step's first state: 0, dh_1, …, dh_(T-1), each (B, H)."""
+    return torch.zeros_like(dh_all[0]), *dh_all[:-1].contiguous().unbind()
+
 
 def _weight_gradients(da: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     """dW_hh (G·H, H) and db_hh (G·H) from all steps' gate gradients (T, B, G·H) and states before (T, B, H)."""
     flat = da.flatten(0, 1)
-    return flat.T @ before.flatten(0, 1), flat.sum(0)
+    return gathered(flat, before.flatten(0, 1)), flat.sum(0)
 
 
-def _shifted(first: Tensor, sequence: Tensor) -> Tensor:
-    """The states before each step (T, B, H): `first` (B, H), then all but the last of `sequence`."""
-    return torch.cat([first[None], sequence[:-1]])
+def _tanh_(a: Tensor) -> Tensor:
+    """tanh a = 2 σ(2a) - 1, in place: on some processors torch's σ takes a tenth of the time of its tanh."""
+    a.add_(a).sigmoid_()
+    return torch.add(_MINUS_ONE, a, alpha=2, out=a)
+
+
+_MINUS_ONE = torch.tensor(-1.0)
+_ONE = torch.tensor(1.0)
+
+
+def _slope_of_sigmoid(y: Tensor) -> Tensor:
+    """σ' = y (1 - y) from y = σ(a)."""
+    return torch.addcmul(y, y, y, value=-1)
+
+
+def _slope_of_tanh(y: Tensor) -> Tensor:
+    """tanh' = 1 - y² from y = tanh(a)."""
+    return torch.addcmul(_ONE.to(y.dtype), y, y, value=-1)
 
 
 class RNNWindow(Function):
@@ -41,48 +70,43 @@ class RNNWindow(Function):
         ctx: Any, x: Tensor, weight_hh: Tensor, bias_hh: Tensor, h0: Tensor, activation: str
     ) -> tuple[Tensor, Tensor]:
         """Returns h (T, B, H) and the last h (B, H)."""
-        into = weight_hh.T.contiguous()
-        h = x + bias_hh
-        previous = h0
-        for h_t in h:
-            h_t.addmm_(previous, into)
-            _activate(h_t, activation)
-            previous = h_t
-        ctx.save_for_backward(h, weight_hh, h0)
+        into = Into(weight_hh, len(h0), bias_hh)
+        states = _room(h0, len(x))
+        h, *after = states.unbind()
+        for x_t, h_t in zip(x.unbind(), after, strict=True):
+            h = _activate_(h_t.copy_(into.add(x_t, h)), activation)
+        ctx.save_for_backward(states, weight_hh)
         ctx.activation = activation
-        return h, h[-1].clone()
+        return states[1:], h.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dh_all: Tensor, dh_last: Tensor) -> tuple[Tensor | None, ...]:
         """da_t = f'(a_t) dh_t; dh_(t-1) = dh_(t-1) from above + W_hhᵀ da_t."""
-        h, weight_hh, h0 = ctx.saved_tensors
-        da = _slope(h, ctx.activation)
+        states, weight_hh = ctx.saved_tensors
+        into = Into(weight_hh.T, states.shape[1])
+        da = _slope(states[1:], ctx.activation)
         dh = dh_last + dh_all[-1]
-        for t in range(len(h) - 1, -1, -1):
-            da[t].mul_(dh)
-            dh = torch.addmm(dh_all[t - 1], da[t], weight_hh) if t else da[0] @ weight_hh
-        return da, *_weight_gradients(da, _shifted(h0, h)), dh, None
+        for da_t, above in zip(reversed(da.unbind()), reversed(_gathering(dh_all)), strict=True):
+            dh = into.add(above, da_t.mul_(dh))
+        return da, *_weight_gradients(da, states[:-1]), dh, None
 
 
-def _activate(a: Tensor, activation: str) -> None:
+def _activate_(a: Tensor, activation: str) -> Tensor:
     if activation == "tanh":
-        a.tanh_()
-    elif activation == "relu":
-        a.relu_()
-    elif activation == "sigmoid":
-        a.sigmoid_()
+        return _tanh_(a)
+    if activation == "relu":
+        return a.relu_()
+    return a.sigmoid_() if activation == "sigmoid" else a
 
 
 def _slope(h: Tensor, activation: str) -> Tensor:
     """f'(a) from h = f(a)."""
     if activation == "tanh":
-        return 1 - h * h
+        return _slope_of_tanh(h)
     if activation == "relu":
         return (h > 0).to(h.dtype)
-    if activation == "sigmoid":
-        return h * (1 - h)
-    return torch.ones_like(h)
+    return _slope_of_sigmoid(h) if activation == "sigmoid" else torch.ones_like(h)
 
 
 class LSTMWindow(Function):
@@ -93,46 +117,54 @@ class LSTMWindow(Function):
         ctx: Any, x: Tensor, weight_hh: Tensor, bias_hh: Tensor, h0: Tensor, c0: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns h (T, B, H) and the last h and c (B, H)."""
-        hidden = h0.shape[-1]
-        into = weight_hh.T.contiguous()
-        gates = x + bias_hh
-        h, c, tanh_c = (x.new_empty(*x.shape[:2], hidden) for _ in range(3))
-        h_before, c_before = h0, c0
-        for t, a in enumerate(gates):
-            a.addmm_(h_before, into)
-            a[:, : 2 * hidden].sigmoid_()
-            a[:, 2 * hidden : 3 * hidden].tanh_()
-            a[:, 3 * hidden :].sigmoid_()
-            i, f, g, o = a.chunk(4, 1)
-            torch.mul(f, c_before, out=c[t]).addcmul_(i, g)
-            torch.tanh(c[t], out=tanh_c[t])
-            torch.mul(o, tanh_c[t], out=h[t])
-            h_before, c_before = h[t], c[t]
-        ctx.save_for_backward(gates, h, c, tanh_c, weight_hh, h0, c0)
-        return h, h[-1].clone(), c[-1].clone()
+        into = Into(weight_hh, len(h0), bias_hh)
+        h_states, c_states = _room(h0, len(x)), _room(c0, len(x))
+        gates, tanh_c = torch.empty_like(x), torch.empty_like(h_states[1:])
+        h, *h_after = h_states.unbind()
+        c, *c_after = c_states.unbind()
+        parts = (part.unbind() for part in gates.chunk(4, 2))
+        steps = zip(x.unbind(), gates.unbind(), *parts, tanh_c.unbind(), h_after, c_after, strict=True)
+        for x_t, gates_t, i, f, g, o, tanh_c_t, h_t, c_t in steps:
+            a = into.add(x_t, h)
+            a_g = a.chunk(4, 1)[2]
+            a_g.add_(a_g)  # tanh a = 2 σ(2a) - 1, so that one σ serves all gates
+            torch.sigmoid(a, out=gates_t)
+            torch.add(_MINUS_ONE, g, alpha=2, out=g)
+            c = torch.mul(f, c, out=c_t).addcmul_(i, g)
+            h = torch.mul(o, _tanh_(tanh_c_t.copy_(c)), out=h_t)
+        ctx.save_for_backward(gates, h_states, c_states, tanh_c, weight_hh)
+        return h_states[1:], h.clone(), c.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dh_all: Tensor, dh_last: Tensor, dc_last: Tensor) -> tuple[Tensor | None, ...]:
         """dc_t gathers o tanh'(c) dh_t and f_(t+1) dc_(t+1); i, f and g take their share of dc_t, o of dh_t."""
-        gates, h, c, tanh_c, weight_hh, h0, c0 = ctx.saved_tensors
+        gates, h_states, c_states, tanh_c, weight_hh = ctx.saved_tensors
         i, f, g, o = gates.chunk(4, 2)
-        hidden = h0.shape[-1]
+        hidden = weight_hh.shape[1]
+        into = Into(weight_hh.T, h_states.shape[1])
+        slopes = _slope_of_sigmoid(gates).chunk(4, 2)
         da = torch.empty_like(gates)
-        into_i, into_f, into_g, into_o = da.chunk(4, 2)
-        torch.mul(g * i, 1 - i, out=into_i)
-        torch.mul(_shifted(c0, c) * f, 1 - f, out=into_f)
-        torch.mul(i, 1 - g * g, out=into_g)
-        torch.mul(tanh_c * o, 1 - o, out=into_o)
-        through_c = o * (1 - tanh_c * tanh_c)
+        da_i, da_f, da_g, da_o = da.chunk(4, 2)
+        torch.mul(g, slopes[0], out=da_i)
+        torch.mul(c_states[:-1], slopes[1], out=da_f)
+        torch.mul(i, _slope_of_tanh(g), out=da_g)
+        torch.mul(tanh_c, slopes[3], out=da_o)
+        through_c = o * _slope_of_tanh(tanh_c)
         dh, dc = dh_last + dh_all[-1], dc_last.clone()
-        for t in range(len(h) - 1, -1, -1):
-            dc.addcmul_(dh, through_c[t])
-            da[t].view(-1, 4, hidden)[:, :3].mul_(dc[:, None])
-            into_o[t].mul_(dh)
-            dc.mul_(f[t])
-            dh = torch.addmm(dh_all[t - 1], da[t], weight_hh) if t else da[0] @ weight_hh
-        return da, *_weight_gradients(da, _shifted(h0, h)), dh, dc
+        of_c = da.view(*da.shape[:2], 4, hidden)[:, :, :3]
+        steps = zip(
+            *(reversed(part.unbind()) for part in (da, of_c, da_o, f, through_c)),
+            reversed(_gathering(dh_all)),
+            strict=True,
+        )
+        for da_t, of_c_t, da_o_t, f_t, through_c_t, above in steps:
+            dc.addcmul_(dh, through_c_t)
+            of_c_t.mul_(dc[:, None])
+            da_o_t.mul_(dh)
+            dc.mul_(f_t)
+            dh = into.add(above, da_t)
+        return da, *_weight_gradients(da, h_states[:-1]), dh, dc
 
 
 class GRUWindow(Function):
@@ -141,47 +173,47 @@ class GRUWindow(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight_hh: Tensor, bias_hh: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:
         """Returns h (T, B, H) and the last h (B, H)."""
-        hidden = h0.shape[-1]
-        into = weight_hh.T.contiguous()
-        gates = x.clone()
-        recurrent = bias_hh.expand(*x.shape[:2], -1).contiguous()
-        h = x.new_empty(*x.shape[:2], hidden)
-        before = h0
-        for t, a in enumerate(gates):
-            recurrent[t].addmm_(before, into)
-            a_rz, n = a[:, : 2 * hidden], a[:, 2 * hidden :]
-            a_rz.add_(recurrent[t, :, : 2 * hidden]).sigmoid_()
-            r, z = a_rz.chunk(2, 1)
-            n.addcmul_(r, recurrent[t, :, 2 * hidden :]).tanh_()
-            torch.lerp(n, before, z, out=h[t])
-            before = h[t]
-        ctx.save_for_backward(gates, recurrent[:, :, 2 * hidden :], h, weight_hh, h0)
-        return h, h[-1].clone()
+        hidden = h0.shape[1]
+        into = Into(weight_hh, len(h0), bias_hh)
+        states = _room(h0, len(x))
+        h, *after = states.unbind()
+        rz = x.new_empty(*x.shape[:2], 2 * hidden)
+        n, recurrent_n = torch.empty_like(states[1:]), torch.empty_like(states[1:])
+        x_parts = (part.unbind() for part in x.split(2 * hidden, 2))
+        steps = zip(*x_parts, rz.unbind(), n.unbind(), recurrent_n.unbind(), after, strict=True)
+        for x_rz, x_n, rz_t, n_t, recurrent_n_t, h_t in steps:
+            a_rz, a_n = into.times(h).split(2 * hidden, 1)
+            r, z = torch.add(x_rz, a_rz, out=rz_t).sigmoid_().chunk(2, 1)
+            _tanh_(torch.addcmul(x_n, r, recurrent_n_t.copy_(a_n), out=n_t))
+            h = torch.lerp(n_t, h, z, out=h_t)
+        ctx.save_for_backward(rz, n, recurrent_n, states, weight_hh)
+        return states[1:], h.clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dh_all: Tensor, dh_last: Tensor) -> tuple[Tensor | None, ...]:
         """Every gate's gradient is dh_t times a factor that is known before the pass back begins."""
-        gates, recurrent_n, h, weight_hh, h0 = ctx.saved_tensors
-        r, z, n = gates.chunk(3, 2)
-        hidden = h0.shape[-1]
-        before = _shifted(h0, h)
-        da = torch.empty_like(gates)
-        into_r, into_z, into_n = da.chunk(3, 2)
-        slope_n = (1 - z) * (1 - n * n)
-        torch.mul(slope_n * recurrent_n, r * (1 - r), out=into_r)
-        torch.mul(before - n, z * (1 - z), out=into_z)
-        torch.mul(slope_n, r, out=into_n)
+        rz, n, recurrent_n, states, weight_hh = ctx.saved_tensors
+        r, z = rz.chunk(2, 2)
+        hidden, before = n.shape[2], states[:-1]
+        into = Into(weight_hh.T, states.shape[1])
+        slope_r, slope_z = _slope_of_sigmoid(rz).chunk(2, 2)
+        dx_n = _slope_of_tanh(n).mul_(1 - z)
+        da = n.new_empty(*n.shape[:2], 3 * hidden)
+        da_r, da_z, da_n = da.chunk(3, 2)
+        torch.mul(dx_n * recurrent_n, slope_r, out=da_r)
+        torch.mul(before - n, slope_z, out=da_z)
+        torch.mul(dx_n, r, out=da_n)
         dh = dh_last + dh_all[-1]
-        for t in range(len(h) - 1, -1, -1):
-            da[t].view(-1, 3, hidden).mul_(dh[:, None])
-            slope_n[t].mul_(dh)
-            kept = dh * z[t]
-            if t:
-                kept += dh_all[t - 1]
-            dh = kept.addmm_(da[t], weight_hh)
-        dx = da.clone()
-        dx[:, :, 2 * hidden :] = slope_n
+        gates = da.view(*da.shape[:2], 3, hidden)
+        steps = zip(
+            *(reversed(part.unbind()) for part in (da, gates, dx_n, z)), reversed(_gathering(dh_all)), strict=True
+        )
+        for da_t, gates_t, dx_n_t, z_t, above in steps:
+            gates_t.mul_(dh[:, None])
+            dx_n_t.mul_(dh)
+            dh = into.add(torch.addcmul(above, dh, z_t), da_t)
+        dx = torch.cat([da[:, :, : 2 * hidden], dx_n], 2)
         return dx, *_weight_gradients(da, before), dh
 
 

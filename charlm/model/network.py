@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from charlm import cells
 from charlm.cells import State
 from charlm.config import ModelOptions
-from charlm.model import parameters, recurrence
+from charlm.model import parameters, products, recurrence
 
 States = list[State]
 
@@ -135,12 +135,12 @@ class Network(nn.Module):
         for number, state in enumerate(states):
             p = self._layer(number)
             if number and recurrence.reads_products(self.path):
-                x = F.linear(x, p["weight_ih"], p["bias_ih"])
+                x = products.linear(x, p["weight_ih"], p["bias_ih"])
             x, state, below = recurrence.window(self.path, self.cell, p, x, below, state)
             after.append(state)
             if drop is not None:
                 x = drop(number, x)
-        return F.linear(x, self.weight("readout.weight"), self.weight("readout.bias")), after
+        return products.linear(x, self.weight("readout.weight"), self.weight("readout.bias")), after
 
     def _first_input(self, ids: Tensor) -> Tensor:
         """What the first layer reads: W_ih x + b_ih is a table of V rows, so that a product becomes a look-up."""

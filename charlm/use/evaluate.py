@@ -149,6 +149,7 @@ def _score(
 ) -> Evaluation:
     device = runtime.find_device(options.device)
     runtime.set_threads(options.threads)
+    runtime.keep_memory()
     runtime.set_precision("float32", device)
     if report is not None:
         report(runtime.describe(device, options.device))

@@ -1,0 +1,1 @@
+"""charlm against its peers, in interleaved runs: `python -m benchmarks`."""

@@ -1,0 +1,131 @@
+"""Contenders that take turns: each in a process of its own, so that neither's memory or threads help or hinder the other.
+
+A contender is a class `Work(**arguments)` with `turn() -> float`, which returns work done per second. Its process
+waits on a pipe between turns and costs nothing there. All contenders of a contest take one turn each, round after
+round, so that whatever else the machine does meets all of them; what is compared is the median over the rounds.
+
+Memory is counted from when the modules that the class names in `imports` are loaded.
+"""
+
+import importlib
+import json
+import resource
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+ROUNDS = 7
+
+
+class Work(Protocol):
+    """What a contender does."""
+
+    def turn(self) -> float:
+        """Do some of it; returns the work done per second."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Who takes part.
+
+    Attributes:
+        name: in the results.
+        work: `module:Class` below `benchmarks`.
+        arguments: for the class; must be JSON.
+    """
+
+    name: str
+    work: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one contender did.
+
+    Attributes:
+        speeds: work per second, one a round.
+        megabytes: the most memory its process held, above what it held before the work was made.
+    """
+
+    speeds: list[float]
+    megabytes: float
+
+    @property
+    def median(self) -> float:
+        """Work per second."""
+        return statistics.median(self.speeds)
+
+    @property
+    def spread(self) -> float:
+        """Half the distance between the quartiles, as a share of the median."""
+        low, _, high = statistics.quantiles(self.speeds, n=4)
+        return (high - low) / 2 / self.median
+
+
+def hold(contenders: list[Contender], rounds: int = ROUNDS) -> dict[str, Outcome]:
+    """Let every contender take a turn in each round, after one that does not count."""
+    runners = [_Runner(contender) for contender in contenders]
+    speeds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    for number in range(rounds + 1):
+        for contender, runner in zip(contenders, runners, strict=True):
+            speed = runner.ask("turn")
+            if number:
+                speeds[contender.name].append(speed)
+    return {
+        contender.name: Outcome(speeds[contender.name], runner.leave())
+        for contender, runner in zip(contenders, runners, strict=True)
+    }
+
+
+def ratios(outcomes: dict[str, Outcome], ours: str, theirs: str) -> float:
+    """The median over the rounds of our speed over theirs in the same round."""
+    pairs = zip(outcomes[ours].speeds, outcomes[theirs].speeds, strict=True)
+    return statistics.median(our / their for our, their in pairs)
+
+
+class _Runner:
+    """The near end of a contender's process."""
+
+    def __init__(self, contender: Contender) -> None:
+        described = json.dumps([contender.work, contender.arguments])
+        command = [sys.executable, "-m", "benchmarks.contest", described]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, what: str) -> float:
+        """Send a word, wait for a number."""
+        assert self._process.stdin and self._process.stdout
+        print(what, file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"a contender died: {self._process.args}")
+        return float(answer)
+
+    def leave(self) -> float:
+        """End the process; returns its memory in megabytes."""
+        megabytes = self.ask("leave")
+        self._process.wait()
+        return megabytes
+
+
+def _held() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _take_turns(work: str, arguments: dict[str, Any]) -> None:
+    """The far end: answer each line with a number."""
+    module, _, name = work.partition(":")
+    make: Callable[..., Work] = getattr(importlib.import_module(f"benchmarks.{module}"), name)
+    for needed in getattr(make, "imports", ()):
+        importlib.import_module(needed)
+    before = _held()
+    made = make(**arguments)
+    for line in sys.stdin:
+        print(made.turn() if line.strip() == "turn" else _held() - before, flush=True)
+
+
+if __name__ == "__main__":
+    _take_turns(*json.loads(sys.argv[1]))

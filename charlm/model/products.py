@@ -1,0 +1,106 @@
+"""Matrix products on the CPU, by oneDNN where torch was built with it.
+
+`torch.mm` asks MKL, which keeps its widest instructions for Intel's own processors, and which lays a
+weight out anew for every product. oneDNN takes the same instructions everywhere, and a weight that
+serves a whole window is laid out once (`Into`). On an AMD Zen 5, 16 x 256 times 256 x 1024 took
+145 µs by `addmm_` on one core and 50 so (`benchmarks/products.py` repeats it).
+
+    linear(x, W, b)      x Wᵀ + b, with a gradient
+    Into(W, rows, b)     x ↦ x Wᵀ + b, again and again
+    gathered(a, b)       aᵀ b, summed over a whole window
+
+float64, which the tests compare in, and machines without oneDNN go through torch's own product.
+
+Shapes: N rows, I inputs, O outputs.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+
+
+ONEDNN = torch.backends.mkldnn.is_available() and all(
+    hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")
+)
+"""Whether this build of torch has oneDNN's linear operators, which it keeps for its compiler.
+The tests set it to False, to hold both ways against each other."""
+
+if ONEDNN:
+    _lay_out = torch.ops.mkldnn._reorder_linear_weight.default
+    _linear = torch.ops.mkldnn._linear_pointwise.default
+    _linear_and_more = torch.ops.mkldnn._linear_pointwise.binary
+
+
+def by_onednn(x: Tensor) -> bool:
+    """Whether products with `x` go through oneDNN."""
+    return ONEDNN and x.device.type == "cpu" and x.dtype == torch.float32
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x Wᵀ + b (N, O), from x (N, I), W (O, I) and b (O); no gradient."""
+    if by_onednn(x):
+        return _linear(x, weight, bias, "none", [], "")
+    return torch.nn.functional.linear(x, weight, bias)
+
+
+def gathered(a: Tensor, b: Tensor) -> Tensor:
+    """aᵀ b (O, I) from a (N, O) and b (N, I): a weight's gradient over all N rows of a window."""
+    return product(a.T, b.T)
+
+
+class Into:
+    """A weight laid out once for many products with few rows: x ↦ x Wᵀ + b.
+
+    Args:
+        weight: W (O, I).
+        rows: N of the products to come.
+        bias: b (O).
+    """
+
+    def __init__(self, weight: Tensor, rows: int, bias: Tensor | None = None) -> None:
+        self._bias = bias
+        self._onednn = by_onednn(weight)
+        if self._onednn:
+            self._weight = _lay_out(weight.contiguous(), rows)
+        else:
+            self._weight = weight.T.contiguous()  # a transposed view would halve the speed of torch's own product
+
+    def times(self, x: Tensor) -> Tensor:
+        """x Wᵀ + b (N, O) from x (N, I)."""
+        if self._onednn:
+            return _linear(x, self._weight, self._bias, "none", [], "")
+        return x @ self._weight if self._bias is None else torch.addmm(self._bias, x, self._weight)
+
+    def add(self, y: Tensor, x: Tensor) -> Tensor:
+        """y + x Wᵀ + b (N, O), from y (N, O) and x (N, I)."""
+        if self._onednn:
+            return _linear_and_more(x, y, self._weight, self._bias, "add")
+        sum_ = torch.addmm(y, x, self._weight)
+        return sum_ if self._bias is None else sum_.add_(self._bias)
+
+
+class _Linear(Function):
+    """x Wᵀ + b with its gradient; x (N, I)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return product(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        """dx = dy W, dW = dyᵀ x, db = the sum of dy."""
+        x, weight = ctx.saved_tensors
+        dx = product(dy, weight.T) if ctx.needs_input_grad[0] else None
+        return dx, gathered(dy, x), dy.sum(0)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x Wᵀ + b, (…, O) from (…, I); where oneDNN is not, torch's own `linear`."""
+    if not by_onednn(x) or torch.is_autocast_enabled("cpu"):
+        return torch.nn.functional.linear(x, weight, bias)
+    return _Linear.apply(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], -1)
