@@ -107,7 +107,7 @@ class _Runner:
     def leave(self) -> float:
         """End the process; returns its memory in megabytes."""
         megabytes = self.ask("leave")
-        self._process.wait()
+        self._process.communicate()
         return megabytes
 
 

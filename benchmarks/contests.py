@@ -199,7 +199,7 @@ def _random_corpus(folder: Path) -> Path:
     if not path.exists():
         alphabet = np.array([chr(code) for code in range(ord("0"), ord("0") + LETTERS)])
         path.write_text("".join(alphabet[np.random.default_rng(0).integers(LETTERS, size=600_000)]), encoding="utf-8")
-        charlm.prepare(path, out=folder, valid_fraction=1 / 3, test_fraction=0)
+        charlm.prepare(path, out=str(folder), valid_fraction=1 / 3, test_fraction=0)
     return folder / "letters"
 
 

@@ -14,6 +14,7 @@ What is left out: other cells, which take the plain loop in `charlm.model.recurr
 hold the two against each other.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -42,14 +43,24 @@ def _weight_gradients(da: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     return gathered(flat, before.flatten(0, 1)), flat.sum(0)
 
 
-def _tanh_(a: Tensor) -> Tensor:
-    """tanh a = 2 σ(2a) - 1, in place: on some processors torch's σ takes a tenth of the time of its tanh."""
-    a.add_(a).sigmoid_()
-    return torch.add(_MINUS_ONE, a, alpha=2, out=a)
-
-
 _MINUS_ONE = torch.tensor(-1.0)
 _ONE = torch.tensor(1.0)
+_HALF = torch.tensor(0.5)
+
+
+def _tanh_(a: Tensor) -> Tensor:
+    """tanh a = 2 σ(2a) - 1, in place: on some processors torch's σ takes a tenth of the time of its tanh."""
+    return _from_half_(a.add_(a).sigmoid_())
+
+
+def _from_half_(s: Tensor) -> Tensor:
+    """2 s - 1, in place: what tanh is of the σ of the doubled argument."""
+    return torch.add(_MINUS_ONE, s, alpha=2, out=s)
+
+
+def _to_half(h: Tensor) -> Tensor:
+    """s = (h + 1) / 2, which is in (0, 1) as h is in (-1, 1)."""
+    return torch.add(_HALF, h, alpha=0.5)
 
 
 def _slope_of_sigmoid(y: Tensor) -> Tensor:
@@ -63,21 +74,34 @@ def _slope_of_tanh(y: Tensor) -> Tensor:
 
 
 class RNNWindow(Function):
-    """h_t = f(x_t + W_hh h_(t-1) + b_hh) over a window; see `charlm.cells.rnn`."""
+    """h_t = f(x_t + W_hh h_(t-1) + b_hh) over a window; see `charlm.cells.rnn`.
+
+    tanh a is 2 σ(2a) - 1. With s = (h + 1) / 2 the recurrence of the tanh cell is therefore one of σ alone,
+    s_t = σ(2 x_t + 4 W_hh s_(t-1) + 2 (b_hh - W_hh 1)), and h is made of s for the whole window at the end:
+    on some processors torch's σ takes a tenth of the time of its tanh.
+    """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight_hh: Tensor, bias_hh: Tensor, h0: Tensor, activation: str
     ) -> tuple[Tensor, Tensor]:
         """Returns h (T, B, H) and the last h (B, H)."""
-        into = Into(weight_hh, len(h0), bias_hh)
-        states = _room(h0, len(x))
-        h, *after = states.unbind()
-        for x_t, h_t in zip(x.unbind(), after, strict=True):
-            h = _activate_(h_t.copy_(into.add(x_t, h)), activation)
+        halved = activation == "tanh"
+        if halved:
+            into = Into(4 * weight_hh, len(h0), 2 * (bias_hh - weight_hh.sum(1)))
+            states, activate = _room(_to_half(h0), len(x)), torch.sigmoid
+            x = x + x
+        else:
+            into = Into(weight_hh, len(h0), bias_hh)
+            states, activate = _room(h0, len(x)), _ACTIVATE[activation]
+        s, *after = states.unbind()
+        for x_t, s_t in zip(x.unbind(), after, strict=True):
+            s = activate(into.add(x_t, s), out=s_t)
+        if halved:
+            _from_half_(states)
         ctx.save_for_backward(states, weight_hh)
         ctx.activation = activation
-        return states[1:], h.clone()
+        return states[1:], states[-1].clone()
 
     @staticmethod
     @once_differentiable
@@ -92,12 +116,15 @@ class RNNWindow(Function):
         return da, *_weight_gradients(da, states[:-1]), dh, None
 
 
-def _activate_(a: Tensor, activation: str) -> Tensor:
-    if activation == "tanh":
-        return _tanh_(a)
-    if activation == "relu":
-        return a.relu_()
-    return a.sigmoid_() if activation == "sigmoid" else a
+def _relu(a: Tensor, *, out: Tensor) -> Tensor:
+    return torch.clamp_min(a, 0, out=out)
+
+
+def _same(a: Tensor, *, out: Tensor) -> Tensor:
+    return out.copy_(a)
+
+
+_ACTIVATE: dict[str, Callable[..., Tensor]] = {"sigmoid": torch.sigmoid, "relu": _relu, "linear": _same}
 
 
 def _slope(h: Tensor, activation: str) -> Tensor:
@@ -168,41 +195,51 @@ class LSTMWindow(Function):
 
 
 class GRUWindow(Function):
-    """The gated recurrent unit over a window; see `charlm.cells.gru`."""
+    """The gated recurrent unit over a window; see `charlm.cells.gru`.
+
+    As in `RNNWindow` the state is carried as s = (h + 1) / 2: with n = 2 m - 1, m = σ of the candidate's doubled
+    argument, the new state (1 - z) n + z h is (1 - z) m + z s. What multiplies h is made to multiply 2 s - 1.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight_hh: Tensor, bias_hh: Tensor, h0: Tensor) -> tuple[Tensor, Tensor]:
         """Returns h (T, B, H) and the last h (B, H)."""
         hidden = h0.shape[1]
-        into = Into(weight_hh, len(h0), bias_hh)
-        states = _room(h0, len(x))
-        h, *after = states.unbind()
+        twice = torch.ones_like(bias_hh)
+        twice[2 * hidden :] = 2  # the candidate's rows
+        into = Into(weight_hh * (2 * twice)[:, None], len(h0), (bias_hh - weight_hh.sum(1)) * twice)
+        states = _room(_to_half(h0), len(x))
+        s, *after = states.unbind()
         rz = x.new_empty(*x.shape[:2], 2 * hidden)
-        n, recurrent_n = torch.empty_like(states[1:]), torch.empty_like(states[1:])
-        x_parts = (part.unbind() for part in x.split(2 * hidden, 2))
-        steps = zip(*x_parts, rz.unbind(), n.unbind(), recurrent_n.unbind(), after, strict=True)
-        for x_rz, x_n, rz_t, n_t, recurrent_n_t, h_t in steps:
-            a_rz, a_n = into.times(h).split(2 * hidden, 1)
-            r, z = torch.add(x_rz, a_rz, out=rz_t).sigmoid_().chunk(2, 1)
-            _tanh_(torch.addcmul(x_n, r, recurrent_n_t.copy_(a_n), out=n_t))
-            h = torch.lerp(n_t, h, z, out=h_t)
-        ctx.save_for_backward(rz, n, recurrent_n, states, weight_hh)
-        return states[1:], h.clone()
+        candidate, recurrent = torch.empty_like(states[1:]), torch.empty_like(states[1:])
+        x_rz, x_n = x.split(2 * hidden, 2)
+        steps = zip(
+            *(part.unbind() for part in (x_rz, x_n + x_n, rz, *rz.chunk(2, 2), candidate, recurrent)),
+            after,
+            strict=True,
+        )
+        for x_rz_t, x_n_t, rz_t, r, z, m, recurrent_t, s_t in steps:
+            a_rz, a_n = into.times(s).split(2 * hidden, 1)
+            torch.add(x_rz_t, a_rz, out=rz_t).sigmoid_()
+            torch.add(x_n_t, torch.mul(r, a_n, out=recurrent_t), out=m).sigmoid_()
+            s = torch.lerp(m, s, z, out=s_t)
+        _from_half_(states)
+        ctx.save_for_backward(rz, _from_half_(candidate), recurrent, states, weight_hh)
+        return states[1:], states[-1].clone()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dh_all: Tensor, dh_last: Tensor) -> tuple[Tensor | None, ...]:
         """Every gate's gradient is dh_t times a factor that is known before the pass back begins."""
-        rz, n, recurrent_n, states, weight_hh = ctx.saved_tensors
+        rz, n, recurrent, states, weight_hh = ctx.saved_tensors
         r, z = rz.chunk(2, 2)
         hidden, before = n.shape[2], states[:-1]
         into = Into(weight_hh.T, states.shape[1])
-        slope_r, slope_z = _slope_of_sigmoid(rz).chunk(2, 2)
         dx_n = _slope_of_tanh(n).mul_(1 - z)
         da = n.new_empty(*n.shape[:2], 3 * hidden)
         da_r, da_z, da_n = da.chunk(3, 2)
-        torch.mul(dx_n * recurrent_n, slope_r, out=da_r)
-        torch.mul(before - n, slope_z, out=da_z)
+        torch.mul(dx_n * recurrent, 0.5 * (1 - r), out=da_r)  # `recurrent` is twice r (W_hn h + b_hn)
+        torch.mul(before - n, _slope_of_sigmoid(z), out=da_z)
         torch.mul(dx_n, r, out=da_n)
         dh = dh_last + dh_all[-1]
         gates = da.view(*da.shape[:2], 3, hidden)
