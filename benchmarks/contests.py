@@ -19,7 +19,7 @@ from charlm.model import parameters
 SHAPES = ((2, 128, 50, 50), (1, 256, 32, 64), (2, 256, 64, 64), (3, 512, 50, 100), (1, 256, 16, 64))
 """Layers, hidden, batch and window: char-rnn's defaults, two middling ones, a large one, and a small batch."""
 
-CELLS = ("rnn", "gru", "lstm")
+CELLS = ("rnn", "lstm", "gru")
 LETTERS = 63
 """With boundary and unknown these make 65 symbols, as tiny Shakespeare has letters."""
 

@@ -3,6 +3,7 @@
 Importing this costs nothing; each name below loads what it needs when it is first used.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from charlm.use.sample import stream as stream
 
 __version__ = "0.1.0"
+
+# torch reads this once, at its first tensor: large tensors in large pages, which are mapped with a five-hundredth of the work.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOME = {
     "CharlmError": "charlm.errors",

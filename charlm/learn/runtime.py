@@ -34,16 +34,17 @@ def set_threads(threads: int | str) -> None:
 def keep_memory() -> None:
     """Let the C library keep the memory that is freed, for the next window's buffers of the same sizes.
 
-    glibc gives large blocks back to the system; each step would then have them mapped and zeroed again,
-    page by page, which took up to a third of a small step (docs/notes.md). Elsewhere nothing happens.
+    glibc gives blocks back to the system as soon as they are free; at each step they would be mapped and
+    zeroed again, page by page, which took up to a third of it (docs/notes.md). Blocks above 32 MB are given back still, or
+    else the gaps between them would cost half the memory again. Elsewhere than in glibc nothing happens.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_MMAP_THRESHOLD, 32 << 20)  # the highest that it takes
         mallopt(_M_TRIM_THRESHOLD, -1)
 
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's malloc.h."""
 
 

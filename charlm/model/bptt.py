@@ -34,7 +34,7 @@ def _room(first: Tensor, steps: int) -> Tensor:
 
 def _gathering(dh_all: Tensor) -> tuple[Tensor, ...]:
     """What the loss of the step before asks of each step's first state: 0, dh_1, …, dh_(T-1), each (B, H)."""
-    return torch.zeros_like(dh_all[0]), *dh_all[:-1].contiguous().unbind()
+    return torch.zeros_like(dh_all[0]), *dh_all.contiguous()[:-1].unbind()
 
 
 def _weight_gradients(da: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,11 +88,10 @@ class RNNWindow(Function):
         """Returns h (T, B, H) and the last h (B, H)."""
         halved = activation == "tanh"
         if halved:
-            into = Into(4 * weight_hh, len(h0), 2 * (bias_hh - weight_hh.sum(1)))
+            into, x = Into(4 * weight_hh, len(h0)), torch.add(2 * (bias_hh - weight_hh.sum(1)), x, alpha=2)
             states, activate = _room(_to_half(h0), len(x)), torch.sigmoid
-            x = x + x
         else:
-            into = Into(weight_hh, len(h0), bias_hh)
+            into, x = Into(weight_hh, len(h0)), x + bias_hh
             states, activate = _room(h0, len(x)), _ACTIVATE[activation]
         s, *after = states.unbind()
         for x_t, s_t in zip(x.unbind(), after, strict=True):
