@@ -1,4 +1,4 @@
-"""Contenders that take turns: each in a process of its own, so that neither's memory or threads help or hinder the other.
+"""Contenders that take turns, each in a process of its own: neither's memory or threads help or hinder the other.
 
 A contender is a class `Work(**arguments)` with `turn() -> float`, which returns work done per second. Its process
 waits on a pipe between turns and costs nothing there. All contenders of a contest take one turn each, round after
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-ROUNDS = 3
+ROUNDS = 5
 
 
 class Work(Protocol):
@@ -98,7 +98,8 @@ class _Runner:
 
     def ask(self, what: str) -> float:
         """Send a word, wait for a number."""
-        assert self._process.stdin and self._process.stdout
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("a contender has no pipes")
         print(what, file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         if not answer:

@@ -12,7 +12,6 @@ import numpy as np
 import charlm
 from benchmarks.contest import Contender, Outcome, hold, ratios
 from benchmarks.results import Row
-from charlm import cells
 from charlm.config import ModelOptions
 from charlm.model import parameters
 
@@ -174,7 +173,9 @@ def starting(folder: Path) -> Iterator[Row]:
             subprocess.run([sys.executable, "-m", "charlm", *arguments], check=True, stdout=subprocess.DEVNULL)
             times[what].append(time.perf_counter() - began)
     for what, (_arguments, wanted) in commands.items():
-        yield Row("starting", what, f"{median(times[what]):.2f} s", wanted=wanted, more=f"at most {max(times[what]):.2f} s")
+        yield Row(
+            "starting", what, f"{median(times[what]):.2f} s", wanted=wanted, more=f"at most {max(times[what]):.2f} s"
+        )
 
 
 ALL: dict[str, Callable[[Path], Iterator[Row]]] = {

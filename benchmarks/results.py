@@ -50,12 +50,20 @@ WIDTHS = [34, 18, 6, 18, 6, 16, 0]
 
 def show(row: Row) -> None:
     """A line on the terminal, as soon as it is known."""
-    print(f"{row.contest:12}", *(cell.ljust(width) for cell, width in zip(row.cells(), WIDTHS, strict=True)), flush=True)
+    print(
+        f"{row.contest:12}", *(cell.ljust(width) for cell, width in zip(row.cells(), WIDTHS, strict=True)), flush=True
+    )
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:
     """The whole table as Markdown."""
-    lines = ["# Measured", "", "Written by `make bench`; `benchmarks/` says what each line does.", "", describe_machine()]
+    lines = [
+        "# Measured",
+        "",
+        "Written by `make bench`; `benchmarks/` says what each line does.",
+        "",
+        describe_machine(),
+    ]
     contest = None
     for row in rows:
         if row.contest != contest:

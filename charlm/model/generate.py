@@ -1,16 +1,19 @@
 """A stream of symbols, each drawn from what the network expects after those before it.
 
 A generator of ids: the caller decodes and prints. B streams run side by side, each with a random
-stream of its own, so that what one writes does not depend on how many others there are.
+stream of its own, so that what one writes does not depend on how many others there are. A single one
+has a way of its own, with less to do for each character.
 """
 
 from collections.abc import Iterator
+from math import isfinite
 from random import Random
 
 import numpy as np
 
 from charlm.errors import CharlmError
-from charlm.model.draw import NEVER, Rules, draw
+from charlm.model.draw import NEVER, Rules, draw, draw_one
+from charlm.model.lean import Lean
 from charlm.model.stepper import States, Stepper
 from charlm.text.symbols import BOUNDARY, UNKNOWN
 
@@ -53,12 +56,42 @@ def generate(stepper: Stepper, prompt: np.ndarray, rules: Rules, random: list[Ra
         logits, states = _step(stepper, last, states)
 
 
+def generate_one(lean: Lean, prompt: np.ndarray, rules: Rules, random: Random) -> Iterator[int]:
+    """Draw one stream without end: what `generate` yields for a batch of one, up to rounding.
+
+    Args:
+        lean: the model, which has read nothing yet.
+        prompt, rules: as in `generate`.
+        random: the random stream.
+
+    Raises:
+        CharlmError: the network's output is not finite.
+    """
+    *before, last = BOUNDARY, *prompt.tolist()
+    with np.errstate(all="ignore"):
+        for symbol in before:
+            lean.read(symbol)
+    while True:
+        with np.errstate(all="ignore"):
+            logits = lean.read(last)
+            if not isfinite(np.add.reduce(logits)):
+                raise CharlmError(_GROWN)
+            logits[UNKNOWN] = NEVER
+            if last == BOUNDARY:
+                logits[BOUNDARY] = NEVER
+            last = draw_one(logits, rules, random.random())
+        yield last
+
+
+_GROWN = (
+    "the network's output is no finite number any more: its state has grown without bound, as that of a "
+    "linear or relu rnn can; sample another model, or fewer characters"
+)
+
+
 def _step(stepper: Stepper, ids: np.ndarray, states: States) -> tuple[np.ndarray, States]:
     with np.errstate(all="ignore"):
         logits, states = stepper.step(ids, states)
     if not np.isfinite(logits).all():
-        raise CharlmError(
-            "the network's output is no finite number any more: its state has grown without bound, as that of a "
-            "linear or relu rnn can; sample another model, or fewer characters"
-        )
+        raise CharlmError(_GROWN)
     return logits, states

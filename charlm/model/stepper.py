@@ -43,8 +43,8 @@ class Stepper:
 
             self._xp = torch
             weights = {name: torch.from_numpy(weight).to(device) for name, weight in weights.items()}
-        self._layers = [_layer(weights, number) for number in range(model.options.layers)]
-        self._table = _input_table(weights)
+        self._layers = [layer_weights(weights, number) for number in range(model.options.layers)]
+        self._table = input_table(weights)
         self._readout = weights["readout.weight"].T
         self._bias = weights["readout.bias"]
 
@@ -88,12 +88,13 @@ class Stepper:
         return logits if self._xp is np else logits.cpu().numpy(), after
 
 
-def _layer(weights: dict[str, Array], number: int) -> dict[str, Array]:
+def layer_weights(weights: dict[str, Array], number: int) -> dict[str, Array]:
+    """One layer's parameters by the cell's own names."""
     prefix = f"layers.{number}."
     return {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
 
 
-def _input_table(weights: dict[str, Array]) -> Array:
+def input_table(weights: dict[str, Array]) -> Array:
     """(V, G·H): the first layer's input product for every symbol, so that reading one is a look-up."""
     into, bias = weights["layers.0.weight_ih"].T, weights["layers.0.bias_ih"]
     return weights["embedding.weight"] @ into + bias if "embedding.weight" in weights else into + bias

@@ -16,7 +16,8 @@ import numpy as np
 from charlm.config import SampleOptions
 from charlm.model.checkpoint import Model
 from charlm.model.draw import Rules
-from charlm.model.generate import generate, streams
+from charlm.model.generate import generate, generate_one, streams
+from charlm.model.lean import LAYERS, Lean
 from charlm.model.stepper import Stepper
 from charlm.text.symbols import BOUNDARY, Symbols
 
@@ -72,7 +73,7 @@ def samples(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> 
     drawn = _ids(model, prompt, seed, options)
     while not all(writer.ended for writer in writers):
         ids = next(drawn)
-        for index, (writer, symbol) in enumerate(zip(writers, ids.tolist(), strict=True)):
+        for index, (writer, symbol) in enumerate(zip(writers, ids, strict=True)):
             if not writer.ended:
                 texts[index] += writer.take(symbol)
     return [
@@ -81,16 +82,20 @@ def samples(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> 
     ]
 
 
-def _pieces(drawn: Iterator[np.ndarray], writer: "_Writer") -> Iterator[str]:
+def _pieces(drawn: Iterator[list[int]], writer: "_Writer") -> Iterator[str]:
     while not writer.ended:
-        yield writer.take(int(next(drawn)[0]))
+        yield writer.take(next(drawn)[0])
     yield writer.finish()
 
 
-def _ids(model: Model, prompt: str, seed: int, options: SampleOptions) -> Iterator[np.ndarray]:
+def _ids(model: Model, prompt: str, seed: int, options: SampleOptions) -> Iterator[list[int]]:
+    """The next symbol of every sample, again and again."""
     rules = Rules(options.temperature, options.top_k, options.top_p, options.min_p)
     start = _encoded(model, prompt)
-    return generate(_stepper(model, options.device), start, rules, streams(seed, options.num))
+    random = streams(seed, options.num)
+    if options.num == 1 and options.device == "cpu" and model.options.cell in LAYERS:
+        return ([symbol] for symbol in generate_one(Lean(model), start, rules, random[0]))
+    return (ids.tolist() for ids in generate(_stepper(model, options.device), start, rules, random))
 
 
 def _encoded(model: Model, prompt: str) -> np.ndarray:

@@ -1,0 +1,205 @@
+"""One stream in as few NumPy calls a character as the equations allow: what writes a single sample.
+
+The equations are those of `charlm.cells`, rearranged into one matrix-vector product a layer and a handful
+of calls on small arrays, all into buffers made once:
+
+- the states of all layers lie in one vector, so that what a layer reads, the new state below it and its own
+  old one, is a slice of it, and W_ih x + W_hh h is one product;
+- the first layer's input product is a row of a table;
+- σ(a) = (1 + tanh(a/2)) / 2, so that one tanh serves all gates. The halves are moved into the weights, where
+  a factor of two is exact; a layer keeps h times `FACTOR`, and who reads it divides.
+
+`charlm.model.stepper` is the slow twin: any cell, many streams, with a view inside.
+
+Shapes: V symbols, H hidden, G gates, R numbers that a layer reads: H in the first, 2 H above.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from charlm.cells import Parameters
+from charlm.model.checkpoint import Model
+from charlm.model.stepper import input_table, layer_weights
+
+Step = Callable[[np.ndarray], None]
+"""Given the input product (G·H) of a symbol, or the bias above the first layer, moves the layer's state on."""
+
+
+class Lean:
+    """A model that reads one symbol after the other, in one stream; the state is its own.
+
+    Args:
+        model: of a cell in `LAYERS`.
+        dtype: of all arithmetic; the tests take float64.
+    """
+
+    def __init__(self, model: Model, dtype: type = np.float32) -> None:
+        hidden, layers = model.options.hidden, model.options.layers
+        weights = {name: weight.astype(dtype) for name, weight in model.weights.items()}
+        layer = LAYERS[model.options.cell](model.options.activation)
+        states = np.zeros(layers * hidden, dtype)
+        self._steps: list[tuple[Step, np.ndarray | None]] = []
+        for number in range(layers):
+            p = layer_weights(weights, number)
+            read = states[max(0, number - 1) * hidden : (number + 1) * hidden]
+            if number == 0:
+                self._table = layer.rows(input_table(weights) + layer.constant(p))
+            bias = layer.rows(p["bias_ih"] + layer.constant(p)) if number else None
+            self._steps.append((layer.make(p, read, read[-hidden:]), bias))
+        self._readout = weights["readout.weight"] / layer.FACTOR
+        self._bias = weights["readout.bias"]
+        self._top = states[-hidden:]
+        self._logits = np.empty_like(self._bias)
+
+    def read(self, symbol: int) -> np.ndarray:
+        """Logits (V,) after one more symbol; the same array at every call."""
+        for step, bias in self._steps:
+            step(self._table[symbol] if bias is None else bias)
+        np.dot(self._readout, self._top, self._logits)
+        return np.add(self._logits, self._bias, self._logits)
+
+
+class _Layer:
+    """What the three cells share.
+
+    Attributes:
+        FACTOR: what h is multiplied by where it is kept.
+    """
+
+    FACTOR = 1
+
+    def __init__(self, activation: str) -> None:
+        self.activation = activation
+
+    def rows(self, a: np.ndarray) -> np.ndarray:
+        """The gates' arguments (…, G·H) in the order and with the factors that `make` wants."""
+        return a
+
+    def constant(self, p: Parameters) -> np.ndarray:
+        """What of b_hh (G·H) can be added to the input product once for all."""
+        return np.asarray(p["bias_hh"])
+
+    def joined(self, p: Parameters, read: np.ndarray) -> np.ndarray:
+        """W (G·H, R) of one product for all that the layer reads."""
+        both = [p["weight_hh"]] if len(read) == p["weight_hh"].shape[1] else [p["weight_ih"], p["weight_hh"]]
+        return np.ascontiguousarray(self.rows(np.hstack(both).T).T / self.FACTOR)
+
+    def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
+        """The step of a layer with the parameters p, which reads `read` (R) and keeps its state in `h` (H)."""
+        raise NotImplementedError
+
+
+class _RNN(_Layer):
+    """h = f(a): the sigmoid is kept as 2 h = 1 + tanh(a/2)."""
+
+    def __init__(self, activation: str) -> None:
+        super().__init__(activation)
+        self.FACTOR = 2 if activation == "sigmoid" else 1
+
+    def rows(self, a: np.ndarray) -> np.ndarray:
+        return a / self.FACTOR
+
+    def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
+        weight, a = self.joined(p, read), np.empty_like(h)
+        dot, add, tanh, maximum = np.dot, np.add, np.tanh, np.maximum
+
+        def through_tanh(x: np.ndarray) -> None:
+            dot(weight, read, a)
+            add(a, x, a)
+            tanh(a, h)
+
+        def through_sigmoid(x: np.ndarray) -> None:
+            through_tanh(x)
+            add(h, 1, h)
+
+        def through_relu(x: np.ndarray) -> None:
+            dot(weight, read, a)
+            add(a, x, a)
+            maximum(a, 0, out=h)
+
+        def straight(x: np.ndarray) -> None:
+            dot(weight, read, a)
+            add(a, x, h)
+
+        return {"tanh": through_tanh, "sigmoid": through_sigmoid, "relu": through_relu, "linear": straight}[
+            self.activation
+        ]
+
+
+class _LSTM(_Layer):
+    """With I = 2 i, F = 2 f, O = 2 o, each 1 + tanh(a/2):  c' = (F c + I g) / 2,  2 h' = O tanh(c')."""
+
+    FACTOR = 2
+
+    def rows(self, a: np.ndarray) -> np.ndarray:
+        i, f, g, o = np.split(a, 4, axis=-1)
+        return np.concatenate([i / 2, f / 2, o / 2, g], axis=-1)
+
+    def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
+        weight, a = self.joined(p, read), np.empty(4 * len(h), h.dtype)
+        i, f, o, g = np.split(a, 4)
+        gates, c, t = a[: 3 * len(h)], np.zeros_like(h), np.empty_like(h)
+        one, half = h.dtype.type(1), h.dtype.type(0.5)
+        dot, add, multiply, tanh = np.dot, np.add, np.multiply, np.tanh
+
+        def step(x: np.ndarray) -> None:
+            dot(weight, read, a)
+            add(a, x, a)
+            tanh(a, a)
+            add(gates, one, gates)
+            multiply(f, c, c)
+            multiply(i, g, g)
+            add(c, g, c)
+            multiply(c, half, c)
+            tanh(c, t)
+            multiply(o, t, h)
+
+        return step
+
+
+class _GRU(_Layer):
+    """With R = 2 r, Z = 2 z, each 1 + tanh(a/2):  n = tanh(x_n + R (W_hn h + b_hn) / 2),  h' = n + Z (h - n) / 2."""
+
+    def rows(self, a: np.ndarray) -> np.ndarray:
+        r, z, n = np.split(a, 3, axis=-1)
+        return np.concatenate([r / 2, z / 2, n], axis=-1)
+
+    def constant(self, p: Parameters) -> np.ndarray:
+        constant = np.array(p["bias_hh"])
+        constant[2 * len(constant) // 3 :] = 0  # b_hn is behind the reset gate
+        return constant
+
+    def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
+        hidden = len(h)
+        recurrent = np.ascontiguousarray(p["weight_hh"] / 2)
+        into = np.ascontiguousarray(self.rows(p["weight_ih"].T).T) if len(read) > hidden else None
+        bias = p["bias_hh"][2 * hidden :] / 2
+        below, product = read[:hidden], np.empty(3 * hidden, h.dtype)
+        a, t = np.empty_like(product), np.empty_like(h)
+        gates, n = a[: 2 * hidden], a[2 * hidden :]
+        r, z = np.split(gates, 2)
+        one, half = h.dtype.type(1), h.dtype.type(0.5)
+        dot, add, subtract, multiply, tanh = np.dot, np.add, np.subtract, np.multiply, np.tanh
+
+        def step(x: np.ndarray) -> None:
+            dot(recurrent, h, a)
+            if into is not None:
+                x = add(dot(into, below, product), x, product)
+            add(gates, x[: 2 * hidden], gates)
+            tanh(gates, gates)
+            add(gates, one, gates)
+            add(n, bias, n)
+            multiply(r, n, n)
+            add(n, x[2 * hidden :], n)
+            tanh(n, n)
+            subtract(h, n, t)
+            multiply(z, t, t)
+            multiply(t, half, t)
+            add(n, t, h)
+
+        return step
+
+
+LAYERS: dict[str, type[_Layer]] = {"rnn": _RNN, "lstm": _LSTM, "gru": _GRU}
+"""The cells that have a lean step."""

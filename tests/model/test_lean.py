@@ -1,0 +1,70 @@
+"""The lean step is the slow stepper's, to the last digits of float64, and draws the same text."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from charlm import cells
+from charlm.errors import CharlmError
+from charlm.model.draw import Rules, draw, draw_one
+from charlm.model.generate import generate, generate_one, streams
+from charlm.model.lean import LAYERS, Lean
+from charlm.model.stepper import Stepper
+
+KINDS = [(name, activation) for name in LAYERS for activation in cells.make(name).activations]
+FILTERS = [Rules(), Rules(0.7), Rules(0), Rules(1.3, top_k=3), Rules(top_p=0.8), Rules(min_p=0.2), Rules(1e-9)]
+
+
+def some_ids(steps=40, seed=2):
+    return np.random.default_rng(seed).integers(0, 10, steps)
+
+
+@pytest.mark.parametrize("input", ["one-hot", "embedding"])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+def test_reading_equals_the_equations(make_model, slow_logits, kind, layers, input):
+    model = make_model(*kind, layers=layers, input=input, scale=0.3)
+    ids = some_ids()
+    wanted, _ = slow_logits(model, ids[:, None])
+    lean = Lean(model, np.float64)
+    np.testing.assert_allclose([lean.read(symbol).copy() for symbol in ids], wanted[:, 0], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+def test_in_float32_it_is_the_stepper_up_to_rounding(make_model, kind):
+    model = make_model(*kind, layers=2, scale=0.3)
+    stepper, lean = Stepper(model), Lean(model)
+    states = stepper.start()
+    for symbol in some_ids():
+        wanted, states = stepper.step(np.array([symbol]), states)
+        found = lean.read(symbol)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, wanted[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rules", FILTERS, ids=str)
+def test_one_is_drawn_as_in_a_batch(rules):
+    random = np.random.default_rng(3)
+    for logits in random.standard_normal((200, 12)).astype(np.float32) * 5:
+        logits[1] = -np.inf
+        uniform = random.random()
+        assert draw_one(logits, rules, uniform) == draw(rules.apply(logits[None]), np.array([uniform]))[0]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("rules", FILTERS[:4], ids=str)
+@pytest.mark.parametrize("prompt", [[], [3, 4], [3, 0]], ids=str)
+def test_one_stream_writes_what_a_batch_of_one_writes(make_model, name, rules, prompt):
+    model, prompt = make_model(name, layers=2, seed=5), np.array(prompt, np.int64)
+    model.weights["readout.bias"][:2] += 2  # boundary and unknown, which have rules of their own
+    batch = generate(Stepper(model), prompt, rules, streams(4, 1))
+    alone = generate_one(Lean(model), prompt, rules, streams(4, 1)[0])
+    assert list(islice(alone, 300)) == [int(ids[0]) for ids in islice(batch, 300)]
+
+
+@pytest.mark.parametrize("rules", [Rules(), Rules(top_k=2)], ids=str)
+def test_state_that_grew_beyond_all_numbers_is_refused(make_model, rules):
+    model = make_model("rnn", "linear", scale=3.0)
+    with pytest.raises(CharlmError, match="no finite number"):
+        list(islice(generate_one(Lean(model), np.array([], np.int64), rules, streams(0, 1)[0]), 1000))
