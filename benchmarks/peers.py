@@ -1,4 +1,4 @@
-"""What a user of torch would write: the same networks from torch's own modules, trained and sampled as its tutorials do."""
+"""What a user of torch would write: the same networks from torch's own modules, trained and sampled the usual way."""
 
 import time
 

@@ -35,8 +35,8 @@ def keep_memory() -> None:
     """Let the C library keep the memory that is freed, for the next window's buffers of the same sizes.
 
     glibc gives blocks back to the system as soon as they are free; at each step they would be mapped and
-    zeroed again, page by page, which took up to a third of it (docs/notes.md). Blocks above 32 MB are given back still, or
-    else the gaps between them would cost half the memory again. Elsewhere than in glibc nothing happens.
+    zeroed again, page by page, which took up to a third of it (docs/notes.md). Blocks above 32 MB are given
+    back still, or else the gaps between them would cost half the memory again. Elsewhere than in glibc nothing happens.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

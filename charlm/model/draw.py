@@ -89,7 +89,7 @@ def draw(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
 
 
 def draw_one(logits: np.ndarray, rules: Rules, uniform: float) -> int:
-    """What `draw(rules.apply(logits), uniform)` draws from a single row of logits (V,), with less to do where nothing is filtered."""
+    """What `draw` draws from one row of logits (V,) under the rules, with less to do where nothing is filtered."""
     if rules.temperature == 0 or rules.top_k or rules.top_p < 1 or rules.min_p > 0:
         return int(draw(rules.apply(logits[None]), np.array([uniform]))[0])
     weights = logits.astype(np.float64)

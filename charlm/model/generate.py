@@ -67,7 +67,8 @@ def generate_one(lean: Lean, prompt: np.ndarray, rules: Rules, random: Random) -
     Raises:
         CharlmError: the network's output is not finite.
     """
-    *before, last = BOUNDARY, *prompt.tolist()
+    before: list[int] = [BOUNDARY, *prompt.tolist()]
+    last = before.pop()
     with np.errstate(all="ignore"):
         for symbol in before:
             lean.read(symbol)

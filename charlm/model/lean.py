@@ -38,7 +38,7 @@ class Lean:
         hidden, layers = model.options.hidden, model.options.layers
         weights = {name: weight.astype(dtype) for name, weight in model.weights.items()}
         layer = LAYERS[model.options.cell](model.options.activation)
-        states = np.zeros(layers * hidden, dtype)
+        states: np.ndarray = np.zeros(layers * hidden, dtype)
         self._steps: list[tuple[Step, np.ndarray | None]] = []
         for number in range(layers):
             p = layer_weights(weights, number)
