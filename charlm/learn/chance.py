@@ -3,6 +3,8 @@
 Dropout is between layers and before the readout, not on the recurrence (Srivastava et al. 2014;
 Zaremba, Sutskever & Vinyals 2014).
 
+A GPU draws its own masks, other ones than the CPU: to send them there would hold up every step.
+
 Everything follows from (seed, step) and a place in the batch, never from what was drawn before, so that
 a resumed run, an evaluated run and a run on several processes see the same.
 """
@@ -28,8 +30,9 @@ def masks(rate: float, seed: int, step: int) -> Drop | None:
 
     def drop(layer: int, x: Tensor) -> Tensor:
         """Drop activations of (T, B, H) and scale up those that stay."""
-        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64)
-        words.random_(-(2**63), None, generator=_generator(seed, step, layer))
+        device = x.device if x.device.type == "cuda" else torch.device("cpu")
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=device)
+        words.random_(-(2**63), None, generator=_generator(seed, step, layer, device))
         noise = words.view(torch.uint8)[: x.numel()].view(x.shape).to(x.device)
         return x * (noise >= level) * keep
 
@@ -45,6 +48,6 @@ def cold_lanes(share: float, seed: int, step: int, batch: int) -> Tensor:
     return torch.rand(batch, generator=_generator(seed, step, "cold")) < share
 
 
-def _generator(seed: int, step: int, purpose: int | str) -> torch.Generator:
+def _generator(seed: int, step: int, purpose: int | str, device: torch.device | None = None) -> torch.Generator:
     digest = hashlib.blake2b(f"{seed}:{step}:{purpose}".encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+    return torch.Generator(device or "cpu").manual_seed(int.from_bytes(digest, "little"))

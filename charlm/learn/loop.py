@@ -13,7 +13,7 @@ numbers of their own. What is left out: making the parts and choosing their size
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import isfinite, log
+from math import isfinite, isnan, log, nan
 
 import numpy as np
 import torch
@@ -23,13 +23,15 @@ from torch.optim import Optimizer
 
 from charlm.config import TrainOptions
 from charlm.errors import DivergedError, Interrupted
-from charlm.learn import chance, landing, optimize
+from charlm.learn import chance, landing, meter, optimize
 from charlm.learn.folder import Progress, RunFolder
 from charlm.learn.keep import Keeper
 from charlm.learn.landing import Landing
+from charlm.learn.meter import Meter, Reading
 from charlm.learn.preview import preview
 from charlm.learn.reports import Evaluated, Judging, Noted, Report, Result, Sampled, Stepped
 from charlm.learn.schedule import Length, rate
+from charlm.learn.stage import Stage
 from charlm.learn.timing import Timing
 from charlm.model import checkpoint
 from charlm.model.network import Network, States
@@ -80,12 +82,17 @@ class Trainer:
     started: float
     _timing: Timing = field(init=False)
     _landing: Landing = field(init=False)
+    _meter: Meter = field(init=False)
+    _stage: Stage = field(init=False)
+    _nats: float = field(init=False, default=nan)
 
     def __post_init__(self) -> None:
         expected = landing.first_save(sum(w.numel() for w in self.network.parameters()))
         saving = expected if self.progress.saving is None else self.progress.saving
         self._timing = Timing(self.clock(), evaluating=self.progress.evaluation_speed, saving=saving)
         self._landing = Landing(self.length.seconds, self._final_characters(), self._timing)
+        self._meter = Meter.on(self.network.device)
+        self._stage = Stage(self.lanes, self.network.device)
         self._earlier = self.progress.seconds
 
     @property
@@ -118,6 +125,7 @@ class Trainer:
         for _ in range(count + 2):
             began = self.clock()
             self._step(0.0)
+            self._read()
             times.append(self.clock() - began)
         return 1000 * float(np.median(times[2:]))
 
@@ -140,7 +148,7 @@ class Trainer:
         number = self.progress.step
         if self.lanes.starts_epoch(number):
             self.states = self.network.start(self.lanes.batch // self.lanes.world)
-        inputs, targets = (torch.from_numpy(part).to(self.network.device) for part in self.lanes.window(number))
+        inputs, targets = self._stage.window(number)
         self._begin_cold(number, inputs)
         learning_rate = rate(self.options, number, number / self.lanes.windows, share)
         optimize.set_rate(self.optimizer, learning_rate)
@@ -151,18 +159,40 @@ class Trainer:
         self.optimizer.zero_grad()
         loss.backward()
         gradients = [w.grad for w in self.network.parameters() if w.grad is not None]
-        norm = float(optimize.clip(gradients, self.options))
-        nats = float(loss.detach())
-        if not (isfinite(nats) and isfinite(norm)):
-            self._diverged("loss" if not isfinite(nats) else "gradient norm", nats if not isfinite(nats) else norm)
+        norm = optimize.clip(gradients, self.options)
+        self._meter.add(loss, norm)
+        if self._meter.waits:
+            ok = meter.sound(loss, norm)
+            meter.silence(gradients, ok)
+            states = [
+                tuple(torch.where(ok, part, old) for part, old in zip(state, before, strict=True))
+                for state, before in zip(states, self.states, strict=True)
+            ]
+        else:
+            self._read()
         self.optimizer.step()
         self.states = [tuple(part.detach() for part in state) for state in states]
         self.progress.step += 1
-        self.progress.row_nats += nats
-        self.progress.row_steps += 1
+        if self._meter.full or isnan(self._nats):
+            self._read()
         self._timing.step(self.lanes.batch * self.lanes.seq_len, self.clock() - began)
-        self.progress.learning_rate, self.progress.grad_norm = learning_rate, norm
-        self._tell(share, nats, learning_rate, norm)
+        self.progress.learning_rate = learning_rate
+        self._tell(share)
+
+    def _read(self) -> None:
+        """Take down the numbers of the steps since the last reading.
+
+        Raises:
+            DivergedError: one of them was not finite.
+        """
+        readings = self._meter.read()
+        for back, reading in zip(range(len(readings) - 1, -1, -1), readings, strict=True):
+            if not (isfinite(reading.nats) and isfinite(reading.norm)):
+                self._diverged(reading, self.progress.step - back + (0 if self._meter.waits else 1))
+            self.progress.row_nats += reading.nats
+            self.progress.row_steps += 1
+            self.progress.grad_norm = reading.norm
+            self._nats = reading.nats
 
     def _begin_cold(self, number: int, inputs: Tensor) -> None:
         """Let some lanes begin as a text does: in the zero state, and after a boundary where the text has none."""
@@ -171,16 +201,17 @@ class Trainer:
         cold = chance.cold_lanes(self.options.cold_starts, self.options.seed, number, lanes.batch)[own]
         if not cold.any():
             return
-        cold = cold.to(self.network.device)
+        if self.network.device.type == "cuda":
+            cold = cold.pin_memory().to(self.network.device, non_blocking=True)
         self.states = [tuple(part.masked_fill(cold[:, None], 0) for part in state) for state in self.states]
         if not self.has_ends:
-            inputs[0, cold] = BOUNDARY
+            inputs[0].masked_fill_(cold, BOUNDARY)
 
     def _autocast(self) -> torch.autocast:
         wanted = self.options.precision == "bfloat16"
         return torch.autocast(self.network.device.type, torch.bfloat16, enabled=wanted)
 
-    def _tell(self, share: float, nats: float, learning_rate: float, norm: float) -> None:
+    def _tell(self, share: float) -> None:
         step, seconds = self.progress.step, self._seconds()
         spent = self.clock() - self.started
         ahead = None
@@ -195,9 +226,9 @@ class Trainer:
                 share=share if self.length.seconds is not None else self.length.share(step, seconds),
                 seconds=seconds,
                 seconds_left=ahead,
-                nats=nats,
-                learning_rate=learning_rate,
-                grad_norm=norm,
+                nats=self._nats,
+                learning_rate=self.progress.learning_rate,
+                grad_norm=self.progress.grad_norm,
                 chars_per_second=self._timing.speed(),
                 due=_due(step, self.options.report_every),
             )
@@ -208,7 +239,10 @@ class Trainer:
         if self.length.seconds is not None and self.progress.step == landing.REHEARSAL_STEP:
             self._rehearse(self.length.seconds)
         step, over = self.progress.step, self._share() >= 1
-        if _due(step, self.options.sample_every):
+        options = self.options
+        if over or any(_due(step, every) for every in (options.report_every, options.sample_every, options.eval_every)):
+            self._read()
+        if _due(step, options.sample_every):
             self._sample()
         if over:
             return "finished"
@@ -318,6 +352,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the progress, then the latest model, and the best where there can be no better judge."""
+        self._read()
         began = self.clock()
         self._save_progress()
         self._save_latest()
@@ -357,7 +392,8 @@ class Trainer:
             f"stopped at step {step:,}, everything is saved; go on with: charlm train --resume {self.folder.path}"
         )
 
-    def _diverged(self, what: str, value: float) -> None:
+    def _diverged(self, reading: Reading, step: int) -> None:
+        what, value = ("loss", reading.nats) if not isfinite(reading.nats) else ("gradient norm", reading.norm)
         best = self.progress.best_nats
         kept = (
             f"the best model ({best:.4f} nats) is kept in {self.folder.model}"
@@ -366,8 +402,7 @@ class Trainer:
         )
         advice = f"--lr {self.options.lr / 3:.2g}" + ("" if self.options.clip_norm else " or --clip-norm 1")
         raise DivergedError(
-            f"training diverged at step {self.progress.step + 1:,}: the {what} is {value}, and was not applied; "
-            f"{kept}; try {advice}"
+            f"training diverged at step {step:,}: the {what} is {value}, and was not applied; {kept}; try {advice}"
         )
 
     def _finish(self, why: str) -> Result:

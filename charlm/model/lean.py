@@ -36,7 +36,7 @@ class Lean:
 
     def __init__(self, model: Model, dtype: type = np.float32) -> None:
         hidden, layers = model.options.hidden, model.options.layers
-        weights = {name: weight.astype(dtype) for name, weight in model.weights.items()}
+        weights: dict[str, np.ndarray] = {name: weight.astype(dtype) for name, weight in model.weights.items()}
         layer = LAYERS[model.options.cell](model.options.activation)
         states: np.ndarray = np.zeros(layers * hidden, dtype)
         self._steps: list[tuple[Step, np.ndarray | None]] = []

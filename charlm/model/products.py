@@ -108,4 +108,5 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x Wᵀ + b, (…, O) from (…, I); where oneDNN is not, torch's own `linear`."""
     if not by_onednn(x) or torch.is_autocast_enabled("cpu"):
         return torch.nn.functional.linear(x, weight, bias)
-    return _Linear.apply(x.flatten(0, -2), weight, bias).view(*x.shape[:-1], -1)
+    y: Tensor = _Linear.apply(x.flatten(0, -2), weight, bias)  # type: ignore[no-untyped-call]
+    return y.view(*x.shape[:-1], -1)

@@ -62,13 +62,20 @@ class Lanes:
         """Characters of the text that no window reaches."""
         return len(self.ids) - 1 - self.used
 
-    def window(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets (T, B / world) as int64, for a step counted from 0; epochs follow one another."""
+    def first(self, step: int) -> int:
+        """Where in its lane the window of a step begins; steps are counted from 0, epochs follow one another."""
+        return (step % self.windows) * self.seq_len
+
+    def places(self, step: int) -> np.ndarray:
+        """Where in the text the inputs of a step are (T, B / world) int64; the targets are one further."""
         own = self.batch // self.world
-        first = (step % self.windows) * self.seq_len
-        starts = (np.arange(self.rank * own, (self.rank + 1) * own) * self.length + first)[None, :]
-        inputs = starts + np.arange(self.seq_len)[:, None]
-        return self.ids[inputs].astype(np.int64), self.ids[inputs + 1].astype(np.int64)
+        starts = np.arange(self.rank * own, (self.rank + 1) * own) * self.length + self.first(step)
+        return starts[None, :] + np.arange(self.seq_len)[:, None]
+
+    def window(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and targets (T, B / world) as int64."""
+        places = self.places(step)
+        return self.ids[places].astype(np.int64), self.ids[places + 1].astype(np.int64)
 
     def starts_epoch(self, step: int) -> bool:
         """Whether this step begins at the lanes' beginnings, where the state is zero."""

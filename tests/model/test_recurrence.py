@@ -6,7 +6,7 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 
 from charlm import cells
-from charlm.model import bptt, recurrence
+from charlm.model import bptt, products, recurrence
 from charlm.model.recurrence import WIDEST_FUSED_INPUT, choose
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
@@ -63,6 +63,19 @@ def test_all_paths_agree_in_loss_states_and_every_gradient(make_model, make_netw
         assert plain.keys() == other.keys()
         for name, value in plain.items():
             torch.testing.assert_close(other[name], value, rtol=1e-10, atol=1e-10, msg=f"{path}: {name}")
+
+
+@pytest.mark.skipif(not products.ONEDNN, reason="this build of torch has no oneDNN")
+@pytest.mark.parametrize("hidden", [7, 32])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[0] in bptt.WINDOWS], ids="-".join)
+def test_by_onednn_s_products_the_paths_agree_up_to_float32_s_rounding(
+    make_model, make_network, monkeypatch, kind, hidden
+):
+    monkeypatch.setattr(products, "FEWEST", 0)
+    model = make_model(*kind, layers=2, hidden=hidden, scale=0.2)
+    slow = everything(make_network(model, "plain", torch.float64))
+    for name, value in everything(make_network(model, "bptt")).items():
+        torch.testing.assert_close(value.double(), slow[name], rtol=1e-3, atol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if paths(kind)], ids="-".join)

@@ -1,0 +1,49 @@
+"""The windows of the train split, as tensors where the network is.
+
+On the CPU a window is cut from the memory-mapped text. On a GPU the whole split is put there once, if it takes no
+more than a quarter of the free memory, and windows are cut there: no step waits for the host.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from charlm.text.lanes import Lanes
+
+LARGEST_SHARE = 0.25
+"""Of a GPU's free memory that the text may take."""
+
+
+class Stage:
+    """Inputs and targets of every step.
+
+    Args:
+        lanes: the train split.
+        device: where the network is.
+        room: bytes that the text may take there; None asks the device.
+    """
+
+    def __init__(self, lanes: Lanes, device: torch.device, room: int | None = None) -> None:
+        self._lanes, self._device = lanes, device
+        self._ids: Tensor | None = None
+        if device.type == "cuda" and room is None:
+            room = int(LARGEST_SHARE * torch.cuda.mem_get_info(device)[0])
+        wide = np.uint8 if lanes.ids.dtype == np.uint8 else np.int32
+        if room is not None and len(lanes.ids) * np.dtype(wide).itemsize <= room:
+            self._ids = torch.from_numpy(np.asarray(lanes.ids, wide)).to(device)
+            self._places = torch.from_numpy(lanes.places(0)).to(device)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the text is on the device."""
+        return self._ids is not None
+
+    def window(self, step: int) -> tuple[Tensor, Tensor]:
+        """Inputs and targets (T, B) int64 of a step."""
+        if self._ids is not None:
+            places = self._places + self._lanes.first(step)
+            return self._ids[places].long(), self._ids[places + 1].long()
+        inputs, targets = (torch.from_numpy(part) for part in self._lanes.window(step))
+        if self._device.type == "cuda":
+            inputs, targets = inputs.pin_memory(), targets.pin_memory()
+        return inputs.to(self._device, non_blocking=True), targets.to(self._device, non_blocking=True)

@@ -1,0 +1,30 @@
+"""A window cut on the device is the window cut from the text."""
+
+import numpy as np
+import pytest
+import torch
+
+from charlm.learn.stage import Stage
+from charlm.text.lanes import Lanes
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
+@pytest.mark.parametrize(("rank", "world"), [(0, 1), (1, 2)])
+def test_window_is_the_same_wherever_the_text_lies(dtype, rank, world):
+    ids = np.random.default_rng(0).integers(0, 250, 1003).astype(dtype)
+    lanes = Lanes(ids, 6, 16, rank, world)
+    there, here = Stage(lanes, CPU, room=1 << 20), Stage(lanes, CPU)
+    assert there.whole and not here.whole
+    for step in range(2 * lanes.windows + 1):
+        for found, also, wanted in zip(there.window(step), here.window(step), lanes.window(step), strict=True):
+            assert found.dtype == also.dtype == torch.int64
+            np.testing.assert_array_equal(found.numpy(), wanted)
+            np.testing.assert_array_equal(also.numpy(), wanted)
+
+
+def test_text_that_takes_too_much_room_stays_where_it_is():
+    lanes = Lanes(np.zeros(1000, np.uint16), 2, 10)
+    assert Stage(lanes, CPU, room=4000).whole, "two bytes a symbol, which torch keeps in four"
+    assert not Stage(lanes, CPU, room=3999).whole

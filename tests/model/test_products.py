@@ -1,0 +1,86 @@
+"""Products by oneDNN are torch's own, with and without a gradient, and their slow twin is torch's in float64."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from charlm.model import products
+
+SIZES = [(1, 1, 1), (3, 7, 5), (16, 256, 300), (50, 65, 512)]
+needs_onednn = pytest.mark.skipif(not products.ONEDNN, reason="this build of torch has no oneDNN")
+
+
+def numbers(*shape, seed=0, dtype=torch.float32):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def close(found, wanted):
+    scale = wanted.abs().max().clamp(min=1)
+    torch.testing.assert_close(found.double() / scale, wanted.double() / scale, rtol=0, atol=2e-6)
+
+
+@pytest.fixture(params=["onednn", "torch"])
+def library(request, monkeypatch):
+    if request.param == "torch":
+        monkeypatch.setattr(products, "ONEDNN", False)
+    elif not products.ONEDNN:
+        pytest.skip("this build of torch has no oneDNN")
+    monkeypatch.setattr(products, "FEWEST", 0)
+    return request.param
+
+
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), SIZES)
+def test_products_are_those_of_float64(library, rows, inputs, outputs):
+    x, weight, bias = numbers(rows, inputs), numbers(outputs, inputs, seed=1), numbers(outputs, seed=2)
+    y, wide = numbers(rows, outputs, seed=3), weight.double()
+    before = y.clone()
+    into, biased = products.Into(weight, rows), products.Into(weight, rows, bias)
+    close(products.product(x, weight), x.double() @ wide.T)
+    close(products.product(x, weight, bias), x.double() @ wide.T + bias)
+    close(into.times(x), x.double() @ wide.T)
+    close(biased.times(x), x.double() @ wide.T + bias)
+    close(into.add(y, x), y + x.double() @ wide.T)
+    close(biased.add(y, x), y + x.double() @ wide.T + bias)
+    close(products.gathered(y, x), y.double().T @ x.double())
+    assert torch.equal(y, before), "a product changes nothing that it reads"
+
+
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), SIZES)
+def test_a_weight_that_is_a_transposed_view_is_laid_out_as_well(library, rows, inputs, outputs):
+    x, weight = numbers(rows, inputs), numbers(inputs, outputs, seed=1)
+    close(products.Into(weight.T, rows).times(x), x.double() @ weight.double())
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (3, 2, 4)])
+def test_linear_and_its_gradient_are_torch_s(library, shape):
+    found = []
+    for linear in (products.linear, F.linear):
+        x, weight, bias = (
+            tensor.requires_grad_() for tensor in (numbers(*shape), numbers(5, 4, seed=1), numbers(5, seed=2))
+        )
+        y = linear(x, weight, bias)
+        (y * numbers(*y.shape, seed=4)).sum().backward()
+        found.append([y.detach(), x.grad, weight.grad, bias.grad])
+    for one, other in zip(*found, strict=True):
+        close(one, other)
+
+
+def test_linear_s_own_gradient_is_right_in_float64(monkeypatch):
+    monkeypatch.setattr(products, "by_onednn", lambda x: False)
+    arguments = [numbers(*shape, dtype=torch.float64).requires_grad_() for shape in ((6, 4), (5, 4), (5,))]
+    assert torch.autograd.gradcheck(products._Linear.apply, arguments, atol=1e-10)
+
+
+@needs_onednn
+def test_small_products_and_other_dtypes_are_left_to_torch(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("oneDNN was asked")
+
+    for name in ("_lay_out", "_linear", "_linear_and_more"):
+        monkeypatch.setattr(products, name, refuse)
+    weight = numbers(256, 256)
+    products.Into(weight, 16).add(numbers(16, 256), numbers(16, 256))
+    products.Into(weight.double(), 64).times(numbers(64, 256, dtype=torch.float64))
+    products.product(numbers(4, 256, dtype=torch.float64), weight.double())
+    with pytest.raises(AssertionError, match="oneDNN was asked"):
+        products.Into(weight, 17)
