@@ -34,7 +34,7 @@ def masks(rate: float, seed: int, step: int) -> Drop | None:
         words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=device)
         words.random_(-(2**63), None, generator=_generator(seed, step, layer, device))
         noise = words.view(torch.uint8)[: x.numel()].view(x.shape).to(x.device)
-        return x * (noise >= level) * keep
+        return x * (noise >= level).to(x.dtype).mul_(keep)
 
     return drop
 
