@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import geometric_mean, median
 
 import numpy as np
+import torch
 
 import charlm
 from benchmarks.contest import Contender, Outcome, hold, ratios
@@ -63,6 +64,33 @@ def _step_row(what: str, cell: str, outcomes: dict[str, Outcome], work: int) -> 
         f"GFLOP/s by {best} (mkl {outcomes['mkl'].median / 1e9:.0f}); "
         f"memory {ours.megabytes / peer.megabytes:.2f} of the peer's",
     )
+
+
+def on_a_gpu(folder: Path) -> Iterator[Row]:
+    """A training step of the large network on a GPU, where there is one."""
+    if not torch.cuda.is_available():
+        yield Row("on a GPU", "there is no GPU on this machine", "")
+        return
+    corpus = _random_corpus(folder)
+    for cell in CELLS:
+        shape = {"cell": cell, "layers": 3, "hidden": 512, "batch": 128, "seq_len": 128, "steps": 30, "device": "cuda"}
+        ours = {name: {**shape, "corpus": str(corpus), "precision": name} for name in ("float32", "tf32", "bfloat16")}
+        outcomes = hold(
+            [
+                *(Contender(name, "ours:Training", arguments) for name, arguments in ours.items()),
+                Contender("peer", "peers:Training", {**shape, "vocabulary": LETTERS + 2}),
+            ]
+        )
+        for name in ours:
+            yield Row(
+                "on a GPU",
+                f"{cell} 3x512, 128 x 128, {name}",
+                f"{outcomes[name].median:,.0f} chars/s",
+                f"{outcomes['peer'].median:,.0f} chars/s",
+                outcomes[name].spread,
+                ratios(outcomes, name, "peer"),
+                more=torch.cuda.get_device_name(),
+            )
 
 
 def sampling(folder: Path) -> Iterator[Row]:
@@ -181,6 +209,7 @@ def starting(folder: Path) -> Iterator[Row]:
 
 ALL: dict[str, Callable[[Path], Iterator[Row]]] = {
     "training": training,
+    "on-a-gpu": on_a_gpu,
     "sampling": sampling,
     "preparing": preparing,
     "evaluating": evaluating,

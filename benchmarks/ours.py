@@ -12,9 +12,21 @@ class Training:
 
     imports = ("torch", "charlm.learn.train")
 
-    def __init__(self, corpus: str, cell: str, layers: int, hidden: int, batch: int, seq_len: int, steps: int) -> None:
+    def __init__(
+        self,
+        corpus: str,
+        cell: str,
+        layers: int,
+        hidden: int,
+        batch: int,
+        seq_len: int,
+        steps: int,
+        device: str = "cpu",
+        precision: str = "float32",
+    ) -> None:
         self.corpus, self.steps, self.characters = corpus, steps, batch * seq_len
         self.values = {"cell": cell, "layers": layers, "hidden": hidden, "batch_size": batch, "seq_len": seq_len}
+        self.values |= {"device": device, "precision": precision}
 
     def turn(self) -> float:
         """Some steps."""

@@ -28,8 +28,19 @@ class Model(nn.Module):
 class Training:
     """Whole windows with the state carried, clipping and Adam; characters per second."""
 
-    def __init__(self, cell: str, layers: int, hidden: int, batch: int, seq_len: int, vocabulary: int, steps: int):
-        self.model = Model(cell, layers, hidden, vocabulary)
+    def __init__(
+        self,
+        cell: str,
+        layers: int,
+        hidden: int,
+        batch: int,
+        seq_len: int,
+        vocabulary: int,
+        steps: int,
+        device: str = "cpu",
+    ) -> None:
+        self.device = device
+        self.model = Model(cell, layers, hidden, vocabulary).to(device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=2e-3)
         self.text = torch.randint(vocabulary, (batch, 100 * seq_len + 1))
         self.batch, self.seq_len, self.steps = batch, seq_len, steps
@@ -47,7 +58,7 @@ class Training:
 
     def step(self) -> None:
         """One window."""
-        window = self.text[:, self.place : self.place + self.seq_len + 1].T
+        window = self.text[:, self.place : self.place + self.seq_len + 1].T.to(self.device)
         self.place = (self.place + self.seq_len) % (self.text.shape[1] - 1)
         logits, state = self.model(window[:-1], self.state)
         loss = F.cross_entropy(logits.flatten(0, 1), window[1:].flatten())

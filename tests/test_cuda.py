@@ -1,5 +1,6 @@
 """On an NVIDIA GPU: the same numbers as on the CPU, and models that need no GPU afterwards."""
 
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,16 @@ import pytest
 import torch
 
 from charlm.config import ModelOptions
+from charlm.learn.chance import masks
+from charlm.learn.loop import Trainer
+from charlm.learn.stage import Stage
 from charlm.learn.train import resume, train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.model.stepper import Stepper
 from charlm.text.corpus import Corpus
+from charlm.text.lanes import Lanes
 from charlm.text.symbols import Symbols
 from charlm.use.evaluate import evaluate
 from charlm.use.sample import stream
@@ -76,6 +81,46 @@ def test_a_run_of_the_cpu_goes_on_on_the_gpu(small_corpus: Corpus, tmp_path: Pat
 def test_every_precision_trains(small_corpus: Corpus, tmp_path: Path, precision: str) -> None:
     run = train(small_corpus, root=tmp_path, run="precise", device="cuda", precision=precision, **SIZES)
     assert run.valid_nats is not None and run.valid_nats < 4
+
+
+def test_nothing_in_a_step_waits_for_the_gpu(
+    small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the steps at which the numbers of the last few are read."""
+    step, quiet = Trainer._step, []
+
+    def watched(self: Trainer, share: float) -> None:
+        reads = isnan(self._nats) or len(self._meter._kept) + 1 >= self._meter.capacity
+        quiet.append(not reads)
+        torch.cuda.set_sync_debug_mode("default" if reads else "error")
+        try:
+            step(self, share)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(Trainer, "_step", watched)
+    values = {**SIZES, "steps": 40, "report_every": 0, "eval_every": 0, "cold_starts": 0.5}
+    train(small_corpus, root=tmp_path, run="quiet", device="cuda", **values)
+    assert sum(quiet) > 30
+
+
+def test_text_and_windows_are_on_the_gpu(small_corpus: Corpus) -> None:
+    lanes = Lanes(small_corpus.split("train"), 4, 16)
+    stage = Stage(lanes, torch.device("cuda"))
+    assert stage.whole and not Stage(lanes, torch.device("cuda"), room=10).whole
+    for step in (0, 1, lanes.windows):
+        for found, wanted in zip(stage.window(step), lanes.window(step), strict=True):
+            assert found.device.type == "cuda" and np.array_equal(found.cpu().numpy(), wanted)
+
+
+def test_masks_of_the_gpu_follow_from_seed_step_and_layer() -> None:
+    ones = torch.ones(16, 8, 64, device="cuda")
+    drop = masks(0.25, 3, 7)
+    assert drop is not None
+    first = drop(0, ones)
+    torch.manual_seed(1)
+    assert torch.equal(drop(0, ones), first) and not torch.equal(drop(1, ones), first)
+    assert abs(float((first == 0).float().mean()) - 0.25) < 0.03
 
 
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
