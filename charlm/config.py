@@ -144,7 +144,7 @@ class TrainOptions(ModelOptions):
         above=0,
         high=1000,
         panel="Learning",
-        auto="adam and adamw 0.005 x sqrt(256 / hidden / layers), at most 0.005; rmsprop 0.002; adagrad 0.02; sgd 0.5",
+        auto="adam and adamw 0.008 x sqrt(256 / hidden / layers), at most 0.008; rmsprop 0.002; adagrad 0.02; sgd 0.5",
     )
     schedule: str = option(
         "cosine",
@@ -165,7 +165,15 @@ class TrainOptions(ModelOptions):
         panel="Learning",
         auto="100, at most a tenth of the steps",
     )
-    weight_decay: float = option(0.0, "number", "Decay of the weight matrices.", low=0, high=1000, panel="Learning")
+    weight_decay: float = option(
+        AUTO,
+        "number",
+        "Decay of the weight matrices.",
+        low=0,
+        high=1000,
+        panel="Learning",
+        auto="adamw 0.03; else 0",
+    )
     momentum: float = option(0.9, "number", "Momentum of sgd.", low=0, below=1, panel="Learning")
     clip_norm: float = option(1.0, "number", "Largest norm of the whole gradient; 0 = off.", low=0, panel="Learning")
     clip_value: float = option(

@@ -24,8 +24,9 @@ PASSES_WITHOUT_DROPOUT = 6.0
 STRETCH = 200_000
 EVALUATION_SPACING = 8
 LEAST_SPACING = 50
+WEIGHT_DECAY = 0.03
 _NAMES = tuple(ModelOptions.specs())
-RATES = {"adam": 0.005, "adamw": 0.005, "rmsprop": 0.002, "adagrad": 0.02, "sgd": 0.5}
+RATES = {"adam": 0.008, "adamw": 0.008, "rmsprop": 0.002, "adagrad": 0.02, "sgd": 0.5}
 
 
 def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> tuple[TrainOptions, list[str]]:
@@ -55,6 +56,7 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
     batch, seq_len, notices = _window(options, hidden, train)
     chosen |= {"batch_size": batch, "seq_len": seq_len}
     settle("lr", _rate(options, hidden))
+    settle("weight_decay", WEIGHT_DECAY if options.optimizer == "adamw" else 0.0)
     steps = planned_steps(options, train, batch, seq_len)
     undropped = ModelOptions(**{name: chosen.get(name, getattr(options, name)) for name in _NAMES} | {"dropout": 0.0})
     seen = steps * batch * seq_len if steps is not None else _seen_in_time(options, undropped, vocabulary)

@@ -144,11 +144,11 @@ def test_embedding_is_64_at_most_hidden(hidden, embedding):
 @pytest.mark.parametrize(
     ("values", "lr"),
     [
-        ({"hidden": 256}, 0.005),
-        ({"hidden": 64}, 0.005),
-        ({"hidden": 1024}, 0.0025),
-        ({"hidden": 256, "layers": 4, "optimizer": "adam"}, 0.0025),
-        ({"hidden": 64, "layers": 4}, 0.005),
+        ({"hidden": 256}, 0.008),
+        ({"hidden": 64}, 0.008),
+        ({"hidden": 1024}, 0.004),
+        ({"hidden": 256, "layers": 4, "optimizer": "adam"}, 0.004),
+        ({"hidden": 64, "layers": 4}, 0.008),
         ({"optimizer": "rmsprop", "hidden": 4096}, 0.002),
         ({"optimizer": "adagrad", "layers": 8}, 0.02),
         ({"optimizer": "sgd"}, 0.5),
@@ -157,6 +157,12 @@ def test_embedding_is_64_at_most_hidden(hidden, embedding):
 )
 def test_rate_follows_the_rule_in_the_help(values, lr):
     assert resolved(**values).lr == pytest.approx(lr, rel=1e-9)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adagrad", "adam", "adamw"])
+def test_weights_decay_where_the_optimiser_keeps_that_apart_from_the_gradient(optimizer):
+    assert resolved(optimizer=optimizer).weight_decay == (0.03 if optimizer == "adamw" else 0)
+    assert resolved(optimizer=optimizer, weight_decay=0.5).weight_decay == 0.5
 
 
 @pytest.mark.parametrize(

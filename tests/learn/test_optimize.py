@@ -15,7 +15,7 @@ V = 9
 
 
 def options(optimizer="adam", **values):
-    sizes = {"hidden": 6, "embedding": 3, "dropout": 0.0, "input": "embedding", "lr": 0.01}
+    sizes = {"hidden": 6, "embedding": 3, "dropout": 0.0, "input": "embedding", "lr": 0.01, "weight_decay": 0.0}
     return TrainOptions(optimizer=optimizer, **{**sizes, **values})
 
 
