@@ -172,6 +172,8 @@ class _Byte(Unit):
 
 class _CharPrinter(Printer):
     def feed(self, codes: Sequence[int] | np.ndarray) -> str:
+        if len(codes) == 1 and not 0xD800 <= codes[0] < 0xE000:  # sampling comes with one at a time
+            return chr(codes[0])
         return np.asarray(codes, dtype="<u4").tobytes().decode("utf-32-le", "replace")
 
     def flush(self) -> str:
@@ -183,7 +185,8 @@ class _BytePrinter(Printer):
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, codes: Sequence[int] | np.ndarray) -> str:
-        return self._decoder.decode(np.asarray(codes, dtype=np.uint8).tobytes())
+        one = bytes((codes[0],)) if len(codes) == 1 else np.asarray(codes, dtype=np.uint8).tobytes()
+        return self._decoder.decode(one)
 
     def flush(self) -> str:
         return self._decoder.decode(b"", True)
