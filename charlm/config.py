@@ -174,6 +174,15 @@ class TrainOptions(ModelOptions):
         panel="Learning",
         auto="adamw 0.03; else 0",
     )
+    weight_drop: float = option(
+        AUTO,
+        "number",
+        "Share of the recurrent weights dropped in each window.",
+        low=0,
+        below=1,
+        panel="Learning",
+        auto="as --dropout",
+    )
     momentum: float = option(0.9, "number", "Momentum of sgd.", low=0, below=1, panel="Learning")
     clip_norm: float = option(1.0, "number", "Largest norm of the whole gradient; 0 = off.", low=0, panel="Learning")
     clip_value: float = option(

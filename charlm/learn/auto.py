@@ -61,6 +61,7 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
     undropped = ModelOptions(**{name: chosen.get(name, getattr(options, name)) for name in _NAMES} | {"dropout": 0.0})
     seen = steps * batch * seq_len if steps is not None else _seen_in_time(options, undropped, vocabulary)
     settle("dropout", _dropout(seen / train))
+    settle("weight_drop", 0.0)
     settle("warmup", 100 if steps is None else min(100, steps // 10))
     stretch = settle("eval_chars", max(1, min(valid, STRETCH, train // EVALUATION_SPACING)))
     spacing = max(LEAST_SPACING, ceil(EVALUATION_SPACING * min(stretch, max(valid, 1)) / (batch * seq_len)))

@@ -1,7 +1,8 @@
 """What is random in a training step, without a memory: dropout, and which lanes start cold.
 
-Dropout is between layers and before the readout, not on the recurrence (Srivastava et al. 2014;
-Zaremba, Sutskever & Vinyals 2014).
+Dropout of activations is between layers and before the readout, not on the recurrence (Srivastava et al.
+2014; Zaremba, Sutskever & Vinyals 2014). The recurrence has dropout of its weights, one mask a window
+(DropConnect, Wan et al. 2013; for recurrent weights Merity, Keskar & Socher 2018).
 
 A GPU draws its own masks, other ones than the CPU: to send them there would hold up every step.
 
@@ -17,8 +18,8 @@ from torch import Tensor
 from charlm.model.network import Drop
 
 
-def masks(rate: float, seed: int, step: int) -> Drop | None:
-    """The dropout of one step, or None where nothing is dropped.
+def masks(rate: float, seed: int, step: int, of: str = "") -> Drop | None:
+    """The dropout of one step, or None where nothing is dropped; `of` tells several kinds of it apart.
 
     The rate is rounded to 1/256: a random byte per activation is cheaper to draw than a random number.
     However high it is, one activation in 256 stays.
@@ -29,10 +30,10 @@ def masks(rate: float, seed: int, step: int) -> Drop | None:
     keep = 256 / (256 - level)
 
     def drop(layer: int, x: Tensor) -> Tensor:
-        """Drop activations of (T, B, H) and scale up those that stay."""
+        """Drop elements of x and scale up those that stay."""
         device = x.device if x.device.type == "cuda" else torch.device("cpu")
         words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=device)
-        words.random_(-(2**63), None, generator=_generator(seed, step, layer, device))
+        words.random_(-(2**63), None, generator=_generator(seed, step, f"{of}{layer}", device))
         noise = words.view(torch.uint8)[: x.numel()].view(x.shape).to(x.device)
         return x * (noise >= level).to(x.dtype).mul_(keep)
 

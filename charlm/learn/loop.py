@@ -157,8 +157,9 @@ class Trainer:
         learning_rate = rate(self.options, number, number / self.lanes.windows, share)
         optimize.set_rate(self.optimizer, learning_rate)
         drop = chance.masks(self.options.dropout, self.options.seed, number)
+        drop_weights = chance.masks(self.options.weight_drop, self.options.seed, number, "weights ")
         with self._autocast():
-            logits, states = self.network(inputs, self.states, drop)
+            logits, states = self.network(inputs, self.states, drop, drop_weights)
             loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
         self.optimizer.zero_grad()
         loss.backward()

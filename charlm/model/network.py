@@ -25,7 +25,7 @@ from charlm.model import parameters, products, recurrence
 States = list[State]
 
 Drop = Callable[[int, Tensor], Tensor]
-"""Dropout: given the layer's number and its output (T, B, H), the output with some activations dropped."""
+"""Dropout: given the layer's number and its output (T, B, H) or its weights (G·H, H), the same with some dropped."""
 
 
 class Network(nn.Module):
@@ -118,13 +118,16 @@ class Network(nn.Module):
             for _ in range(self.options.layers)
         ]
 
-    def forward(self, ids: Tensor, states: States, drop: Drop | None = None) -> tuple[Tensor, States]:
+    def forward(
+        self, ids: Tensor, states: States, drop: Drop | None = None, drop_weights: Drop | None = None
+    ) -> tuple[Tensor, States]:
         """Read a window.
 
         Args:
             ids: (T, B) int64.
             states: from `start` or from the window before; not changed.
-            drop: dropout, in training.
+            drop: dropout of activations, in training.
+            drop_weights: dropout of the recurrent weights, one mask for the whole window.
 
         Returns:
             Logits (T, B, V), and the states after the window.
@@ -134,6 +137,8 @@ class Network(nn.Module):
         x = self._first_input(ids)
         for number, state in enumerate(states):
             p = self._layer(number)
+            if drop_weights is not None:
+                p["weight_hh"] = drop_weights(number, p["weight_hh"])
             if number and recurrence.reads_products(self.path):
                 x = products.linear(x, p["weight_ih"], p["bias_ih"])
             x, state, below = recurrence.window(self.path, self.cell, p, x, below, state)

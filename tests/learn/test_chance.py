@@ -30,6 +30,11 @@ def test_another_seed_step_or_layer_drops_others(other):
     assert 0.45 < (one == two).float().mean() < 0.55
 
 
+def test_weights_are_dropped_apart_from_activations():
+    one, other = masks(0.5, 0, 0)(0, ONES) > 0, masks(0.5, 0, 0, "weights ")(0, ONES) > 0
+    assert 0.45 < (one == other).float().mean() < 0.55
+
+
 def test_step_and_layer_do_not_run_into_each_other():
     """(step 1, layer 11) and (step 11, layer 1) read alike without a separator."""
     assert not torch.equal(kept(0.5, step=1, layer=11), kept(0.5, step=11, layer=1))

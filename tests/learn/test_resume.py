@@ -57,7 +57,8 @@ def test_resumed_is_never_stopped_bit_for_bit_across_epochs(
     small_corpus: Corpus, tmp_path: Path, cell: str, activation: str, schedule: str
 ) -> None:
     values = {
-        **TINY, "cell": cell, "activation": activation, "layers": 2, "dropout": 0.3, "schedule": schedule,
+        **TINY, "cell": cell, "activation": activation, "layers": 2, "dropout": 0.3, "weight_drop": 0.2,
+        "schedule": schedule,
         "decay_after": 1, "epochs": 2.5, "batch_size": 16, "seq_len": 20, "eval_every": 7, "sample_every": 9,
         "report_every": 4, "save_every": 5, "cold_starts": 0.2,
     }  # fmt: skip

@@ -29,11 +29,11 @@ def test_windows_begin_cold_as_often_as_asked(
         forward = Network.forward
 
         def spy(
-            self: Network, ids: torch.Tensor, states: Any, drop: Any = None, seen: Any = seen, forward: Any = forward
+            self: Network, ids: torch.Tensor, states: Any, *more: Any, seen: Any = seen, forward: Any = forward
         ) -> Any:
             if self.training:
                 seen.append((ids.clone(), states[0][0].clone()))
-            return forward(self, ids, states, drop)
+            return forward(self, ids, states, *more)
 
         with monkeypatch.context() as patch:
             patch.setattr(Network, "forward", spy)

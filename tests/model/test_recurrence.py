@@ -94,6 +94,36 @@ def test_all_paths_apply_dropout_at_the_same_places(make_model, make_network, ki
             torch.testing.assert_close(value, plain[name], rtol=1e-10, atol=1e-10, msg=f"{path}: {name}")
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if paths(kind)], ids="-".join)
+def test_all_paths_drop_the_same_recurrent_weights(make_model, make_network, kind):
+    """As if the weights had been zero from the start, but for the gradient, which reaches those that stay."""
+    model = make_model(*kind, layers=2)
+
+    def mask(layer, weight):
+        return (torch.arange(weight.numel()).view(weight.shape) % (3 - layer) > 0).to(weight.dtype) * 2
+
+    def dropped(path):
+        network = make_network(model, path, torch.float64)
+        ids, targets, first, _ = window_of(network)
+        logits, _ = network(ids, first, None, lambda layer, weight: weight * mask(layer, weight))
+        F.cross_entropy(logits.flatten(0, 1), targets.flatten()).backward()
+        return logits.detach(), [network.weight(f"layers.{layer}.weight_hh").grad for layer in range(2)], network
+
+    logits, gradients, network = dropped("plain")
+    for layer, gradient in enumerate(gradients):
+        kept = mask(layer, gradient) != 0
+        assert (gradient[~kept] == 0).all() and (gradient[kept] != 0).any()
+        with torch.no_grad():
+            network.weight(f"layers.{layer}.weight_hh").mul_(mask(layer, gradient))
+    ids, _, first, _ = window_of(network)
+    torch.testing.assert_close(network(ids, first)[0], logits)
+    for path in paths(kind):
+        found, others, _ = dropped(path)
+        torch.testing.assert_close(found, logits, rtol=1e-10, atol=1e-10)
+        for other, gradient in zip(others, gradients, strict=True):
+            torch.testing.assert_close(other, gradient, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize(
     ("kind", "path"), [(kind, path) for kind in KINDS for path in ("plain", *paths(kind))], ids=str
 )
