@@ -4,12 +4,13 @@ A contender is a class `Work(**arguments)` with `turn() -> float`, which returns
 waits on a pipe between turns and costs nothing there. All contenders of a contest take one turn each, round after
 round, so that whatever else the machine does meets all of them; what is compared is the median over the rounds.
 
-Memory is counted from when the modules that the class names in `imports` are loaded.
+Memory is counted, on Linux, from when the modules that the class names in `imports` are loaded.
 """
 
 import gc
 import importlib
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -94,7 +95,11 @@ class _Runner:
     def __init__(self, contender: Contender) -> None:
         described = json.dumps([contender.work, contender.arguments])
         command = [sys.executable, "-m", "benchmarks.contest", described]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # What `import charlm` set here is not what a user of torch has.
+        environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
 
     def ask(self, what: str) -> float:
         """Send a word, wait for a number."""

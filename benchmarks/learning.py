@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE")
     asked = parser.parse_args()
     values = dict(pair.split("=", 1) for pair in asked.set)
-    print(describe_machine().split("; Medians")[0], flush=True)
+    print(describe_machine().split(". Medians")[0], flush=True)
     with tempfile.TemporaryDirectory() as folder:
         corpus = charlm.prepare(asked.text, out=folder, valid_fraction=0.1, test_fraction=0)
         for seed in asked.seeds:

@@ -87,8 +87,8 @@ class ModelOptions(Options):
         "Share of activations dropped between layers and before the readout.",
         low=0,
         below=1,
-        auto="0.5 (1 - 6 / passes over the text), at least 0; with --time, the passes of a machine that does "
-        "10^11 operations a second",
+        auto="0.5 (1 - 6 / load), at least 0; load is passes x parameters / characters of the text; with --time, the "
+        "passes of a machine that does 2.5 x 10^11 operations a second",
         panel="Model",
     )
     activation: str = option(
@@ -172,16 +172,15 @@ class TrainOptions(ModelOptions):
         low=0,
         high=1000,
         panel="Learning",
-        auto="adamw 0.03; else 0",
+        auto="adamw 1 / (4 x rate x steps per pass), at most 0.1; else 0",
     )
     weight_drop: float = option(
-        AUTO,
+        0.0,
         "number",
         "Share of the recurrent weights dropped in each window.",
         low=0,
         below=1,
         panel="Learning",
-        auto="as --dropout",
     )
     momentum: float = option(0.9, "number", "Momentum of sgd.", low=0, below=1, panel="Learning")
     clip_norm: float = option(1.0, "number", "Largest norm of the whole gradient; 0 = off.", low=0, panel="Learning")

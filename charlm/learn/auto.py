@@ -13,18 +13,19 @@ from charlm.model import parameters
 from charlm.spec import AUTO
 from charlm.text.lanes import too_short
 
-NOMINAL_SPEED = 1e11
+NOMINAL_SPEED = 2.5e11
 """Floating-point operations a second of a nominal laptop, by which `--time` is turned into characters.
 A constant, not a measurement: the same command makes the same network everywhere."""
 
 LONG_RUN = 20_000_000
 LONG_TIME = 300.0
 LONG_TEXT = 500_000
-PASSES_WITHOUT_DROPOUT = 6.0
+FREE_OF_DROPOUT = 6.0
+PASSES_REMEMBERED = 4
+MOST_DECAY = 0.1
 STRETCH = 200_000
 EVALUATION_SPACING = 8
 LEAST_SPACING = 50
-WEIGHT_DECAY = 0.03
 _NAMES = tuple(ModelOptions.specs())
 RATES = {"adam": 0.008, "adamw": 0.008, "rmsprop": 0.002, "adagrad": 0.02, "sgd": 0.5}
 
@@ -56,12 +57,11 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
     batch, seq_len, notices = _window(options, hidden, train)
     chosen |= {"batch_size": batch, "seq_len": seq_len}
     settle("lr", _rate(options, hidden))
-    settle("weight_decay", WEIGHT_DECAY if options.optimizer == "adamw" else 0.0)
+    settle("weight_decay", _weight_decay(options, chosen["lr"], train / batch / seq_len))
     steps = planned_steps(options, train, batch, seq_len)
     undropped = ModelOptions(**{name: chosen.get(name, getattr(options, name)) for name in _NAMES} | {"dropout": 0.0})
     seen = steps * batch * seq_len if steps is not None else _seen_in_time(options, undropped, vocabulary)
-    settle("dropout", _dropout(seen / train))
-    settle("weight_drop", 0.0)
+    settle("dropout", _dropout(seen / train * parameters.count(undropped, vocabulary) / train))
     settle("warmup", 100 if steps is None else min(100, steps // 10))
     stretch = settle("eval_chars", max(1, min(valid, STRETCH, train // EVALUATION_SPACING)))
     spacing = max(LEAST_SPACING, ceil(EVALUATION_SPACING * min(stretch, max(valid, 1)) / (batch * seq_len)))
@@ -123,6 +123,19 @@ def _seen_in_time(options: TrainOptions, model: ModelOptions, vocabulary: int) -
     return options.time * NOMINAL_SPEED / (6 * parameters.count(model, vocabulary)) if options.time else 0.0
 
 
-def _dropout(passes: float) -> float:
-    """0.5 (1 - 6 / passes), in steps of 0.05: a text seen a few times needs none."""
-    return max(0.0, round(10 * (1 - PASSES_WITHOUT_DROPOUT / max(passes, 1e-9))) / 20)
+def _weight_decay(options: TrainOptions, rate: float, steps_per_pass: float) -> float:
+    """1 / (4 x rate x steps per pass): AdamW's weights are then a mean over the updates of the last four passes.
+
+    That span, counted in passes, is what stays the same from one size of text to another (Wang & Aitchison 2024).
+    """
+    if options.optimizer != "adamw":
+        return 0.0
+    return float(f"{min(MOST_DECAY, 1 / (PASSES_REMEMBERED * rate * max(1.0, steps_per_pass))):.2g}")
+
+
+def _dropout(load: float) -> float:
+    """0.5 (1 - 6 / load), in steps of 0.05; load is passes x parameters / characters of the text.
+
+    A text that is seen a few times by a network that is small beside it needs none.
+    """
+    return max(0.0, round(10 * (1 - FREE_OF_DROPOUT / max(load, 1e-9))) / 20)

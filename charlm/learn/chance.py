@@ -4,7 +4,7 @@ Dropout of activations is between layers and before the readout, not on the recu
 2014; Zaremba, Sutskever & Vinyals 2014). The recurrence has dropout of its weights, one mask a window
 (DropConnect, Wan et al. 2013; for recurrent weights Merity, Keskar & Socher 2018).
 
-A GPU draws its own masks, other ones than the CPU: to send them there would hold up every step.
+An NVIDIA GPU draws its own masks, other ones than the CPU: to send them there would hold up every step.
 
 Everything follows from (seed, step) and a place in the batch, never from what was drawn before, so that
 a resumed run, an evaluated run and a run on several processes see the same.
@@ -35,7 +35,8 @@ def masks(rate: float, seed: int, step: int, of: str = "") -> Drop | None:
         words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=device)
         words.random_(-(2**63), None, generator=_generator(seed, step, f"{of}{layer}", device))
         noise = words.view(torch.uint8)[: x.numel()].view(x.shape).to(x.device)
-        return x * (noise >= level).to(x.dtype).mul_(keep)
+        mask = (noise >= level).to(x.dtype)
+        return x * mask.mul_(keep) if x.dtype.itemsize > 2 else x * mask * keep  # bfloat16 would round `keep`
 
     return drop
 

@@ -31,7 +31,7 @@ from charlm.learn.meter import Meter, Reading
 from charlm.learn.preview import preview
 from charlm.learn.reports import Evaluated, Judging, Noted, Report, Result, Sampled, Stepped
 from charlm.learn.schedule import Length, rate
-from charlm.learn.stage import Stage
+from charlm.learn.stage import Stage, to_device
 from charlm.learn.timing import Timing
 from charlm.model import checkpoint
 from charlm.model.network import Network, States
@@ -178,9 +178,11 @@ class Trainer:
         self.optimizer.step()
         self.states = [tuple(part.detach() for part in state) for state in states]
         self.progress.step += 1
-        if self._meter.full or isnan(self._nats):
+        self._timing.begun(self.lanes.batch * self.lanes.seq_len, self.clock() - began)
+        if not self._meter.waits:
+            self._timing.done()
+        elif self._meter.full or isnan(self._nats) or _due(self.progress.step, self.options.report_every):
             self._read()
-        self._timing.step(self.lanes.batch * self.lanes.seq_len, self.clock() - began)
         self.progress.learning_rate = learning_rate
         self._tell(share)
 
@@ -190,7 +192,10 @@ class Trainer:
         Raises:
             DivergedError: one of them was not finite.
         """
+        began = self.clock()
         readings = self._meter.read()
+        if readings and self._meter.waits:
+            self._timing.waited(self.clock() - began)
         for back, reading in zip(range(len(readings) - 1, -1, -1), readings, strict=True):
             if not (isfinite(reading.nats) and isfinite(reading.norm)):
                 self._diverged(reading, self.progress.step - back + (0 if self._meter.waits else 1))
@@ -206,8 +211,7 @@ class Trainer:
         cold = chance.cold_lanes(self.options.cold_starts, self.options.seed, number, lanes.batch)[own]
         if not cold.any():
             return
-        if self.network.device.type == "cuda":
-            cold = cold.pin_memory().to(self.network.device, non_blocking=True)
+        cold = to_device(cold, self.network.device)
         self.states = [tuple(part.masked_fill(cold[:, None], 0) for part in state) for state in self.states]
         if not self.has_ends:
             inputs[0].masked_fill_(cold, BOUNDARY)
@@ -268,6 +272,7 @@ class Trainer:
         """Score a little of the valid split, only to time it."""
         if self.valid is None or self._timing.evaluating is not None:
             return
+        self._read()
         began = self.clock()
         scored = self._score(self.network, int(landing.REHEARSAL * budget) + 1)
         self._timing.evaluation(scored.characters, self.clock() - began)

@@ -1,8 +1,8 @@
 """What the steps say of themselves, left on the device until it is asked for.
 
-Reading a number from a GPU waits for everything that was asked of it before. The loss and the gradient's norm of a
-step are therefore kept there, and read for several steps at once. A step whose numbers are not finite must do no
-harm until then: `sound` says so on the device, and `Meter.read` says which step it was.
+Reading a number from a device other than the CPU waits for everything that was asked of it before. The loss and
+the gradient's norm of a step are therefore kept there, and read for several steps at once. A step whose numbers are
+not finite must do no harm until then: `sound` says so on the device, and `Meter.read` says which step it was.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 UNREAD_STEPS = 16
-"""Steps on a GPU between two readings."""
+"""Steps between two readings where reading waits."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,9 @@ def sound(loss: Tensor, norm: Tensor) -> Tensor:
 
 
 def silence(gradients: list[Tensor], ok: Tensor) -> None:
-    """Make the gradients zero, in place, where a step may not be applied."""
+    """Make the gradients zero, in place, where a step may not be applied.
+
+    The optimiser may still move by what it remembers; the run ends at the next reading all the same.
+    """
     for gradient in gradients:
         gradient.copy_(torch.where(ok, gradient, 0.0))

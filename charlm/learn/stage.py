@@ -13,6 +13,9 @@ from charlm.text.lanes import Lanes
 LARGEST_SHARE = 0.25
 """Of a GPU's free memory that the text may take."""
 
+BLOCK = 1 << 20
+"""Symbols that are copied at a time."""
+
 
 class Stage:
     """Inputs and targets of every step.
@@ -28,9 +31,9 @@ class Stage:
         self._ids: Tensor | None = None
         if device.type == "cuda" and room is None:
             room = int(LARGEST_SHARE * torch.cuda.mem_get_info(device)[0])
-        wide = np.uint8 if lanes.ids.dtype == np.uint8 else np.int32
-        if room is not None and len(lanes.ids) * np.dtype(wide).itemsize <= room:
-            self._ids = torch.from_numpy(np.asarray(lanes.ids, wide)).to(device)
+        dtype = torch.uint8 if lanes.ids.dtype == np.uint8 else torch.int32
+        if room is not None and len(lanes.ids) * dtype.itemsize <= room:
+            self._ids = _copied(lanes.ids, dtype, device)
             self._places = torch.from_numpy(lanes.places(0)).to(device)
 
     @property
@@ -44,6 +47,20 @@ class Stage:
             places = self._places + self._lanes.first(step)
             return self._ids[places].long(), self._ids[places + 1].long()
         inputs, targets = (torch.from_numpy(part) for part in self._lanes.window(step))
-        if self._device.type == "cuda":
-            inputs, targets = inputs.pin_memory(), targets.pin_memory()
-        return inputs.to(self._device, non_blocking=True), targets.to(self._device, non_blocking=True)
+        return to_device(inputs, self._device), to_device(targets, self._device)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device, without waiting for it where that is an NVIDIA GPU."""
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
+
+
+def _copied(ids: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """All of a memory-mapped text on the device, by way of a little memory here."""
+    whole = torch.empty(len(ids), dtype=dtype, device=device)
+    for first in range(0, len(ids), BLOCK):
+        block = np.array(ids[first : first + BLOCK], np.int64)
+        whole[first : first + BLOCK] = torch.from_numpy(block).to(dtype)
+    return whole

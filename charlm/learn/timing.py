@@ -20,14 +20,30 @@ class Timing:
     recent: float = 0.0
     evaluating: float | None = None
     saving: float = 0.0
+    _open: tuple[int, int, float] = (0, 0, 0.0)
 
-    def step(self, characters: int, seconds: float) -> None:
-        """Add one training step; the recent speed is a mean over about fifty."""
-        self.steps += 1
+    def begun(self, characters: int, seconds: float) -> None:
+        """Add a training step that was asked for; on a GPU it may not be done yet."""
+        steps, before, spent = self._open
+        self._open = steps + 1, before + characters, spent + seconds
+
+    def waited(self, seconds: float) -> None:
+        """Add what it took until everything that was asked for was done."""
+        steps, characters, spent = self._open
+        self._open = steps, characters, spent + seconds
+        self.done()
+
+    def done(self) -> None:
+        """Count the steps that were asked for; the recent speed is a mean over about fifty."""
+        steps, characters, seconds = self._open
+        self._open = 0, 0, 0.0
+        if not steps:
+            return
+        self.steps += steps
         self.characters += characters
         self.training += seconds
         now = characters / max(seconds, 1e-9)
-        weight = max(0.02, 1 / self.steps)
+        weight = min(1.0, steps * max(0.02, 1 / self.steps))
         self.recent += weight * (now - self.recent)
 
     def speed(self) -> float:

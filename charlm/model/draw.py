@@ -89,18 +89,12 @@ def draw(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
 
 
 def draw_one(logits: np.ndarray, rules: Rules, uniform: float) -> int:
-    """What `draw` draws from one row of logits (V,) under the rules, with less to do where nothing is filtered.
-
-    Returns:
-        The id; -1 where the logits are not numbers below infinity.
-    """
+    """What `draw` draws from one row of logits (V,) under the rules, with less to do where nothing is filtered."""
     if rules.temperature == 0 or rules.top_k or rules.top_p < 1 or rules.min_p > 0:
-        sound = np.maximum.reduce(logits) < np.inf  # false of a NaN as well
-        return int(draw(rules.apply(logits[None]), np.array([uniform]))[0]) if sound else -1
+        return int(draw(rules.apply(logits[None]), np.array([uniform]))[0])
     weights = logits.astype(np.float64)
     weights -= np.maximum.reduce(weights)
     if rules.temperature != 1:
         weights /= rules.temperature
     reached = np.add.accumulate(np.exp(weights, weights))
-    total = reached[-1]
-    return int(reached.searchsorted(uniform * total, "right")) if total < np.inf else -1
+    return int(reached.searchsorted(uniform * reached[-1], "right"))

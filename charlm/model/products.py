@@ -3,7 +3,7 @@
 `torch.mm` asks MKL, which keeps its widest instructions for Intel's own processors, and which lays a
 weight out anew for every product. oneDNN takes the same instructions everywhere, and a weight that
 serves a whole window is laid out once (`Into`). On an AMD Zen 5, 16 x 256 times 256 x 1024 took
-145 µs by `addmm_` on one core and 50 so (`benchmarks/products.py` repeats it).
+145 µs by `addmm_` on one core and 50 so (docs/notes.md has more).
 
     linear(x, W, b)      x Wᵀ + b, with a gradient
     Into(W, rows, b)     x ↦ x Wᵀ + b, again and again
@@ -21,21 +21,24 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-ONEDNN = torch.backends.mkldnn.is_available() and all(
-    hasattr(torch.ops.mkldnn, name) for name in ("_linear_pointwise", "_reorder_linear_weight")
-)
-"""Whether this build of torch has oneDNN's linear operators, which it keeps for its compiler.
-The tests set it to False, to hold both ways against each other."""
-
-if ONEDNN:
+try:
+    # torch keeps these for its compiler; another version may have others, or none.
     _lay_out = torch.ops.mkldnn._reorder_linear_weight.default
     _linear = torch.ops.mkldnn._linear_pointwise.default
     _linear_and_more = torch.ops.mkldnn._linear_pointwise.binary
+    _one = torch.ones(2, 2)
+    ONEDNN = bool(
+        (_linear_and_more(_one, _linear(_one, _one, None, "none", [], ""), _lay_out(_one, 2), None, "add") == 4).all()
+    )
+except (AttributeError, RuntimeError, TypeError, NotImplementedError):
+    ONEDNN = False
+"""Whether oneDNN's linear operators are there and do what is expected. The tests set it to False, to hold both ways
+against each other."""
 
 
 def by_onednn(x: Tensor) -> bool:
     """Whether products with `x` go through oneDNN."""
-    return ONEDNN and x.device.type == "cpu" and x.dtype == torch.float32
+    return ONEDNN and bool(torch.backends.mkldnn.enabled) and x.device.type == "cpu" and x.dtype == torch.float32
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -105,8 +108,8 @@ class _Linear(Function):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x Wᵀ + b, (…, O) from (…, I); where oneDNN is not, torch's own `linear`."""
-    if not by_onednn(x) or torch.is_autocast_enabled("cpu"):
+    """x Wᵀ + b, (…, O) from (…, I), differentiable once; where oneDNN is not, torch's own `linear`."""
+    if not by_onednn(x) or x.dim() < 2 or torch.is_autocast_enabled("cpu"):
         return torch.nn.functional.linear(x, weight, bias)
     y: Tensor = _Linear.apply(x.flatten(0, -2), weight, bias)  # type: ignore[no-untyped-call]
     return y.view(*x.shape[:-1], -1)

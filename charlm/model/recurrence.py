@@ -32,7 +32,7 @@ _FUSED: dict[tuple[str, str], Callable[..., tuple[Tensor, ...]]] = {
 
 
 def choose(cell: Cell, device: torch.device, precision: str, inputs: int) -> Path:
-    """The quickest path, by what `benchmarks/step.py` measured.
+    """The quickest path, by what was measured (docs/notes.md).
 
     Args:
         cell: the equations.

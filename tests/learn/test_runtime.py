@@ -1,6 +1,7 @@
 """Memory that is freed stays with the process, where the C library can be told so."""
 
 import ctypes
+import os
 import subprocess
 import sys
 
@@ -35,7 +36,7 @@ def test_freed_memory_is_not_mapped_again() -> None:
                 check=True,
                 capture_output=True,
                 text=True,
-                env={"THP_MEM_ALLOC_ENABLE": "0", "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "THP_MEM_ALLOC_ENABLE": "0", "OMP_NUM_THREADS": "1"},
             ).stdout
         )
         for what in ("keep", "give back")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from charlm.learn import stage
 from charlm.learn.stage import Stage
 from charlm.text.lanes import Lanes
 
@@ -12,8 +13,11 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
 @pytest.mark.parametrize(("rank", "world"), [(0, 1), (1, 2)])
-def test_window_is_the_same_wherever_the_text_lies(dtype, rank, world):
+@pytest.mark.parametrize("block", [100, 1 << 20])
+def test_window_is_the_same_wherever_the_text_lies(monkeypatch, dtype, rank, world, block):
+    monkeypatch.setattr(stage, "BLOCK", block)
     ids = np.random.default_rng(0).integers(0, 250, 1003).astype(dtype)
+    ids.flags.writeable = False  # as a memory-mapped text is not
     lanes = Lanes(ids, 6, 16, rank, world)
     there, here = Stage(lanes, CPU, room=1 << 20), Stage(lanes, CPU)
     assert there.whole and not here.whole

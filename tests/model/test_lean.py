@@ -63,8 +63,14 @@ def test_one_stream_writes_what_a_batch_of_one_writes(make_model, name, rules, p
     assert list(islice(alone, 300)) == [int(ids[0]) for ids in islice(batch, 300)]
 
 
-@pytest.mark.parametrize("rules", [Rules(), Rules(top_k=2)], ids=str)
-def test_state_that_grew_beyond_all_numbers_is_refused(make_model, rules):
+@pytest.mark.parametrize("rules", [Rules(), Rules(0), Rules(top_k=2), Rules(min_p=0.1)], ids=str)
+@pytest.mark.parametrize("grows", ["to both sides", "until nothing is possible"])
+def test_state_that_grew_beyond_all_numbers_is_refused(make_model, rules, grows):
     model = make_model("rnn", "linear", scale=3.0)
+    if grows == "until nothing is possible":
+        model = make_model("rnn", "relu", hidden=1)
+        model.weights["layers.0.weight_hh"][:] = 30
+        model.weights["layers.0.weight_ih"][:] = 1
+        model.weights["readout.weight"][:] = -1
     with pytest.raises(CharlmError, match="no finite number"):
         list(islice(generate_one(Lean(model), np.array([], np.int64), rules, streams(0, 1)[0]), 1000))
