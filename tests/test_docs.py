@@ -123,7 +123,8 @@ def test_what_may_change_when_a_run_is_resumed() -> None:
 
 
 def test_examples_of_the_automatic_sizes() -> None:
-    columns = ("hidden", "batch_size", "seq_len", "lr", "dropout", "warmup", "eval_chars", "eval_every", "sample_every")
+    sizes = ("hidden", "batch_size", "seq_len")
+    columns = (*sizes, "lr", "weight_decay", "dropout", "warmup", "eval_chars", "eval_every", "sample_every")
     examples = rows(section(INTERFACE, "## What auto becomes"))
     assert len(examples) > 5
     for train, valid, given, *told in examples:

@@ -20,7 +20,8 @@ A constant, not a measurement: the same command makes the same network everywher
 LONG_RUN = 20_000_000
 LONG_TIME = 300.0
 LONG_TEXT = 500_000
-FREE_OF_DROPOUT = 6.0
+PASSES_WITHOUT_DROPOUT = 4.0
+LOAD_WITHOUT_DROPOUT = 6.0
 PASSES_REMEMBERED = 4
 MOST_DECAY = 0.1
 STRETCH = 200_000
@@ -61,7 +62,8 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
     steps = planned_steps(options, train, batch, seq_len)
     undropped = ModelOptions(**{name: chosen.get(name, getattr(options, name)) for name in _NAMES} | {"dropout": 0.0})
     seen = steps * batch * seq_len if steps is not None else _seen_in_time(options, undropped, vocabulary)
-    settle("dropout", _dropout(seen / train * parameters.count(undropped, vocabulary) / train))
+    passes = seen / train
+    settle("dropout", _dropout(passes, passes * parameters.count(undropped, vocabulary) / train))
     settle("warmup", 100 if steps is None else min(100, steps // 10))
     stretch = settle("eval_chars", max(1, min(valid, STRETCH, train // EVALUATION_SPACING)))
     spacing = max(LEAST_SPACING, ceil(EVALUATION_SPACING * min(stretch, max(valid, 1)) / (batch * seq_len)))
@@ -133,9 +135,10 @@ def _weight_decay(options: TrainOptions, rate: float, steps_per_pass: float) -> 
     return float(f"{min(MOST_DECAY, 1 / (PASSES_REMEMBERED * rate * max(1.0, steps_per_pass))):.2g}")
 
 
-def _dropout(load: float) -> float:
-    """0.5 (1 - 6 / load), in steps of 0.05; load is passes x parameters / characters of the text.
+def _dropout(passes: float, load: float) -> float:
+    """0.5 times the smaller of 1 - 4 / passes and 1 - 6 / load, in steps of 0.05; load is passes x parameters / characters.
 
-    A text that is seen a few times by a network that is small beside it needs none.
+    A text that is seen a few times, or by a network that is small beside it, needs none.
     """
-    return max(0.0, round(10 * (1 - FREE_OF_DROPOUT / max(load, 1e-9))) / 20)
+    needed = min(1 - PASSES_WITHOUT_DROPOUT / max(passes, 1e-9), 1 - LOAD_WITHOUT_DROPOUT / max(load, 1e-9))
+    return max(0.0, round(10 * needed) / 20)

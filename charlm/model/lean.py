@@ -36,7 +36,9 @@ class Lean:
 
     def __init__(self, model: Model, dtype: type = np.float32) -> None:
         hidden, layers = model.options.hidden, model.options.layers
-        weights: dict[str, np.ndarray] = {name: weight.astype(dtype) for name, weight in model.weights.items()}
+        weights: dict[str, np.ndarray] = {
+            name: weight.astype(dtype, copy=False) for name, weight in model.weights.items()
+        }
         layer = LAYERS[model.options.cell](model.options.activation)
         states: np.ndarray = np.zeros(layers * hidden, dtype)
         self._steps: list[tuple[Step, np.ndarray | None]] = []
@@ -44,8 +46,8 @@ class Lean:
             p = layer_weights(weights, number)
             read = states[max(0, number - 1) * hidden : (number + 1) * hidden]
             if number == 0:
-                self._table = layer.rows(input_table(weights) + layer.constant(p))
-            bias = layer.rows(p["bias_ih"] + layer.constant(p)) if number else None
+                self._table = layer.rows(input_table(weights) + layer.constant(p), -1)
+            bias = layer.rows(p["bias_ih"] + layer.constant(p), -1) if number else None
             self._steps.append((layer.make(p, read, read[-hidden:]), bias))
         self._readout = weights["readout.weight"] / layer.FACTOR
         self._bias = weights["readout.bias"]
@@ -72,9 +74,9 @@ class _Layer:
     def __init__(self, activation: str) -> None:
         self.activation = activation
 
-    def rows(self, a: np.ndarray) -> np.ndarray:
-        """The gates' arguments (…, G·H) in the order and with the factors that `make` wants."""
-        return a
+    def rows(self, a: np.ndarray, axis: int) -> np.ndarray:
+        """The gates' arguments, G·H along an axis, in the order and with the factors that `make` wants; a new array."""
+        return np.array(a)
 
     def constant(self, p: Parameters) -> np.ndarray:
         """What of b_hh (G·H) can be added to the input product once for all."""
@@ -83,7 +85,9 @@ class _Layer:
     def joined(self, p: Parameters, read: np.ndarray) -> np.ndarray:
         """W (G·H, R) of one product for all that the layer reads."""
         both = [p["weight_hh"]] if len(read) == p["weight_hh"].shape[1] else [p["weight_ih"], p["weight_hh"]]
-        return np.ascontiguousarray(self.rows(np.hstack(both).T).T / self.FACTOR)
+        weight = self.rows(np.hstack(both), 0)
+        weight /= self.FACTOR
+        return weight
 
     def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
         """The step of a layer with the parameters p, which reads `read` (R) and keeps its state in `h` (H)."""
@@ -97,7 +101,7 @@ class _RNN(_Layer):
         super().__init__(activation)
         self.FACTOR = 2 if activation == "sigmoid" else 1
 
-    def rows(self, a: np.ndarray) -> np.ndarray:
+    def rows(self, a: np.ndarray, axis: int) -> np.ndarray:
         return a / self.FACTOR
 
     def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
@@ -132,9 +136,9 @@ class _LSTM(_Layer):
 
     FACTOR = 2
 
-    def rows(self, a: np.ndarray) -> np.ndarray:
-        i, f, g, o = np.split(a, 4, axis=-1)
-        return np.concatenate([i / 2, f / 2, o / 2, g], axis=-1)
+    def rows(self, a: np.ndarray, axis: int) -> np.ndarray:
+        i, f, g, o = np.split(a, 4, axis)
+        return np.concatenate([i / 2, f / 2, o / 2, g], axis)
 
     def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
         weight, a = self.joined(p, read), np.empty(4 * len(h), h.dtype)
@@ -161,9 +165,9 @@ class _LSTM(_Layer):
 class _GRU(_Layer):
     """With R = 2 r, Z = 2 z, each 1 + tanh(a/2):  n = tanh(x_n + R (W_hn h + b_hn) / 2),  h' = n + Z (h - n) / 2."""
 
-    def rows(self, a: np.ndarray) -> np.ndarray:
-        r, z, n = np.split(a, 3, axis=-1)
-        return np.concatenate([r / 2, z / 2, n], axis=-1)
+    def rows(self, a: np.ndarray, axis: int) -> np.ndarray:
+        r, z, n = np.split(a, 3, axis)
+        return np.concatenate([r / 2, z / 2, n], axis)
 
     def constant(self, p: Parameters) -> np.ndarray:
         constant = np.array(p["bias_hh"])
@@ -172,8 +176,8 @@ class _GRU(_Layer):
 
     def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
         hidden = len(h)
-        recurrent = np.ascontiguousarray(p["weight_hh"] / 2)
-        into = np.ascontiguousarray(self.rows(p["weight_ih"].T).T) if len(read) > hidden else None
+        recurrent = p["weight_hh"] / 2
+        into = self.rows(p["weight_ih"], 0) if len(read) > hidden else None
         bias = p["bias_hh"][2 * hidden :] / 2
         below, product = read[:hidden], np.empty(3 * hidden, h.dtype)
         a, t = np.empty_like(product), np.empty_like(h)

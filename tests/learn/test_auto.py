@@ -7,9 +7,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from charlm import cells
-from charlm.config import TrainOptions
+from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import CorpusError
 from charlm.learn.auto import planned_steps, resolve
+from charlm.model import parameters
 from charlm.spec import AUTO
 from charlm.text.lanes import Lanes
 
@@ -161,22 +162,41 @@ def test_rate_follows_the_rule_in_the_help(values, lr):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "rmsprop", "adagrad", "adam", "adamw"])
 def test_weights_decay_where_the_optimiser_keeps_that_apart_from_the_gradient(optimizer):
-    assert resolved(optimizer=optimizer).weight_decay == (0.03 if optimizer == "adamw" else 0)
+    assert (resolved(optimizer=optimizer).weight_decay > 0) == (optimizer == "adamw")
     assert resolved(optimizer=optimizer, weight_decay=0.5).weight_decay == 0.5
 
 
+@settings(deadline=None)
+@given(networks, lengths, st.integers(2, 10**8))
+def test_decay_spans_four_passes_over_the_text_but_is_never_more_than_a_tenth(network, length, train):
+    options = resolved(train, **{**network, "optimizer": "adamw"}, **length)
+    passes = 1 / (options.lr * options.weight_decay) / max(1, train / options.batch_size / options.seq_len)
+    assert options.weight_decay <= 0.1
+    assert passes == pytest.approx(4, rel=0.06) or options.weight_decay == 0.1 and passes > 4
+
+
 @pytest.mark.parametrize(
-    ("passes", "dropout"), [(0.5, 0), (6, 0), (7, 0.05), (12, 0.25), (30, 0.4), (60, 0.45), (1000, 0.5)]
+    ("load", "dropout"), [(0.5, 0), (6, 0), (7, 0.05), (12, 0.25), (30, 0.4), (60, 0.45), (1000, 0.5)]
 )
-def test_dropout_grows_with_the_passes_over_the_text(passes, dropout):
-    found = resolved(16 * 64 * 100, epochs=passes, hidden=256).dropout
+def test_dropout_of_a_small_network_grows_with_passes_and_parameters_beside_the_text(load, dropout):
+    options = ModelOptions(hidden=16, embedding=16, dropout=0.0)
+    train = 16 * 64 * 100
+    passes = load * train / parameters.count(options, V)
+    found = resolved(train, epochs=passes, hidden=16).dropout
     assert found == pytest.approx(dropout) and round(found * 20) == pytest.approx(found * 20)
 
 
-def test_dropout_of_a_run_by_the_clock_grows_with_the_time_and_falls_with_the_size_of_the_network():
+@pytest.mark.parametrize(("passes", "dropout"), [(0.5, 0), (4, 0), (5, 0.1), (10, 0.3), (20, 0.4), (1000, 0.5)])
+def test_dropout_of_a_large_network_grows_with_the_passes(passes, dropout):
+    assert resolved(16 * 64 * 10, epochs=passes, hidden=256).dropout == pytest.approx(dropout)
+
+
+def test_dropout_of_a_run_by_the_clock_grows_with_the_time_whatever_the_size_of_the_network():
+    """A larger network makes fewer passes in the same time, by as much as it is larger."""
     times = [resolved(time=seconds, hidden=256).dropout for seconds in (10, 100, 1000, 10_000)]
     assert times == sorted(times) and times[0] == 0 and times[-1] > 0.3
-    assert resolved(time=1000, hidden=1024).dropout < resolved(time=1000, hidden=256).dropout
+    assert resolved(time=1000, hidden=1024).dropout == resolved(time=1000, hidden=256).dropout
+    assert resolved(10 * TEXT, time=1000).dropout < resolved(TEXT, time=1000).dropout
 
 
 @pytest.mark.parametrize(
