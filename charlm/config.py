@@ -87,8 +87,8 @@ class ModelOptions(Options):
         "Share of activations dropped between layers and before the readout.",
         low=0,
         below=1,
-        auto="0.5 x the smaller of 1 - 4 / passes and 1 - 6 / load, at least 0; load is passes x parameters / characters "
-        "of the text; with --time, the passes of a machine that does 2.5 x 10^11 operations a second",
+        auto="0.5 x the smaller of 1 - 4 / passes and 1 - 6 / load, at least 0; load is passes x parameters / "
+        "characters of the text; with --time, the passes of a machine that does 2.5 x 10^11 operations a second",
         panel="Model",
     )
     activation: str = option(
