@@ -138,7 +138,8 @@ def _weight_decay(options: TrainOptions, rate: float, steps_per_pass: float) -> 
 def _dropout(passes: float, load: float) -> float:
     """0.5 times the smaller of 1 - 4 / passes and 1 - 6 / load, in steps of 0.05.
 
-    Load is passes x parameters / characters of the text. A text that is seen a few times, or by a network that is small beside it, needs none.
+    Load is passes x parameters / characters of the text. A text that is seen a few times, or by a network
+    that is small beside it, needs none.
     """
     needed = min(1 - PASSES_WITHOUT_DROPOUT / max(passes, 1e-9), 1 - LOAD_WITHOUT_DROPOUT / max(load, 1e-9))
     return max(0.0, round(10 * needed) / 20)
