@@ -41,6 +41,9 @@ from charlm.spec import AUTO
 from charlm.text.lanes import Lanes
 from charlm.text.symbols import BOUNDARY, Symbols
 
+WARM_UP = 1.0
+"""Seconds of steps before some are timed: the first ones took twice as long."""
+
 SAVE_AT_LEAST = 600.0
 """Seconds after which `--save-every auto` saves though no evaluation came by."""
 
@@ -120,18 +123,23 @@ class Trainer:
         self._save_progress()
 
     def time_steps(self, count: int) -> float:
-        """Milliseconds of a step, over `count` of them after two to warm up. Writes nothing, but does train.
+        """Milliseconds of a step, over `count` of them after some to warm up. Writes nothing, but does train.
 
         The median; their mean where the numbers of several steps are read together.
         """
+        began, warming = self.clock(), 0
+        while warming < 2 or self.clock() - began < WARM_UP:
+            self._step(0.0)
+            self._read()
+            warming += 1
         times = []
-        for number in range(count + 2):
+        for number in range(count):
             began = self.clock()
             self._step(0.0)
-            if number in (1, count + 1):
+            if number == count - 1:
                 self._read()
             times.append(self.clock() - began)
-        return 1000 * float(np.mean(times[2:]) if self._meter.waits else np.median(times[2:]))
+        return 1000 * float(np.mean(times) if self._meter.waits else np.median(times))
 
     def _seconds(self) -> float:
         return self._earlier + self.clock() - self.started

@@ -141,11 +141,11 @@ def plan(corpus: Corpus | str | Path | None = None, *, measure: int = 5, **value
 
     Args:
         corpus: as in `train`.
-        measure: steps to time, after two that are not counted.
+        measure: steps to time, after a second of steps that are not counted.
         values: as in `train`.
 
     Returns:
-        The plan, and the median milliseconds of a step.
+        The plan, and the milliseconds of a step.
     """
     found = _corpus(corpus)
     options, _ = _resolved(found, values)
