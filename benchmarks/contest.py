@@ -17,9 +17,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
-ROUNDS = 5
+ROUNDS = 4
+
+ROOT = Path(__file__).parent.parent
 
 
 class Work(Protocol):
@@ -98,7 +101,7 @@ class _Runner:
         # What `import charlm` set here is not what a user of torch has.
         environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
         )
 
     def ask(self, what: str) -> float:

@@ -39,4 +39,3 @@ def test_the_table_has_a_line_for_every_row(tmp_path: Path) -> None:
     text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "## training" in text and "| a step | 10 chars/s | ±3 % | 5 chars/s | 2.00 | ≥ 1.8 | more |" in text
     assert "| x | 1 s |" in text
-
