@@ -111,6 +111,7 @@ class _Runner:
         print(what, file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline()
         if not answer:
+            self._process.communicate()
             raise SystemExit(f"a contender died: {self._process.args}")
         return float(answer)
 
