@@ -191,11 +191,10 @@ def test_dropout_of_a_large_network_grows_with_the_passes(passes, dropout):
     assert resolved(16 * 64 * 10, epochs=passes, hidden=256).dropout == pytest.approx(dropout)
 
 
-def test_dropout_of_a_run_by_the_clock_grows_with_the_time_whatever_the_size_of_the_network():
-    """A larger network makes fewer passes in the same time, by as much as it is larger."""
+def test_dropout_of_a_run_by_the_clock_grows_with_the_time_and_falls_with_the_size_of_network_and_text():
     times = [resolved(time=seconds, hidden=256).dropout for seconds in (10, 100, 1000, 10_000)]
     assert times == sorted(times) and times[0] == 0 and times[-1] > 0.3
-    assert resolved(time=1000, hidden=1024).dropout == resolved(time=1000, hidden=256).dropout
+    assert resolved(time=1000, hidden=1024).dropout < resolved(time=1000, hidden=256).dropout
     assert resolved(10 * TEXT, time=1000).dropout < resolved(TEXT, time=1000).dropout
 
 
