@@ -200,10 +200,12 @@ class Trainer:
         Raises:
             DivergedError: one of them was not finite.
         """
-        began = self.clock()
-        readings = self._meter.read()
-        if readings and self._meter.waits:
+        if self._meter.waits:
+            began = self.clock()
+            readings = self._meter.read()
             self._timing.waited(self.clock() - began)
+        else:
+            readings = self._meter.read()
         for back, reading in zip(range(len(readings) - 1, -1, -1), readings, strict=True):
             if not (isfinite(reading.nats) and isfinite(reading.norm)):
                 self._diverged(reading, self.progress.step - back + (0 if self._meter.waits else 1))
