@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-ROUNDS = 4
+ROUNDS = 3
 
 ROOT = Path(__file__).parent.parent
 
