@@ -29,9 +29,8 @@ def main(wanted: list[str]) -> None:
             for row in contest(Path(folder)):
                 rows.append(row)
                 show(row)
-    if not wanted:
-        write(RESULTS, rows)
-        print(f"written: {RESULTS}")
+                if not wanted:
+                    write(RESULTS, rows)
 
 
 if __name__ == "__main__":
