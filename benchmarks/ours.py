@@ -56,7 +56,7 @@ class Evaluating:
     def turn(self) -> float:
         """The whole split."""
         began = time.perf_counter()
-        characters = charlm.evaluate(self.model, data=self.data, split="valid").characters
+        characters = charlm.evaluate(self.model, data=self.data, split="valid").score.characters
         return characters / (time.perf_counter() - began)
 
 
