@@ -16,7 +16,7 @@ RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 def main(wanted: list[str]) -> None:
-    """Run the contests named, or all of them, and then write the results down."""
+    """Run the contests named; or all of them, and write the results down as they come."""
     unknown = set(wanted) - set(contests.ALL)
     if unknown:
         raise SystemExit(f"no such contest: {', '.join(sorted(unknown))}; there are {', '.join(contests.ALL)}")

@@ -30,14 +30,16 @@ def test_glibc_takes_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
-    def refuse(name: Any) -> None:
-        raise AssertionError("the C library was asked")
-
-    monkeypatch.setattr(runtime.ctypes, "CDLL", refuse)
+    asked: list[Any] = []
+    monkeypatch.setattr(runtime.ctypes, "CDLL", asked.append)
     monkeypatch.setattr(runtime.sys, "platform", platform)
     runtime.keep_memory()
+    assert asked == []
 
 
 def test_a_c_library_without_mallopt_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: object())
+    asked: list[Any] = []
+    monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: asked.append(name) or object())
+    monkeypatch.setattr(runtime.sys, "platform", "linux")
     runtime.keep_memory()
+    assert asked == [None]

@@ -122,6 +122,20 @@ def test_a_model_of_bytes_is_no_start_for_one_of_characters(small_text: Path, tm
         train(made[1], root=tmp_path, init_from=done.model, steps=1, batch_size=4, seq_len=16)
 
 
+def test_dropped_weights_change_what_is_learned_but_not_how_a_model_is_scored(
+    small_corpus: Corpus, tmp_path: Path
+) -> None:
+    values = {**TINY, "steps": 6, "dropout": 0.0}
+    plain = train(small_corpus, root=tmp_path, run="plain", **values)
+    dropped = train(small_corpus, root=tmp_path, run="dropped", weight_drop=0.5, **values)
+    name = "layers.0.weight_hh"
+    assert not np.array_equal(checkpoint.load(plain.model).weights[name], checkpoint.load(dropped.model).weights[name])
+    scores = [
+        evaluate(checkpoint.load(dropped.model), data=small_corpus.path.parent, split="valid").score for _ in range(2)
+    ]
+    assert scores[0] == scores[1] and scores[0].nats_per_char == pytest.approx(dropped.valid_nats, abs=1e-9)
+
+
 def test_divergence_is_never_applied_and_the_best_is_kept(small_corpus: Corpus, tmp_path: Path) -> None:
     values = {
         **TINY, "cell": "rnn", "activation": "linear", "optimizer": "sgd", "lr": 500.0, "clip_norm": 0.0,
