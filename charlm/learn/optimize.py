@@ -64,7 +64,8 @@ def clip(gradients: list[Tensor], options: TrainOptions) -> Tensor:
         torch._foreach_clamp_max_(gradients, options.clip_value)
     if options.clip_norm:
         size = torch.nn.utils.get_total_norm(gradients) if options.clip_value else norm
-        torch._foreach_mul_(gradients, (options.clip_norm / size.clamp(min=1e-30)).clamp(max=1.0))
+        if size.device.type != "cpu" or size > options.clip_norm:  # a GPU is not asked, only told
+            torch._foreach_mul_(gradients, (options.clip_norm / size.clamp(min=1e-30)).clamp(max=1.0))
     return norm
 
 

@@ -39,8 +39,7 @@ def _gathering(dh_all: Tensor) -> tuple[Tensor, ...]:
 
 def _weight_gradients(da: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     """dW_hh (G·H, H) and db_hh (G·H) from all steps' gate gradients (T, B, G·H) and states before (T, B, H)."""
-    flat = da.flatten(0, 1)
-    return gathered(flat, before.flatten(0, 1)), flat.sum(0)
+    return gathered(da.flatten(0, 1), before.flatten(0, 1))
 
 
 _MINUS_ONE = torch.tensor(-1.0)

@@ -5,6 +5,7 @@ possible becomes impossible by rounding before the filters have seen it.
 """
 
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 
@@ -89,12 +90,25 @@ def draw(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
 
 
 def draw_one(logits: np.ndarray, rules: Rules, uniform: float) -> int:
-    """What `draw` draws from one row of logits (V,) under the rules, with less to do where nothing is filtered."""
-    if rules.temperature == 0 or rules.top_k or rules.top_p < 1 or rules.min_p > 0:
-        return int(draw(rules.apply(logits[None]), np.array([uniform]))[0])
-    weights = logits.astype(np.float64)
-    weights -= np.maximum.reduce(weights)
-    if rules.temperature != 1:
-        weights /= rules.temperature
-    reached = np.add.accumulate(np.exp(weights, weights))
-    return int(reached.searchsorted(uniform * reached[-1], "right"))
+    """What `draw` draws from one row of logits (V,) under the rules, with less to do where nothing is filtered.
+
+    An overflow on the way is seen to; the caller keeps NumPy from warning of it, once for many draws.
+
+    Raises:
+        FloatingPointError: the largest of the logits is not finite.
+    """
+    if not (rules.temperature == 0 or rules.top_k or rules.top_p < 1 or rules.min_p > 0):
+        weights = logits.astype(np.float64)
+        if rules.temperature != 1:
+            weights /= rules.temperature
+        reached = np.add.accumulate(np.exp(weights, weights))
+        total = reached.item(-1)
+        if _SMALLEST < total < _LARGEST:
+            return int(reached.searchsorted(uniform * total, "right"))
+    if not isfinite(logits.max()):
+        raise FloatingPointError("logits without a finite maximum")
+    return int(draw(rules.apply(logits[None]), np.array([uniform]))[0])
+
+
+_SMALLEST, _LARGEST = 1e-200, 1e300
+"""A sum of exponentials between these is as exact as one of logits less their maximum, which costs two calls more."""

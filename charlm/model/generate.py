@@ -6,7 +6,6 @@ has a way of its own, with less to do for each character.
 """
 
 from collections.abc import Iterator
-from math import isfinite
 from random import Random
 
 import numpy as np
@@ -75,12 +74,13 @@ def generate_one(lean: Lean, prompt: np.ndarray, rules: Rules, random: Random) -
     while True:
         with np.errstate(all="ignore"):
             logits = lean.read(last)
-            if not isfinite(np.add.reduce(logits)):
-                raise CharlmError(_GROWN)
             logits[UNKNOWN] = NEVER
             if last == BOUNDARY:
                 logits[BOUNDARY] = NEVER
-            last = draw_one(logits, rules, random.random())
+            try:
+                last = draw_one(logits, rules, random.random())
+            except FloatingPointError:
+                raise CharlmError(_GROWN) from None
         yield last
 
 

@@ -4,7 +4,7 @@ The equations are those of `charlm.cells`, rearranged into one matrix-vector pro
 of calls on small arrays, all into buffers made once:
 
 - the states of all layers lie in one vector, so that what a layer reads, the new state below it and its own
-  old one, is a slice of it, and W_ih x + W_hh h is one product;
+  old one, is a slice of it, and W_ih x + W_hh h is one product; a 1 at its end brings in the readout's bias;
 - the first layer's input product is a row of a table;
 - σ(a) = (1 + tanh(a/2)) / 2, so that one tanh serves all gates. The halves are moved into the weights, where
   a factor of two is exact; a layer keeps h times `FACTOR`, and who reads it divides.
@@ -40,7 +40,8 @@ class Lean:
             name: weight.astype(dtype, copy=False) for name, weight in model.weights.items()
         }
         layer = LAYERS[model.options.cell](model.options.activation)
-        states: np.ndarray = np.zeros(layers * hidden, dtype)
+        states: np.ndarray = np.zeros(layers * hidden + 1, dtype)
+        states[-1] = 1  # what the readout multiplies by its bias
         self._steps: list[tuple[Step, np.ndarray | None]] = []
         for number in range(layers):
             p = layer_weights(weights, number)
@@ -49,17 +50,15 @@ class Lean:
                 self._table = layer.rows(input_table(weights) + layer.constant(p), -1)
             bias = layer.rows(p["bias_ih"] + layer.constant(p), -1) if number else None
             self._steps.append((layer.make(p, read, read[-hidden:]), bias))
-        self._readout = weights["readout.weight"] / layer.FACTOR
-        self._bias = weights["readout.bias"]
-        self._top = states[-hidden:]
-        self._logits = np.empty_like(self._bias)
+        self._readout = np.column_stack([weights["readout.weight"] / layer.FACTOR, weights["readout.bias"]])
+        self._top = states[-hidden - 1 :]
+        self._logits: np.ndarray = np.empty(len(self._readout), dtype)
 
     def read(self, symbol: int) -> np.ndarray:
         """Logits (V,) after one more symbol; the same array at every call."""
         for step, bias in self._steps:
             step(self._table[symbol] if bias is None else bias)
-        np.dot(self._readout, self._top, self._logits)
-        return np.add(self._logits, self._bias, self._logits)
+        return np.dot(self._readout, self._top, self._logits)
 
 
 class _Layer:

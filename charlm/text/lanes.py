@@ -17,6 +17,7 @@ Lanes are numbered over all processes of a run; one process owns whole lanes.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from charlm.errors import CorpusError
 
@@ -74,8 +75,12 @@ class Lanes:
 
     def window(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets (T, B / world) as int64."""
-        places = self.places(step)
-        return self.ids[places].astype(np.int64), self.ids[places + 1].astype(np.int64)
+        own = self.batch // self.world
+        text = np.asarray(self.ids)[self.rank * own * self.length + self.first(step) :]
+        size = text.itemsize
+        lanes = as_strided(text, (self.seq_len + 1, own), (size, self.length * size), writeable=False)
+        ids = lanes.astype(np.int64)
+        return ids[:-1], ids[1:]
 
     def starts_epoch(self, step: int) -> bool:
         """Whether this step begins at the lanes' beginnings, where the state is zero."""

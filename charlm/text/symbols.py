@@ -65,10 +65,7 @@ class Symbols:
 
     def encode(self, codes: np.ndarray) -> np.ndarray:
         """Ids (T,) of `codes` (T,), in `dtype`; codes outside the table become the unknown symbol."""
-        if codes.dtype != np.uint8:
-            codes = np.minimum(codes, self._table.size - 1)
-        ids: np.ndarray = self._table[codes]
-        return ids
+        return self._table.take(codes, mode="clip")  # all codes above the table have its last entry
 
     def encode_text(self, text: str) -> np.ndarray:
         """Ids (T,) of a text; characters outside the table become the unknown symbol."""

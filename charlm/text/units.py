@@ -216,16 +216,18 @@ class _Decoding:
         state = self.decoder.getstate()
         self.bytes += len(chunk)
         if self.codec in EXTENDS_ASCII and not state[0] and chunk.isascii():
-            self.line += chunk.count(b"\n")
-            return np.frombuffer(chunk, np.uint8)
+            return self._counted(np.frombuffer(chunk, np.uint8))
         try:
             text = self.decoder.decode(chunk, final)
         except UnicodeDecodeError as error:
             raise self._refusal(error, chunk, state) from None
         except UnicodeError as error:
             raise CorpusError(f"{self.where} is not {self.codec}: {error}; {_ADVICE}") from None
-        self.line += text.count("\n")
-        return _code_points(text)
+        return self._counted(_code_points(text))
+
+    def _counted(self, codes: np.ndarray) -> np.ndarray:
+        self.line += int(np.count_nonzero(codes == LF))
+        return codes
 
     def _refusal(self, error: UnicodeDecodeError, chunk: bytes, state: Any) -> CorpusError:
         # What the decoder held back from earlier chunks stands before this one in error.object.

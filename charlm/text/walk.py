@@ -8,7 +8,7 @@ What is left out: making a corpus of the stream (`charlm.text.prepare`).
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 from charlm.config import PrepareOptions
 from charlm.errors import CorpusError
 from charlm.files import failures
+from charlm.text.ahead import ahead
 from charlm.text.sources import Document, Source
 from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
 from charlm.text.units import CR, LF, UNITS
@@ -112,7 +113,10 @@ class Walk:
         self.pairs = 0
 
     def pieces(self) -> Iterator[Piece]:
-        """The symbol stream, in pieces that are never empty."""
+        """The symbol stream, in pieces that are never empty; read and decoded in a thread of its own."""
+        return ahead(self._pieces())
+
+    def _pieces(self) -> Generator[Piece, None, None]:
         for document in self.source.documents():
             codes = self.unit.codes(
                 self._raw(document), encoding=self.encoding, where=document.name, on_mark=self._marked

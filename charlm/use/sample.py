@@ -69,8 +69,11 @@ def samples(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> 
     """
     options = SampleOptions.of(values)
     writers = [_Writer(model.symbols, options, _boundary_text(model)) for _ in range(options.num)]
-    texts = [""] * options.num
     drawn = _ids(model, prompt, seed, options)
+    if options.num == 1:
+        text = "".join(_pieces(drawn, writers[0]))
+        return [Sample(0, text, writers[0].written, writers[0].ended)]
+    texts = [""] * options.num
     while not all(writer.ended for writer in writers):
         ids = next(drawn)
         for index, (writer, symbol) in enumerate(zip(writers, ids, strict=True)):

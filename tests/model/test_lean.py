@@ -44,12 +44,23 @@ def test_in_float32_it_is_the_stepper_up_to_rounding(make_model, kind):
 
 
 @pytest.mark.parametrize("rules", FILTERS, ids=str)
-def test_one_is_drawn_as_in_a_batch(rules):
+@pytest.mark.parametrize(("factor", "shift"), [(5, 0), (5, 800), (5, -800), (1e5, 0), (1e30, 0)])
+def test_one_is_drawn_as_in_a_batch(rules, factor, shift):
     random = np.random.default_rng(3)
-    for logits in random.standard_normal((200, 12)).astype(np.float32) * 5:
+    for logits in random.standard_normal((50, 12)).astype(np.float32) * np.float32(factor) + np.float32(shift):
         logits[1] = -np.inf
         uniform = random.random()
-        assert draw_one(logits, rules, uniform) == draw(rules.apply(logits[None]), np.array([uniform]))[0]
+        with np.errstate(over="ignore"):
+            one = draw_one(logits, rules, uniform)
+        assert one == draw(rules.apply(logits[None]), np.array([uniform]))[0]
+
+
+@pytest.mark.parametrize("rules", FILTERS, ids=str)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_nothing_is_drawn_from_numbers_without_a_largest(rules, bad):
+    logits = np.array([0.5, -np.inf, bad, 1], np.float32)
+    with np.errstate(all="ignore"), pytest.raises(FloatingPointError):
+        draw_one(logits, rules, 0.5)
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -41,8 +41,17 @@ def test_products_are_those_of_float64(library, rows, inputs, outputs):
     close(biased.times(x), x.double() @ wide.T + bias)
     close(into.add(y, x), y + x.double() @ wide.T)
     close(biased.add(y, x), y + x.double() @ wide.T + bias)
-    close(products.gathered(y, x), y.double().T @ x.double())
     assert torch.equal(y, before), "a product changes nothing that it reads"
+
+
+@pytest.mark.parametrize("fewest", [0, 1 << 60], ids=["its own kernel", "a product"])
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), SIZES)
+def test_what_is_gathered_is_that_of_float64(library, rows, inputs, outputs, fewest, monkeypatch):
+    monkeypatch.setattr(products, "FEWEST_GATHERED", fewest)
+    x, y = numbers(rows, inputs), numbers(rows, outputs, seed=3)
+    weights, biases = products.gathered(y, x)
+    close(weights, y.double().T @ x.double())
+    close(biases, y.double().sum(0))
 
 
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), SIZES)

@@ -1,0 +1,74 @@
+"""Reading ahead: a generator runs in a thread of its own, a few items before whoever takes them.
+
+What takes time without Python's lock (reading, hashing, NumPy on large arrays) is then done beside what
+is done with the items. What is left out: what the items are (`charlm.text.walk`).
+"""
+
+from collections.abc import Generator, Iterator
+from queue import Full, Queue
+from threading import Event, Thread
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+DEPTH = 2
+"""Items that wait to be taken: little memory, and enough that neither side waits for the other's slower moments."""
+
+LOOK = 0.1
+"""Seconds after which a reader without room looks whether it is still wanted."""
+
+PATIENCE = 1.0
+"""Seconds that a taker who leaves early waits for the reader, which may itself be waiting for a pipe."""
+
+
+def ahead(items: Generator[Item, None, None]) -> Iterator[Item]:
+    """The same items in the same order; an exception is raised where it would have been.
+
+    Args:
+        items: run and closed in the other thread.
+    """
+    ready: Queue[_Found[Item]] = Queue(DEPTH)
+    left = Event()
+    reader = Thread(target=_read, args=(items, ready, left), daemon=True)
+    reader.start()
+    try:
+        while (found := ready.get()).error is None:
+            yield from found.items
+        if not isinstance(found.error, StopIteration):
+            raise found.error
+    finally:
+        left.set()
+        reader.join(PATIENCE)
+
+
+class _Found(Generic[Item]):
+    """One item, or how the generator ended."""
+
+    def __init__(self, items: tuple[Item, ...], error: BaseException | None = None) -> None:
+        self.items, self.error = items, error
+
+
+def _read(items: Generator[Item, None, None], ready: "Queue[_Found[Item]]", left: Event) -> None:
+    try:
+        while _hand_over(_next(items), ready, left):
+            pass
+    finally:
+        items.close()
+
+
+def _next(items: Generator[Item, None, None]) -> _Found[Item]:
+    try:
+        return _Found((next(items),))
+    except BaseException as error:
+        return _Found((), error)
+
+
+def _hand_over(found: _Found[Item], ready: "Queue[_Found[Item]]", left: Event) -> bool:
+    """Whether more is wanted."""
+    while not left.is_set():
+        try:
+            ready.put(found, timeout=LOOK)
+            return found.error is None
+        except Full:
+            continue
+    return False
