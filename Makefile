@@ -1,6 +1,7 @@
 # make demo    train on a built-in text for two minutes, evaluate, sample
 # make test    run the tests
 # make check   linters, types and tests
+# make soak    the tests with long counts, into docs/soak.md: an hour or so
 #
 # Everything is installed into .venv, at the versions of constraints.txt.
 #   PYTHON=python3.12       another interpreter (3.11 or newer)
@@ -15,7 +16,7 @@ TIME ?= 2m
 BIN := $(VENV)/bin
 INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test lint types check fix bench clean
+.PHONY: demo test soak lint types check fix bench clean
 
 demo: $(VENV)/.charlm
 	$(BIN)/charlm prepare $(CORPUS)
@@ -33,6 +34,9 @@ demo: $(VENV)/.charlm
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+soak: $(VENV)/.dev
+	$(BIN)/python -m pytest --soak
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from soaking import Soak
 from texts import text_of
 
 from charlm.text.corpus import Corpus
@@ -11,6 +12,39 @@ from charlm.text.prepare import prepare
 
 torch.set_num_threads(1)
 """The networks of the tests are tiny: a second thread would cost more than it brings."""
+
+_SOAK = pytest.StashKey[Soak]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="full counts, for `make soak`")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_SOAK] = Soak(config.getoption("--soak"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`make soak` runs what has a long count; everything else leaves out what is long only."""
+    if config.stash[_SOAK].whole:
+        chosen = [item for item in items if "soak" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+        return
+    for item in items:
+        if item.get_closest_marker("long") is not None:
+            item.add_marker(pytest.mark.skip(reason="takes minutes: make soak"))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    failed, ran = session.testsfailed, session.testscollected
+    session.config.stash[_SOAK].write(f"{ran - failed} of {ran} tests without a complaint")
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> Soak:
+    """How often to try, and where to say what came of it."""
+    return request.config.stash[_SOAK]
 
 
 @pytest.fixture(scope="session")
