@@ -15,7 +15,7 @@ from charlm.cli.options import Given, command, plain
 from charlm.cli.signals import stop
 from charlm.config import EvalOptions, PrepareOptions, SampleOptions, TrainOptions
 from charlm.errors import InputError, UsageError
-from charlm.show.terminal import result
+from charlm.show.terminal import Terminal, result
 from charlm.show.words import duration, loss
 
 if TYPE_CHECKING:
@@ -114,19 +114,23 @@ def train(
     if dry_run:
         _dry_run(given, corpus, init_from)
         return
+    from charlm.learn.ranks import join
     from charlm.learn.train import resume as go_on
     from charlm.learn.train import train as begin
     from charlm.show.training import TrainingDisplay
 
+    ranks = join()
+    terminal = given.terminal if ranks.leads else Terminal(quiet=True)
     source = None if init_from is None else _model_path(given, init_from)
-    prepared = None if resume is not None else _corpus(given, corpus)
-    with TrainingDisplay(given.terminal) as display:
+    prepared = None if resume is not None else ranks.first(lambda: _corpus(given, corpus))
+    with TrainingDisplay(terminal) as display:
         more: dict[str, Any] = {"report": display, "stop": stop.patiently(), "started": started, **given.values}
         if resume is not None:
             done = go_on(resume, corpus=corpus, **more)
         else:
             done = begin(prepared, run=run, init_from=source, **more)
-    result(str(done.model))
+    if ranks.leads:
+        result(str(done.model))
 
 
 def _dry_run(given: Given, corpus: str | None, init_from: str | None) -> None:

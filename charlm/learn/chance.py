@@ -18,11 +18,18 @@ from torch import Tensor
 from charlm.model.network import Drop
 
 
-def masks(rate: float, seed: int, step: int, of: str = "") -> Drop | None:
-    """The dropout of one step, or None where nothing is dropped; `of` tells several kinds of it apart.
+def masks(rate: float, seed: int, step: int, of: str = "", part: tuple[int, int] = (0, 1)) -> Drop | None:
+    """The dropout of one step, or None where nothing is dropped.
 
     The rate is rounded to 1/256: a random byte per activation is cheaper to draw than a random number.
     However high it is, one activation in 256 stays.
+
+    Args:
+        rate: share that is dropped.
+        seed, step: what the masks follow from.
+        of: tells several kinds of masks apart.
+        part: which of how many equal parts of the lanes the activations are; the masks are drawn for all lanes, so
+            that they do not depend on it.
     """
     level = min(round(rate * 256), 255)
     if level == 0:
@@ -32,9 +39,14 @@ def masks(rate: float, seed: int, step: int, of: str = "") -> Drop | None:
     def drop(layer: int, x: Tensor) -> Tensor:
         """Drop elements of x and scale up those that stay."""
         device = x.device if x.device.type == "cuda" else torch.device("cpu")
-        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=device)
+        rank, world = part
+        numbers = x.numel() * world
+        words = torch.empty((numbers + 7) // 8, dtype=torch.int64, device=device)
         words.random_(-(2**63), None, generator=_generator(seed, step, f"{of}{layer}", device))
-        noise = words.view(torch.uint8)[: x.numel()].view(x.shape).to(x.device)
+        noise = words.view(torch.uint8)[:numbers].view(len(x), -1, x.shape[-1]).to(x.device)
+        if world > 1:
+            noise = noise.chunk(world, 1)[rank]
+        noise = noise.reshape(x.shape)
         mask = (noise >= level).to(x.dtype)
         return x * mask.mul_(keep) if x.dtype.itemsize > 2 else x * mask * keep  # bfloat16 would round `keep`
 

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from charlm.config import TrainOptions
 from charlm.learn import optimize
 from charlm.learn.folder import Progress, RunFolder, Saved
+from charlm.learn.ranks import ALONE, Ranks
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Arrays, Model
 from charlm.model.network import Network, States
@@ -25,6 +26,7 @@ class Keeper:
         network, optimizer, lanes, symbols, options: the parts of the run.
         corpus: what a model file says of its text.
         place: the folder of the corpus, noted for resuming only.
+        ranks: of which the first writes, and the others only bring what they carry.
     """
 
     folder: RunFolder
@@ -35,19 +37,24 @@ class Keeper:
     options: TrainOptions
     corpus: dict[str, Any]
     place: str
+    ranks: Ranks = ALONE
 
     def progress(self, progress: Progress, states: States) -> None:
         """Write everything that is needed to go on: counters, weights, optimiser, carried state (B, H) by lane."""
         carried: Arrays = {
-            f"{layer}.{part}": tensor.float().cpu().numpy()
+            f"{layer}.{part}": self.ranks.gathered(tensor).float().cpu().numpy()
             for layer, state in enumerate(states)
             for part, tensor in zip(self.network.cell.state, state, strict=True)
         }
+        if not self.ranks.leads:
+            return
         arrays = {"weights": self.network.arrays(), "optimizer": optimize.memory(self.optimizer), "states": carried}
         self.folder.save(Saved(progress, self.options, self.corpus, self.place, arrays))
 
     def model(self, path: Path, step: int, valid_nats: float | None = None, characters: int = 0) -> None:
         """Write the network as it is as a model file, with its loss over `characters` of valid where it has one."""
+        if not self.ranks.leads:
+            return
         network = self.network.options.values()
         training = {
             "step": step,
@@ -61,5 +68,12 @@ class Keeper:
 
     def judged(self, path: Path, model: Model, valid_nats: float, characters: int) -> None:
         """Write a model again with another judgement of it."""
+        if not self.ranks.leads:
+            return
         training = {**model.training, "valid_nats": valid_nats, "valid_characters": characters}
         checkpoint.save(path, Model(model.options, self.symbols, model.weights, self.corpus, training))
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append a row to metrics.jsonl."""
+        if self.ranks.leads:
+            self.folder.log(row)

@@ -29,6 +29,7 @@ from charlm.learn.keep import Keeper
 from charlm.learn.landing import Landing
 from charlm.learn.meter import Meter, Reading
 from charlm.learn.preview import preview
+from charlm.learn.ranks import ALONE, Ranks
 from charlm.learn.reports import Evaluated, Judging, Noted, Report, Result, Sampled, Stepped
 from charlm.learn.schedule import Length, rate
 from charlm.learn.stage import Stage, to_device
@@ -66,6 +67,8 @@ class Trainer:
         report: told of every step.
         stop: asked after every step whether to save and leave.
         clock: seconds from any origin.
+        started: when the run began by that clock.
+        ranks: the processes that train together; each has a trainer, and all take the same decisions.
     """
 
     network: Network
@@ -83,6 +86,7 @@ class Trainer:
     stop: Callable[[], bool]
     clock: Callable[[], float]
     started: float
+    ranks: Ranks = ALONE
     _timing: Timing = field(init=False)
     _landing: Landing = field(init=False)
     _meter: Meter = field(init=False)
@@ -112,7 +116,7 @@ class Trainer:
         """
         why = "finished" if self.progress.step and self._share() >= 1 else self._impatience()
         while why is None:
-            if self.stop():
+            if self.ranks.any(self.stop()):
                 self._leave()
             self._step(self._share())
             why = self._after_step()
@@ -149,7 +153,7 @@ class Trainer:
         seconds = self._seconds()
         if self.length.seconds is None:
             return self.length.share(self.progress.step, seconds)
-        return self._landing.share(seconds, self.progress)
+        return self.ranks.agree(self._landing.share(seconds, self.progress))
 
     def _final_characters(self) -> int:
         return 0 if self.valid is None else len(self.valid) - 1
@@ -159,12 +163,13 @@ class Trainer:
         began = self.clock()
         number = self.progress.step
         if self.lanes.starts_epoch(number):
-            self.states = self.network.start(self.lanes.batch // self.lanes.world)
+            self.states = self.network.start(self.lanes.batch // self.ranks.world)
         inputs, targets = self._stage.window(number)
         self._begin_cold(number, inputs)
         learning_rate = rate(self.options, number, number / self.lanes.windows, share)
         optimize.set_rate(self.optimizer, learning_rate)
-        drop = chance.masks(self.options.dropout, self.options.seed, number)
+        own = self.ranks.rank, self.ranks.world
+        drop = chance.masks(self.options.dropout, self.options.seed, number, part=own)
         drop_weights = chance.masks(self.options.weight_drop, self.options.seed, number, "weights ")
         with self._autocast():
             logits, states = self.network(inputs, self.states, drop, drop_weights)
@@ -172,6 +177,7 @@ class Trainer:
         self.optimizer.zero_grad()
         loss.backward()
         gradients = [w.grad for w in self.network.parameters() if w.grad is not None]
+        loss = self.ranks.average(gradients, loss)
         norm = optimize.clip(gradients, self.options)
         self._meter.add(loss, norm)
         if self._meter.waits:
@@ -216,9 +222,8 @@ class Trainer:
 
     def _begin_cold(self, number: int, inputs: Tensor) -> None:
         """Let some lanes begin as a text does: in the zero state, and after a boundary where the text has none."""
-        lanes = self.lanes
-        own = slice(lanes.rank * lanes.batch // lanes.world, (lanes.rank + 1) * lanes.batch // lanes.world)
-        cold = chance.cold_lanes(self.options.cold_starts, self.options.seed, number, lanes.batch)[own]
+        batch = self.lanes.batch
+        cold = chance.cold_lanes(self.options.cold_starts, self.options.seed, number, batch)[self.ranks.own(batch)]
         if not cold.any():
             return
         cold = to_device(cold, self.network.device)
@@ -291,9 +296,10 @@ class Trainer:
         """Whether to evaluate now; with --time, not where the end is nearer than the evaluation is long."""
         if self.valid is None or not _due(self.progress.step, self.options.eval_every):
             return False
-        return self.length.seconds is None or self._landing.has_room(
-            self.options.eval_chars, self._seconds(), self.progress
-        )
+        if self.length.seconds is None:
+            return True
+        fits = self._landing.has_room(self.options.eval_chars, self._seconds(), self.progress)
+        return self.ranks.agree(fits) > 0
 
     def _evaluate(self, characters: int, *, final: bool = False) -> float:
         """Nats per character over the first `characters` of the valid split."""
@@ -312,14 +318,19 @@ class Trainer:
     def _score(self, network: Network, characters: int, progress: ScoreProgress | None = None) -> Score:
         if self.valid is None:
             raise ValueError("there is no valid split")
-        return score(network, self.valid[: characters + 1], bounded=not self.has_ends, progress=progress)
+        part = self.ranks.rank, self.ranks.world
+        ids = self.valid[: characters + 1]
+        return self.ranks.total(score(network, ids, bounded=not self.has_ends, part=part, progress=progress))
 
     def _judging(self, characters: int) -> ScoreProgress:
-        """Report the long evaluation at the end, and leave it when asked to; resuming begins it again."""
+        """Report the long evaluation at the end, and leave it when asked to; resuming begins it again.
+
+        Several processes are not at the same place in it, and go on to its end.
+        """
         began = self.clock()
 
         def progress(done: int, nats: float) -> None:
-            if self.stop():
+            if self.ranks.world == 1 and self.stop():
                 self._leave()
             spent = self.clock() - began
             self.report(Judging(done, characters, nats / done, spent * (characters - done) / done))
@@ -343,7 +354,7 @@ class Trainer:
     def _log(self, valid_nats: float | None) -> None:
         """A row of metrics.jsonl."""
         progress = self.progress
-        self.folder.log(
+        self.keeper.log(
             {
                 "step": progress.step,
                 "epoch": round(progress.step / self.lanes.windows, 6),
@@ -361,13 +372,15 @@ class Trainer:
 
     def _sample(self) -> None:
         """A short sample of the network as it is, kept and reported."""
+        if not self.ranks.leads:
+            return
         text = preview(self.network, self.symbols, self.options.seed + self.progress.step)
         self.folder.log_sample(self.progress.step, text)
         self.report(Sampled(self.progress.step, text))
 
     def _save_due(self, evaluated: bool) -> bool:
         if self.options.save_every == AUTO:
-            return evaluated or self.clock() - self._timing.saved > SAVE_AT_LEAST
+            return evaluated or self.ranks.agree(self.clock() - self._timing.saved > SAVE_AT_LEAST) > 0
         return _due(self.progress.step, self.options.save_every)
 
     def save(self) -> None:
@@ -453,7 +466,7 @@ class Trainer:
 
     def _judge(self) -> None:
         whole = self._final_characters()
-        reads, _ = self._landing.end(self.progress)
+        reads = int(self.ranks.agree(self._landing.end(self.progress)[0]))
         if reads < whole:
             self.report(Noted(f"no time for the whole valid split: its first {reads:,} of {whole:,} characters decide"))
         if self.progress.best_nats is not None:
@@ -467,7 +480,7 @@ class Trainer:
         """Score the best model so far on the first `reads` characters; its own weights, not the network's."""
         if self.progress.best_characters == reads or self.valid is None:
             return
-        model = checkpoint.load(self.folder.model)
+        model = self.ranks.first(lambda: checkpoint.load(self.folder.model))
         network = Network(model.options, self.symbols.size).take(model.weights)
         network.on(self.network.device, self.options.precision)
         nats = self._score(network, reads, self._judging(reads)).nats_per_char

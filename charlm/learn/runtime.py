@@ -16,13 +16,14 @@ def find_device(wanted: str) -> torch.device:
         UsageError: this machine or this build of torch does not have it.
     """
     if wanted == AUTO:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return find_device("cuda" if torch.cuda.is_available() else "cpu")
     if wanted == "cuda" and not torch.cuda.is_available():
         build = "this torch is a CPU build" if torch.version.cuda is None else "no usable GPU was found"
         raise UsageError(f"--device cuda is not available: {build}; use --device cpu, or see the README on CUDA builds")
     if wanted == "mps" and not torch.backends.mps.is_available():
         raise UsageError("--device mps is not available on this machine; use --device cpu")
-    return torch.device(wanted)
+    # Where several processes share a machine, each has a GPU of its own as the current one (`charlm.learn.ranks`).
+    return torch.device("cuda", torch.cuda.current_device()) if wanted == "cuda" else torch.device(wanted)
 
 
 def set_threads(threads: int | str) -> None:

@@ -22,6 +22,7 @@ from charlm.learn import auto, optimize, runtime
 from charlm.learn.folder import Progress, RunFolder, Saved
 from charlm.learn.keep import Keeper
 from charlm.learn.loop import Trainer
+from charlm.learn.ranks import ALONE, Ranks, join
 from charlm.learn.reports import Event, Noted, Plan, Report, Result
 from charlm.learn.schedule import Length
 from charlm.model import checkpoint, parameters
@@ -73,9 +74,10 @@ def train(
         UsageError, CorpusError, RunError, CheckpointError: before anything is trained.
         DivergedError, Interrupted: see `charlm.learn.loop`.
     """
-    tell = report or _ignore
+    ranks = join()
+    tell = report if report and ranks.leads else _ignore
     begun = clock() if started is None else started
-    found = _corpus(corpus)
+    found = _shared_corpus(corpus, ranks)
     source = None if init_from is None else checkpoint.load(Path(init_from))
     options, notices = _resolved(found, _like(source, values))
     device = _compute(options)
@@ -83,11 +85,12 @@ def train(
     if source is not None:
         notices.append(_start_from(network, found.symbols, source))
     network.on(device, options.precision)
-    folder = RunFolder.create(run, usual_name(found.name, options), Path(root))
-    folder.write_config(options, found.name)
+    ranks.check(options.batch_size)
+    folder = ranks.first(lambda: RunFolder.create(run, usual_name(found.name, options), Path(root)))
+    ranks.first(lambda: folder.write_config(options, found.name))
     for notice in notices:
         tell(Noted(notice))
-    trainer = _trainer(found, options, network, folder, Progress(), tell, stop, clock, begun)
+    trainer = _trainer(found, options, network, folder, Progress(), tell, stop, clock, begun, ranks)
     tell(replace(_plan(found, options, device), path=folder.path))
     trainer.begin()
     return trainer.run()
@@ -116,22 +119,24 @@ def resume(
         RunError: there is no such run, or it is finished and no longer length was given.
         UsageError: an option was given that a running model cannot change.
     """
-    tell = report or _ignore
+    ranks = join()
+    tell = report if report and ranks.leads else _ignore
     begun = clock() if started is None else started
-    folder = RunFolder.find(run, Path(root))
-    saved = folder.restore()
+    folder = ranks.first(lambda: RunFolder.find(run, Path(root)))
+    saved = ranks.first(folder.restore)
     found = _same_corpus(saved, corpus)
     options, _ = _decided(found, _changed(saved.options, values, folder))
     device = _compute(options)
     network = Network(_model_options(options), found.symbols.size).take(_fitting(saved, options, found.symbols, folder))
     network.on(device, options.precision)
-    trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun)
+    ranks.check(options.batch_size)
+    trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun, ranks)
     optimize.remember(trainer.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
-    trainer.states = _states(network, saved.arrays.get("states", {}), options.batch_size)
+    trainer.states = _states(network, saved.arrays.get("states", {}), options.batch_size, ranks)
     _check_unfinished(trainer, folder)
-    folder.tidy(saved.progress)
+    ranks.first(lambda: folder.tidy(saved.progress))
     tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.progress.step))
-    folder.write_config(options, found.name)
+    ranks.first(lambda: folder.write_config(options, found.name))
     trainer.mend()
     return trainer.run()
 
@@ -164,6 +169,17 @@ def _corpus(corpus: Corpus | str | Path | None) -> Corpus:
     return corpus if isinstance(corpus, Corpus) else Corpus.load(find_corpus(corpus))
 
 
+def _shared_corpus(corpus: Corpus | str | Path | None, ranks: Ranks) -> Corpus:
+    """The corpus, of which every process reads a copy; that of the first counts."""
+    found = _corpus(corpus)
+    if ranks.first(found.identity) != found.identity():
+        raise CorpusError(
+            f"{found.path} is not the corpus that the first process reads; prepare the same text with the same options "
+            f"on every machine"
+        )
+    return found
+
+
 def _resolved(corpus: Corpus, values: dict[str, Any]) -> tuple[TrainOptions, list[str]]:
     return _decided(corpus, TrainOptions.of(values))
 
@@ -190,11 +206,12 @@ def _compute(options: TrainOptions) -> torch.device:
 
 def _trainer(
     corpus: Corpus, options: TrainOptions, network: Network, folder: RunFolder, progress: Progress,
-    report: Report, stop: Callable[[], bool] | None, clock: Clock, started: float,
+    report: Report, stop: Callable[[], bool] | None, clock: Clock, started: float, ranks: Ranks = ALONE,
 ) -> Trainer:  # fmt: skip
-    lanes = Lanes(corpus.split("train"), options.batch_size, options.seq_len)
+    lanes = Lanes(corpus.split("train"), options.batch_size, options.seq_len, ranks.rank, ranks.world)
     steps = auto.planned_steps(options, len(lanes.ids) - 1, options.batch_size, options.seq_len)
     optimizer = optimize.make(network, options)
+    identity, place = corpus.identity(), str(corpus.path)
     return Trainer(
         network=network,
         optimizer=optimizer,
@@ -203,14 +220,15 @@ def _trainer(
         has_ends=corpus.documents_of("train") > 0,
         symbols=corpus.symbols,
         options=options,
-        keeper=Keeper(folder, network, optimizer, lanes, corpus.symbols, options, corpus.identity(), str(corpus.path)),
+        keeper=Keeper(folder, network, optimizer, lanes, corpus.symbols, options, identity, place, ranks),
         length=Length(steps, options.time),
         progress=progress,
-        states=network.start(options.batch_size),
+        states=network.start(options.batch_size // ranks.world),
         report=report,
         stop=stop or _never,
         clock=clock,
         started=started,
+        ranks=ranks,
     )
 
 
@@ -322,13 +340,13 @@ def _fitting(saved: Saved, options: TrainOptions, symbols: Symbols, folder: RunF
     return weights
 
 
-def _states(network: Network, arrays: Arrays, batch: int) -> list[tuple[torch.Tensor, ...]]:
-    """The carried state as it was saved."""
+def _states(network: Network, arrays: Arrays, batch: int, ranks: Ranks) -> list[tuple[torch.Tensor, ...]]:
+    """The carried state of this process' lanes, as it was saved."""
     states = network.start(batch)
     try:
         return [
             tuple(
-                torch.from_numpy(arrays[f"{layer}.{name}"]).to(network.device).view(part.shape)
+                torch.from_numpy(arrays[f"{layer}.{name}"]).to(network.device).view(part.shape)[ranks.own(batch)]
                 for name, part in zip(network.cell.state, state, strict=True)
             )
             for layer, state in enumerate(states)

@@ -74,27 +74,29 @@ def score(
     exact: bool = False,
     bounded: bool = True,
     batch: int = 64,
+    part: tuple[int, int] = (0, 1),
     progress: Progress | None = None,
 ) -> Score:
-    """Score a text.
+    """Score a text, or a part of it.
 
     Args:
         network: used as it is; neither its weights nor any state of it change.
         ids: (N + 1,) symbols, the boundary first.
         exact: carry the state through the whole text instead of scoring segments.
         bounded: whether a warm-up begins with a boundary.
-        batch: segments side by side.
+        batch: segments side by side, at most.
+        part: which of how many parts to score; all parts together score every symbol once. Not with `exact`.
         progress: told how many characters are done, and their nats.
     """
     runs = (
         [_exact(network, ids)]
         if exact
-        else (_segments(network, ids, rows, bounded) for rows in _batches(len(ids) - 1, batch))
+        else (_segments(network, ids, rows, bounded) for rows in _batches(len(ids) - 1, batch, *part))
     )
     nats, done = 0.0, 0
     with torch.inference_mode():
-        for part in runs:
-            for losses in part:
+        for run in runs:
+            for losses in run:
                 nats += float(losses.cpu().double().sum())  # mps has no float64
                 done += losses.numel()
                 if progress is not None:
@@ -102,9 +104,9 @@ def score(
     return Score(nats, done)
 
 
-def _batches(characters: int, batch: int) -> Iterator[np.ndarray]:
-    """The starts of the segments, `batch` at a time: input positions 0, SEGMENT, 2 SEGMENT, …"""
-    starts = np.arange(0, characters, SEGMENT)
+def _batches(characters: int, batch: int, part: int, parts: int) -> Iterator[np.ndarray]:
+    """The starts of one part's segments, `batch` at a time: input positions 0, SEGMENT, 2 SEGMENT, …"""
+    starts = np.array_split(np.arange(0, characters, SEGMENT), parts)[part]
     for first in range(0, len(starts), batch):
         yield starts[first : first + batch]
 

@@ -1,0 +1,180 @@
+"""Several processes that train one network together, each with lanes of its own.
+
+torchrun starts the processes and tells each its number (RANK, WORLD_SIZE and LOCAL_RANK in the environment);
+torch.distributed carries the numbers, with gloo between CPUs and NCCL between GPUs. Every process holds the whole
+network and makes the same steps with it:
+
+    each reads its own lanes            `charlm.text.lanes`
+    gradients and losses are averaged   `average`, one exchange a step
+    what a clock or a signal decides    `agree`, `any`: the first process' clock, anyone's signal
+    files and reports                   the first process alone
+
+What is left out: the network split among machines; each must hold it whole.
+"""
+
+import atexit
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from charlm.errors import CharlmError, UsageError
+from charlm.model.scoring import Score
+
+PATIENCE = timedelta(minutes=10)
+"""How long a process waits for the others, of which one may be preparing a text; death is noticed at once."""
+
+Made = TypeVar("Made")
+
+
+class Ranks:
+    """A run of one process, in which nothing has to be agreed on.
+
+    Attributes:
+        rank: this process, counted from 0.
+        world: how many there are.
+    """
+
+    rank = 0
+    world = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and reports."""
+        return self.rank == 0
+
+    def own(self, batch: int) -> slice:
+        """The lanes of this process among `batch` in all."""
+        share = batch // self.world
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def check(self, batch: int) -> None:
+        """Raise a `UsageError` where so many lanes cannot be divided evenly."""
+        if batch % self.world:
+            raise UsageError(
+                f"--batch-size {batch} cannot be divided among {self.world} processes; "
+                f"choose a multiple of {self.world}"
+            )
+
+    def average(self, gradients: list[Tensor], loss: Tensor) -> Tensor:
+        """Average the gradients of each process' lanes in place; returns the average of their losses, a scalar."""
+        return loss.detach()
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is so in any process."""
+        return flag
+
+    def agree(self, number: float) -> float:
+        """The number that the first process has."""
+        return number
+
+    def total(self, score: Score) -> Score:
+        """The score of the whole text, from the parts that the processes scored."""
+        return score
+
+    def gathered(self, lanes: Tensor) -> Tensor:
+        """All lanes (B, H), from each process' own (B / world, H)."""
+        return lanes
+
+    def first(self, make: Callable[[], Made]) -> Made:
+        """What the first process makes, or fails with, for all of them."""
+        return make()
+
+
+class _Group(Ranks):
+    """One of several processes."""
+
+    def __init__(self) -> None:
+        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+
+    def average(self, gradients: list[Tensor], loss: Tensor) -> Tensor:
+        flat = torch.cat([loss.detach().float().view(1), *(gradient.flatten() for gradient in gradients)])
+        with _reaching():
+            dist.all_reduce(flat)
+        flat /= self.world
+        for gradient, part in zip(gradients, flat[1:].split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+        return flat[0]
+
+    def any(self, flag: bool) -> bool:
+        return self._sum([float(flag)])[0] > 0
+
+    def agree(self, number: float) -> float:
+        told = torch.tensor([number], dtype=torch.float64)
+        with _reaching():
+            dist.broadcast(told, 0)
+        return float(told)
+
+    def total(self, score: Score) -> Score:
+        nats, characters = self._sum([score.nats, float(score.characters)])
+        return Score(nats, int(characters))
+
+    def gathered(self, lanes: Tensor) -> Tensor:
+        parts = [torch.empty_like(lanes) for _ in range(self.world)]
+        with _reaching():
+            dist.all_gather(parts, lanes.contiguous())
+        return torch.cat(parts)
+
+    def first(self, make: Callable[[], Made]) -> Made:
+        told: list[Any] = [None, None]
+        if self.leads:
+            try:
+                told[0] = make()
+            except CharlmError as error:
+                told[1] = error
+        with _reaching():
+            dist.broadcast_object_list(told, 0)
+        if told[1] is not None:
+            raise told[1]
+        return told[0]
+
+    def _sum(self, numbers: list[float]) -> list[float]:
+        summed = torch.tensor(numbers, dtype=torch.float64)
+        with _reaching():
+            dist.all_reduce(summed)
+        return summed.tolist()
+
+
+ALONE = Ranks()
+"""The only process."""
+
+
+def join() -> Ranks:
+    """Meet the other processes, if torchrun started several; again and again gives the same.
+
+    Raises:
+        CharlmError: they cannot be reached.
+    """
+    if not dist.is_available() or int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return ALONE
+    if not dist.is_initialized():
+        cuda = torch.cuda.is_available()
+        if cuda:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        with _reaching():
+            dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
+        atexit.register(_leave)
+    return _Group()
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    """Turn the loss of another process into one clear `CharlmError`."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CharlmError(
+            f"another process of this run has ended or cannot be reached ({reason:.200}); "
+            f"what was saved last is whole: go on from there with --resume"
+        ) from error
