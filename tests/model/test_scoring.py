@@ -110,6 +110,16 @@ def test_batch_size_does_not_change_the_result(make_model, make_network, charact
     assert [result.nats for result in found] == pytest.approx([found[0].nats] * 3, rel=1e-6)
 
 
+@pytest.mark.parametrize("parts", [2, 3, 5])
+@pytest.mark.parametrize("characters", [1, SEGMENT, 2 * SEGMENT + 1, 7 * SEGMENT + 77])
+def test_the_parts_of_a_text_together_score_what_the_whole_does(make_model, make_network, characters, parts):
+    network = make_network(make_model("gru")).on(torch.device("cpu"))
+    whole = score(network, text(characters))
+    found = [score(network, text(characters), part=(number, parts)) for number in range(parts)]
+    assert sum(part.characters for part in found) == characters
+    assert sum(part.nats for part in found) == pytest.approx(whole.nats, rel=1e-6)
+
+
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("name", cells.names())
 def test_network_without_weights_scores_the_logarithm_of_the_vocabulary(make_model, make_network, name, exact):
