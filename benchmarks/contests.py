@@ -26,7 +26,7 @@ LETTERS = 63
 
 def training(folder: Path) -> Iterator[Row]:
     """A training step: ours against torch's modules, and both against the ceiling."""
-    corpus = _random_corpus(folder)
+    corpus = random_corpus(folder)
     for cell in CELLS:
         found = []
         for layers, hidden, batch, seq_len in SHAPES:
@@ -71,7 +71,7 @@ def on_a_gpu(folder: Path) -> Iterator[Row]:
     if not torch.cuda.is_available():
         yield Row("on a GPU", "there is no GPU on this machine", "")
         return
-    corpus = _random_corpus(folder)
+    corpus = random_corpus(folder)
     for cell in CELLS:
         shape = {"cell": cell, "layers": 3, "hidden": 512, "batch": 128, "seq_len": 128, "steps": 30, "device": "cuda"}
         ours = {name: {**shape, "corpus": str(corpus), "precision": name} for name in ("float32", "tf32", "bfloat16")}
@@ -165,7 +165,7 @@ def preparing(folder: Path) -> Iterator[Row]:
 
 def evaluating(folder: Path) -> Iterator[Row]:
     """The default protocol against a training step of the same model."""
-    corpus = _random_corpus(folder)
+    corpus = random_corpus(folder)
     for layers, hidden, batch, seq_len in SHAPES[:4]:
         shape = {"cell": "lstm", "layers": layers, "hidden": hidden, "batch": batch, "seq_len": seq_len}
         run = folder / f"evaluated-{layers}x{hidden}"
@@ -224,7 +224,7 @@ def _weights(cell: str, layers: int, hidden: int) -> int:
     return sum(int(np.prod(shape)) for shape in shapes.values() if len(shape) > 1)
 
 
-def _random_corpus(folder: Path) -> Path:
+def random_corpus(folder: Path) -> Path:
     """A prepared corpus of 600,000 random letters, a third of them to evaluate on."""
     path = folder / "letters.txt"
     if not path.exists():
@@ -239,7 +239,7 @@ def _random_model(folder: Path, cell: str, layers: int, hidden: int) -> Path:
     run = folder / f"sampled-{cell}-{layers}x{hidden}"
     if not run.exists():
         quiet = {"steps": 1, "eval_every": 0, "sample_every": 0, "eval_chars": 100}
-        charlm.train(_random_corpus(folder), run=run, cell=cell, layers=layers, hidden=hidden, **quiet)
+        charlm.train(random_corpus(folder), run=run, cell=cell, layers=layers, hidden=hidden, **quiet)
     return run / "model.safetensors"
 
 

@@ -111,10 +111,13 @@ def train(
     """Train a model; the best and the latest are kept in runs/NAME."""
     if resume is not None and (run is not None or init_from is not None or dry_run):
         raise UsageError("--resume goes on with a run as it is; leave out --run, --init-from and --dry-run")
+    from charlm.learn.ranks import join
+
     if dry_run:
+        if join().world > 1:
+            raise UsageError("--dry-run looks at one process; start it without torchrun")
         _dry_run(given, corpus, init_from)
         return
-    from charlm.learn.ranks import join
     from charlm.learn.train import resume as go_on
     from charlm.learn.train import train as begin
     from charlm.show.training import TrainingDisplay
