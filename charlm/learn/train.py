@@ -83,14 +83,14 @@ def train(
     if source is not None:
         notices.append(_start_from(network, found.symbols, source))
     network.on(device, options.precision)
-    folder = RunFolder.create(run, usual_name(found.name, options), Path(root))
-    folder.write_config(options, found.name)
-    for notice in notices:
-        tell(Noted(notice))
-    trainer = _trainer(found, options, network, folder, Progress(), tell, stop, clock, begun)
-    tell(replace(_plan(found, options, device), path=folder.path))
-    trainer.begin()
-    return trainer.run()
+    with RunFolder.create(run, usual_name(found.name, options), Path(root)) as folder:
+        folder.write_config(options, found.name)
+        for notice in notices:
+            tell(Noted(notice))
+        trainer = _trainer(found, options, network, folder, Progress(), tell, stop, clock, begun)
+        tell(replace(_plan(found, options, device), path=folder.path))
+        trainer.begin()
+        return trainer.run()
 
 
 def resume(
@@ -113,27 +113,29 @@ def resume(
         root, report, stop, clock, started: as in `train`.
 
     Raises:
-        RunError: there is no such run, or it is finished and no longer length was given.
+        RunError: there is no such run, another process trains it, or it is finished and no longer length was given.
         UsageError: an option was given that a running model cannot change.
     """
     tell = report or _ignore
     begun = clock() if started is None else started
-    folder = RunFolder.find(run, Path(root))
-    saved = folder.restore()
-    found = _same_corpus(saved, corpus)
-    options, _ = _decided(found, _changed(saved.options, values, folder))
-    device = _compute(options)
-    network = Network(_model_options(options), found.symbols.size).take(_fitting(saved, options, found.symbols, folder))
-    network.on(device, options.precision)
-    trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun)
-    optimize.remember(trainer.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
-    trainer.states = _states(network, saved.arrays.get("states", {}), options.batch_size)
-    _check_unfinished(trainer, folder)
-    folder.tidy(saved.progress)
-    tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.progress.step))
-    folder.write_config(options, found.name)
-    trainer.mend()
-    return trainer.run()
+    with RunFolder.find(run, Path(root)) as folder:
+        saved = folder.restore()
+        found = _same_corpus(saved, corpus)
+        options, _ = _decided(found, _changed(saved.options, values, folder))
+        device = _compute(options)
+        network = Network(_model_options(options), found.symbols.size).take(
+            _fitting(saved, options, found.symbols, folder)
+        )
+        network.on(device, options.precision)
+        trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun)
+        optimize.remember(trainer.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
+        trainer.states = _states(network, saved.arrays.get("states", {}), options.batch_size)
+        _check_unfinished(trainer, folder)
+        folder.tidy(saved.progress)
+        tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.progress.step))
+        folder.write_config(options, found.name)
+        trainer.mend()
+        return trainer.run()
 
 
 def plan(corpus: Corpus | str | Path | None = None, *, measure: int = 5, **values: Any) -> tuple[Plan, float]:
