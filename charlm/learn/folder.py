@@ -9,21 +9,24 @@
 
 `progress` is written first and holds everything, so that a run killed between two renames still
 resumes from one consistent moment; the logs are then cut back to where they stood at that moment.
+Whoever trains holds the folder's lock, so that no two processes write the same files.
 """
 
 import difflib
 import json
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import tomli_w
 
 from charlm.config import TrainOptions
 from charlm.errors import CharlmError, CheckpointError, RunError, UsageError
 from charlm.files import failures, present, write_atomically
+from charlm.lock import Lock
 from charlm.model.checkpoint import Arrays, read_tensors, write_tensors
 
 LONGEST_NAME = 200
@@ -81,7 +84,7 @@ class Saved:
 
 
 class RunFolder:
-    """One run's folder.
+    """One run's folder. Made by `create` or `find`, it is locked until the end of its `with`.
 
     Args:
         path: the folder, which exists.
@@ -95,49 +98,58 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.samples = path / "samples.txt"
         self.config = path / "config.toml"
+        self._lock = Lock(path / ".lock")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
 
     @classmethod
     def create(cls, run: str | Path | None, usual: str, root: Path) -> "RunFolder":
-        """Make the folder of a new run.
+        """Make the folder of a new run. One in which nothing was saved yet, as a killed run leaves it, is taken too.
 
         Args:
             run: a name below `root`, a path, or None for `usual`, numbered if taken.
 
         Raises:
-            RunError: it exists.
+            RunError: it exists, or another process begins it.
         """
         if run is not None:
-            path = _place(run, root)
-            with failures(path, "making"):
-                try:
-                    path.mkdir(parents=True)
-                except FileExistsError:
-                    raise RunError(f"{path} exists; go on with it: --resume {run}, or choose another --run") from None
-            return cls(path)
+            folder = cls(_place(run, root))
+            with failures(folder.path, "making"), suppress(FileExistsError):
+                folder.path.mkdir(parents=True)
+            if folder._saved_something() or not folder._claimed():
+                raise RunError(f"{folder.path} exists; go on with it: --resume {run}, or choose another --run")
+            return folder
         number = 1
         while True:
-            path = root / (usual if number == 1 else f"{usual}-{number}")
-            with failures(path, "making"):
-                try:
-                    path.mkdir(parents=True)
-                    return cls(path)
-                except FileExistsError:
-                    number += 1
+            folder = cls(root / (usual if number == 1 else f"{usual}-{number}"))
+            with failures(folder.path, "making"), suppress(FileExistsError):
+                folder.path.mkdir(parents=True)
+                if folder._claimed():
+                    return folder
+            number += 1
 
     @classmethod
     def find(cls, run: str | Path, root: Path) -> "RunFolder":
         """The folder of a run that can be resumed.
 
         Raises:
-            RunError: there is none; the nearest name is suggested.
+            RunError: there is none, and the nearest name is suggested; or another process trains there.
         """
         path = _place(run, root)
-        if not present(path / "progress.safetensors"):
+        folder = cls(path)
+        if not present(folder.progress):
+            if present(path) and not folder._saved_something():
+                raise RunError(f"{path} ended before anything was saved; begin it again: --run {run}")
             names = [folder.name for folder in runs(root)]
             near = difflib.get_close_matches(str(run), names, n=1)
             hint = f", did you mean {near[0]}?" if near else f"; below {root} there are: {', '.join(names) or 'none'}"
             raise RunError(f"{path} has no progress.safetensors to resume from{hint}")
-        return cls(path)
+        folder._hold()
+        return folder
 
     def write_config(self, options: TrainOptions, corpus: str) -> None:
         """Save the merged options so that `charlm train --config` takes them again."""
@@ -192,12 +204,45 @@ class RunFolder:
         """Cut the logs back to that moment, and remove what a killed writer left half done."""
         _cut(self.metrics, progress.metrics_bytes)
         _cut(self.samples, progress.samples_bytes)
-        for left in self.path.glob(".*.safetensors.*"):
-            left.unlink(missing_ok=True)
+        self._sweep()
 
     def _append(self, path: Path, text: str) -> None:
-        with failures(path, "writing"), path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.write(text)
+        """Add `text` to a log, whole or not at all."""
+        before = _size(path)
+        with failures(path, "writing"):
+            try:
+                with path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
+                    file.write(text)
+            except OSError:
+                _cut(path, before)
+                raise
+
+    def _sweep(self) -> None:
+        for file in (self.model, self.last, self.progress, self.config):
+            for left in self.path.glob(f".{file.name}.*"):
+                left.unlink(missing_ok=True)
+
+    def _hold(self) -> None:
+        with failures(self._lock.path, "locking"):
+            if not self._lock.take():
+                raise RunError(
+                    f"{self.path} is in use: another process trains there; wait until it ends, or stop it first"
+                )
+
+    def _claimed(self) -> bool:
+        """Lock the folder for a new run; False where another process saved something there meanwhile."""
+        self._hold()
+        if self._saved_something():
+            self._lock.release()
+            return False
+        self._sweep()
+        return True
+
+    def _saved_something(self) -> bool:
+        """Whether there is more than what a run makes before its first save."""
+        if not self.path.is_dir():
+            return present(self.path)
+        return any(not file.name.startswith(".") and file != self.config for file in self.path.iterdir())
 
 
 def runs(root: Path) -> list[Path]:

@@ -86,14 +86,14 @@ def train(
         notices.append(_start_from(network, found.symbols, source))
     network.on(device, options.precision)
     ranks.check(options.batch_size)
-    folder = ranks.first(lambda: RunFolder.create(run, usual_name(found.name, options), Path(root)))
-    ranks.first(lambda: folder.write_config(options, found.name))
-    for notice in notices:
-        tell(Noted(notice))
-    trainer = _trainer(found, options, network, folder, Progress(), tell, stop, clock, begun, ranks)
-    tell(replace(_plan(found, options, device), path=folder.path))
-    trainer.begin()
-    return trainer.run()
+    with _led(ranks, lambda: RunFolder.create(run, usual_name(found.name, options), Path(root))) as folder:
+        ranks.first(lambda: folder.write_config(options, found.name))
+        for notice in notices:
+            tell(Noted(notice))
+        trainer = _trainer(found, options, network, folder, Progress(), tell, stop, clock, begun, ranks)
+        tell(replace(_plan(found, options, device), path=folder.path))
+        trainer.begin()
+        return trainer.run()
 
 
 def resume(
@@ -116,29 +116,31 @@ def resume(
         root, report, stop, clock, started: as in `train`.
 
     Raises:
-        RunError: there is no such run, or it is finished and no longer length was given.
+        RunError: there is no such run, another process trains it, or it is finished and no longer length was given.
         UsageError: an option was given that a running model cannot change.
     """
     ranks = join()
     tell = report if report and ranks.leads else _ignore
     begun = clock() if started is None else started
-    folder = ranks.first(lambda: RunFolder.find(run, Path(root)))
-    saved = ranks.first(folder.restore)
-    found = _same_corpus(saved, corpus)
-    options, _ = _decided(found, _changed(saved.options, values, folder))
-    device = _compute(options)
-    network = Network(_model_options(options), found.symbols.size).take(_fitting(saved, options, found.symbols, folder))
-    network.on(device, options.precision)
-    ranks.check(options.batch_size)
-    trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun, ranks)
-    optimize.remember(trainer.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
-    trainer.states = _states(network, saved.arrays.get("states", {}), options.batch_size, ranks)
-    _check_unfinished(trainer, folder)
-    ranks.first(lambda: folder.tidy(saved.progress))
-    tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.progress.step))
-    ranks.first(lambda: folder.write_config(options, found.name))
-    trainer.mend()
-    return trainer.run()
+    with _led(ranks, lambda: RunFolder.find(run, Path(root))) as folder:
+        saved = ranks.first(folder.restore)
+        found = _same_corpus(saved, corpus)
+        options, _ = _decided(found, _changed(saved.options, values, folder))
+        ranks.check(options.batch_size)
+        device = _compute(options)
+        network = Network(_model_options(options), found.symbols.size).take(
+            _fitting(saved, options, found.symbols, folder)
+        )
+        network.on(device, options.precision)
+        trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun, ranks)
+        optimize.remember(trainer.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
+        trainer.states = _states(network, saved.arrays.get("states", {}), options.batch_size, ranks)
+        _check_unfinished(trainer, folder)
+        ranks.first(lambda: folder.tidy(saved.progress))
+        tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.progress.step))
+        ranks.first(lambda: folder.write_config(options, found.name))
+        trainer.mend()
+        return trainer.run()
 
 
 def plan(corpus: Corpus | str | Path | None = None, *, measure: int = 5, **values: Any) -> tuple[Plan, float]:
@@ -167,6 +169,18 @@ def usual_name(corpus: str, options: TrainOptions) -> str:
 
 def _corpus(corpus: Corpus | str | Path | None) -> Corpus:
     return corpus if isinstance(corpus, Corpus) else Corpus.load(find_corpus(corpus))
+
+
+def _led(ranks: Ranks, make: Callable[[], RunFolder]) -> RunFolder:
+    """The folder of the run, which the first process makes or finds and locks; the others know where it is."""
+    made: list[RunFolder] = []
+
+    def path() -> Path:
+        made.append(make())
+        return made[0].path
+
+    where = ranks.first(path)
+    return made[0] if made else RunFolder(where)
 
 
 def _shared_corpus(corpus: Corpus | str | Path | None, ranks: Ranks) -> Corpus:

@@ -62,9 +62,17 @@ def summarize(root: Path = Path("runs")) -> list[RunSummary]:
 
 
 def _summary(run: Path) -> RunSummary:
-    size = sum(path.stat().st_size for path in run.iterdir() if path.is_file())
+    size = sum(_size(path) for path in run.iterdir())
     changed = max(path.stat().st_mtime for path in run.glob("*.safetensors"))
     try:
         return RunSummary(run.name, run, read_header(run / "model.safetensors"), size, changed)
     except CheckpointError as error:
         return RunSummary(run.name, run, None, size, changed, str(error))
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 for a folder, and for what a run that is saving has just renamed."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0

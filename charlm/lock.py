@@ -1,0 +1,76 @@
+"""One process at a time: a lock that vanishes with whoever holds it, killed or not.
+
+The operating system keeps it (`flock`, on Windows `msvcrt.locking`), so that a file left behind locks nothing.
+Where a file system knows no locks, nobody is kept out.
+"""
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(handle: int) -> None:
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+HELD = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
+"""What the system says where another one holds the lock; anything else means that it cannot lock here."""
+
+
+class Lock:
+    """A lock that at most one holder has.
+
+    Args:
+        path: its file, made when it is taken and removed when it is released.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle: int | None = None
+
+    def take(self) -> bool:
+        """Take the lock; False where another one has it.
+
+        Raises:
+            OSError: the file cannot be made.
+        """
+        while True:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                _lock(handle)
+            except OSError as error:
+                if error.errno in HELD:
+                    os.close(handle)
+                    return False
+            if self._is_at_its_place(handle):
+                self._handle = handle
+                return True
+            # Whoever had it removed the file between our opening and our locking: ours is no longer the lock.
+            os.close(handle)
+
+    def release(self) -> None:
+        """Give it back, if it was taken."""
+        if self._handle is None:
+            return
+        try:
+            if self._is_at_its_place(self._handle):
+                self.path.unlink()
+        except OSError:
+            pass  # Windows removes no open file, and the folder may be gone; the file alone locks nothing.
+        os.close(self._handle)
+        self._handle = None
+
+    def _is_at_its_place(self, handle: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(handle), os.stat(self.path))
+        except FileNotFoundError:
+            return False
