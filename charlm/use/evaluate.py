@@ -23,6 +23,7 @@ from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.model.scoring import Score
 from charlm.text.corpus import Corpus, find_corpus
+from charlm.text.pages import Pages
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.symbols import BOUNDARY, UNKNOWN
 from charlm.text.walk import encode_source
@@ -200,7 +201,12 @@ def _of(characters: int, passes: int, before: int, progress: Progress | None) ->
 
 def _count(ids: np.ndarray, symbol: int) -> int:
     """How often a symbol stands behind the first one, a block at a time: the text may be larger than memory."""
-    return sum(int(np.count_nonzero(ids[at : at + BLOCK] == symbol)) for at in range(1, len(ids), BLOCK))
+    found, pages = 0, Pages(ids)
+    for at in range(1, len(ids), BLOCK):
+        block = ids[at : at + BLOCK]
+        found += int(np.count_nonzero(block == symbol))
+        pages.read(block.size)
+    return found
 
 
 def _protocol(exact: bool) -> str:
