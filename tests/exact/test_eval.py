@@ -255,8 +255,8 @@ def test_a_memory_that_lasts_shows_in_what_exact_prints(tmp_path: Path, capfd: p
 def copying(period: int, width: int) -> tuple[Model, str]:
     """A copy task and an rnn that solves it: the letters that began a record end it, each after a digit.
 
-    For each of the `width` letters one unit keeps for ever whether it was large or small, as its recurrent weight is above 1 and tanh
-    bounds it; another says that its digit came.
+    For each of the `width` letters one unit keeps for ever whether it was large or small, as its recurrent weight is
+    above 1 and tanh bounds it; another says that its digit came.
     """
     small, large, digits = "abcdefgh"[:width], "ABCDEFGH"[:width], "01234567"[:width]
     letters = "".join(sorted(f".{small}{large}{digits}"))
