@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from charlm.text.lanes import Lanes
+from charlm.text.pages import Pages
 
 LARGEST_SHARE = 0.25
 """Of a GPU's free memory that the text may take."""
@@ -27,13 +28,13 @@ class Stage:
     """
 
     def __init__(self, lanes: Lanes, device: torch.device, room: int | None = None) -> None:
-        self._lanes, self._device = lanes, device
+        self._lanes, self._device, self._pages = lanes, device, Pages(lanes.ids)
         self._ids: Tensor | None = None
         if device.type == "cuda" and room is None:
             room = int(LARGEST_SHARE * torch.cuda.mem_get_info(device)[0])
         dtype = torch.uint8 if lanes.ids.dtype == np.uint8 else torch.int32
         if room is not None and len(lanes.ids) * dtype.itemsize <= room:
-            self._ids = _copied(lanes.ids, dtype, device)
+            self._ids = _copied(lanes.ids, self._pages, dtype, device)
             self._places = torch.from_numpy(lanes.places(0)).to(device)
 
     @property
@@ -47,6 +48,7 @@ class Stage:
             places = self._places + self._lanes.first(step)
             return self._ids[places].long(), self._ids[places + 1].long()
         inputs, targets = (torch.from_numpy(part) for part in self._lanes.window(step))
+        self._pages.read(inputs.numel())
         return to_device(inputs, self._device), to_device(targets, self._device)
 
 
@@ -57,10 +59,11 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-def _copied(ids: np.ndarray, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _copied(ids: np.ndarray, pages: Pages, dtype: torch.dtype, device: torch.device) -> Tensor:
     """All of a memory-mapped text on the device, by way of a little memory here."""
     whole = torch.empty(len(ids), dtype=dtype, device=device)
     for first in range(0, len(ids), BLOCK):
         block = np.array(ids[first : first + BLOCK], np.int64)
         whole[first : first + BLOCK] = torch.from_numpy(block).to(dtype)
+        pages.read(block.size)
     return whole

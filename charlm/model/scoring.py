@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from charlm.model.network import Network, States
+from charlm.text.pages import Pages
 from charlm.text.symbols import BOUNDARY
 
 SEGMENT = 1024
@@ -93,12 +94,13 @@ def score(
         if exact
         else (_segments(network, ids, rows, bounded) for rows in _batches(len(ids) - 1, batch, *part))
     )
-    nats, done = 0.0, 0
+    nats, done, pages = 0.0, 0, Pages(ids)
     with torch.inference_mode():
         for run in runs:
             for losses in run:
                 nats += float(losses.cpu().double().sum())  # mps has no float64
                 done += losses.numel()
+                pages.read(losses.numel())
                 if progress is not None:
                     progress(done, nats)
     return Score(nats, done)

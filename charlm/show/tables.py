@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from math import log
+from math import inf, log
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -40,10 +40,11 @@ def corpus(info: Mapping[str, Any], vocabulary: int) -> dict[str, str]:
 
 def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
     """The result of `charlm eval`, from its JSON keys."""
+    perplexity = inf if found["perplexity"] is None else found["perplexity"]
     rows = {
         "nats": f"{found['nats_per_char']:.4f} per character",
         "bits": f"{found['bits_per_char']:.4f} per character, {found['bits_per_byte']:.4f} per byte",
-        "perplexity": f"{found['perplexity']:.4f} per character",
+        "perplexity": f"{perplexity:.4f} per character",
         "characters": f"{found['characters']:,}, of which {found['documents']:,} are ends of documents "
         f"and {found['unknown']:,} unknown",
     }
@@ -53,8 +54,18 @@ def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
             f"the model is {found['gap_bits_per_char']:.4f} bits above it"
         )
     rows["protocol"] = found["protocol"]
+    if "default_off_bits_per_char" in found:
+        rows["default"] = default_off(found)
     rows["speed"] = f"{count(found['chars_per_second'])} characters/s"
     return rows
+
+
+def default_off(found: Mapping[str, Any]) -> str:
+    """How far the default protocol is off an exact score, from the keys of `charlm eval --exact --json`."""
+    off = found["default_off_bits_per_char"]
+    if off is None:
+        return "the default protocol gives no finite number"
+    return f"the default protocol is {abs(off):.6f} bits per character {'below' if off < 0 else 'above'} that"
 
 
 def model(found: Mapping[str, Any]) -> dict[str, str]:

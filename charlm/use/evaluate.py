@@ -23,12 +23,17 @@ from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.model.scoring import Score
 from charlm.text.corpus import Corpus, find_corpus
+from charlm.text.pages import Pages
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.symbols import BOUNDARY, UNKNOWN
 from charlm.text.walk import encode_source
 
 Progress = Callable[[int, int, float], None]
-"""Called with the characters scored so far, how many there are, and the nats per character so far."""
+"""Called with the characters scored so far, how many there are, and the nats per character so far. An exact
+evaluation reads them twice: the default protocol, to be compared, comes second."""
+
+BLOCK = 1 << 20
+"""Symbols that are counted at a time."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ class Evaluation:
         model, text: what was scored with what.
         protocol: how, its lengths included.
         entropy: of the source, in bits per character, where the corpus knows it.
+        default_off: of an exact score: how many bits per character the default protocol is above it.
     """
 
     score: Score
@@ -55,6 +61,7 @@ class Evaluation:
     text: str
     protocol: str
     entropy: float | None = None
+    default_off: float | None = None
 
     @property
     def bits_per_byte(self) -> float:
@@ -81,6 +88,8 @@ class Evaluation:
         if self.entropy is not None:
             found["entropy_bits_per_char"] = self.entropy
             found["gap_bits_per_char"] = self.score.bits_per_char - self.entropy
+        if self.default_off is not None:
+            found["default_off_bits_per_char"] = self.default_off if isfinite(self.default_off) else None
         return found
 
 
@@ -154,34 +163,50 @@ def _score(
     if report is not None:
         report(runtime.describe(device, options.device))
     network = Network(model.options, model.symbols.size).take(model.weights).on(device)
+    characters, passes = len(text.ids) - 1, 1 + options.exact
+
+    def scored(exact: bool, before: int) -> Score:
+        told = _of(characters, passes, before, progress)
+        bounded = not model.corpus.get("documents")
+        return scoring.score(network, text.ids, exact=exact, bounded=bounded, batch=options.batch_size, progress=told)
+
     began = perf_counter()
-    bounded = not model.corpus.get("documents")
-    told = _of(len(text.ids) - 1, progress)
-    result = scoring.score(
-        network, text.ids, exact=options.exact, bounded=bounded, batch=options.batch_size, progress=told
-    )
+    result = scored(options.exact, 0)
     if not isfinite(result.nats):
         raise CharlmError(
             f"{model.path or 'the model'} gives {text.name} a loss that is no finite number: its state grows without "
             f"bound, as that of a linear or relu rnn can; it cannot be scored"
         )
     seconds = perf_counter() - began
-    targets = text.ids[1:]
     return Evaluation(
         score=result,
         bytes=text.bytes,
-        unknown=int(np.count_nonzero(targets == UNKNOWN)),
-        documents=int(np.count_nonzero(targets == BOUNDARY)),
+        unknown=_count(text.ids, UNKNOWN),
+        documents=_count(text.ids, BOUNDARY),
         seconds=seconds,
         model=str(model.path or "a model in memory"),
         text=text.name,
         protocol=_protocol(options.exact),
         entropy=text.entropy,
+        default_off=scored(False, characters).bits_per_char - result.bits_per_char if options.exact else None,
     )
 
 
-def _of(characters: int, progress: Progress | None) -> scoring.Progress | None:
-    return None if progress is None else lambda done, nats: progress(done, characters, nats / done)
+def _of(characters: int, passes: int, before: int, progress: Progress | None) -> scoring.Progress | None:
+    """Progress of one of several passes, of which those before it have read `before` characters."""
+    if progress is None:
+        return None
+    return lambda done, nats: progress(before + done, passes * characters, nats / done)
+
+
+def _count(ids: np.ndarray, symbol: int) -> int:
+    """How often a symbol stands behind the first one, a block at a time: the text may be larger than memory."""
+    found, pages = 0, Pages(ids)
+    for at in range(1, len(ids), BLOCK):
+        block = ids[at : at + BLOCK]
+        found += int(np.count_nonzero(block == symbol))
+        pages.read(block.size)
+    return found
 
 
 def _protocol(exact: bool) -> str:
