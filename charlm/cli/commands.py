@@ -178,16 +178,21 @@ def evaluate(
     ]
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} each fill stdout; give one of them")
+    from charlm.learn.ranks import join
     from charlm.show import tables
     from charlm.use.evaluate import evaluate as score
 
+    ranks = join()
+    terminal = given.terminal if ranks.leads else Terminal(quiet=True)
     loaded = _model(given, model)
-    with given.terminal.counting("scoring") as counter:
+    with terminal.counting("scoring") as counter:
 
         def progress(done: int, total: int, nats: float) -> None:
             counter(done, total, "chars", loss(nats))
 
-        found = score(loaded, text, report=given.terminal.say, progress=progress, **given.values).to_json()
+        found = score(loaded, text, report=terminal.say, progress=progress, **given.values).to_json()
+    if not ranks.leads:
+        return
     if as_json:
         result(json.dumps(found))
     elif chosen:

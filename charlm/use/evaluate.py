@@ -18,6 +18,7 @@ from charlm.config import EvalOptions, PrepareOptions
 from charlm.errors import CharlmError, CorpusError, UsageError
 from charlm.files import present
 from charlm.learn import runtime
+from charlm.learn.ranks import join
 from charlm.model import scoring
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
@@ -156,6 +157,7 @@ def score_text(model: Model, text: str, **values: Any) -> Evaluation:
 def _score(
     model: Model, text: _Text, options: EvalOptions, progress: Progress | None, report: Report | None
 ) -> Evaluation:
+    ranks = join()
     device = runtime.find_device(options.device)
     runtime.set_threads(options.threads)
     runtime.keep_memory()
@@ -168,7 +170,11 @@ def _score(
     def scored(exact: bool, before: int) -> Score:
         told = _of(characters, passes, before, progress)
         bounded = not model.corpus.get("documents")
-        return scoring.score(network, text.ids, exact=exact, bounded=bounded, batch=options.batch_size, progress=told)
+        if exact:
+            return scoring.score(network, text.ids, exact=True, progress=told)
+        part = ranks.rank, ranks.world
+        found = scoring.score(network, text.ids, bounded=bounded, batch=options.batch_size, part=part, progress=told)
+        return ranks.total(found)
 
     began = perf_counter()
     result = scored(options.exact, 0)

@@ -21,6 +21,7 @@ from charlm.learn.train import resume, train
 from charlm.model import checkpoint
 from charlm.text.corpus import Corpus
 from charlm.text.prepare import prepare
+from charlm.use.evaluate import evaluate
 
 WORKER = Path(__file__).parent.parent / "rank_worker.py"
 PATIENT = 120
@@ -161,20 +162,32 @@ def test_lanes_that_cannot_be_divided_are_refused_by_all(small_corpus: Corpus, t
     assert not (tmp_path / "odd").exists()
 
 
-def test_torchrun_starts_the_command_and_one_result_is_printed(small_corpus: Corpus, tmp_path: Path) -> None:
-    sizes = "--hidden 8 --batch-size 4 --seq-len 16 --steps 5 --run told".split()
-    started = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "charlm", "train"]
+def torchrun(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    started = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "charlm", *words]
     done = subprocess.run(
-        [sys.executable, *started, str(small_corpus.path), *sizes],
-        cwd=tmp_path,
+        [sys.executable, *started],
+        cwd=place,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         timeout=PATIENT,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [str(Path("runs", "told", "model.safetensors"))]
-    assert done.stderr.count("done in") == 1, "one process reports"
+    return done
+
+
+def test_torchrun_starts_the_commands_and_one_result_is_printed(small_corpus: Corpus, tmp_path: Path) -> None:
+    sizes = "--hidden 8 --batch-size 4 --seq-len 16 --steps 5 --run told".split()
+    trained = torchrun(tmp_path, "train", str(small_corpus.path), *sizes)
+    model = tmp_path / "runs" / "told" / "model.safetensors"
+    assert trained.stdout.splitlines() == [str(model.relative_to(tmp_path))]
+    assert trained.stderr.count("done in") == 1, "one process reports"
+    scored = torchrun(tmp_path, "eval", str(small_corpus.path), "--split", "train", "--json")
+    found = evaluate(checkpoint.load(model), small_corpus.path, split="train").to_json()
+    (line,) = scored.stdout.splitlines()
+    told = json.loads(line)
+    assert told["characters"] == found["characters"]
+    assert told["nats_per_char"] == pytest.approx(found["nats_per_char"], rel=1e-6)
 
 
 class Third(Ranks):
