@@ -118,7 +118,7 @@ def test_the_first_process_clock_decides_for_all(small_corpus: Corpus, tmp_path:
     values = {**TINY, "time": 3, "clock_skew": 1.5, "root": str(tmp_path), "run": "timed"}
     together(tmp_path, 2, {"do": "train", "what": str(small_corpus.path), **values})
     last = rows(tmp_path / "timed")[-1]
-    assert last["step"] > 1 and "valid_nats" in last
+    assert last["step"] >= 1 and "valid_nats" in last
 
 
 def test_a_step_that_diverges_anywhere_ends_all(small_corpus: Corpus, tmp_path: Path) -> None:
@@ -155,10 +155,11 @@ def test_the_processes_must_read_the_same_corpus(small_corpus: Corpus, tmp_path:
 
 
 def test_lanes_that_cannot_be_divided_are_refused_by_all(small_corpus: Corpus, tmp_path: Path) -> None:
-    job = {"do": "train", "what": str(small_corpus.path), "root": str(tmp_path), "run": "odd", **TINY, "steps": 3}
-    codes, said = Several(tmp_path, 3, [job]).ended()
-    assert codes == [2, 2, 2]
-    assert all("--batch-size 4 cannot be divided among 3 processes" in text for text in said)
+    values = {**TINY, "batch_size": 5, "steps": 3}
+    job = {"do": "train", "what": str(small_corpus.path), "root": str(tmp_path), "run": "odd", **values}
+    codes, said = Several(tmp_path, 2, [job]).ended()
+    assert codes == [2, 2]
+    assert all("--batch-size 5 cannot be divided among 2 processes" in text for text in said)
     assert not (tmp_path / "odd").exists()
 
 
