@@ -11,11 +11,11 @@ Neither NumPy nor torch is imported here; `xp` stands for whichever the arrays b
 
 from importlib import import_module
 
-from charlm.cells._cell import Array, Cell, Parameters, State
+from charlm.cells._cell import Array, Cell, Parameters, State, sigmoid, split
 from charlm.config import OUTSIDE, ModelOptions, cell_names
 from charlm.errors import UsageError
 
-__all__ = ["Array", "Cell", "Parameters", "State", "make", "names"]
+__all__ = ["Array", "Cell", "Parameters", "State", "make", "names", "sigmoid", "split"]
 
 names = cell_names
 
