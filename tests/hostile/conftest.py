@@ -1,5 +1,7 @@
 """A command line in this process, as tests/cli has it, and a trained run to attack."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,14 +27,27 @@ def charlm(capfd: pytest.CaptureFixture[str]) -> Run:
     return run
 
 
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a text, its corpus and a run of a few steps."""
+    folder = tmp_path_factory.mktemp("built")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        Path("sea.txt").write_text(text_of(3000), encoding="utf-8")
+        assert entry.run(["prepare", "sea.txt", "--valid-fraction", "0.1", "--test-fraction", "0.1"]) == 0
+        assert entry.run(["train", *SMALL, "--steps", "3", "--run", "one"]) == 0
+    finally:
+        os.chdir(before)
+    return folder
+
+
 @pytest.fixture
-def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, charlm: Run) -> Path:
-    """A folder to be in, with a text, its corpus and a run of a few steps."""
-    monkeypatch.chdir(tmp_path)
-    Path("sea.txt").write_text(text_of(3000), encoding="utf-8")
-    assert charlm("prepare", "sea.txt", "--valid-fraction", "0.1", "--test-fraction", "0.1")[0] == 0
-    assert charlm("train", *SMALL, "--steps", "3", "--run", "one")[0] == 0
-    return tmp_path
+def house(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder to be in."""
+    shutil.copytree(built, tmp_path / "house")
+    monkeypatch.chdir(tmp_path / "house")
+    return tmp_path / "house"
 
 
 @pytest.fixture
