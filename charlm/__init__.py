@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from charlm.cells._plugin import plugin as plugin
     from charlm.errors import CharlmError as CharlmError
     from charlm.learn.train import plan as plan
     from charlm.learn.train import resume as resume
@@ -34,6 +35,7 @@ _HOME = {
     "evaluate": "charlm.use.evaluate",
     "load": "charlm.model.checkpoint",
     "plan": "charlm.learn.train",
+    "plugin": "charlm.cells._plugin",
     "prepare": "charlm.text.prepare",
     "resume": "charlm.learn.train",
     "samples": "charlm.use.sample",

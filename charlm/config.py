@@ -11,12 +11,20 @@ from typing import Any
 from charlm.errors import UsageError
 from charlm.spec import AUTO, Options, option
 
+OUTSIDE: dict[str, Any] = {}
+"""The cells that are no part of the package, by name: `charlm.cells._plugin` puts them here."""
 
-def cell_names() -> tuple[str, ...]:
+
+def own_cells() -> tuple[str, ...]:
     """The cells of the package, by listing its folder: adding a cell is adding a file."""
     folder = Path(__file__).parent / "cells"
     names = (path.stem.replace("_", "-") for path in folder.glob("*.py") if not path.stem.startswith("_"))
     return tuple(sorted(names))
+
+
+def cell_names() -> tuple[str, ...]:
+    """Every cell that is known by now: those of the package, and those of plugins."""
+    return tuple(sorted({*own_cells(), *OUTSIDE}))
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,14 @@ class PrepareOptions(Options):
 class ModelOptions(Options):
     """The network: what a model file needs to be rebuilt."""
 
-    cell: str = option("lstm", "choice", "Recurrent cell.", choices=cell_names, panel="Model")
+    cell: str = option(
+        "lstm",
+        "choice",
+        "Recurrent cell.",
+        choices=cell_names,
+        panel="Model",
+        unknown="a cell from outside charlm needs --plugin FILE.py",
+    )
     layers: int = option(1, "integer", "Recurrent layers, one above the other.", low=1, high=64, panel="Model")
     hidden: int = option(
         AUTO,

@@ -34,6 +34,7 @@ class Spec:
         choices: the words of a choice, or a function that lists them when they are needed.
         auto: the rule in words, where `auto` is accepted.
         panel: the heading under which `--help` shows it.
+        unknown: what to do about a word that is none of the choices, nor near to one.
     """
 
     kind: str
@@ -45,6 +46,7 @@ class Spec:
     choices: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
     auto: str | None = None
     panel: str = "Options"
+    unknown: str = ""
 
     def words(self) -> tuple[str, ...]:
         """The accepted words of a choice."""
@@ -104,7 +106,7 @@ class Spec:
         """The error for a value that this option cannot take."""
         found = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
         near = difflib.get_close_matches(str(value), self.words(), n=1) if self.kind == "choice" else []
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near else f"; {self.unknown}" if self.unknown else ""
         return UsageError(f"{flag(name)} must be {self.range()}, got {found}{hint}")
 
 

@@ -3,18 +3,19 @@
 A cell is a class with the names of its gates and of its state, and one method, `step`, that holds
 the equations in the letters of the paper. Everything else in charlm works from that: the unrolled
 training loop, the sampler without torch, the checkpoint, the gradient checks and `--help`. Adding
-a cell is adding a file here that ends in `CELL = TheClass`.
+a cell is adding a file here that ends in `CELL = TheClass`; such a file that lies elsewhere is a plugin
+(`charlm.cells._plugin`).
 
 Neither NumPy nor torch is imported here; `xp` stands for whichever the arrays belong to.
 """
 
 from importlib import import_module
 
-from charlm.cells._cell import Array, Cell, Parameters, State
-from charlm.config import cell_names
+from charlm.cells._cell import Array, Cell, Parameters, State, sigmoid, split
+from charlm.config import OUTSIDE, ModelOptions, cell_names
 from charlm.errors import UsageError
 
-__all__ = ["Array", "Cell", "Parameters", "State", "make", "names"]
+__all__ = ["Array", "Cell", "Parameters", "State", "make", "names", "sigmoid", "split"]
 
 names = cell_names
 
@@ -26,8 +27,8 @@ def make(name: str, activation: str = "tanh") -> Cell:
         UsageError: there is no such cell, or it has no such activation.
     """
     if name not in names():
-        raise UsageError(f"--cell must be one of {', '.join(names())}, got {name!r}")
-    kind: type[Cell] = import_module(f"charlm.cells.{name.replace('-', '_')}").CELL
+        raise ModelOptions.specs()["cell"].refusal("cell", name)
+    kind: type[Cell] = OUTSIDE.get(name) or import_module(f"charlm.cells.{name.replace('-', '_')}").CELL
     if activation not in kind.activations:
         raise UsageError(
             f"--activation {activation} does not fit --cell {name}, whose nonlinearities are part of its "

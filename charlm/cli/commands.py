@@ -16,7 +16,7 @@ from charlm.cli.options import Given, command, plain
 from charlm.cli.signals import stop
 from charlm.config import EvalOptions, PrepareOptions, SampleOptions, TrainOptions
 from charlm.errors import InputError, UsageError
-from charlm.show.terminal import Terminal, result
+from charlm.show.terminal import Terminal, result, shown
 from charlm.show.words import duration, loss
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _root(
         result(context.get_help())
 
 
-@command(app, PrepareOptions, "prepare")
+@command(app, PrepareOptions, "prepare", networks=False)
 def prepare(
     given: Given,
     sources: Annotated[
@@ -235,16 +235,16 @@ def sample(
                      "characters": drawn.characters, "ended": drawn.ended, "model": str(loaded.path)}  # fmt: skip
             result(json.dumps(found))
         else:
-            result(("-" * 40 + "\n" if number else "") + echo + drawn.text)
+            result(shown(("-" * 40 + "\n" if number else "") + echo + drawn.text))
 
 
 def _streamed(pieces: Any, echo: str) -> None:
     """Print pieces as they come; a terminal, not a file, gets a last line end."""
-    result(echo, end="")
+    result(shown(echo), end="")
     last = echo
     for piece in pieces:
         if piece:
-            result(piece, end="")
+            result(shown(piece), end="")
             last = piece
     if sys.stdout.isatty() and not last.endswith("\n"):
         result("")

@@ -10,6 +10,7 @@ from typer.exceptions import TyperException
 
 from charlm.cli import commands
 from charlm.cli.signals import stop
+from charlm.config import OUTSIDE
 from charlm.errors import CharlmError, Interrupted, UsageError
 from charlm.show import terminal
 
@@ -47,13 +48,22 @@ def run(arguments: list[str]) -> int:
         return _failed(_usage(error, arguments), UsageError.exit_code, arguments)
     except (typer.Abort, KeyboardInterrupt):
         return Interrupted.exit_code
-    except MemoryError:
-        return _failed("out of memory; choose smaller sizes, such as --hidden or --batch-size", 1, arguments)
     except OSError as error:
         place = f" {error.filename}" if error.filename else ""
         return _failed(f"{error.strerror or error}{place}", 1, arguments)
     except Exception as error:
-        return _failed(f"{type(error).__name__}: {error}; this is a bug in charlm, --debug shows where", 1, arguments)
+        if _out_of_memory(error):
+            return _failed("out of memory; choose smaller sizes, such as --hidden or --batch-size", 1, arguments)
+        whose = "charlm, or in the plugin" if OUTSIDE else "charlm"
+        return _failed(f"{type(error).__name__}: {error}; this is a bug in {whose}, --debug shows where", 1, arguments)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, in Python's way or in one of torch's."""
+    told = ("out of memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in told)
+    )
 
 
 def _failed(message: str, code: int, arguments: list[str]) -> int:

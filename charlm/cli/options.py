@@ -10,7 +10,9 @@ from typing import Annotated, Any
 import typer
 from typer.models import ArgumentInfo
 
+from charlm.cells._plugin import plugin
 from charlm.config import read_config
+from charlm.errors import UsageError
 from charlm.show.terminal import NobodyReads, Terminal
 from charlm.spec import AUTO, Options, Spec, flag
 
@@ -30,10 +32,13 @@ class Given:
     terminal: Terminal
 
 
-def command(app: typer.Typer, group: type[Options], name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def command(
+    app: typer.Typer, group: type[Options], name: str, *, networks: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a command with its own parameters, the options of `group`, and the common ones.
 
-    The function's first parameter receives a `Given`.
+    The function's first parameter receives a `Given`. A command that has to do with networks takes cells from
+    plugins, which are known before an option is read.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -46,9 +51,13 @@ def command(app: typer.Typer, group: type[Options], name: str) -> Callable[[Call
         def run(**arguments: Any) -> None:
             quiet, config = arguments.pop("quiet"), arguments.pop("config")
             arguments.pop("debug")
+            for place in arguments.pop("plugin", None) or ():
+                plugin(place)
             written = read_config(Path(config), name, group) if config else {}
             flags = {key: arguments.pop(key) for key in group.specs()}
-            values = group.merged(written, {key: value for key, value in flags.items() if value is not None})
+            flags = {key: value for key, value in flags.items() if value is not None}
+            _check_alternatives(group, flags)
+            values = group.merged(written, flags)
             checked = group.of(values)
             values = {key: getattr(checked, key) for key in values}
             try:
@@ -58,7 +67,7 @@ def command(app: typer.Typer, group: type[Options], name: str) -> Callable[[Call
 
         derived = [_parameter(key, spec, group.default(key)) for key, spec in group.specs().items()]
         arguments = [p for p in own if isinstance(p.annotation.__metadata__[0], ArgumentInfo)]
-        flags = [p for p in own if p not in arguments]
+        flags = [p for p in own if p not in arguments] + ([_plugins()] if networks else [])
         run.__signature__ = inspect.Signature([*arguments, *derived, *flags, *_common()])  # type: ignore[attr-defined]
         run.__annotations__ = {}
         app.command(name)(run)
@@ -75,6 +84,20 @@ def plain(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callab
 @dataclass(frozen=True)
 class _NoOptions(Options):
     """An empty group."""
+
+
+def _check_alternatives(group: type[Options], flags: dict[str, Any]) -> None:
+    """Refuse two flags of which each says the same thing in its own way; a flag and a file are no contradiction."""
+    both = [flag(name) for name in group.alternatives if name in flags]
+    if len(both) > 1:
+        raise UsageError(f"{' and '.join(both)} each say when to stop; give one of them")
+
+
+def _plugins() -> inspect.Parameter:
+    help = "A Python file or module with a cell of your own, which is run; may be given more than once."
+    declared = typer.Option("--plugin", metavar="FILE.py|MODULE", help=help, show_default=False)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter("plugin", kind, default=None, annotation=Annotated[list[str] | None, declared])
 
 
 def _parameter(name: str, spec: Spec, default: Any) -> inspect.Parameter:

@@ -27,7 +27,8 @@ from charlm.config import TrainOptions
 from charlm.errors import CharlmError, CheckpointError, RunError, UsageError
 from charlm.files import failures, present, write_atomically
 from charlm.lock import Lock
-from charlm.model.checkpoint import Arrays, read_tensors, write_tensors
+from charlm.model.checkpoint import Arrays, check_cell, read_tensors, write_tensors
+from charlm.spec import MOST
 
 LONGEST_NAME = 200
 """Bytes that the name of a run may have, so that the files made beside it fit a file system too."""
@@ -186,6 +187,8 @@ class RunFolder:
             CheckpointError: the file is damaged or from a newer charlm.
         """
         tensors, metadata = read_tensors(self.progress, "it was cut short or damaged, and the run cannot be resumed")
+        if isinstance(metadata["config"], dict):
+            check_cell(self.progress, metadata["config"])
         try:
             options = TrainOptions.of(metadata["config"])
             known = {f.name for f in fields(Progress)}
@@ -252,15 +255,20 @@ def runs(root: Path) -> list[Path]:
 
 
 def _check_types(progress: Progress) -> None:
-    """Raise a `TypeError` where a counter is of another kind than it starts as."""
+    """Raise a `TypeError` where a counter is of another kind than it starts as, or is not reached by counting."""
     for f in fields(Progress):
         value = getattr(progress, f.name)
-        wanted: tuple[type, ...] = {"finished": (str, type(None))}.get(f.name, (int,))
-        if f.name in ("seconds", "row_nats", "learning_rate", "grad_norm"):
-            wanted = (int, float)
+        if f.name == "finished":
+            fits = isinstance(value, str | None)
+        elif f.name in ("row_nats", "learning_rate", "grad_norm"):
+            fits = type(value) in (int, float)
         elif f.name in ("best_nats", "evaluation_speed", "saving"):
-            wanted = (int, float, type(None))
-        if not isinstance(value, wanted) or isinstance(value, bool):
+            fits = value is None or type(value) in (int, float) and (f.name == "best_nats" or value >= 0)
+        elif f.name == "seconds":
+            fits = type(value) in (int, float) and 0 <= value <= MOST
+        else:
+            fits = type(value) is int and (-1 if f.name == "evaluated" else 0) <= value <= MOST
+        if not fits or f.name == "evaluation_speed" and value == 0:
             raise TypeError(f"{f.name} is {value!r:.40}")
 
 

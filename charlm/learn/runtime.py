@@ -1,12 +1,17 @@
 """Where and how torch computes: device, precision, threads, and what becomes of freed memory."""
 
 import ctypes
+import os
 import sys
 
 import torch
 
+from charlm import memory
 from charlm.errors import UsageError
 from charlm.spec import AUTO
+
+MOST_THREADS = 32
+"""Threads for each processor. They only wait for one another: with 4,096 on two, a step of 2 ms took seconds."""
 
 
 def find_device(wanted: str) -> torch.device:
@@ -27,9 +32,30 @@ def find_device(wanted: str) -> torch.device:
 
 
 def set_threads(threads: int | str) -> None:
-    """Use that many processor threads; `auto` leaves torch's own choice."""
+    """Use that many processor threads; `auto` leaves torch's own choice.
+
+    Raises:
+        UsageError: they are so many that nothing would ever be done.
+    """
     if isinstance(threads, int):
+        processors = os.cpu_count() or 1
+        if threads > MOST_THREADS * processors:
+            raise UsageError(
+                f"--threads {threads} is too much for this machine's {processors} processors; "
+                f"give one for each, or at most {MOST_THREADS * processors}"
+            )
         torch.set_num_threads(threads)
+
+
+def check_memory(needed: int, device: torch.device) -> None:
+    """Refuse training that does not fit.
+
+    Raises:
+        UsageError: it needs more bytes than are available where it computes.
+    """
+    room = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    advice = "choose a smaller --hidden, --layers, --embedding, --batch-size or --seq-len"
+    memory.check(needed, "training this network", advice, room)
 
 
 def keep_memory() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from charlm.text.corpus import check_ids
 from charlm.text.lanes import Lanes
 from charlm.text.pages import Pages
 
@@ -34,7 +35,7 @@ class Stage:
             room = int(LARGEST_SHARE * torch.cuda.mem_get_info(device)[0])
         dtype = torch.uint8 if lanes.ids.dtype == np.uint8 else torch.int32
         if room is not None and len(lanes.ids) * dtype.itemsize <= room:
-            self._ids = _copied(lanes.ids, self._pages, dtype, device)
+            self._ids = _copied(lanes, self._pages, dtype, device)
             self._places = torch.from_numpy(lanes.places(0)).to(device)
 
     @property
@@ -59,11 +60,14 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-def _copied(ids: np.ndarray, pages: Pages, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _copied(lanes: Lanes, pages: Pages, dtype: torch.dtype, device: torch.device) -> Tensor:
     """All of a memory-mapped text on the device, by way of a little memory here."""
+    ids = lanes.ids
     whole = torch.empty(len(ids), dtype=dtype, device=device)
     for first in range(0, len(ids), BLOCK):
         block = np.array(ids[first : first + BLOCK], np.int64)
+        if lanes.vocabulary is not None:
+            check_ids(block, lanes.vocabulary)
         whole[first : first + BLOCK] = torch.from_numpy(block).to(dtype)
         pages.read(block.size)
     return whole

@@ -81,6 +81,7 @@ def train(
     source = None if init_from is None else checkpoint.load(Path(init_from))
     options, notices = _resolved(found, _like(source, values))
     device = _compute(options)
+    runtime.check_memory(_plan(found, options, device).memory, device)
     network = Network(_model_options(options), found.symbols.size, options.seed)
     if source is not None:
         notices.append(_start_from(network, found.symbols, source))
@@ -128,9 +129,9 @@ def resume(
         options, _ = _decided(found, _changed(saved.options, values, folder))
         ranks.check(options.batch_size)
         device = _compute(options)
-        network = Network(_model_options(options), found.symbols.size).take(
-            _fitting(saved, options, found.symbols, folder)
-        )
+        weights = _fitting(saved, options, found.symbols, folder)
+        runtime.check_memory(_plan(found, options, device).memory, device)
+        network = Network(_model_options(options), found.symbols.size).take(weights)
         network.on(device, options.precision)
         trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun, ranks)
         optimize.remember(trainer.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
@@ -157,6 +158,7 @@ def plan(corpus: Corpus | str | Path | None = None, *, measure: int = 5, **value
     found = _corpus(corpus)
     options, _ = _resolved(found, values)
     device = _compute(options)
+    runtime.check_memory(_plan(found, options, device).memory, device)
     network = Network(_model_options(options), found.symbols.size, options.seed).on(device, options.precision)
     trainer = _trainer(found, options, network, RunFolder(Path()), Progress(), _ignore, None, time.perf_counter, 0.0)
     return _plan(found, options, device), trainer.time_steps(measure)
@@ -222,7 +224,8 @@ def _trainer(
     corpus: Corpus, options: TrainOptions, network: Network, folder: RunFolder, progress: Progress,
     report: Report, stop: Callable[[], bool] | None, clock: Clock, started: float, ranks: Ranks = ALONE,
 ) -> Trainer:  # fmt: skip
-    lanes = Lanes(corpus.split("train"), options.batch_size, options.seq_len, ranks.rank, ranks.world)
+    text, vocabulary = corpus.split("train"), corpus.symbols.size
+    lanes = Lanes(text, options.batch_size, options.seq_len, ranks.rank, ranks.world, vocabulary)
     steps = auto.planned_steps(options, len(lanes.ids) - 1, options.batch_size, options.seq_len)
     optimizer = optimize.make(network, options)
     identity, place = corpus.identity(), str(corpus.path)
@@ -230,7 +233,7 @@ def _trainer(
         network=network,
         optimizer=optimizer,
         lanes=lanes,
-        valid=corpus.split("valid") if corpus.has("valid") else None,
+        valid=corpus.checked("valid") if corpus.has("valid") else None,
         has_ends=corpus.documents_of("train") > 0,
         symbols=corpus.symbols,
         options=options,
@@ -351,6 +354,8 @@ def _fitting(saved: Saved, options: TrainOptions, symbols: Symbols, folder: RunF
     weights = saved.arrays.get("weights", {})
     if {name: weight.shape for name, weight in weights.items()} != expected:
         raise CheckpointError(f"{folder.progress}: its weights do not fit its options; the file is damaged")
+    if not all(weight.dtype == np.float32 and np.isfinite(weight).all() for weight in weights.values()):
+        raise CheckpointError(f"{folder.progress}: its weights are no finite numbers of 32 bits; the file is damaged")
     return weights
 
 
@@ -365,7 +370,7 @@ def _states(network: Network, arrays: Arrays, batch: int, ranks: Ranks) -> list[
             )
             for layer, state in enumerate(states)
         ]
-    except (KeyError, RuntimeError):
+    except (KeyError, RuntimeError, TypeError):
         raise CheckpointError("the saved state does not fit the network; the progress file is damaged") from None
 
 

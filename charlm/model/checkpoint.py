@@ -8,8 +8,9 @@ Names and shapes are checked against what the options imply before a weight is u
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from charlm.config import ModelOptions
 from charlm.errors import CheckpointError, UsageError
 from charlm.files import write_atomically
 from charlm.model import parameters
-from charlm.spec import AUTO
+from charlm.spec import AUTO, MOST
 from charlm.text.symbols import Symbols
 
 FORMAT = 1
@@ -30,6 +31,9 @@ FORMAT = 1
 
 FIXED = {"direction": "forward", "wiring": "stack"}
 """How the network is put together, where this version knows one way only; recorded for later ones."""
+
+LONGEST_HEADER = 20_000_000
+"""Bytes that a header may have. The largest that charlm writes, a table of all of Unicode, has 16 million."""
 
 Arrays = dict[str, np.ndarray]
 
@@ -133,7 +137,10 @@ def read_tensors(path: Path, advice: str) -> tuple[Arrays, dict[str, Any]]:
     """
     with _opened(path, advice) as file:
         metadata = _metadata(path, file)
-        return {name: file.get_tensor(name) for name in file.keys()}, metadata
+        try:
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata
+        except (SafetensorError, TypeError, ValueError, AttributeError) as error:  # a dtype that NumPy has not
+            raise CheckpointError(f"{path} holds tensors that cannot be read ({_brief(error)}); {advice}") from None
 
 
 def _ordered(data: bytes) -> bytes:
@@ -152,6 +159,10 @@ def _opened(path: Path, advice: str = "give a model.safetensors that `charlm tra
         found = "is a folder" if path.is_dir() else "does not exist"
         raise CheckpointError(f"{path} {found}; a model file is needed, such as runs/NAME/model.safetensors")
     try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+        if length > LONGEST_HEADER:
+            raise ValueError(f"a header of {length} bytes, more than {LONGEST_HEADER}")
         return safe_open(path, framework="np")
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
@@ -159,12 +170,47 @@ def _opened(path: Path, advice: str = "give a model.safetensors that `charlm tra
         ) from None
 
 
-def _metadata(path: Path, file: Any) -> dict[str, Any]:
+def check_cell(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a file whose cell is not known, in words that say how it becomes known.
+
+    Raises:
+        CheckpointError: its cell is neither of the package nor of a plugin that was given.
+    """
+    cell = config.get("cell")
+    if isinstance(cell, str) and cell not in cells.names():
+        raise CheckpointError(
+            f"{path} has the cell {_brief(repr(cell))}, and this charlm has {', '.join(cells.names())}; if the cell is "
+            f"of a plugin, name that: --plugin FILE.py; if it is from a newer charlm, update charlm"
+        )
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, refused where a key stands twice: readers would disagree on what the file says."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands there twice")
+    return found
+
+
+def _finite(word: str) -> float | None:
+    """A number of a model's metadata; None for what is none, as `Infinity` or 1e999, which JSON does not have."""
+    number = float(word)
+    return number if isfinite(number) else None
+
+
+_plain = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_finite, parse_float=_finite).decode
+"""JSON of a model's metadata. Made once: a header may have a million keys."""
+
+_own = json.JSONDecoder(object_pairs_hook=_once).decode
+"""JSON of what charlm wrote for itself, infinite numbers included."""
+
+
+def _metadata(path: Path, file: Any, decode: Callable[[str], Any] = _own) -> dict[str, Any]:
     words = file.metadata() or {}
     if "format" not in words or "config" not in words:
         raise CheckpointError(f"{path} is a safetensors file, but not one of charlm's; it names no format and config")
     try:
-        metadata = {key: json.loads(word) for key, word in words.items()}
+        metadata = {key: decode(word) for key, word in words.items()}
     except (ValueError, RecursionError):
         raise CheckpointError(f"{path}: the header's metadata are not JSON; the file is damaged") from None
     if type(metadata["format"]) is not int or metadata["format"] < 1:
@@ -177,7 +223,7 @@ def _metadata(path: Path, file: Any) -> dict[str, Any]:
 
 
 def _header(path: Path, file: Any) -> Header:
-    metadata = _metadata(path, file)
+    metadata = _metadata(path, file, _plain)
     config = _table(path, metadata, "config")
     symbols = _symbols(path, _table(path, metadata, "symbols"))
     options = _options(path, config)
@@ -185,13 +231,16 @@ def _header(path: Path, file: Any) -> Header:
         raise CheckpointError(f"{path}: config and symbols disagree about the unit; the file is damaged")
     expected = parameters.shapes(options, symbols.size)
     _check_tensors(path, file, expected)
+    told = {key: _table(path, metadata, key) for key in _KINDS}
+    for key, table in told.items():
+        _check_kinds(path, key, table)
     return Header(
         path=path,
         format=metadata["format"],
         options=options,
         symbols=symbols,
-        corpus=_table(path, metadata, "corpus"),
-        training=_table(path, metadata, "training"),
+        corpus=told["corpus"],
+        training=told["training"],
         version=str(metadata.get("version", "unknown")),
         shapes=expected,
     )
@@ -202,6 +251,47 @@ def _table(path: Path, metadata: dict[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: the header has no usable {key!r}; the file is damaged")
     return value
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MOST
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= MOST
+
+
+def _is_number_or_null(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
+_KINDS: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "corpus": {
+        "name": _is_text, "sha256": _is_text, "options": _is_object, "documents": _is_count,
+        "entropy_bits_per_char": _is_number,
+    },
+    "training": {
+        "step": _is_count, "epoch": _is_number, "characters": _is_count, "valid_nats": _is_number_or_null,
+        "valid_characters": _is_count, "options": _is_object,
+    },
+}  # fmt: skip
+"""What the information in a model may be, key by key; charlm shows it and computes with some of it."""
+
+
+def _check_kinds(path: Path, key: str, table: dict[str, Any]) -> None:
+    for name, fits in _KINDS[key].items():
+        if name in table and not fits(table[name]):
+            raise CheckpointError(
+                f"{path}: {name} in {key!r} is {_brief(repr(table[name]))}, which it cannot be; the file is damaged"
+            )
 
 
 def _symbols(path: Path, table: dict[str, Any]) -> Symbols:
@@ -223,6 +313,7 @@ def _options(path: Path, config: dict[str, Any]) -> ModelOptions:
         raise CheckpointError(
             f"{path} has the unknown setting {_brief(extra[0])}; it may be from a newer charlm, update it"
         )
+    check_cell(path, config)
     try:
         options = ModelOptions(**{name: config[name] for name in known_names})
         undecided = [name for name in known_names if getattr(options, name) in (None, AUTO)]

@@ -10,7 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from charlm.show.words import count, size
+from charlm.show.words import count, line, size
+
+LONGEST_VALUE = 1000
+"""Characters of a value in a table; a file may say more than anyone wants to read."""
 
 
 def facts(pairs: Mapping[str, str]) -> None:
@@ -18,7 +21,7 @@ def facts(pairs: Mapping[str, str]) -> None:
     width = max(len(name) for name in pairs)
     console = Console(highlight=False, soft_wrap=True)
     for name, value in pairs.items():
-        console.print(Text.assemble((f"{name:<{width}}  ", "dim"), value))
+        console.print(Text.assemble((f"{name:<{width}}  ", "dim"), line(value, LONGEST_VALUE)))
 
 
 def corpus(info: Mapping[str, Any], vocabulary: int) -> dict[str, str]:
@@ -74,11 +77,12 @@ def model(found: Mapping[str, Any]) -> dict[str, str]:
     entering = f"embedding of {config['embedding']}" if config["input"] == "embedding" else "one-hot input"
     kind = f"{config['cell']} ({config['activation']})" if config["cell"] == "rnn" else config["cell"]
     rows = {
-        "model": f"{found['model']} ({size(found['bytes'])}, format {found['format']}, charlm {found['version']})",
+        "model": f"{found['model']} ({size(found['bytes'])}, format {found['format']}, "
+        f"charlm {line(found['version'])})",
         "network": f"{kind}, {config['layers']} x {config['hidden']}, {entering}, dropout {config['dropout']:g}",
         "parameters": f"{found['parameters']:,}",
         "symbols": f"{found['vocabulary']:,} ({config['unit']})",
-        "corpus": f"{found['corpus'].get('name', '?')}, sha256 {found['corpus'].get('sha256', '?')}",
+        "corpus": f"{line(found['corpus'].get('name', '?'))}, sha256 {line(found['corpus'].get('sha256', '?'))}",
         "trained": f"{training.get('step', 0):,} steps, {training.get('epoch', 0):.2f} epochs",
     }
     nats = training.get("valid_nats")
@@ -99,7 +103,7 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         nats = row["valid_nats"]
         table.add_row(
-            Text(row["run"]),
+            Text(line(row["run"])),
             Text(row["network"] or "unreadable"),
             count(row["parameters"]) if row["parameters"] else "",
             f"{row['step']:,}" if row["step"] is not None else "",
@@ -111,4 +115,4 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
     for row in rows:
         if row["problem"]:
-            console.print(Text(f"{row['run']}: {row['problem']}"), soft_wrap=True)
+            console.print(Text(line(f"{row['run']}: {row['problem']}", LONGEST_VALUE)), soft_wrap=True)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from charlm.show.words import count, duration
+from charlm.show.words import count, duration, line, visible
 
 Unprintable = (OSError, ValueError, UnicodeError)
 """What writing to a closed, full or ASCII-only terminal raises."""
@@ -21,6 +21,9 @@ Unprintable = (OSError, ValueError, UnicodeError)
 
 REDRAW = 0.1
 """Seconds between two updates of a moving line."""
+
+LONGEST_ERROR = 2000
+"""Characters of an error's one line; of a longer one, the middle is left out."""
 
 LINE_EVERY = 5.0
 """Seconds between two lines of progress where nothing can move."""
@@ -52,6 +55,11 @@ def result(text: str, end: str = "\n") -> None:
     sys.stdout.flush()
 
 
+def shown(text: str) -> str:
+    """Sampled text as stdout takes it: on a terminal without control over it, elsewhere as it is."""
+    return visible(text) if sys.stdout.isatty() else text
+
+
 def leave_quietly() -> None:
     """Send what is still buffered for a closed stdout nowhere, so that Python does not complain at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -81,9 +89,9 @@ class Terminal:
         return self.console.is_terminal and not self.quiet
 
     def say(self, text: str, style: str = "") -> None:
-        """One line on stderr, shown as it is; lost where it cannot be shown."""
+        """One line on stderr, its control characters made visible; lost where it cannot be shown."""
         try:
-            self.console.print(Text(text, style=style))
+            self.console.print(Text(visible(text), style=style))
         except Unprintable:
             self.console.quiet = True
 
@@ -139,7 +147,7 @@ class Counter:
 def error(text: str) -> None:
     """The one line of a failure."""
     try:
-        sys.stderr.write(f"error: {' '.join(text.split())}\n")
+        sys.stderr.write(f"error: {line(text, LONGEST_ERROR)}\n")
         sys.stderr.flush()
     except Unprintable:
         return

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from charlm.learn.reports import Evaluated, Event, Judging, Noted, Plan, Result, Sampled, Stepped
 from charlm.show.terminal import LINE_EVERY, REDRAW, Terminal, Unprintable
-from charlm.show.words import count, duration, loss, size
+from charlm.show.words import count, duration, loss, size, visible
 
 
 class TrainingDisplay:
@@ -96,7 +96,7 @@ class TrainingDisplay:
     def _sampled(self, event: Sampled) -> None:
         title = f"sample at step {event.step:,}"
         if self._terminal.live:
-            self._terminal.console.print(Panel(Text(event.text), title=title, title_align="left"))
+            self._terminal.console.print(Panel(Text(visible(event.text)), title=title, title_align="left"))
         else:
             self._terminal.say(f"--- {title} ---\n{event.text}\n---")
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, and texts that cannot give orders to a terminal."""
 
 from math import log
 
@@ -34,3 +34,26 @@ def duration(seconds: float | None) -> str:
 def loss(nats: float) -> str:
     """A loss in both units: `1.5305 nats, 2.208 bits`."""
     return f"{nats:.4f} nats, {nats / log(2):.3f} bits"
+
+
+_PICTURES = {
+    **{code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"},
+    0x7F: 0x2421,
+    **dict.fromkeys((*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
+}
+"""What stands for a control character: ␛ for ESC, U+FFFD for those above ASCII and for turns of the direction."""
+
+
+def visible(text: str) -> str:
+    """The text with its control characters made visible, line ends and tabs left as they are.
+
+    Texts of models and corpora come from strangers, and a terminal obeys escape sequences.
+    """
+    return text.translate(_PICTURES)
+
+
+def line(text: str, longest: int = 200) -> str:
+    """The text in one line, visible, its middle left out where it is longer."""
+    whole = " ".join(visible(text).split())
+    half = (longest - 3) // 2
+    return whole if len(whole) <= longest else f"{whole[:half]}...{whole[-half:]}"

@@ -21,11 +21,18 @@ import numpy as np
 from charlm.config import PrepareOptions
 from charlm.errors import CheckpointError, CorpusError, UsageError
 from charlm.files import present
+from charlm.spec import MOST
 from charlm.text.symbols import Symbols
 
 FORMAT = 1
 SPLITS = ("train", "valid", "test")
 INFO = "corpus.json"
+
+LONGEST_INFO = 32_000_000
+"""Bytes that `corpus.json` may have: more than a table of all of Unicode needs."""
+
+BLOCK = 1 << 22
+"""Ids that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +149,20 @@ class Corpus:
         except (OSError, ValueError) as error:
             raise _damaged(self.file(name), str(error)) from error
 
+    def checked(self, name: str) -> np.ndarray:
+        """A split as `split` gives it, once read through for ids that the table does not have.
+
+        What reads little of a split, or reads it but once, looks at its own windows instead (`charlm.text.lanes`).
+
+        Raises:
+            CorpusError: as in `split`, or there is such an id.
+        """
+        ids = self.split(name)
+        if self.symbols.size <= np.iinfo(ids.dtype).max:
+            for first in range(0, len(ids), BLOCK):
+                check_ids(ids[first : first + BLOCK], self.symbols.size)
+        return ids
+
     def documents_of(self, split: str) -> int:
         """Documents that end within a split."""
         return int(self.info["splits"][split]["documents"])
@@ -152,9 +173,28 @@ class Corpus:
 
     def _count(self, split: str) -> int:
         count = self.info["splits"][split]["symbols"]
-        if type(count) is not int or count < 1:
+        if type(count) is not int or not 1 <= count <= MOST:
             raise TypeError(f"the {split} split has {count!r} symbols")
         return count
+
+
+def is_name(name: str) -> bool:
+    """Whether a corpus may have this name: that of a folder, printable, and no way out of the folder it lies in."""
+    return bool(name) and name.isprintable() and not name.startswith(".") and "/" not in name and "\\" not in name
+
+
+def check_ids(ids: np.ndarray, vocabulary: int) -> None:
+    """Refuse symbols that the table does not have.
+
+    Raises:
+        CorpusError: the largest id is beyond V - 1; a file of the corpus was damaged or exchanged.
+    """
+    largest = int(ids.max())
+    if largest >= vocabulary:
+        raise CorpusError(
+            f"the corpus is damaged: its text has the id {largest}, and its table only {vocabulary} symbols; "
+            f"prepare it again with --force"
+        )
 
 
 def find_corpus(word: str | Path | None, root: Path = Path("data")) -> Path:
@@ -181,6 +221,8 @@ def find_corpus(word: str | Path | None, root: Path = Path("data")) -> Path:
 
 def _read_info(path: Path) -> dict[str, Any]:
     try:
+        if (path / INFO).stat().st_size > LONGEST_INFO:
+            raise ValueError(f"it has more than {LONGEST_INFO:,} bytes")
         info = json.loads((path / INFO).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CorpusError(f"{path} is not a prepared corpus: it has no {INFO}; make one: charlm prepare FILE") from None
@@ -200,13 +242,16 @@ def _check_types(info: dict[str, Any]) -> None:
     for key, kind in _TYPES.items():
         if type(info[key]) is not kind:
             raise TypeError(f"{key} is {info[key]!r:.40}")
+    if not is_name(info["name"]):
+        raise TypeError(f"name is {info['name']!r:.40}, which is no folder's name")
     if not info["splits"] or not set(info["splits"]) <= set(SPLITS):
         raise TypeError(f"its splits are {', '.join(info['splits']) or 'none'}")
-    if type(info.get("entropy_bits_per_char", 0.0)) not in (int, float):
+    entropy = info.get("entropy_bits_per_char", 0.0)
+    if type(entropy) not in (int, float) or not abs(entropy) <= MOST:
         raise TypeError(f"entropy_bits_per_char is {info['entropy_bits_per_char']!r:.40}")
     for split in info["splits"].values():
         for key in ("bytes", "characters", "documents"):
-            if type(split[key]) is not int:
+            if type(split[key]) is not int or not 0 <= split[key] <= MOST:
                 raise TypeError(f"{key} is {split[key]!r:.40}")
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from charlm.errors import CorpusError
+from charlm.text.corpus import check_ids
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Lanes:
         batch: B, over all processes.
         seq_len: T.
         rank, world: which process of how many; it owns B / world lanes.
+        vocabulary: V, where the windows are to be looked through for ids that the table does not have.
     """
 
     ids: np.ndarray
@@ -38,6 +40,7 @@ class Lanes:
     seq_len: int
     rank: int = 0
     world: int = 1
+    vocabulary: int | None = None
 
     def __post_init__(self) -> None:
         if self.windows < 1:
@@ -74,12 +77,19 @@ class Lanes:
         return starts[None, :] + np.arange(self.seq_len)[:, None]
 
     def window(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets (T, B / world) as int64."""
+        """Inputs and targets (T, B / world) as int64.
+
+        Raises:
+            CorpusError: one is outside the table. To look here costs 5 µs a window; a whole text of gigabytes would
+                be read at every start.
+        """
         own = self.batch // self.world
         text = np.asarray(self.ids)[self.rank * own * self.length + self.first(step) :]
         size = text.itemsize
         lanes = as_strided(text, (self.seq_len + 1, own), (size, self.length * size), writeable=False)
         ids = lanes.astype(np.int64)
+        if self.vocabulary is not None:
+            check_ids(ids, self.vocabulary)
         return ids[:-1], ids[1:]
 
     def starts_epoch(self, step: int) -> bool:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from charlm.config import PrepareOptions
 from charlm.errors import CorpusError, UsageError
 from charlm.files import failures, new_folder, write_atomically
 from charlm.spec import flag
-from charlm.text.corpus import FORMAT, INFO, SPLITS, Corpus
+from charlm.text.corpus import FORMAT, INFO, SPLITS, Corpus, is_name
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.symbols import BOUNDARY, Symbols
 from charlm.text.units import LF, UNITS, text_encoding
@@ -70,6 +71,7 @@ def prepare(
     name = _folder_name(options.name) if options.name is not None else sources.name
     path = Path(options.out) / name
     _check_place(path)
+    _check_room(path, options.size)
 
     walk = Walk(sources, options, progress)
     survey = _survey(walk)
@@ -342,9 +344,19 @@ def _check_place(path: Path) -> None:
             )
 
 
+def _check_room(path: Path, size: int | None) -> None:
+    """Refuse a synthetic text that the disk cannot hold, instead of drawing it until the disk is full."""
+    place = next(folder for folder in path.absolute().parents if folder.exists())
+    free = shutil.disk_usage(place).free
+    if size is not None and size > free:
+        raise UsageError(
+            f"--size {size} makes a corpus of {size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free at {place}; "
+            f"choose a smaller --size"
+        )
+
+
 def _folder_name(name: str) -> str:
-    fits = name.isprintable() and 0 < len(os.fsencode(name)) <= 200
-    if not fits or name.startswith(".") or "/" in name or "\\" in name:
+    if not is_name(name) or len(os.fsencode(name)) > 200:
         raise UsageError(
             f"--name must be a folder's name, printable, without / and not beginning with a dot, at most 200 bytes, "
             f"got {name!r:.80}; the folder it goes into is --out"

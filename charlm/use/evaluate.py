@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from charlm import cells, memory
 from charlm.config import EvalOptions, PrepareOptions
 from charlm.errors import CharlmError, CorpusError, UsageError
 from charlm.files import present
@@ -23,7 +24,7 @@ from charlm.model import scoring
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.model.scoring import Score
-from charlm.text.corpus import Corpus, find_corpus
+from charlm.text.corpus import Corpus, find_corpus, is_name
 from charlm.text.pages import Pages
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.symbols import BOUNDARY, UNKNOWN
@@ -137,7 +138,7 @@ def evaluate(
     if isinstance(text, Source) or not own:
         found = _given(model, text or "-", report)
     else:
-        found = _own_split(model, options.split, find_corpus(text or str(model.corpus.get("name", "")), data), report)
+        found = _own_split(model, options.split, find_corpus(text or _corpus_name(model), data), report)
     return _score(model, found, options, progress, report)
 
 
@@ -162,6 +163,8 @@ def _score(
     runtime.set_threads(options.threads)
     runtime.keep_memory()
     runtime.set_precision("float32", device)
+    advice = "choose a smaller --batch-size"
+    memory.check(_bytes(model, len(text.ids) - 1, options), "scoring so many segments side by side", advice)
     if report is not None:
         report(runtime.describe(device, options.device))
     network = Network(model.options, model.symbols.size).take(model.weights).on(device)
@@ -198,6 +201,13 @@ def _score(
     )
 
 
+def _bytes(model: Model, characters: int, options: EvalOptions) -> int:
+    """What the largest arrays of scoring come to: of each symbol of a window a few rows of V and of H numbers."""
+    segments = 1 if options.exact else min(options.batch_size, characters // scoring.SEGMENT + 1)
+    gates = len(cells.make(model.options.cell, model.options.activation).gates)
+    return 4 * segments * scoring.WINDOW * (3 * model.symbols.size + (gates + 2) * model.options.hidden)
+
+
 def _of(characters: int, passes: int, before: int, progress: Progress | None) -> scoring.Progress | None:
     """Progress of one of several passes, of which those before it have read `before` characters."""
     if progress is None:
@@ -221,6 +231,17 @@ def _protocol(exact: bool) -> str:
     return f"segments of {scoring.SEGMENT} characters, each warmed up on the {scoring.WARM_UP} before it"
 
 
+def _corpus_name(model: Model) -> str:
+    """The name of the model's corpus. It stands in the model's file, and must not lead anywhere else on the disk."""
+    name = str(model.corpus.get("name", ""))
+    if not is_name(name):
+        raise CorpusError(
+            f"{model.path or 'the model'} names no corpus that can be looked for, got {name!r:.80}; "
+            f"give a text: charlm eval FILE"
+        )
+    return name
+
+
 def _own_split(model: Model, split: str | None, path: Path, report: Report | None) -> _Text:
     """The split that was asked for; else test, or valid where there is no test."""
     corpus = Corpus.load(path)
@@ -230,7 +251,7 @@ def _own_split(model: Model, split: str | None, path: Path, report: Report | Non
             f"prepare that text again, or give a text: charlm eval FILE"
         )
     chosen = split or ("test" if corpus.has("test") else "valid")
-    ids = corpus.split(chosen)
+    ids = corpus.checked(chosen)
     if report is not None:
         why = "" if split or chosen == "test" else ", which has no test split"
         report(f"text: the {chosen} split of {corpus.path}{why}")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from charlm import cells, memory
 from charlm.config import SampleOptions
 from charlm.model.checkpoint import Model
 from charlm.model.draw import Rules
@@ -20,6 +21,9 @@ from charlm.model.generate import generate, generate_one, streams
 from charlm.model.lean import LAYERS, Lean
 from charlm.model.stepper import Stepper
 from charlm.text.symbols import BOUNDARY, Symbols
+
+RANDOM_STATE = 2500
+"""Bytes of a stream of random numbers."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ def samples(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> 
         SymbolError: as in `stream`.
     """
     options = SampleOptions.of(values)
+    memory.check(_bytes(model, options), f"writing {options.num} samples at once", "choose a smaller --num or --length")
     writers = [_Writer(model.symbols, options, _boundary_text(model)) for _ in range(options.num)]
     drawn = _ids(model, prompt, seed, options)
     if options.num == 1:
@@ -83,6 +88,14 @@ def samples(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> 
         Sample(index, text + writer.finish(), writer.written, writer.ended)
         for index, (writer, text) in enumerate(zip(writers, texts, strict=True))
     ]
+
+
+def _bytes(model: Model, options: SampleOptions) -> int:
+    """What the samples come to: of each its text, where nothing ends it early, and some rows of V and of H numbers."""
+    text = 0 if options.stop is not None or options.until_end else options.length
+    cell = cells.make(model.options.cell, model.options.activation)
+    numbers = model.options.layers * len(cell.state) + 2 * len(cell.gates)
+    return options.num * (text + RANDOM_STATE + 24 * model.symbols.size + 4 * numbers * model.options.hidden)
 
 
 def _pieces(drawn: Iterator[list[int]], writer: "_Writer") -> Iterator[str]:

@@ -241,7 +241,7 @@ DAMAGED = {
     "symbols of the wrong type": (entry("symbols", {"unit": "char", "codes": [1.5]}), "a code is not a number"),
     "no symbol": (entry("symbols", {"unit": "char", "codes": ""}), "no characters"),
     "fewer symbols than weights": (entry("symbols", {"unit": "char", "codes": "ab"}), "its config needs F32"),
-    "unknown cell": (config("cell", "transformer"), "--cell must be one of"),
+    "unknown cell": (config("cell", "transformer"), "--plugin"),
     "cell null": (config("cell", None), "cell"),
     "cell a list": (config("cell", ["lstm"]), "--cell"),
     "activation of another cell": (config("activation", "relu"), "--activation relu does not fit"),
