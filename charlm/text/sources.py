@@ -10,6 +10,7 @@ What is left out: what the bytes mean (`charlm.text.units`), and fetching anythi
 
 import bz2
 import difflib
+import errno
 import gzip
 import lzma
 import os
@@ -135,8 +136,7 @@ def _part(word: str | Path, size: int | None, seed: int | None, tell: Report) ->
         if path.exists():
             tell(f"{word} is taken as the built-in corpus; for the file or folder of that name write ./{word}")
         return _builtin(entry.name, size, seed)
-    with _reading(path):
-        found = path.stat() if present(path) else None
+    found = _found(path)
     if found is None:
         raise _missing(word, entry)
     if stat.S_ISDIR(found.st_mode):
@@ -144,6 +144,22 @@ def _part(word: str | Path, size: int | None, seed: int | None, tell: Report) ->
             raise CorpusError(f"{word} is a prepared corpus, not a text; name the text that it was made from")
         return _folder(path, tell)
     return _file(path, found)
+
+
+def _found(path: Path) -> os.stat_result | None:
+    """What is at `path`, None where there is nothing."""
+    try:
+        with _reading(path):
+            return path.stat()
+    except ValueError:  # a NUL in the name
+        return None
+    except CorpusError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NOTHING_THERE:
+            return None
+        raise
+
+
+_NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 def _builtin(name: str, size: int | None, seed: int | None) -> _Part:
@@ -301,7 +317,7 @@ def _missing(word: str | Path, entry: Entry | None) -> CorpusError:
             f"and give the file: charlm prepare FILE"
         )
     path = Path(word)
-    beside = os.listdir(path.parent) if path.parent.is_dir() and os.access(path.parent, os.R_OK) else []
+    beside = os.listdir(path.parent) if os.path.isdir(path.parent) and os.access(path.parent, os.R_OK) else []
     known = [*beside, *catalogue()] if path.parent == Path() else beside
     near = difflib.get_close_matches(path.name, known, n=1)
     hint = f" (did you mean {path.parent / near[0]}?)" if near else ""

@@ -220,12 +220,15 @@ def test_a_model_without_weights_scores_the_logarithm_of_v(
 
 
 def reminding() -> Model:
-    """An rnn that remembers for ever whether A or B came, and expects a or b accordingly; it looks at nothing else."""
-    model = make_model("rnn", "linear", scale=0.0, letters="ABab", hidden=1)
+    """A relu rnn that remembers for ever whether A or B came, and expects a or b accordingly; it looks at nothing else.
+
+    Its recurrent weights are the identity, which is orthogonal: nothing fades.
+    """
+    model = make_model("rnn", "relu", scale=0.0, letters="ABab", hidden=2)
     w, ids = model.weights, dict(zip("ABab", range(2, 6), strict=True))
-    w["layers.0.weight_ih"][0, [ids["A"], ids["B"]]] = 1, -1
-    w["layers.0.weight_hh"][0, 0] = 1
-    w["readout.weight"][[ids["a"], ids["b"]], 0] = 15, -15
+    w["layers.0.weight_ih"][:, [ids["A"], ids["B"]]] = np.eye(2)
+    w["layers.0.weight_hh"][:] = np.eye(2)
+    w["readout.weight"][[ids["a"], ids["b"]]] = [[15, -15], [-15, 15]]
     w["readout.bias"][[ids["a"], ids["b"]]] = 15
     return model
 
