@@ -83,9 +83,7 @@ def command(words: list[str], before: Callable[[], object] = lambda: None) -> tu
             os.dup2(end, number)
         sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
         before()
-        code = entry.run(words)
-        sys.stdout.flush()
-        os._exit(code)
+        os._exit(entry.run(words))
 
     child = fork(run)
     for _, end in pipes:
