@@ -1,17 +1,20 @@
 """Writing files so that a reader sees the old one or the new one, never half of one.
 
 Everything is written beside its final name, flushed to the disk and renamed (POSIX `rename` is
-atomic within a file system). What is left out: locking; each writer owns its folder.
+atomic within a file system).
 """
 
+import ctypes
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from charlm.errors import CharlmError
+from charlm.lock import Lock
 
 
 @contextmanager
@@ -48,6 +51,30 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 @contextmanager
+def alone_at(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Let one process at a time make `path`; what one that was killed left half made beside it is removed.
+
+    Args:
+        path: the folder that is to be made.
+        waiting: called where another process makes it, before waiting for that.
+    """
+    lock = Lock(path.parent / f".{path.name}.lock")
+    with failures(path, "writing"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not lock.take():
+            waiting()
+            lock.take(wait=True)
+    try:
+        if lock.sure:
+            for left in path.parent.iterdir():
+                if left.name.startswith(_unfinished(path)):
+                    shutil.rmtree(left, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` when the block ends well, and vanishes otherwise.
 
@@ -55,23 +82,48 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     with failures(path, "writing"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        retired = None
+        building = Path(tempfile.mkdtemp(prefix=_unfinished(path), dir=path.parent))
         try:
             yield building
             os.chmod(building, 0o777 & ~_umask())
-            if path.exists():
-                retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-                os.rename(path, retired / path.name)
-            os.rename(building, path)
+            if not path.exists():
+                os.rename(building, path)
+            elif not _exchanged(building, path):
+                _replaced(path, building)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
-            if retired is not None and not path.exists():
-                os.rename(retired / path.name, path)
-                retired.rmdir()
             raise
-        if retired is not None:
-            shutil.rmtree(retired, ignore_errors=True)
+        # Where there was a folder before, it lies here now.
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _unfinished(path: Path) -> str:
+    return f".{path.name}.unfinished-"
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step, which Linux can; False where it cannot be done."""
+    swap = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    return swap is not None and swap(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0
+
+
+_HERE, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of Linux' fcntl.h."""
+
+
+def _replaced(path: Path, new: Path) -> None:
+    """Put `new` in the place of `path` in two steps; the old one comes back where the second fails."""
+    retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+    try:
+        os.rename(path, retired / path.name)
+        os.rename(new, path)
+    except BaseException:
+        if not path.exists():
+            os.rename(retired / path.name, path)
+        with suppress(OSError):
+            retired.rmdir()
+        raise
+    shutil.rmtree(retired, ignore_errors=True)
 
 
 def present(path: Path) -> bool:

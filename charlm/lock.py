@@ -12,14 +12,14 @@ from pathlib import Path
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(handle: int) -> None:
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    def _lock(handle: int, wait: bool) -> None:
+        msvcrt.locking(handle, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _lock(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _lock(handle: int, wait: bool) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 HELD = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
@@ -31,14 +31,18 @@ class Lock:
 
     Args:
         path: its file, made when it is taken and removed when it is released.
+
+    Attributes:
+        sure: whether it keeps others out; False before it is taken, and where the file system knows no locks.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.sure = False
         self._handle: int | None = None
 
-    def take(self) -> bool:
-        """Take the lock; False where another one has it.
+    def take(self, wait: bool = False) -> bool:
+        """Take the lock; False where another one has it, unless told to wait for it.
 
         Raises:
             OSError: the file cannot be made.
@@ -46,11 +50,13 @@ class Lock:
         while True:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                _lock(handle)
+                _lock(handle, wait)
+                self.sure = True
             except OSError as error:
                 if error.errno in HELD:
                     os.close(handle)
                     return False
+                self.sure = False
             if self._is_at_its_place(handle):
                 self._handle = handle
                 return True
@@ -67,7 +73,7 @@ class Lock:
         except OSError:
             pass  # Windows removes no open file, and the folder may be gone; the file alone locks nothing.
         os.close(self._handle)
-        self._handle = None
+        self._handle, self.sure = None, False
 
     def _is_at_its_place(self, handle: int) -> bool:
         try:

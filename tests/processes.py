@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from charlm.cli import main as entry
+
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 
@@ -70,3 +72,24 @@ def dying_at(moment: int, *files: str) -> Iterator[list[int]]:
         yield seen
     finally:
         sys.settrace(before)
+
+
+def command(words: list[str], before: Callable[[], object] = lambda: None) -> tuple[int, str, str]:
+    """A command line in a child, after `before` there: its exit code, stdout and stderr, which must be short."""
+    pipes = [os.pipe(), os.pipe()]
+
+    def run() -> None:
+        for number, (_, end) in zip((1, 2), pipes, strict=True):
+            os.dup2(end, number)
+        sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
+        before()
+        os._exit(entry.run(words))
+
+    child = fork(run)
+    for _, end in pipes:
+        os.close(end)
+    texts = []
+    for start, _ in pipes:
+        with open(start, encoding="utf-8") as file:
+            texts.append(file.read())
+    return ended(child), texts[0], texts[1]

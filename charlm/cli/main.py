@@ -34,7 +34,8 @@ def run(arguments: list[str]) -> int:
     commands.started = STARTED
     try:
         code: Any = commands.app(arguments, prog_name="charlm", standalone_mode=False)
-        sys.stdout.flush()
+        with terminal.to_stdout():
+            sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except (terminal.NobodyReads, BrokenPipeError):
         terminal.leave_quietly()

@@ -6,20 +6,21 @@ from math import inf, log
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from charlm.show.terminal import Screen, to_stdout
 from charlm.show.words import count, line, size
 
 LONGEST_VALUE = 1000
 """Characters of a value in a table; a file may say more than anyone wants to read."""
 
 
+@to_stdout()
 def facts(pairs: Mapping[str, str]) -> None:
     """Name and value, a line each, aligned, on stdout."""
     width = max(len(name) for name in pairs)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Screen(highlight=False, soft_wrap=True)
     for name, value in pairs.items():
         console.print(Text.assemble((f"{name:<{width}}  ", "dim"), line(value, LONGEST_VALUE)))
 
@@ -92,10 +93,11 @@ def model(found: Mapping[str, Any]) -> dict[str, str]:
     return rows
 
 
+@to_stdout()
 def runs(rows: Sequence[Mapping[str, Any]]) -> None:
     """The table of `charlm runs` on stdout."""
-    terminal = Console(highlight=False)
-    console = terminal if terminal.is_terminal else Console(highlight=False, width=200)
+    terminal = Screen(highlight=False)
+    console = terminal if terminal.is_terminal else Screen(highlight=False, width=200)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("run", overflow="fold")
     for title in ("network", "parameters", "steps", "nats", "bits", "size", "changed"):

@@ -7,12 +7,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from charlm.errors import CharlmError
 from charlm.show.words import count, duration, line, visible
 
 Unprintable = (OSError, ValueError, UnicodeError)
@@ -38,6 +39,7 @@ def prepare_streams() -> None:
 
     A stream that is closed from the start swallows what is written.
     """
+    _occupy()
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
@@ -49,10 +51,29 @@ def prepare_streams() -> None:
         sys.stdout.reconfigure(newline="\n")
 
 
+def _occupy() -> None:
+    """Open the numbers of streams that are closed on nothing, lest a file gets one and what libraries print there."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(handle)
+
+
+@contextmanager
+def to_stdout() -> Iterator[None]:
+    """Say of what fails that it was stdout. Raises `BrokenPipeError` where nobody reads it any more."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CharlmError(f"writing to stdout failed: {error.strerror}; send it where there is room") from error
+
+
 def result(text: str, end: str = "\n") -> None:
     """Write a result to stdout at once. Raises `BrokenPipeError` where nobody reads it any more."""
-    sys.stdout.write(text + end)
-    sys.stdout.flush()
+    with to_stdout():
+        sys.stdout.write(text + end)
+        sys.stdout.flush()
 
 
 def shown(text: str) -> str:
@@ -65,10 +86,11 @@ def leave_quietly() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class _Console(Console):
+class Screen(Console):
     """rich ends the program when a pipe breaks; here whoever writes decides."""
 
     def on_broken_pipe(self) -> None:
+        """Raise what the system said."""
         raise BrokenPipeError
 
 
@@ -81,19 +103,16 @@ class Terminal:
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.console = _Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = Screen(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
 
     @property
     def live(self) -> bool:
         """Whether a moving display makes sense."""
-        return self.console.is_terminal and not self.quiet
+        return self.console.is_terminal and not self.console.quiet
 
     def say(self, text: str, style: str = "") -> None:
         """One line on stderr, its control characters made visible; lost where it cannot be shown."""
-        try:
-            self.console.print(Text(visible(text), style=style))
-        except Unprintable:
-            self.console.quiet = True
+        self.guarded(lambda: self.console.print(Text(visible(text), style=style)))
 
     def facts(self, pairs: Mapping[str, str]) -> None:
         """Name and value, a line each, aligned."""
@@ -112,9 +131,27 @@ class Terminal:
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:>3.0f}%  {task.fields[note]}"),
         )
-        with Progress(*columns, console=self.console, transient=True, refresh_per_second=5) as bar:
-            task = bar.add_task(what, total=None, note="")
+        bar = Progress(*columns, console=self.console, transient=True, refresh_per_second=5, redirect_stdout=False)
+        task = bar.add_task(what, total=None, note="")
+        self.guarded(bar.start)
+        try:
             yield Counter(lambda done, total, note: bar.update(task, completed=done, total=total, note=note), REDRAW)
+        finally:
+            self.stop(bar)
+
+    def stop(self, bar: Progress) -> None:
+        """End a moving bar, also one that could not begin: it gives sys.stderr back and then misses its other half."""
+        with suppress(IndexError):
+            self.guarded(bar.stop)
+
+    def guarded(self, action: Callable[[], object]) -> bool:
+        """Do something with the terminal; where it fails nothing more is shown, and the answer is False."""
+        try:
+            action()
+        except Unprintable:
+            self.console.quiet = True
+            return False
+        return True
 
 
 class Counter:

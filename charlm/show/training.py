@@ -1,6 +1,7 @@
 """Training as a person watches it: a moving line on a terminal, plain lines elsewhere."""
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -9,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from charlm.learn.reports import Evaluated, Event, Judging, Noted, Plan, Result, Sampled, Stepped
-from charlm.show.terminal import LINE_EVERY, REDRAW, Terminal, Unprintable
+from charlm.show.terminal import LINE_EVERY, REDRAW, Terminal
 from charlm.show.words import count, duration, loss, size, visible
 
 
@@ -28,6 +29,7 @@ class TrainingDisplay:
                 console=terminal.console,
                 transient=True,
                 refresh_per_second=4,
+                redirect_stdout=False,
             )
             self._task = self._bar.add_task("starting", total=1.0)
 
@@ -38,19 +40,18 @@ class TrainingDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._guarded(lambda: self._bar.stop() if self._bar else None)
+        if self._bar is not None:
+            self._terminal.stop(self._bar)
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
         self._guarded(lambda: self._show(event))
 
-    def _guarded(self, action: object) -> None:
-        try:
-            if callable(action):
-                action()
-        except Unprintable:
-            self._bar = None
-            self._terminal.console.quiet = True
+    def _guarded(self, action: Callable[[], object]) -> None:
+        if not self._terminal.guarded(action) and self._bar is not None:
+            # It has put something of its own in the place of sys.stderr, which must be undone.
+            bar, self._bar = self._bar, None
+            self._terminal.stop(bar)
 
     def _show(self, event: Event) -> None:
         if isinstance(event, Stepped):

@@ -24,7 +24,7 @@ import numpy as np
 
 from charlm.config import PrepareOptions
 from charlm.errors import CorpusError, UsageError
-from charlm.files import failures, new_folder, write_atomically
+from charlm.files import alone_at, failures, new_folder, write_atomically
 from charlm.spec import flag
 from charlm.text.corpus import FORMAT, INFO, SPLITS, Corpus, is_name
 from charlm.text.sources import Report, Source, open_sources
@@ -80,33 +80,34 @@ def prepare(
     symbols = _symbols(survey, options)
     stops = _stops(survey.characters + survey.documents, options)
     fingerprint = _fingerprint(walk, options)
-    if path.is_dir() and _reusable(path, fingerprint, walk, options, force):
-        with failures(path / INFO, "marking as used"):
-            os.utime(path / INFO)
-        tell(f"{path} is made from this text with these options already; it is used as it is")
+    with alone_at(path, lambda: tell(f"another process prepares {path}, waiting until it is done")):
+        if path.is_dir() and _reusable(path, fingerprint, walk, options, force):
+            with failures(path / INFO, "marking as used"):
+                os.utime(path / INFO)
+            tell(f"{path} is made from this text with these options already; it is used as it is")
+            return Corpus.load(path)
+        info = {
+            "format": FORMAT,
+            "name": name,
+            "characters": survey.characters,
+            "bytes": walk.bytes,
+            "distinct": survey.distinct,
+            "documents": survey.documents,
+            "sha256": walk.sha256.hexdigest(),
+            "fingerprint": fingerprint,
+            "unit": symbols.unit,
+            "symbols": symbols.to_json(),
+            "dtype": symbols.dtype.name,
+            "options": options.values(),
+            "origin": sources.origin,
+            "prepared": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        if sources.entropy_bits_per_char is not None:
+            info["entropy_bits_per_char"] = sources.entropy_bits_per_char
+        with new_folder(path) as building:
+            info["splits"] = _write_splits(building, Walk(sources, options, progress, walk), symbols, stops)
+            write_atomically(building / INFO, json.dumps(info, indent=1) + "\n")
         return Corpus.load(path)
-    info = {
-        "format": FORMAT,
-        "name": name,
-        "characters": survey.characters,
-        "bytes": walk.bytes,
-        "distinct": survey.distinct,
-        "documents": survey.documents,
-        "sha256": walk.sha256.hexdigest(),
-        "fingerprint": fingerprint,
-        "unit": symbols.unit,
-        "symbols": symbols.to_json(),
-        "dtype": symbols.dtype.name,
-        "options": options.values(),
-        "origin": sources.origin,
-        "prepared": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    if sources.entropy_bits_per_char is not None:
-        info["entropy_bits_per_char"] = sources.entropy_bits_per_char
-    with new_folder(path) as building:
-        info["splits"] = _write_splits(building, Walk(sources, options, progress, walk), symbols, stops)
-        write_atomically(building / INFO, json.dumps(info, indent=1) + "\n")
-    return Corpus.load(path)
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,7 @@ def test_resuming_can_be_killed_too(small_corpus: Corpus, tmp_path: Path, soak: 
     )
 
 
+@pytest.mark.long
 def test_a_killed_command_goes_on_by_its_command_line(
     small_corpus: Corpus, tmp_path: Path, soak: Soak, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,7 +165,7 @@ def test_a_killed_command_goes_on_by_its_command_line(
     whole = train(small_corpus, root=tmp_path / "runs", run="whole", **values)
     words = [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     charlm = [sys.executable, "-m", "charlm", "train", str(small_corpus.path)]
-    tried, random = soak.count(1, 8), Random(3)
+    tried, random = soak.count(1, 20), Random(3)
     for number in range(tried):
         run = tmp_path / "runs" / f"killed-{number}"
         process = subprocess.Popen(
