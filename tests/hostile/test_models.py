@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -106,7 +107,9 @@ def lie(data: bytes, other: bytes, random: Random) -> bytes:
         for step in way:
             place = place[step] if isinstance(place, dict | list) and step in spots_of(place) else {}
         if isinstance(place, dict | list) and last in spots_of(place):
-            place[last] = random.choice([*HOSTILE, "F16", "BF16", "F64", "I64", [3, 4], [2**40, 2**40], [0, 2**63]])
+            place[last] = deepcopy(
+                random.choice([*HOSTILE, "F16", "BF16", "F64", "I64", [3, 4], [2**40, 2**40], [0, 2**63]])
+            )
     try:
         return joined(header, tensors)
     except (AttributeError, TypeError, ValueError):  # the metadata themselves were replaced
