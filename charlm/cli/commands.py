@@ -5,6 +5,7 @@ import secrets
 import sys
 import tempfile
 import time
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -184,7 +185,7 @@ def evaluate(
         result(json.dumps(found))
     elif chosen:
         key = {"perplexity": "perplexity", "bits": "bits_per_char", "nats": "nats_per_char"}[chosen[0]]
-        result(f"{found[key]:.6f}")
+        result(f"{inf if found[key] is None else found[key]:.6f}")  # a perplexity beyond all numbers
         given.terminal.say(found["protocol"])
     else:
         tables.facts(tables.evaluation(found))

@@ -43,10 +43,11 @@ def corpus(info: Mapping[str, Any], vocabulary: int) -> dict[str, str]:
 
 def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
     """The result of `charlm eval`, from its JSON keys."""
+    perplexity = found["perplexity"]
     rows = {
         "nats": f"{found['nats_per_char']:.4f} per character",
         "bits": f"{found['bits_per_char']:.4f} per character, {found['bits_per_byte']:.4f} per byte",
-        "perplexity": f"{found['perplexity']:.4f} per character",
+        "perplexity": "beyond all numbers" if perplexity is None else f"{perplexity:.4f} per character",
         "characters": f"{found['characters']:,}, of which {found['documents']:,} are ends of documents "
         f"and {found['unknown']:,} unknown",
     }

@@ -387,3 +387,12 @@ def test_no_module_is_imported_because_a_model_names_it(tmp_path: Path, good: li
         with pytest.raises(CheckpointError, match="--plugin"):
             load(path)
         assert set(sys.modules) == before and cell not in cells.names()
+
+
+def test_a_perplexity_beyond_all_numbers_is_a_result(house: Path, charlm: Callable[..., tuple[int, str, str]]) -> None:
+    model = load("runs/one/model.safetensors")
+    model.weights["readout.bias"][3:] = 1e6
+    save(Path("odd.safetensors"), model)
+    assert charlm("eval", "--model", "odd.safetensors", "--perplexity")[1] == "inf\n"
+    assert json.loads(charlm("eval", "--model", "odd.safetensors", "--json")[1])["perplexity"] is None
+    assert "beyond all numbers" in charlm("eval", "--model", "odd.safetensors")[1]
