@@ -197,7 +197,7 @@ def evaluate(
         result(json.dumps(found))
     elif chosen:
         key = {"perplexity": "perplexity", "bits": "bits_per_char", "nats": "nats_per_char"}[chosen[0]]
-        result(f"{inf if found[key] is None else found[key]:.6f}")
+        result(f"{inf if found[key] is None else found[key]:.6f}")  # a perplexity beyond all numbers
         given.terminal.say(found["protocol"])
         if "default_off_bits_per_char" in found:
             given.terminal.say(tables.default_off(found))

@@ -194,7 +194,9 @@ class RunFolder:
             known = {f.name for f in fields(Progress)}
             progress = Progress(**{key: value for key, value in metadata["progress"].items() if key in known})
             _check_types(progress)
-            corpus, place = dict(metadata["corpus"]), str(metadata["place"])
+            corpus, place = metadata["corpus"], metadata["place"]
+            if not isinstance(corpus, dict) or not isinstance(place, str):
+                raise TypeError("it names no corpus and no place of it")
         except (CharlmError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{self.progress} cannot be resumed: {error}; the file is damaged") from None
         arrays: dict[str, Arrays] = {}

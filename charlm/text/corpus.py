@@ -271,4 +271,6 @@ def _check_size(file: Path, needed: int) -> None:
 
 
 def _damaged(file: Path, reason: str) -> CorpusError:
-    return CorpusError(f"{file} is damaged: {reason}; prepare the corpus again with --force")
+    brief = " ".join(reason.split())
+    brief = brief if len(brief) <= 200 else f"{brief[:197]}..."
+    return CorpusError(f"{file} is damaged: {brief}; prepare the corpus again with --force")

@@ -109,9 +109,12 @@ def _ids(model: Model, prompt: str, seed: int, options: SampleOptions) -> Iterat
     rules = Rules(options.temperature, options.top_k, options.top_p, options.min_p)
     start = _encoded(model, prompt)
     random = streams(seed, options.num)
-    if options.num == 1 and options.device == "cpu" and model.options.cell in LAYERS:
-        return ([symbol] for symbol in generate_one(Lean(model), start, rules, random[0]))
-    return (ids.tolist() for ids in generate(_stepper(model, options.device), start, rules, random))
+    with np.errstate(all="ignore"):  # of weights whose products overflow, the draws will speak
+        if options.num == 1 and options.device == "cpu" and model.options.cell in LAYERS:
+            lean = Lean(model)
+            return ([symbol] for symbol in generate_one(lean, start, rules, random[0]))
+        stepper = _stepper(model, options.device)
+    return (ids.tolist() for ids in generate(stepper, start, rules, random))
 
 
 def _encoded(model: Model, prompt: str) -> np.ndarray:

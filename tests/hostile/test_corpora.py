@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -73,7 +74,7 @@ def test_a_corpus_json_that_lies_is_refused_or_whole(
         inside: Any = info
         for step in way:
             inside = inside[step]
-        inside[last] = random.choice(HOSTILE)
+        inside[last] = deepcopy(random.choice(HOSTILE))
         content = json.dumps(info)
         if number % 5 == 0:
             content = content[: random.randrange(len(content))]
@@ -110,7 +111,7 @@ def test_a_progress_file_that_lies_is_refused_or_goes_on(
             inside: Any = header["__metadata__"]
             for step in way:
                 inside = inside[step]
-            inside[last] = random.choice([*HOSTILE, 65536, 2**52])
+            inside[last] = deepcopy(random.choice([*HOSTILE, 65536, 2**52]))
             data = changed(whole, **header["__metadata__"])
         else:
             content = bytearray(whole)

@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -106,7 +107,9 @@ def lie(data: bytes, other: bytes, random: Random) -> bytes:
         for step in way:
             place = place[step] if isinstance(place, dict | list) and step in spots_of(place) else {}
         if isinstance(place, dict | list) and last in spots_of(place):
-            place[last] = random.choice([*HOSTILE, "F16", "BF16", "F64", "I64", [3, 4], [2**40, 2**40], [0, 2**63]])
+            place[last] = deepcopy(
+                random.choice([*HOSTILE, "F16", "BF16", "F64", "I64", [3, 4], [2**40, 2**40], [0, 2**63]])
+            )
     try:
         return joined(header, tensors)
     except (AttributeError, TypeError, ValueError):  # the metadata themselves were replaced
@@ -384,3 +387,12 @@ def test_no_module_is_imported_because_a_model_names_it(tmp_path: Path, good: li
         with pytest.raises(CheckpointError, match="--plugin"):
             load(path)
         assert set(sys.modules) == before and cell not in cells.names()
+
+
+def test_a_perplexity_beyond_all_numbers_is_a_result(house: Path, charlm: Callable[..., tuple[int, str, str]]) -> None:
+    model = load("runs/one/model.safetensors")
+    model.weights["readout.bias"][3:] = 1e6
+    save(Path("odd.safetensors"), model)
+    assert charlm("eval", "--model", "odd.safetensors", "--perplexity")[1] == "inf\n"
+    assert json.loads(charlm("eval", "--model", "odd.safetensors", "--json")[1])["perplexity"] is None
+    assert "inf per character" in charlm("eval", "--model", "odd.safetensors")[1]
