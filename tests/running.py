@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from charlm.errors import Interrupted
+from charlm.learn.reports import Event, Stepped
 from charlm.learn.train import train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import read_tensors
@@ -31,6 +32,20 @@ def stop_after(steps: int) -> Callable[[], bool]:
     """Asked once before every step: true once `steps` of them were let through."""
     asked = count()
     return lambda: next(asked) >= steps
+
+
+class BySteps:
+    """A clock that follows the steps, an eighth of a second each, so that sums of them are exact."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def report(self, event: Event) -> None:
+        if isinstance(event, Stepped):
+            self.seconds += 0.125
 
 
 def assert_same_weights(one: Path, other: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import TINY, assert_same_weights, rows, stop_after
+from running import TINY, BySteps, assert_same_weights, rows, stop_after
 
 from charlm.errors import Interrupted
 from charlm.learn import landing, loop
@@ -89,17 +89,6 @@ def test_a_time_that_is_over_at_once_still_takes_a_step(small_corpus: Corpus, tm
 
 def test_a_run_by_an_injected_clock_resumes_bit_for_bit(small_corpus: Corpus, tmp_path: Path) -> None:
     """With a clock that follows the steps, even the schedule by time is the same after a stop."""
-
-    class BySteps:
-        seconds = 0.0
-
-        def __call__(self) -> float:
-            return self.seconds
-
-        def report(self, event: Event) -> None:
-            if isinstance(event, Stepped):
-                self.seconds += 0.1
-
     values = {**TINY, "time": 3.0}
     one, two, three = BySteps(), BySteps(), BySteps()
     whole = train(small_corpus, root=tmp_path, run="whole", clock=one, started=0.0, report=one.report, **values)
