@@ -11,7 +11,8 @@ from charlm.errors import UsageError
 from charlm.spec import AUTO
 
 MOST_THREADS = 32
-"""Threads for each processor. They only wait for one another: with 4,096 on two, a step of 2 ms took seconds."""
+"""Threads for each processor. More only wait for one another: with 4,096 on two, scoring 600 characters with 8
+hidden units was not done after half a minute."""
 
 
 def find_device(wanted: str) -> torch.device:

@@ -80,7 +80,7 @@ class Lanes:
         """Inputs and targets (T, B / world) as int64.
 
         Raises:
-            CorpusError: one is outside the table. To look here costs 5 µs a window; a whole text of gigabytes would
+            CorpusError: one is outside the table. To look here costs 1 or 2 µs a window; a text of gigabytes would
                 be read at every start.
         """
         own = self.batch // self.world

@@ -68,7 +68,7 @@ def test_a_corpus_json_that_lies_is_refused_or_whole(
 ) -> None:
     place, random, codes = Path("data/sea/corpus.json"), Random(13), Counter[int]()
     whole = place.read_text()
-    for number in range(soak.count(100, 1500)):
+    for number in range(soak.count(60, 1500)):
         info = json.loads(whole)
         *way, last = random.choice(spots(info))
         inside: Any = info
@@ -104,7 +104,7 @@ def test_a_progress_file_that_lies_is_refused_or_goes_on(
     place, random, outcomes = Path("runs/one/progress.safetensors"), Random(14), Counter[str]()
     whole = place.read_bytes()
     logs = Path("runs/one/metrics.jsonl").read_bytes()
-    for number in range(soak.count(150, 3000)):
+    for number in range(soak.count(90, 3000)):
         header, tensors = taken(whole)
         if number % 3:
             *way, last = random.choice(spots(header["__metadata__"]))

@@ -185,7 +185,7 @@ def test_files_that_are_no_models_are_refused_and_the_rest_is_whole(
     monkeypatch.chdir(tmp_path)
     random, outcomes, slowest = Random(11), Counter[str](), 0.0
     path = Path("m.safetensors")
-    for number in range(soak.count(600, 24_000)):
+    for number in range(soak.count(360, 24_000)):
         attack = ATTACKS[number % len(ATTACKS)]
         data, other = random.sample(good, 2)
         path.write_bytes(attack(data, other, random))
@@ -216,7 +216,7 @@ def test_the_commands_end_with_one_line_or_a_result_on_such_files(
         ("info", path), ("info", path, "--json"), ("sample", "--model", path, "--length", "2", "--quiet"),
         ("eval", "t.txt", "--model", path, "--threads", "1"), ("eval", "--model", path, "--threads", "1"),
     ]  # fmt: skip
-    for number in range(soak.count(150, 3000)):
+    for number in range(soak.count(96, 3000)):
         data, other = random.sample(good, 2)
         Path(path).write_bytes(ATTACKS[number % len(ATTACKS)](data, other, random))
         code, out, err = charlm(*commands[number % len(commands)])
@@ -259,7 +259,7 @@ def greedy(data: bytes, size: int) -> dict[str, bytes]:
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux to say what a process took")
 def test_reading_takes_no_more_memory_than_stated(tmp_path: Path, good: list[bytes], soak: Soak) -> None:
-    for name, content in greedy(good[0], soak.count(400_000, 4_000_000)).items():
+    for name, content in greedy(good[0], soak.count(250_000, 4_000_000)).items():
         (tmp_path / name).write_bytes(content)
     save(tmp_path / "weights", made(hidden=1600))
     save(tmp_path / "unicode", made(hidden=1, codes=[c for c in range(1, 0x110000) if not 0xD800 <= c < 0xE000]))
