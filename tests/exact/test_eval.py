@@ -195,12 +195,18 @@ def test_every_length_is_scored_once(soak: Soak) -> None:
     for characters in range(1, 3001, soak.count(149, 1)):
         text = text_of(characters, seed=characters)
         wanted = losses[ids_of(text)[1:]].sum()
-        for options in ({"batch_size": 1}, {"batch_size": 7}, {"batch_size": 64}, {"exact": True}):
-            found = charlm.score_text(model, text, threads=1, **options)
-            assert found.score.characters == characters + 1
-            assert found.score.nats == pytest.approx(wanted, rel=2e-6), (characters, options)
+        exact = charlm.score_text(model, text, threads=1, exact=True, batch_size=1)
+        default = charlm.score_text(model, text, threads=1, batch_size=(7, 64)[characters % 2])
+        assert exact.default_off is not None
+        alone = (exact.score.bits_per_char + exact.default_off) * log(2) * (characters + 1)
+        for nats in (exact.score.nats, default.score.nats, alone):
+            assert nats == pytest.approx(wanted, rel=2e-6), characters
             tried += 1
-    soak.saw("every character counted once, lengths 1 to 3,000, batches of 1, 7, 64 and exact", f"{tried:,} scores")
+        assert exact.score.characters == default.score.characters == characters + 1
+    soak.saw(
+        "every character counted once, lengths 1 to 3,000, exact and in batches of 1, and 7 or 64",
+        f"{tried:,} scores, each that of its characters",
+    )
 
 
 @pytest.mark.parametrize("words", [[], ["--exact"]])
