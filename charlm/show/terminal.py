@@ -20,8 +20,8 @@ Unprintable = (OSError, ValueError, UnicodeError)
 """What writing to a closed, full or ASCII-only terminal raises."""
 
 
-REDRAW = 0.1
-"""Seconds between two updates of a moving line."""
+REDRAW = 0.2
+"""Seconds between two updates of a moving line; drawn by whoever works, as a thread's failure could not be caught."""
 
 LONGEST_ERROR = 2000
 """Characters of an error's one line; of a longer one, the middle is left out."""
@@ -131,11 +131,13 @@ class Terminal:
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:>3.0f}%  {task.fields[note]}"),
         )
-        bar = Progress(*columns, console=self.console, transient=True, refresh_per_second=5, redirect_stdout=False)
+        bar = Progress(*columns, console=self.console, transient=True, auto_refresh=False, redirect_stdout=False)
         task = bar.add_task(what, total=None, note="")
         self.guarded(bar.start)
         try:
-            yield Counter(lambda done, total, note: bar.update(task, completed=done, total=total, note=note), REDRAW)
+            yield Counter(
+                lambda done, total, note: bar.update(task, completed=done, total=total, note=note, refresh=True), REDRAW
+            )
         finally:
             self.stop(bar)
 

@@ -28,7 +28,7 @@ class TrainingDisplay:
                 TextColumn("{task.description}"),
                 console=terminal.console,
                 transient=True,
-                refresh_per_second=4,
+                auto_refresh=False,
                 redirect_stdout=False,
             )
             self._task = self._bar.add_task("starting", total=1.0)
@@ -75,7 +75,7 @@ class TrainingDisplay:
             now = time.perf_counter()
             if now - self._drawn >= REDRAW:
                 self._drawn = now
-                self._bar.update(self._task, completed=event.share, description=step_line(event))
+                self._bar.update(self._task, completed=event.share, description=step_line(event), refresh=True)
         elif event.due:
             self._drawn = time.perf_counter()
             self._terminal.say(f"{event.share:4.0%}  {step_line(event)}")
@@ -90,7 +90,7 @@ class TrainingDisplay:
             f"{duration(event.seconds_left)} left"
         )
         if self._bar is not None:
-            self._bar.update(self._task, description=line)
+            self._bar.update(self._task, description=line, refresh=True)
         else:
             self._terminal.say(line)
 
