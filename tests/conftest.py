@@ -36,11 +36,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="takes minutes: make soak"))
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    failed, ran = session.testsfailed, session.testscollected
-    session.config.stash[_SOAK].write(f"{ran - failed} of {ran} tests without a complaint")
-
-
 @pytest.fixture
 def soak(request: pytest.FixtureRequest) -> Soak:
     """How often to try, and where to say what came of it."""

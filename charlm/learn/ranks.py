@@ -13,6 +13,7 @@ What is left out: the network split among machines; each must hold it whole.
 """
 
 import atexit
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -156,6 +157,8 @@ def join() -> Ranks:
         cuda = torch.cuda.is_available()
         if cuda:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        # Its functions have the group as a default argument, and would keep one that is older than they are alive.
+        importlib.import_module("torch.distributed.nn")
         with _reaching():
             dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
         atexit.register(_leave)
@@ -163,6 +166,7 @@ def join() -> Ranks:
 
 
 def _leave() -> None:
+    """End gloo's threads while there is an interpreter: one that lets go of a tensor later aborts the process."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
