@@ -20,7 +20,7 @@ from charlm.model.checkpoint import load, read_header
 from charlm.model.parameters import shapes
 from charlm.model.stepper import Stepper
 from charlm.spec import flag
-from charlm.use.inspect import describe, summarize
+from charlm.use.describe import describe, summarize
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERFACE = (ROOT / "docs" / "interface.md").read_text(encoding="utf-8")

@@ -277,7 +277,7 @@ def info(
     """Say what a model file is, from its header alone."""
     from charlm.model.checkpoint import read_header
     from charlm.show import tables
-    from charlm.use.inspect import describe
+    from charlm.use.describe import describe
 
     found = describe(read_header(_model_path(given, model)))
     if as_json:
@@ -290,7 +290,7 @@ def info(
 def list_runs(given: Given, as_json: JSON = False) -> None:
     """List the runs, newest first, with their best loss and size."""
     from charlm.show import tables
-    from charlm.use.inspect import summarize
+    from charlm.use.describe import summarize
 
     rows = [summary.to_row() for summary in summarize()]
     if as_json:

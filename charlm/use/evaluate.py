@@ -1,8 +1,7 @@
 """How well a model predicts a text: nats, bits and perplexity per character, every character once.
 
-A text is treated as the model's corpus was (unit, encoding, line ends, documents); it starts cold,
-from the boundary, and each document's end counts as one character. A character outside the symbol
-table is scored as the unknown symbol, and counted.
+A text (`charlm.use.texts`) starts cold, from the boundary, and each document's end counts as one
+character. A character outside the symbol table is scored as the unknown symbol, and counted.
 """
 
 from collections.abc import Callable
@@ -15,20 +14,18 @@ from typing import Any
 import numpy as np
 
 from charlm import cells, memory
-from charlm.config import EvalOptions, PrepareOptions
-from charlm.errors import CharlmError, CorpusError, UsageError
-from charlm.files import present
+from charlm.config import EvalOptions
+from charlm.errors import CharlmError
 from charlm.learn import runtime
 from charlm.learn.ranks import join
 from charlm.model import scoring
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.model.scoring import Score
-from charlm.text.corpus import Corpus, find_corpus, is_name
 from charlm.text.pages import Pages
-from charlm.text.sources import Report, Source, open_sources
+from charlm.text.sources import Report, Source
 from charlm.text.symbols import BOUNDARY, UNKNOWN
-from charlm.text.walk import encode_source
+from charlm.use.texts import Text, find_text
 
 Progress = Callable[[int, int, float], None]
 """Called with the characters scored so far, how many there are, and the nats per character so far. An exact
@@ -95,16 +92,6 @@ class Evaluation:
         return found
 
 
-@dataclass(frozen=True)
-class _Text:
-    """A text as ids (N + 1,), the boundary first."""
-
-    name: str
-    ids: np.ndarray
-    bytes: int
-    entropy: float | None = None
-
-
 def evaluate(
     model: Model,
     text: str | Path | Source | None = None,
@@ -130,15 +117,7 @@ def evaluate(
         UsageError: a split is given together with a text.
     """
     options = EvalOptions.of(values)
-    own = text is None or not isinstance(text, Source) and present(Path(text) / "corpus.json")
-    if not own and options.split is not None:
-        raise UsageError(
-            f"--split {options.split} is of the model's own corpus, {text} is another text; give one of them"
-        )
-    if isinstance(text, Source) or not own:
-        found = _given(model, text or "-", report)
-    else:
-        found = _own_split(model, options.split, find_corpus(text or _corpus_name(model), data), report)
+    found = find_text(model, text, split=options.split, data=data, report=report)
     return _score(model, found, options, progress, report)
 
 
@@ -152,11 +131,11 @@ def score_text(model: Model, text: str, **values: Any) -> Evaluation:
     """
     ids = np.concatenate(([BOUNDARY], model.symbols.encode_text(text), [BOUNDARY]))
     size = len(text.encode("utf-8", "surrogatepass"))
-    return _score(model, _Text("a string", ids, size), EvalOptions.of(values), None, None)
+    return _score(model, Text("a string", ids, size), EvalOptions.of(values), None, None)
 
 
 def _score(
-    model: Model, text: _Text, options: EvalOptions, progress: Progress | None, report: Report | None
+    model: Model, text: Text, options: EvalOptions, progress: Progress | None, report: Report | None
 ) -> Evaluation:
     ranks = join()
     device = runtime.find_device(options.device)
@@ -229,36 +208,3 @@ def _protocol(exact: bool) -> str:
     if exact:
         return "exact: one pass, the state carried through the whole text"
     return f"segments of {scoring.SEGMENT} characters, each warmed up on the {scoring.WARM_UP} before it"
-
-
-def _corpus_name(model: Model) -> str:
-    """The name of the model's corpus. It stands in the model's file, and must not lead anywhere else on the disk."""
-    name = str(model.corpus.get("name", ""))
-    if not is_name(name):
-        raise CorpusError(
-            f"{model.path or 'the model'} names no corpus that can be looked for, got {name!r:.80}; "
-            f"give a text: charlm eval FILE"
-        )
-    return name
-
-
-def _own_split(model: Model, split: str | None, path: Path, report: Report | None) -> _Text:
-    """The split that was asked for; else test, or valid where there is no test."""
-    corpus = Corpus.load(path)
-    if corpus.identity() != model.corpus or corpus.symbols != model.symbols:
-        raise CorpusError(
-            f"{corpus.path} is not the corpus {model.path} was trained on (another text, or other options); "
-            f"prepare that text again, or give a text: charlm eval FILE"
-        )
-    chosen = split or ("test" if corpus.has("test") else "valid")
-    ids = corpus.checked(chosen)
-    if report is not None:
-        why = "" if split or chosen == "test" else ", which has no test split"
-        report(f"text: the {chosen} split of {corpus.path}{why}")
-    return _Text(f"{corpus.path}:{chosen}", ids, corpus.bytes_of(chosen), corpus.entropy_bits_per_char)
-
-
-def _given(model: Model, text: str | Path | Source, report: Report | None) -> _Text:
-    source = text if isinstance(text, Source) else open_sources([text], report=report)
-    encoded = encode_source(source, model.symbols, PrepareOptions.of(dict(model.corpus.get("options", {}))))
-    return _Text(", ".join(source.origin), encoded.ids, encoded.bytes, source.entropy_bits_per_char)

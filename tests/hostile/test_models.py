@@ -27,7 +27,7 @@ from charlm.errors import CharlmError, CheckpointError
 from charlm.model import parameters
 from charlm.model.checkpoint import LONGEST_HEADER, Model, load, read_header, save
 from charlm.text.symbols import Symbols
-from charlm.use.inspect import describe
+from charlm.use.describe import describe
 from charlm.use.sample import stream
 
 PER_HEADER_BYTE, PER_TENSOR_BYTE, CONSTANT = 64, 2, 32_000_000

@@ -23,8 +23,8 @@ from charlm.lock import Lock
 from charlm.model import checkpoint
 from charlm.text.corpus import Corpus
 from charlm.text.prepare import prepare
+from charlm.use.describe import summarize
 from charlm.use.evaluate import evaluate
-from charlm.use.inspect import summarize
 from charlm.use.models import find_model
 from charlm.use.sample import stream
 

@@ -1,0 +1,97 @@
+"""The text that a model is to read: a split of its own corpus, or any other text.
+
+Any other is treated as the model's corpus was: unit, encoding, line ends, documents.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from charlm.config import PrepareOptions
+from charlm.errors import CorpusError, UsageError
+from charlm.files import present
+from charlm.model.checkpoint import Model
+from charlm.text.corpus import Corpus, find_corpus, is_name
+from charlm.text.sources import Report, Source, open_sources
+from charlm.text.walk import encode_source
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text as ids.
+
+    Attributes:
+        name: what to call it.
+        ids: (N + 1,) symbols, the boundary first.
+        bytes: of the text in UTF-8.
+        entropy: of its source, in bits per character, where that is known.
+    """
+
+    name: str
+    ids: np.ndarray
+    bytes: int
+    entropy: float | None = None
+
+
+def find_text(
+    model: Model,
+    text: str | Path | Source | None = None,
+    *,
+    split: str | None = None,
+    data: Path = Path("data"),
+    report: Report | None = None,
+) -> Text:
+    """The text that is meant.
+
+    Args:
+        model: from `charlm.model.checkpoint.load`.
+        text: a file, a folder, `-`, an opened source; None for a split of the model's own corpus, which
+            can also be given as its prepared folder, where that is not below `data`.
+        split: of its own corpus; None for test, or valid where there is no test split.
+        data: where prepared corpora lie.
+        report: told what was chosen, in one line.
+
+    Raises:
+        CorpusError: the text or the corpus cannot be used.
+        UsageError: a split is given together with a text.
+    """
+    own = text is None or not isinstance(text, Source) and present(Path(text) / "corpus.json")
+    if not own and split is not None:
+        raise UsageError(f"--split {split} is of the model's own corpus, {text} is another text; give one of them")
+    if isinstance(text, Source) or not own:
+        return _given(model, text or "-", report)
+    return _own_split(model, split, find_corpus(text or _corpus_name(model), data), report)
+
+
+def _corpus_name(model: Model) -> str:
+    """The name of the model's corpus. It stands in the model's file, and must not lead anywhere else on the disk."""
+    name = str(model.corpus.get("name", ""))
+    if not is_name(name):
+        raise CorpusError(
+            f"{model.path or 'the model'} names no corpus that can be looked for, got {name!r:.80}; "
+            f"give a text: charlm eval FILE"
+        )
+    return name
+
+
+def _own_split(model: Model, split: str | None, path: Path, report: Report | None) -> Text:
+    """The split that was asked for; else test, or valid where there is no test."""
+    corpus = Corpus.load(path)
+    if corpus.identity() != model.corpus or corpus.symbols != model.symbols:
+        raise CorpusError(
+            f"{corpus.path} is not the corpus {model.path} was trained on (another text, or other options); "
+            f"prepare that text again, or give a text: charlm eval FILE"
+        )
+    chosen = split or ("test" if corpus.has("test") else "valid")
+    ids = corpus.checked(chosen)
+    if report is not None:
+        why = "" if split or chosen == "test" else ", which has no test split"
+        report(f"text: the {chosen} split of {corpus.path}{why}")
+    return Text(f"{corpus.path}:{chosen}", ids, corpus.bytes_of(chosen), corpus.entropy_bits_per_char)
+
+
+def _given(model: Model, text: str | Path | Source, report: Report | None) -> Text:
+    source = text if isinstance(text, Source) else open_sources([text], report=report)
+    encoded = encode_source(source, model.symbols, PrepareOptions.of(dict(model.corpus.get("options", {}))))
+    return Text(", ".join(source.origin), encoded.ids, encoded.bytes, source.entropy_bits_per_char)
