@@ -63,7 +63,7 @@ $(BIN)/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.charlm: $(BIN)/pip pyproject.toml constraints.txt
-	$(INSTALL) --quiet --editable .
+	$(INSTALL) --quiet --editable ".[plots]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.charlm

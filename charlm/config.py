@@ -332,20 +332,34 @@ class SampleOptions(Options):
             raise UsageError("--stop must be a text of at least one character, got ''")
 
 
+@dataclass(frozen=True)
+class ReadOptions(Options):
+    """What of a text an inspection reads."""
+
+    split: str | None = option(
+        None,
+        "choice",
+        "Split of the model's own corpus. Default: test, or valid where there is none.",
+        choices=("train", "valid", "test"),
+    )
+    chars: int = option(100_000, "count", "Characters to read, from the text's beginning.", low=1)
+
+
 COMMANDS: dict[str, type[Options]] = {
     "prepare": PrepareOptions,
     "train": TrainOptions,
     "eval": EvalOptions,
     "sample": SampleOptions,
 }
-"""The option group of each command that has one."""
+"""The option group of each command that has one; `inspect find` is a command within another."""
 
 
 def read_config(path: Path, command: str, group: type[Options]) -> dict[str, Any]:
     """Read the options of one command from a TOML file.
 
-    Keys are option names with `-` or `_`. Those in a table named after the command count, and those at
-    the top that the command has; what another command has is left alone, so that commands can share a file.
+    Keys are option names with `-` or `_`. Those in a table named after the command count ([inspect.find] for
+    `charlm inspect find`), and those at the top that the command has; what another command has is left alone,
+    so that commands can share a file.
 
     Raises:
         UsageError: the file cannot be read, is not TOML, or names an option that no command has.
@@ -355,11 +369,19 @@ def read_config(path: Path, command: str, group: type[Options]) -> dict[str, Any
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"--config {path} cannot be read: {reason}; it must be a TOML file") from None
-    tables = {name for name, value in document.items() if isinstance(value, dict) and name in COMMANDS}
+    names = {name.split()[0] for name in COMMANDS}
+    tables = {name for name, value in document.items() if isinstance(value, dict) and name in names}
     values = {name.replace("-", "_"): value for name, value in document.items() if name not in tables}
     foreign = {name for other in COMMANDS.values() for name in other.specs()} - set(group.specs())
     values = {name: value for name, value in values.items() if name not in foreign}
-    if command in tables:
-        values |= {name.replace("-", "_"): value for name, value in document[command].items()}
+    values |= {name.replace("-", "_"): value for name, value in _table(document, command).items()}
     group.of(values, where=f" in {path}")
     return values
+
+
+def _table(document: dict[str, Any], command: str) -> dict[str, Any]:
+    """The table of a command, empty where there is none; that of `inspect find` lies in the one of `inspect`."""
+    found: Any = document
+    for word in command.split():
+        found = found.get(word, {}) if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) else {}

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm import __version__
+from charlm.cli import inspect
+from charlm.cli.models import JSON, ModelChoice, load_model, model_path
 from charlm.cli.options import Given, command, plain
 from charlm.cli.signals import stop
 from charlm.config import EvalOptions, PrepareOptions, SampleOptions, TrainOptions
@@ -20,7 +22,6 @@ from charlm.show.terminal import Terminal, result, shown
 from charlm.show.words import duration, loss
 
 if TYPE_CHECKING:
-    from charlm.model.checkpoint import Model
     from charlm.text.corpus import Corpus
 
 started = time.perf_counter()
@@ -33,13 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     invoke_without_command=True,
 )
-
-ModelChoice = Annotated[
-    str | None,
-    typer.Option("--model", metavar="FILE|RUN", help="A model file or a run. Default: the most recent run's best.",
-                 show_default=False),
-]  # fmt: skip
-JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout: one object, a line each.", show_default=False)]
 
 
 def _version(wanted: bool) -> None:
@@ -125,7 +119,7 @@ def train(
 
     ranks = join()
     terminal = given.terminal if ranks.leads else Terminal(quiet=True)
-    source = None if init_from is None else _model_path(given, init_from)
+    source = None if init_from is None else model_path(given, init_from)
     prepared = None if resume is not None else ranks.first(lambda: _corpus(given, corpus))
     with TrainingDisplay(terminal) as display:
         more: dict[str, Any] = {"report": display, "stop": stop.patiently(), "started": started, **given.values}
@@ -184,7 +178,7 @@ def evaluate(
 
     ranks = join()
     terminal = given.terminal if ranks.leads else Terminal(quiet=True)
-    loaded = _model(given, model)
+    loaded = load_model(given, model)
     with terminal.counting("scoring") as counter:
 
         def progress(done: int, total: int, nats: float) -> None:
@@ -219,7 +213,7 @@ def sample(
     """Write new text, character by character."""
     from charlm.use.sample import samples, stream
 
-    loaded = _model(given, model)
+    loaded = load_model(given, model)
     start = _prompt(prompt, prompt_file)
     seed = given.values.pop("seed", None)
     if seed is None:
@@ -279,7 +273,7 @@ def info(
     from charlm.show import tables
     from charlm.use.describe import describe
 
-    found = describe(read_header(_model_path(given, model)))
+    found = describe(read_header(model_path(given, model)))
     if as_json:
         result(json.dumps(found))
     else:
@@ -302,22 +296,6 @@ def list_runs(given: Given, as_json: JSON = False) -> None:
         given.terminal.say("there are no runs below runs; train one: charlm train")
 
 
-def _model(given: Given, word: str | None) -> "Model":
-    from charlm.model.checkpoint import load
-
-    return load(_model_path(given, word))
-
-
-def _model_path(given: Given, word: str | None) -> Path:
-    """The model that is meant; which one was chosen for the user is said."""
-    from charlm.use.models import find_model
-
-    path = find_model(word)
-    if word is None:
-        given.terminal.say(f"model: {path}")
-    return path
-
-
 def _corpus(given: Given, word: str | None, elsewhere: Path | None = None) -> "Corpus":
     """The corpus that is meant, prepared first where a text was given; `elsewhere` where nothing may be left."""
     from charlm.text.obtain import is_prepared, obtain
@@ -327,3 +305,6 @@ def _corpus(given: Given, word: str | None, elsewhere: Path | None = None) -> "C
         return obtain(
             word, root=root, report=given.terminal.say, progress=lambda done, total: counter(done, total, "B")
         )
+
+
+app.add_typer(inspect.app)

@@ -76,6 +76,16 @@ def _failed(message: str, code: int, arguments: list[str]) -> int:
 
 def _usage(error: TyperException, arguments: list[str]) -> str:
     """The parser's complaint as one line that ends with what to do."""
-    known = {command.name for command in commands.app.registered_commands}
-    command = f" {arguments[0]}" if arguments and arguments[0] in known else ""
+    words = [word for word in (arguments[:1], arguments[:2]) if " ".join(word) in _known()]
+    command = f" {' '.join(words[-1])}" if words else ""
     return f"{error.format_message().rstrip('.')}; see charlm{command} --help"
+
+
+def _known() -> set[str]:
+    """Every command, and every command within another."""
+    found = {str(command.name) for command in commands.app.registered_commands}
+    for group in commands.app.registered_groups:
+        name = str(group.typer_instance.info.name) if group.typer_instance else ""
+        inner = group.typer_instance.registered_commands if group.typer_instance else []
+        found |= {name, *(f"{name} {command.name}" for command in inner)}
+    return found

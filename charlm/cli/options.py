@@ -37,8 +37,8 @@ def command(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a command with its own parameters, the options of `group`, and the common ones.
 
-    The function's first parameter receives a `Given`. A command that has to do with networks takes cells from
-    plugins, which are known before an option is read.
+    The name of a command within another is both words. The function's first parameter receives a `Given`. A
+    command that has to do with networks takes cells from plugins, which are known before an option is read.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -70,7 +70,7 @@ def command(
         flags = [p for p in own if p not in arguments] + ([_plugins()] if networks else [])
         run.__signature__ = inspect.Signature([*arguments, *derived, *flags, *_common()])  # type: ignore[attr-defined]
         run.__annotations__ = {}
-        app.command(name)(run)
+        app.command(name.split()[-1])(run)
         return run
 
     return register

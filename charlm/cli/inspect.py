@@ -1,0 +1,17 @@
+"""The commands of `charlm inspect`: what a network reads, remembers and forgets."""
+
+import typer
+
+from charlm.show.terminal import result
+
+app = typer.Typer(
+    name="inspect",
+    help="See inside a model: surprise, cells, gates, gradients, learning.",
+    invoke_without_command=True,
+)
+
+
+@app.callback()
+def _root(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        result(context.get_help())

@@ -1,0 +1,35 @@
+"""How every command that has to do with a model takes it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charlm.cli.options import Given
+
+if TYPE_CHECKING:
+    from charlm.model.checkpoint import Model
+
+ModelChoice = Annotated[
+    str | None,
+    typer.Option("--model", metavar="FILE|RUN", help="A model file or a run. Default: the most recent run's best.",
+                 show_default=False),
+]  # fmt: skip
+JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout: one object, a line each.", show_default=False)]
+
+
+def load_model(given: Given, word: str | None) -> "Model":
+    """The model that is meant, loaded."""
+    from charlm.model.checkpoint import load
+
+    return load(model_path(given, word))
+
+
+def model_path(given: Given, word: str | None) -> Path:
+    """The model that is meant; which one was chosen for the user is said."""
+    from charlm.use.models import find_model
+
+    path = find_model(word)
+    if word is None:
+        given.terminal.say(f"model: {path}")
+    return path

@@ -1,0 +1,1 @@
+"""Seeing inside: what a network reads, remembers and forgets."""
