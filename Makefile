@@ -1,7 +1,8 @@
 # make demo    train on a built-in text for two minutes, evaluate, sample
 # make test    run the tests
 # make check   linters, types and tests
-# make soak    the tests with long counts, into docs/soak.md: an hour or so
+# make soak    the tests with long counts, into docs/soak.md: half an hour or so
+# make tutorial  run the commands of docs/tutorial.md again, and rewrite it: half an hour or so
 #
 # Everything is installed into .venv, at the versions of constraints.txt.
 #   PYTHON=python3.12       another interpreter (3.11 or newer)
@@ -16,7 +17,7 @@ TIME ?= 2m
 BIN := $(VENV)/bin
 INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test soak lint types check fix bench clean
+.PHONY: demo test soak tutorial lint types check fix bench clean
 
 demo: $(VENV)/.charlm
 	$(BIN)/charlm prepare $(CORPUS)
@@ -37,6 +38,9 @@ test: $(VENV)/.dev
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m pytest --soak
+
+tutorial: $(VENV)/.charlm
+	$(BIN)/python docs/retell.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
