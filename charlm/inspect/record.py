@@ -114,7 +114,7 @@ def _keep(kept: Record, block: Block, at: int, units: Sequence[Unit], part: str)
 
 
 def _likeliest(log_probabilities: np.ndarray, count: int) -> np.ndarray:
-    """(T, K) ids of the largest in each row of (T, V), the largest first, equal ones by their ids."""
+    """(T, K) ids of the largest in each row of (T, V), the largest first, equal ones in the order of ids."""
     size = log_probabilities.shape[1]
     if count < size:
         chosen = np.sort(np.argpartition(log_probabilities, size - count, 1)[:, size - count :], 1)

@@ -29,9 +29,11 @@ def coloured(symbols: Symbols, ids: np.ndarray, track: Track) -> None:
     """
     console = Screen(highlight=False, soft_wrap=True)
     palette = PALETTES[track.palette]
-    console.print(legend(track, palette))
+    # Sixteen colours have no pale ones: both hues would be the same grey.
+    least = STEPS // 2 + 1 if console.color_system == "standard" else 1
+    console.print(legend(track, palette, least))
     table, shown = glyphs(symbols, ids)
-    levels = [level(fraction) for fraction in (track.values / track.full).tolist()]
+    levels = [level(fraction, least) for fraction in (track.values / track.full).tolist()]
     line, run, before = Text(), "", 0
     for glyph, now in zip((table[symbol] for symbol in shown.tolist()), levels, strict=True):
         if now != before:
@@ -45,10 +47,12 @@ def coloured(symbols: Symbols, ids: np.ndarray, track: Track) -> None:
         console.print(line.append(run, style(palette, before)))
 
 
-def legend(track: Track, palette: Palette) -> Text:
-    """What each colour stands for, by its name and least value."""
+def legend(track: Track, palette: Palette, least: int = 1) -> Text:
+    """What each colour stands for; levels below `least` have none."""
+    signed = float(np.min(track.values, initial=0)) < 0
     line = Text(f"{track.name}: ")
-    for step in range(-STEPS if float(np.min(track.values)) < 0 else 0, STEPS + 1):
-        line.append(f" {step * track.full / STEPS:+g} " if track.noun == "" else f" {step * track.full / STEPS:g} ",
-                    style(palette, step))  # fmt: skip
+    for step in range(-STEPS if signed else 0, STEPS + 1):
+        fraction = step / STEPS
+        value = f"{fraction * track.full:+.3g}" if step and signed else f"{fraction * track.full:.3g}"
+        line.append(f" {value} ", style(palette, level(fraction, least)))
     return line.append(f" {track.noun}" if track.noun else "")

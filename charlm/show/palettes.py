@@ -36,10 +36,10 @@ STEPS = 4
 """Levels of colour on either side, on a terminal."""
 
 
-def level(fraction: float) -> int:
-    """From -`STEPS` to `STEPS`; 0 is no colour. Halves round up, so that the colour begins at an eighth."""
+def level(fraction: float, least: int = 1) -> int:
+    """The nearest level from -`STEPS` to `STEPS`; 0, which is no colour, for those below `least`."""
     size = min(STEPS, int(abs(fraction) * STEPS + 0.5))
-    return -size if fraction < 0 else size
+    return 0 if size < least else -size if fraction < 0 else size
 
 
 def style(palette: Palette, level: int) -> str:
