@@ -49,7 +49,7 @@ def coloured(symbols: Symbols, ids: np.ndarray, track: Track) -> None:
 
 def legend(track: Track, palette: Palette, least: int = 1) -> Text:
     """What each colour stands for; levels below `least` have none."""
-    signed = float(np.min(track.values, initial=0)) < 0
+    signed = palette.signed
     line = Text(f"{track.name}: ")
     for step in range(-STEPS if signed else 0, STEPS + 1):
         fraction = step / STEPS

@@ -13,7 +13,7 @@ class Palette:
     """Two hues, as `#rrggbb`.
 
     Attributes:
-        low, high: of -1 and 1 behind dark letters; `low` is not used where nothing is negative.
+        low, high: of -1 and 1 behind dark letters; `low` is empty where nothing is negative.
         dark_low, dark_high: the same behind light letters.
     """
 
@@ -22,9 +22,14 @@ class Palette:
     dark_low: str
     dark_high: str
 
+    @property
+    def signed(self) -> bool:
+        """Whether values can be negative."""
+        return self.low != ""
+
 
 PALETTES = {
-    "surprise": Palette("#4dabf7", "#ff7b3d", "#1864ab", "#c2410c"),
+    "surprise": Palette("", "#ff7b3d", "", "#c2410c"),
     "blog": Palette("#4dabf7", "#51cf66", "#1864ab", "#237032"),
     "paper": Palette("#ff6b6b", "#4dabf7", "#b02525", "#1864ab"),
 }

@@ -186,7 +186,7 @@ def _track(track: Track, width: int) -> dict[str, Any]:
         "noun": track.noun,
         "palette": track.palette,
         "full": track.full,
-        "signed": low < 0,
+        "signed": PALETTES[track.palette].signed,
         "low": low,
         "step": step,
         "values": _array(whole),
