@@ -345,11 +345,36 @@ class ReadOptions(Options):
     chars: int = option(100_000, "count", "Characters to read, from the text's beginning.", low=1)
 
 
+@dataclass(frozen=True)
+class SurpriseOptions(ReadOptions):
+    """How the surprises of a text are shown."""
+
+    top: int = option(
+        0,
+        "integer",
+        "List every character, with the K symbols that were held likeliest in its place; 0 = no list.",
+        low=0,
+        high=100,
+    )
+
+
+@dataclass(frozen=True)
+class CellsOptions(ReadOptions):
+    """How the values of units are shown."""
+
+    part: str = option("h", "text", "Part of the state: h, or c of an lstm, which is shown as tanh(c).")
+    palette: str = option(
+        "blog", "choice", "Colours of -1 and +1: blue and green, or red and blue.", choices=("blog", "paper")
+    )
+
+
 COMMANDS: dict[str, type[Options]] = {
     "prepare": PrepareOptions,
     "train": TrainOptions,
     "eval": EvalOptions,
     "sample": SampleOptions,
+    "inspect surprise": SurpriseOptions,
+    "inspect cells": CellsOptions,
 }
 """The option group of each command that has one; `inspect find` is a command within another."""
 

@@ -14,7 +14,15 @@ import typer
 import charlm
 from charlm import cells
 from charlm.cli.commands import app
-from charlm.config import EvalOptions, ModelOptions, PrepareOptions, SampleOptions, TrainOptions
+from charlm.config import (
+    CellsOptions,
+    EvalOptions,
+    ModelOptions,
+    PrepareOptions,
+    SampleOptions,
+    SurpriseOptions,
+    TrainOptions,
+)
 from charlm.learn import auto
 from charlm.model.checkpoint import load, read_header
 from charlm.model.parameters import shapes
@@ -39,7 +47,14 @@ def every_command(group: Any, before: str = "") -> dict[str, Any]:
 
 
 COMMANDS = every_command(typer.main.get_command(app))
-GROUPS = {"prepare": PrepareOptions, "train": TrainOptions, "eval": EvalOptions, "sample": SampleOptions}
+GROUPS = {
+    "prepare": PrepareOptions,
+    "train": TrainOptions,
+    "eval": EvalOptions,
+    "sample": SampleOptions,
+    "inspect surprise": SurpriseOptions,
+    "inspect cells": CellsOptions,
+}
 COMMON = {"--config", "--quiet", "--debug", "--help"}
 ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "gap_bits_per_char"}
 ONLY_IF_EXACT = {"default_off_bits_per_char"}
@@ -215,6 +230,24 @@ def test_keys_of_sample(house: Path, capsys: pytest.CaptureFixture[str]) -> None
     app(["sample", "--jsonl", "--length", "3", "--seed", "1", "--model", model], standalone_mode=False)
     found = json.loads(capsys.readouterr().out)
     assert first_words(INTERFACE, "### Keys of sample --jsonl") == list(found)
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "parts"),
+    [("surprise", ["--top", "2"], ("classes", "context", "each")), ("cells", ["--unit", "0:1"], ("units", "each"))],
+)
+def test_keys_of_surprise_and_cells(
+    house: Path, capsys: pytest.CaptureFixture[str], command: str, given: list[str], parts: tuple[str, ...]
+) -> None:
+    model = str(house / "runs" / "tiny" / "model.safetensors")
+    (house / "few.txt").write_text("abacabadab" * 9, encoding="utf-8")
+    app(["inspect", command, str(house / "few.txt"), *given, "--json", "--model", model], standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)
+    heading = f"### Keys of inspect {command} --json"
+    assert first_words(INTERFACE, heading) == list(found)
+    told = {row[0].strip("`"): words(row[1]) for row in rows(section(INTERFACE, heading))}
+    for part in parts:
+        assert set(found[part][0]) <= set(told[part]), part
 
 
 def test_metadata_of_a_model(house: Path) -> None:

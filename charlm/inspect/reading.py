@@ -94,7 +94,7 @@ def read(
         for t, positions in enumerate(at):
             watch.t = t
             logits[t], states = stepper.step(ids[positions], states, trace=watch if keep else None, edit=edit)
-        yield Block(at, inside, ids[at], ids[at + 1], _log_softmax(logits), values)
+        yield Block(at, inside, ids[at], ids[at + 1], log_softmax(logits), values)
 
 
 class _Watch:
@@ -122,7 +122,7 @@ def _warm(stepper: Stepper, ids: np.ndarray, starts: np.ndarray, edit: Edit | No
     return states
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Natural logarithms of the probabilities (T, B, V)."""
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Natural logarithms (..., V) of the probabilities that logits (..., V) stand for."""
     shifted = logits - logits.max(-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))

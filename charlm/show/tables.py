@@ -1,6 +1,7 @@
 """Tables and summaries, from plain values."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from math import inf, log
 from typing import Any
@@ -14,6 +15,38 @@ from charlm.show.words import count, line, size
 
 LONGEST_VALUE = 1000
 """Characters of a value in a table; a file may say more than anyone wants to read."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as words, for a terminal and for a report alike.
+
+    Attributes:
+        title: what it is about.
+        head: the names of the columns; the first column stands to the left, numbers to the right.
+        rows: as many words each.
+        note: how to read it, in a sentence or two.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    note: str = ""
+
+
+@to_stdout()
+def grids(tables: Sequence[Grid]) -> None:
+    """Tables on stdout, an empty line before each."""
+    terminal = Screen(highlight=False)
+    console = terminal if terminal.is_terminal else Screen(highlight=False, width=200)
+    for grid in tables:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, title=Text(grid.title), title_justify="left")
+        for number, name in enumerate(grid.head):
+            table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
+        for row in grid.rows:
+            table.add_row(*(Text(line(word)) for word in row))
+        console.print()
+        console.print(table)
 
 
 @to_stdout()

@@ -1,0 +1,135 @@
+"""Where a model is surprised: in all, by class of character, and by how much of the text it has read.
+
+What is left out: how context is measured (`charlm.inspect.context`).
+"""
+
+import unicodedata
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from charlm.inspect.context import ContextRow, by_context
+from charlm.inspect.record import Record
+from charlm.model.checkpoint import Model
+from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.text.units import LF
+from charlm.use.texts import Text
+
+CLASSES = (
+    "letters",
+    "capitals",
+    "digits",
+    "spaces",
+    "punctuation",
+    "line starts",
+    "others",
+    "ends of documents",
+)
+"""Every character is of one class; the first of a line is of `line starts`, whatever it is."""
+
+_LINE_STARTS, _OTHERS, _ENDS = 5, 6, 7
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """One class of characters.
+
+    Attributes:
+        name: of `CLASSES`.
+        characters: how many.
+        share: of all characters.
+        bits_per_char: the mean surprise of one.
+        share_of_bits: of the sum of all surprises.
+    """
+
+    name: str
+    characters: int
+    share: float
+    bits_per_char: float
+    share_of_bits: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A text's surprises in few numbers.
+
+    Attributes:
+        model, text: what read what.
+        characters: N.
+        documents: ends of documents among them.
+        unknown: characters that the model's table does not have.
+        bits_per_char: the mean, the state carried through the whole text.
+        classes: where the surprise is.
+        context: what the past is worth.
+    """
+
+    model: str
+    text: str
+    characters: int
+    documents: int
+    unknown: int
+    bits_per_char: float
+    classes: list[ClassRow]
+    context: list[ContextRow]
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of `charlm inspect surprise --json`."""
+        return asdict(self)
+
+
+def summarize(model: Model, text: Text, record: Record) -> Summary:
+    """Sum up what happened as a model read a text; stretches of it are read again, after resets."""
+    bits = record.bits
+    return Summary(
+        model=str(model.path or "a model in memory"),
+        text=text.name,
+        characters=len(record.ids),
+        documents=int(np.count_nonzero(record.ids == BOUNDARY)),
+        unknown=int(np.count_nonzero(record.ids == UNKNOWN)),
+        bits_per_char=float(bits.mean(dtype=np.float64)),
+        classes=by_class(model.symbols, record.ids, bits),
+        context=by_context(model, text.ids, record.nats),
+    )
+
+
+def by_class(symbols: Symbols, ids: np.ndarray, bits: np.ndarray) -> list[ClassRow]:
+    """The classes that occur, in the order of `CLASSES`.
+
+    Args:
+        symbols: of the model.
+        ids: (N,) the symbols of a text, the boundary before it left out.
+        bits: (N,) their surprises.
+    """
+    classes = classify(symbols, ids)
+    counts = np.bincount(classes, minlength=len(CLASSES))
+    sums = np.bincount(classes, bits, minlength=len(CLASSES))
+    whole = float(sums.sum()) or 1.0  # a model that knows the text by heart is surprised nowhere
+    return [
+        ClassRow(name, int(n), int(n) / len(ids), float(total) / int(n), float(total) / whole)
+        for name, n, total in zip(CLASSES, counts, sums, strict=True)
+        if n
+    ]
+
+
+def classify(symbols: Symbols, ids: np.ndarray) -> np.ndarray:
+    """(N,) the class of each symbol of a text, as its place in `CLASSES`."""
+    kinds = np.array([_ENDS, _OTHERS, *(_class(code, symbols.unit) for code in symbols.codes.tolist())])
+    classes = kinds[ids]
+    breaks = np.isin(ids, [BOUNDARY, *(FIRST + np.flatnonzero(symbols.codes == LF))])
+    first_of_line = np.concatenate(([True], breaks[:-1])) & (ids != BOUNDARY)
+    classes[first_of_line] = _LINE_STARTS
+    return classes
+
+
+def _class(code: int, unit: str) -> int:
+    """By Unicode's general category; of bytes, those of ASCII alone are characters."""
+    if unit == "byte" and code > 0x7F:
+        return _OTHERS
+    if chr(code).isspace():
+        return CLASSES.index("spaces")
+    category = unicodedata.category(chr(code))
+    if category in ("Lu", "Lt"):
+        return CLASSES.index("capitals")
+    names = {"L": "letters", "N": "digits", "P": "punctuation", "S": "punctuation"}
+    return CLASSES.index(names.get(category[0], "others"))

@@ -1,0 +1,58 @@
+"""The colours of texts: one list of hues, for terminals and reports.
+
+A value is drawn by its fraction of the largest one, from -1 to 1; around 0 there is no colour. On a terminal the
+colours lie behind the letters, which are then black whatever the ground is, so that they stay readable
+on a dark and on a light one; the strongest are bold or underlined too, which is what is left where `NO_COLOR` is set.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Palette:
+    """Two hues, as `#rrggbb`.
+
+    Attributes:
+        low, high: of -1 and 1 behind dark letters; `low` is empty where nothing is negative.
+        dark_low, dark_high: the same behind light letters.
+    """
+
+    low: str
+    high: str
+    dark_low: str
+    dark_high: str
+
+    @property
+    def signed(self) -> bool:
+        """Whether values can be negative."""
+        return self.low != ""
+
+
+PALETTES = {
+    "surprise": Palette("", "#ff7b3d", "", "#c2410c"),
+    "blog": Palette("#4dabf7", "#51cf66", "#1864ab", "#237032"),
+    "paper": Palette("#ff6b6b", "#4dabf7", "#b02525", "#1864ab"),
+}
+"""By name: bits per character; and the two of --palette: blue and green as in Karpathy's "The unreasonable
+effectiveness of recurrent neural networks" (2015), red and blue as in the figures of Karpathy, Johnson & Fei-Fei
+(2016, arXiv 1506.02078)."""
+
+STEPS = 4
+"""Levels of colour on either side, on a terminal."""
+
+
+def level(fraction: float, least: int = 1) -> int:
+    """The nearest level from -`STEPS` to `STEPS`; 0, which is no colour, for those below `least`."""
+    size = min(STEPS, int(abs(fraction) * STEPS + 0.5))
+    return 0 if size < least else -size if fraction < 0 else size
+
+
+def style(palette: Palette, level: int) -> str:
+    """What rich calls the style of a level."""
+    if level == 0:
+        return ""
+    share = 0.3 + 0.7 * abs(level) / STEPS  # nothing so pale that on a dark ground it would be the brightest
+    hue = palette.high if level > 0 else palette.low
+    mixed = [round(255 + (int(hue[at : at + 2], 16) - 255) * share) for at in (1, 3, 5)]
+    mark = "" if abs(level) < STEPS else "bold " if level > 0 else "underline "
+    return f"{mark}#000000 on #{''.join(f'{part:02x}' for part in mixed)}"

@@ -1,0 +1,198 @@
+"""A text with numbers at every character, as a report that opens from the disk: the viewer of all who read texts.
+
+    view = TextView(
+        title="...", facts={"model": "..."}, symbols=model.symbols, ids=ids,
+        tracks=(surprise(bits), Track("unit 0:17", values, "blog")),
+        top=top, probabilities=probabilities, tables=(Grid("Units", ("unit", "score"), rows),),
+    )
+    save(path, report(view))
+
+A *track* is a number for each character that can colour the text; the reader chooses among the tracks, and sees the
+values of all of them at the character under the pointer. Whoever has found something in a text adds a track with
+its name for each thing found, and a `Grid` that says what they are. `plan` tells before anything is computed
+whether a report stays below `LARGEST`; a long text gets fewer likely symbols, which the report says.
+
+What is left out: what the numbers mean. Shapes: N characters, K symbols, V symbols of the model.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from charlm.errors import UsageError
+from charlm.show.html import packed, page
+from charlm.show.palettes import PALETTES
+from charlm.show.symbols import glyphs, names
+from charlm.show.tables import Grid
+from charlm.show.words import line
+from charlm.text.symbols import Symbols
+
+LARGEST = 20_000_000
+"""Bytes that a report may have, about: what a browser opens at once."""
+
+_FRAME, _SYMBOL = 500_000, 40
+"""Bytes of the page beside its arrays, and for each symbol."""
+
+LIKELY = 5
+"""Likely symbols in a report, where nobody asked for more."""
+
+FULL_SURPRISE = 8.0
+"""Bits at which the colour is full."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """A number for each character.
+
+    Attributes:
+        name: how the reader chooses it.
+        values: (N,) finite.
+        palette: of `charlm.show.palettes.PALETTES`.
+        full: the size of a value at which the colour is full; negative values have the palette's other hue.
+        noun: the unit of the values, such as bits.
+    """
+
+    name: str
+    values: np.ndarray
+    palette: str
+    full: float = 1.0
+    noun: str = ""
+
+
+def surprise(bits: np.ndarray) -> Track:
+    """The track of the surprises (N,), in bits."""
+    return Track("surprise", bits, "surprise", FULL_SURPRISE, "bits")
+
+
+@dataclass(frozen=True)
+class TextView:
+    """A text and what there is to see at its characters.
+
+    Attributes:
+        title: of the report.
+        about: what is to be seen, in a sentence.
+        facts: names and values, such as the model and the text.
+        symbols: of the model.
+        ids: (N,) the text, the boundary before it left out.
+        tracks: at least one.
+        top, probabilities: (N + 1, K) the likeliest symbols in the place of each character and behind the last one,
+            the likeliest first, and their probabilities; K may be 0.
+        tables: shown above the text.
+        shown: the track that colours the text at first.
+    """
+
+    title: str
+    about: str
+    facts: Mapping[str, str]
+    symbols: Symbols
+    ids: np.ndarray
+    tracks: tuple[Track, ...]
+    top: np.ndarray
+    probabilities: np.ndarray
+    tables: tuple[Grid, ...] = field(default=())
+    shown: int = 0
+
+
+@dataclass(frozen=True)
+class Packing:
+    """What of a text fits into a report.
+
+    Attributes:
+        top: likely symbols at each character.
+        width: bytes of a value of a track.
+    """
+
+    top: int
+    width: int
+
+
+def plan(characters: int, symbols: Symbols, tracks: int, top: int) -> Packing:
+    """How to pack a report: with all likely symbols where they fit, with fewer where they do not, at least one.
+
+    Raises:
+        UsageError: so long a text with so many tracks does not fit at all; how much does, is said.
+    """
+    identity = symbols.dtype.itemsize + (4 if symbols.unit == "byte" else 0)
+    room = (LARGEST - _FRAME - _SYMBOL * symbols.size) * 3 // 4  # base64 writes three bytes as four
+
+    def size(top: int, width: int) -> int:
+        return identity + tracks * width + top * (symbols.dtype.itemsize + 2)
+
+    for width in (2, 1):
+        for fewer in range(top, min(top, 1) - 1, -1):
+            if characters * size(fewer, width) <= room:
+                return Packing(fewer, width)
+    most = max(0, room) // size(min(top, 1), 1)
+    raise UsageError(
+        f"a report of {characters:,} characters would be larger than {LARGEST // 10**6} MB, more than a browser likes; "
+        f"give --chars {most} or fewer"
+    )
+
+
+def report(view: TextView) -> str:
+    """The page of a view.
+
+    Raises:
+        UsageError: it would be too large (see `plan`).
+    """
+    wanted = view.top.shape[1]
+    packing = plan(len(view.ids), view.symbols, len(view.tracks), wanted)
+    facts = {**view.facts, "characters": f"{len(view.ids):,}"}
+    if packing.top < wanted:
+        facts["likely symbols"] = (
+            f"{packing.top} of {wanted} at each character, so that the file stays below {LARGEST // 10**6} MB; "
+            f"fewer --chars have room for more"
+        )
+    return page(
+        "text.html",
+        title=line(view.title),
+        about=view.about,
+        facts={name: line(value, 1000) for name, value in facts.items()},
+        tables=view.tables,
+        data=_data(view, packing),
+        tracks=[line(track.name) for track in view.tracks],
+        shown=view.shown,
+        palettes=PALETTES,
+    )
+
+
+def _data(view: TextView, packing: Packing) -> dict[str, Any]:
+    """What the script of the page reads."""
+    table, shown = glyphs(view.symbols, view.ids)
+    kept = slice(0, packing.top)
+    return {
+        "names": names(view.symbols),
+        "glyphs": table,
+        "ids": _array(view.ids.astype(view.symbols.dtype)),
+        "shown": None if shown is view.ids else _array(shown),
+        "tracks": [_track(track, packing.width) for track in view.tracks],
+        "top": _array(view.top[:, kept].astype(view.symbols.dtype)),
+        "probabilities": _array(np.rint(view.probabilities[:, kept] * 65535).astype(np.uint16)),
+        "likely": packing.top,
+    }
+
+
+def _track(track: Track, width: int) -> dict[str, Any]:
+    """Values as whole numbers between the lowest and the highest."""
+    values = np.asarray(track.values, np.float64)
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
+    steps = 256**width - 1
+    step = (high - low) / steps or 1.0
+    whole = np.rint((values - low) / step).astype(np.uint16 if width == 2 else np.uint8)
+    return {
+        "name": line(track.name),
+        "noun": track.noun,
+        "palette": track.palette,
+        "full": track.full,
+        "signed": PALETTES[track.palette].signed,
+        "low": low,
+        "step": step,
+        "values": _array(whole),
+    }
+
+
+def _array(array: np.ndarray) -> dict[str, str]:
+    """An array for the script: its type and its bytes."""
+    return {"type": array.dtype.name, "bytes": packed(array)}
