@@ -34,8 +34,8 @@ ROWS = 10
 SURE = 8
 """Stretches from which on their spread says something."""
 
-STRETCH_BYTES = 1 << 26
-"""What the arrays of a step may come to, roughly: with many symbols there are fewer stretches."""
+STRETCH_BYTES = 1 << 27
+"""What the arrays of a step may come to, roughly: with many symbols or units there are fewer stretches."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 from soaking import Soak
 
 from charlm import memory
+from charlm.cli import main as entry
 from charlm.config import COMMANDS
 from charlm.errors import CharlmError, UsageError
 from charlm.learn.train import train
@@ -28,7 +29,14 @@ OPTIONS = [
 
 SMALL: dict[str, Any] = {"hidden": 4, "batch_size": 2, "seq_len": 8, "steps": 2}
 
-FIRST = {"prepare": ["sea.txt", "--name", "q"], "train": ["sea"], "eval": ["sea.txt"], "sample": []}
+FIRST = {
+    "prepare": ["sea.txt", "--name", "q"],
+    "train": ["sea"],
+    "eval": ["sea.txt"],
+    "sample": [],
+    "inspect surprise": ["sea.txt"],
+    "inspect cells": ["sea.txt", "--unit", "0:1"],
+}
 """What makes a command line of each command complete."""
 
 
@@ -76,7 +84,7 @@ def test_a_value_without_sense_is_refused_with_one_line(
 ) -> None:
     for word in senseless(spec):
         began = time.perf_counter()
-        line = refused(command, *FIRST[command], f"{flag(name)}={word}")
+        line = refused(*command.split(), *FIRST[command], f"{flag(name)}={word}")
         assert flag(name) in line and len(line) < 1000, word
         assert time.perf_counter() - began < 5, word
 
@@ -92,6 +100,9 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
         pieces = stream(load(model), **values)
         for _ in range(3):
             next(pieces, "")
+    elif command.startswith("inspect"):
+        words = [f"{flag(name)}={value}" for name, value in values.items()]
+        assert entry.run([*command.split(), *FIRST[command], "--model", str(model), *words]) == 0
     else:
         from charlm.text.prepare import prepare
 
