@@ -387,7 +387,7 @@ class LearningOptions(Options):
     """How the courses of runs are laid side by side."""
 
     x: str = option("steps", "choice", "What the curves run over.", choices=("steps", "characters", "seconds"))
-    samples: int = option(6, "integer", "Samples of each run side by side in the report.", low=1, high=100)
+    samples: int = option(8, "integer", "Samples of each run side by side in the report.", low=1, high=100)
 
 
 COMMANDS: dict[str, type[Options]] = {

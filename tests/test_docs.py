@@ -14,7 +14,16 @@ import typer
 import charlm
 from charlm import cells
 from charlm.cli.commands import app
-from charlm.config import EvalOptions, ModelOptions, PrepareOptions, SampleOptions, TrainOptions
+from charlm.config import (
+    EvalOptions,
+    GradientOptions,
+    LearningOptions,
+    ModelOptions,
+    PrepareOptions,
+    SampleOptions,
+    SurfaceOptions,
+    TrainOptions,
+)
 from charlm.learn import auto
 from charlm.model.checkpoint import load, read_header
 from charlm.model.parameters import shapes
@@ -39,7 +48,15 @@ def every_command(group: Any, before: str = "") -> dict[str, Any]:
 
 
 COMMANDS = every_command(typer.main.get_command(app))
-GROUPS = {"prepare": PrepareOptions, "train": TrainOptions, "eval": EvalOptions, "sample": SampleOptions}
+GROUPS = {
+    "prepare": PrepareOptions,
+    "train": TrainOptions,
+    "eval": EvalOptions,
+    "sample": SampleOptions,
+    "inspect gradients": GradientOptions,
+    "inspect surface": SurfaceOptions,
+    "inspect learning": LearningOptions,
+}
 COMMON = {"--config", "--quiet", "--debug", "--help"}
 ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "gap_bits_per_char"}
 ONLY_IF_EXACT = {"default_off_bits_per_char"}

@@ -4,17 +4,19 @@ At many places t of a text, L_t is the loss of predicting the symbol after the o
 back for k = 0 … window characters:
 
     loss       ‖∂L_t/∂s_(t-k)‖, for each part s of the state of each layer (h, and c of an lstm)
-    left       the same divided by its value at k = 0, place by place: how much of the gradient is left
+    left       the same over ‖∂L_t/∂h_t‖ of the layer, place by place: how much of the gradient is left
     own        ‖∂s_t/∂s_(t-k)‖, through the layer's own recurrence
     carousel   the same on the direct path alone, from memory to memory, all other parts of the state held fixed:
                of an lstm the products f_(t-k+1) … f_t, unit by unit (the constant error carousel of Hochreiter &
                Schmidhuber 1997); for parts beside h
 
 The derivative with respect to a part holds the other parts at t-k fixed, and goes through everything that comes
-after, higher layers included. The norm of a Jacobian J (H, H) is ‖J‖_F / √H, the root mean square of its singular
-values: 1 for the identity and for every orthogonal matrix, and never above the largest singular value, so that
-the bound of `charlm.inspect.recurrent` holds for it. It is measured as ‖vᵀJ‖ with a vector v of signs ±1/√H drawn for
-each place, whose mean square it is, and which is exact where J is diagonal, as on the carousel. All is float64.
+after, higher layers included. (What is left of c_t at k = 0 is therefore 0: h_t is made of it, but is held fixed.)
+
+The norm of a Jacobian J (H, H) is ‖J‖_F / √H, the root mean square of its singular values: 1 for the identity and for
+every orthogonal matrix, and never above the largest singular value, so that the bound of `charlm.inspect.recurrent`
+holds for it. It is measured as ‖vᵀJ‖ with a vector v of signs ±1/√H drawn for each place: the mean of its square is
+that of the norm, and where J is diagonal, as on the carousel of an lstm, it is exact. All is float64.
 
 Numbers of places differ by powers of ten, so that medians and quantiles are given and no means.
 What is left out: averages over weights' gradients (`grad_norm` of metrics.jsonl), which sum up all k.
@@ -235,15 +237,15 @@ def _layer(model: Model, number: int, parts: list[dict[str, Norms]], window: int
         for kind in parts[0]
     }
     spread = {kind: {name: Spread.over(values) for name, values in norms.items()} for kind, norms in whole.items()}
-    left = {name: Spread.over(_relative(values)) for name, values in whole["loss"].items()}
+    left = {name: Spread.over(_relative(values, whole["loss"]["h"][0])) for name, values in whole["loss"].items()}
     recurrent, steepest = blocks(model, number), slope(model)
     limit = None if steepest is None else bound(recurrent[0].singular, steepest, window)
     return Layer(spread["loss"], left, spread["own"], spread["carousel"], recurrent, steepest, limit)
 
 
-def _relative(norms: np.ndarray) -> np.ndarray:
-    """(K, P) norms over those of k = 0; no number at a place where that is 0, as after a certain prediction."""
-    return norms / np.where(norms[0] > 0, norms[0], np.nan)
+def _relative(norms: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """(K, P) norms over others (P,); no number at a place where that is 0, as after a certain prediction."""
+    return norms / np.where(first > 0, first, np.nan)
 
 
 def _places(characters: int, window: int, positions: int, random: np.random.Generator) -> np.ndarray:
