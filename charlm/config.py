@@ -368,11 +368,11 @@ class SurfaceOptions(Options):
     w_high: float = option(5.6, "number", "Largest recurrent weight shown.", low=-100, high=100)
     b_low: float = option(-2.9, "number", "Smallest bias shown.", low=-100, high=100)
     b_high: float = option(-1.8, "number", "Largest bias shown.", low=-100, high=100)
-    points: int = option(201, "integer", "Points of the grid along each axis.", low=2, high=2001)
+    points: int = option(201, "integer", "Points of the grid along each axis.", low=2, high=1001)
     start_w: float = option(5.2, "number", "Recurrent weight at which the descents begin.", low=-100, high=100)
     start_b: float = option(-2.3, "number", "Bias at which the descents begin.", low=-100, high=100)
     rate: float = option(0.1, "number", "Learning rate of the descents.", above=0, high=1000)
-    steps: int = option(200, "integer", "Steps of each descent.", low=1, high=100_000)
+    steps: int = option(200, "integer", "Steps of each descent.", low=1, high=10_000)
     clip_norm: float = option(1.0, "number", "Largest norm of the gradient of the clipped descent.", above=0)
 
     def __post_init__(self) -> None:

@@ -258,7 +258,7 @@ def _samples(path: Path, columns: dict[str, np.ndarray], notices: list[str]) -> 
             return []
         if path.stat().st_size > LONGEST_LOG:
             raise ValueError
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = path.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n")
     except (OSError, ValueError):
         notices.append(f"{path} is too long, or cannot be read; its samples are left out")
         return []
@@ -269,7 +269,7 @@ def _samples(path: Path, columns: dict[str, np.ndarray], notices: list[str]) -> 
             found.append((int(head[1]), []))
         elif found:
             found[-1][1].append(line)
-    return [Sample(step, _known_at(columns, step), "\n".join(text).removesuffix("\n")) for step, text in found]
+    return [Sample(step, _known_at(columns, step), "\n".join(text)) for step, text in found]
 
 
 def _known_at(columns: dict[str, np.ndarray], step: int) -> float | None:

@@ -51,7 +51,7 @@ def report(found: Sequence[Run], samples: Sequence[Sequence[Mapping[str, Any]]],
     """What the report of `learning.html` names, with the samples of each run that it is to show."""
     return {
         "title": "Learning",
-        "about": ", ".join(run["run"] for run in found),
+        "about": line(", ".join(run["run"] for run in found), 1000),
         "x": x,
         "runs": [_in_report(run, chosen) for run, chosen in zip(found, samples, strict=True)],
     }
@@ -60,8 +60,8 @@ def report(found: Sequence[Run], samples: Sequence[Sequence[Mapping[str, Any]]],
 def _in_report(run: Run, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     train, valid = run["train_nats"], run["valid_nats"]
     return {
-        "run": run["run"],
-        "network": run["network"],
+        "run": line(run["run"]),
+        "network": line(run["network"]),
         "steps": f"{run['steps']:,.0f}",
         "characters": "" if run["characters"] is None else count(run["characters"]),
         "time": "" if run["seconds"] is None else duration(run["seconds"]),

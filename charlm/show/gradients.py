@@ -119,19 +119,24 @@ def report(found: Sequence[Measured], seed: int) -> dict[str, Any]:
     """What the report of `gradients.html` names."""
     window, places = found[0]["window"], found[0]["positions"]
     ks = distances(window)
-    texts = ", ".join(dict.fromkeys(model["text"] for model in found))
+    texts = line(", ".join(dict.fromkeys(model["text"] for model in found)), 1000)
     return {
         "title": "Gradients through time",
         "about": f"{window} characters back from {places} places, seed {seed}; {texts}",
         "sentences": list(_all_sentences(found)),
         "ks": ks,
         "rows": [
-            {"model": row.model, "layer": row.layer, "what": row.what, "numbers": [number(row.values[k]) for k in ks]}
+            {
+                "model": line(row.model),
+                "layer": row.layer,
+                "what": row.what,
+                "numbers": [number(row.values[k]) for k in ks],
+            }
             for model in found
             for row in rows(model)
         ],
         "blocks": [
-            {"model": model["name"], "layer": layer["layer"], **block}
+            {"model": line(model["name"]), "layer": layer["layer"], **block}
             for model in found
             for layer in model["layers"]
             for block in layer["recurrent"]
