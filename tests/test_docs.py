@@ -234,6 +234,32 @@ def test_keys_of_sample(house: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert first_words(INTERFACE, "### Keys of sample --jsonl") == list(found)
 
 
+@pytest.mark.parametrize(
+    ("command", "inner", "more"),
+    [
+        ("gradients", "models", ["--window", "5", "--positions", "2"]),
+        ("surface", None, ["--points", "3", "--steps", "2"]),
+        ("learning", "runs", []),
+    ],
+)
+def test_keys_of_what_inspects(
+    house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    command: str, inner: str | None, more: list[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(house)
+    app(["inspect", command, "--json", *more], standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)
+    table = section(INTERFACE, f"### Keys of inspect {command} --json")
+    assert [words(row[0])[0] for row in rows(table)] == [*found, *(found[inner][0] if inner else [])]
+    layers = [layer for model in found.get("models", []) for layer in model["layers"]]
+    inside = [*layers, *(block for layer in layers for block in layer["recurrent"]), *(found.get("runs") or [])]
+    inside += [
+        part for part in found.values() if isinstance(part, dict) and command == "surface" and "points" not in part
+    ]
+    for part in inside:
+        assert set(part) <= set(words(table)), command
+
+
 def test_metadata_of_a_model(house: Path) -> None:
     for name in ("model", "last"):
         raw = (house / "runs" / "tiny" / f"{name}.safetensors").read_bytes()
