@@ -21,6 +21,13 @@ from charlm.config import (
     PrepareOptions,
     SampleOptions,
     SurpriseOptions,
+    EvalOptions,
+    GradientOptions,
+    LearningOptions,
+    ModelOptions,
+    PrepareOptions,
+    SampleOptions,
+    SurfaceOptions,
     TrainOptions,
 )
 from charlm.learn import auto
@@ -54,6 +61,9 @@ GROUPS = {
     "sample": SampleOptions,
     "inspect surprise": SurpriseOptions,
     "inspect cells": CellsOptions,
+    "inspect gradients": GradientOptions,
+    "inspect surface": SurfaceOptions,
+    "inspect learning": LearningOptions,
 }
 COMMON = {"--config", "--quiet", "--debug", "--help"}
 ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "gap_bits_per_char"}
@@ -248,6 +258,29 @@ def test_keys_of_surprise_and_cells(
     told = {row[0].strip("`"): words(row[1]) for row in rows(section(INTERFACE, heading))}
     for part in parts:
         assert set(found[part][0]) <= set(told[part]), part
+    ("command", "inner", "more"),
+    [
+        ("gradients", "models", ["--window", "5", "--positions", "2"]),
+        ("surface", None, ["--points", "3", "--steps", "2"]),
+        ("learning", "runs", []),
+    ],
+)
+def test_keys_of_what_inspects(
+    house: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    command: str, inner: str | None, more: list[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(house)
+    app(["inspect", command, "--json", *more], standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)
+    table = section(INTERFACE, f"### Keys of inspect {command} --json")
+    assert [words(row[0])[0] for row in rows(table)] == [*found, *(found[inner][0] if inner else [])]
+    layers = [layer for model in found.get("models", []) for layer in model["layers"]]
+    inside = [*layers, *(block for layer in layers for block in layer["recurrent"]), *(found.get("runs") or [])]
+    inside += [
+        part for part in found.values() if isinstance(part, dict) and command == "surface" and "points" not in part
+    ]
+    for part in inside:
+        assert set(part) <= set(words(table)), command
 
 
 def test_metadata_of_a_model(house: Path) -> None:

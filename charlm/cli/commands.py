@@ -5,6 +5,7 @@ import secrets
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -121,14 +122,33 @@ def train(
     terminal = given.terminal if ranks.leads else Terminal(quiet=True)
     source = None if init_from is None else model_path(given, init_from)
     prepared = None if resume is not None else ranks.first(lambda: _corpus(given, corpus))
-    with TrainingDisplay(terminal) as display:
-        more: dict[str, Any] = {"report": display, "stop": stop.patiently(), "started": started, **given.values}
-        if resume is not None:
-            done = go_on(resume, corpus=corpus, **more)
-        else:
-            done = begin(prepared, run=run, init_from=source, **more)
-    if ranks.leads:
-        result(str(done.model))
+    display = TrainingDisplay(terminal)
+    try:
+        with display:
+            more: dict[str, Any] = {"report": display, "stop": stop.patiently(), "started": started, **given.values}
+            if resume is not None:
+                done = go_on(resume, corpus=corpus, **more)
+            else:
+                done = begin(prepared, run=run, init_from=source, **more)
+        if ranks.leads:
+            result(str(done.model))
+    finally:
+        _draw_curve(display.path)
+
+
+def _draw_curve(run: Path | None) -> None:
+    """curve.svg of a run that has ended in whatever way, after its last save and its result: it takes none of `--time`.
+
+    It is left out where matplotlib is missing, and where anything fails: a picture is no reason to fail a run.
+    """
+    if run is None or stop.at_once:
+        return
+    with suppress(Exception):
+        from charlm.inspect.learning import read_run
+        from charlm.learn.folder import RunFolder
+        from charlm.show import curves, plots
+
+        plots.save(RunFolder(run).curve, curves.plot([read_run(run).to_json()], "steps"))
 
 
 def _dry_run(given: Given, corpus: str | None, init_from: str | None) -> None:

@@ -1,36 +1,28 @@
 """The commands of `charlm inspect`: what a network reads, remembers and forgets."""
 
 import json
+from collections import Counter
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charlm.cli.models import JSON, ModelChoice, load_model
+from charlm.cli.drawing import HTML, SVG, Drawing
+from charlm.cli.models import JSON, load_model
 from charlm.cli.options import Given, command
-from charlm.config import CellsOptions, ReadOptions, SurpriseOptions
-from charlm.errors import UsageError
+from charlm.config import GradientOptions, LearningOptions, SurfaceOptions
 from charlm.show.terminal import result
 
 if TYPE_CHECKING:
     from charlm.model.checkpoint import Model
-    from charlm.show.view import TextView
-    from charlm.use.texts import Text
+    from charlm.text.sources import Source
 
 app = typer.Typer(
     name="inspect",
     help="See inside a model: surprise, cells, gates, gradients, learning.",
     invoke_without_command=True,
 )
-
-TextChoice = Annotated[
-    str | None,
-    typer.Argument(metavar="TEXT|-", show_default=False, help="A text. Default: a split of the model's corpus."),
-]
-HTML = Annotated[
-    Path | None,
-    typer.Option("--html", metavar="FILE", show_default=False, help="Write a report that opens in a browser."),
-]
 
 
 @app.callback()
@@ -39,122 +31,128 @@ def _root(context: typer.Context) -> None:
         result(context.get_help())
 
 
-@command(app, SurpriseOptions, "inspect surprise")
-def surprise(
+@command(app, GradientOptions, "inspect gradients")
+def gradients(
     given: Given,
-    text: TextChoice = None,
-    model: ModelChoice = None,
-    html: HTML = None,
-    as_json: JSON = False,
-) -> None:
-    """See how surprised a model is by each character, by which characters, and after how much context."""
-    from charlm.inspect.record import record
-    from charlm.inspect.surprise import summarize
-    from charlm.show import surprise as showing
-    from charlm.show import tables
-    from charlm.show.coloured import coloured, on_terminal
-    from charlm.show.view import LIKELY
-    from charlm.show.view import surprise as track
-
-    options = SurpriseOptions.of(given.values)
-    loaded, chosen = _reading(given, model, text, options, html)
-    top = options.top or (LIKELY if html else 0)
-    if html is not None:
-        _check_room(chosen, loaded, tracks=1, top=top)
-    with given.terminal.counting("reading") as counter:
-        seen = record(loaded, chosen.ids, top=top, progress=lambda done, total: counter(done, total, "chars"))
-    needed = as_json or html is not None or options.top == 0
-    found = summarize(loaded, chosen, seen).to_json() if needed else {}
-    if html is not None:
-        _write(given, html, showing.view(found, loaded.symbols, seen))
-    if as_json:
-        each = {"each": showing.each(loaded.symbols, seen)} if options.top else {}
-        result(json.dumps(found | each))
-    elif options.top:
-        for line in showing.listed(loaded.symbols, seen):
-            result(line)
-    else:
-        if html is None and on_terminal():
-            coloured(loaded.symbols, seen.ids, track(seen.bits))
-            result("")
-        tables.facts(showing.summary(found))
-        tables.grids(showing.grids(found))
-
-
-@command(app, CellsOptions, "inspect cells")
-def cells(
-    given: Given,
-    text: TextChoice = None,
-    unit: Annotated[
-        list[str] | None,
-        typer.Option("--unit", metavar="LAYER:UNIT", show_default=False,
-                     help="A unit, both numbers counted from 0, such as 0:17; may be given more than once."),
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT|-", show_default=False,
+                                   help="A text to follow. Default: the test split of each model's corpus."),
     ] = None,
-    model: ModelChoice = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", metavar="FILE|RUN", show_default=False,
+                                       help="A model file or a run; again for another one beside it. "
+                                            "Default: the most recent run's best."),
+    ] = None,
     html: HTML = None,
+    svg: SVG = None,
     as_json: JSON = False,
 ) -> None:  # fmt: skip
-    """See what single units do: the text coloured by their values."""
-    from charlm.inspect.cells import profile
-    from charlm.inspect.record import record
-    from charlm.inspect.units import check_part, find_unit
-    from charlm.show import cells as showing
-    from charlm.show import tables
-    from charlm.show.coloured import coloured, on_terminal
-    from charlm.show.view import LIKELY
+    """How far back the loss reaches: gradients through time, vanishing or exploding."""
+    from charlm.inspect.gradients import gradients as measure
+    from charlm.inspect.recurrent import scaled
+    from charlm.show import gradients as show
+    from charlm.use.texts import find_text
 
-    if not unit:
-        raise UsageError("which unit? give --unit LAYER:UNIT at least once, both counted from 0, such as --unit 0:17")
-    options = CellsOptions.of(given.values)
-    loaded, chosen = _reading(given, model, text, options, html)
-    units = list(dict.fromkeys(find_unit(word, loaded.options) for word in unit))
-    part = check_part(options.part, loaded.options)
-    if html is not None:
-        _check_room(chosen, loaded, tracks=len(units) + 1, top=LIKELY)
-    with given.terminal.counting("reading") as counter:
-        seen = record(loaded, chosen.ids, top=LIKELY if html else 0, units=units, part=part,
-                      progress=lambda done, total: counter(done, total, "chars"))  # fmt: skip
-    profiles = [profile(one, seen.ids, values) for one, values in zip(units, seen.values.T, strict=True)]
-    found = showing.found(str(loaded.path), chosen.name, part, loaded.symbols, profiles)
-    if html is not None:
-        _write(given, html, showing.view(found, loaded.symbols, seen, options.palette))
+    drawing = Drawing(given, html, svg)
+    options = GradientOptions.of(given.values)
+    words: list[str | None] = [*models] if models else [None]
+    loaded = [load_model(given, word) for word in words]
+    text_of = _read_once(text) if len(loaded) > 1 and options.split is None else text
+    factors = (1.0,) if options.scale_recurrent == 1 else (1.0, options.scale_recurrent)
+    found: list[dict[str, Any]] = []
+    for model in loaded:
+        read = find_text(model, text_of, split=options.split, report=given.terminal.say)
+        for factor in factors:
+            name = _run_name(model) + ("" if factor == 1 else f", W_hh x {factor:g}")
+            with given.terminal.counting(f"following {name}") as counter:
+                measured = measure(
+                    scaled(model, factor), read.ids[: options.chars + 1], window=options.window,
+                    positions=options.positions, seed=options.seed, progress=partial(counter, unit="places"),
+                )  # fmt: skip
+            found.append(
+                {"name": name, "model": str(model.path), "text": read.name, "cell": model.options.cell,
+                 "activation": model.options.activation, "scale_recurrent": factor, **measured.to_json()}
+            )  # fmt: skip
+    _name_apart(found, "name", "model")
+    drawing.write(lambda: show.plot(found), "gradients.html", lambda: show.report(found, options.seed))
     if as_json:
-        result(json.dumps(found | {"each": showing.each(loaded.symbols, seen)}))
-        return
-    if html is None and on_terminal():
-        for track in showing.tracks([str(one) for one in units], seen.values, part, options.palette):
-            coloured(loaded.symbols, seen.ids, track)
-            result("")
-    tables.facts({name: found[name] for name in ("model", "text")})
-    tables.grids((showing.grid(found),))
+        result(json.dumps({"seed": options.seed, "models": found}))
+    else:
+        show.in_terminal(found)
 
 
-def _reading(
-    given: Given, model: str | None, text: str | None, options: ReadOptions, html: Path | None
-) -> "tuple[Model, Text]":
-    """The model and the text that are meant; a report's name is checked before anything is read."""
-    from charlm.use.texts import beginning, find_text
+@command(app, SurfaceOptions, "inspect surface", networks=False)
+def surface(given: Given, html: HTML = None, svg: SVG = None, as_json: JSON = False) -> None:
+    """Why gradients are clipped: the error surface of one unit, and descents on it."""
+    from charlm.inspect.surface import surface as compute
+    from charlm.show import surface as show
+    from charlm.show import tables
 
-    if html is not None:
-        from charlm.show.html import check_name
-
-        check_name(html)
-    loaded = load_model(given, model)
-    whole = find_text(loaded, text, split=options.split, report=given.terminal.say)
-    return loaded, beginning(loaded, whole, options.chars, given.terminal.say)
-
-
-def _check_room(text: "Text", model: "Model", *, tracks: int, top: int) -> None:
-    """Refuse a report that would be too large, before anything is computed."""
-    from charlm.show.view import plan
-
-    plan(len(text.ids) - 1, model.symbols, tracks, min(top, model.symbols.size))
+    drawing = Drawing(given, html, svg)
+    computed = compute(SurfaceOptions.of(given.values))
+    found = computed.to_json()
+    plot = (found, computed.w, computed.b, computed.error)
+    drawing.write(lambda: show.plot(*plot), "surface.html", lambda: show.report(found))
+    if as_json:
+        result(json.dumps(found))
+    else:
+        tables.facts(show.facts(found))
 
 
-def _write(given: Given, path: Path, view: "TextView") -> None:
-    """Write a report and say where it is."""
-    from charlm.show.html import save
-    from charlm.show.view import report
+@command(app, LearningOptions, "inspect learning", networks=False)
+def learning(
+    given: Given,
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN...", show_default=False,
+                                         help="Runs, by name or folder. Default: the most recent."),
+    ] = None,
+    html: HTML = None,
+    svg: SVG = None,
+    as_json: JSON = False,
+) -> None:  # fmt: skip
+    """How runs learned: their losses side by side, and samples as a function of training."""
+    from charlm.inspect.learning import find_runs, read_run, spread_out
+    from charlm.show import curves
 
-    save(path, report(view))
-    given.terminal.say(f"report: {path}")
+    drawing = Drawing(given, html, svg)
+    options = LearningOptions.of(given.values)
+    paths = find_runs(runs or ())
+    if not runs:
+        given.terminal.say(f"run: {paths[0]}")
+    found: list[dict[str, Any]] = []
+    for path in paths:
+        course = read_run(path)
+        for notice in course.notices:
+            given.terminal.say(notice)
+        found.append(course.to_json(options.x))
+    _name_apart(found, "run", "path")
+    samples = [spread_out(run["samples"], options.samples) for run in found]
+    drawing.write(
+        lambda: curves.plot(found, options.x), "learning.html", lambda: curves.report(found, samples, options.x)
+    )
+    if as_json:
+        result(json.dumps({"x": options.x, "runs": found}))
+    else:
+        curves.in_terminal(found, options.x)
+
+
+def _read_once(text: str | None) -> "str | Source | None":
+    """A text that several models read, which as a pipe or stdin could be opened only once."""
+    from charlm.files import present
+    from charlm.text.sources import open_sources
+
+    return text if text is None or present(Path(text) / "corpus.json") else open_sources([text])
+
+
+def _run_name(model: "Model") -> str:
+    """What to call a model: its run, or its file."""
+    path = model.path or Path("model")
+    return path.resolve().parent.name if path.name == "model.safetensors" else path.name
+
+
+def _name_apart(found: list[dict[str, Any]], name: str, path: str) -> None:
+    """Put the path behind names that occur more than once."""
+    times = Counter(one[name] for one in found)
+    for one in found:
+        if times[one[name]] > 1:
+            one[name] = f"{one[name]} ({one[path]})"

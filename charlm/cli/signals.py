@@ -11,9 +11,14 @@ from charlm.errors import Interrupted
 
 
 class Stop:
-    """Whether the user asked to stop. Calling it answers; a second signal does not wait."""
+    """Whether the user asked to stop. Calling it answers; a second signal does not wait.
+
+    Attributes:
+        at_once: whether a signal came that does not wait.
+    """
 
     def __init__(self) -> None:
+        self.at_once = False
         self._asked = False
         self._patient = False
 
@@ -35,6 +40,7 @@ class Stop:
         if self._patient and not self._asked:
             self._asked = True
             return
+        self.at_once = True
         raise Interrupted("interrupted")
 
 

@@ -6,6 +6,7 @@
     metrics.jsonl         a row per report
     samples.txt           the short samples
     config.toml           the merged options, every auto resolved
+    curve.svg             a plot of the metrics, which the command draws when all else is saved
 
 `progress` is written first and holds everything, so that a run killed between two renames still
 resumes from one consistent moment; the logs are then cut back to where they stood at that moment.
@@ -99,6 +100,7 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.samples = path / "samples.txt"
         self.config = path / "config.toml"
+        self.curve = path / "curve.svg"
         self._lock = Lock(path / ".lock")
 
     def __enter__(self) -> Self:
@@ -223,7 +225,7 @@ class RunFolder:
                 raise
 
     def _sweep(self) -> None:
-        for file in (self.model, self.last, self.progress, self.config):
+        for file in (self.model, self.last, self.progress, self.config, self.curve):
             for left in self.path.glob(f".{file.name}.*"):
                 left.unlink(missing_ok=True)
 

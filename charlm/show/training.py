@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -15,9 +16,14 @@ from charlm.show.words import count, duration, loss, size, visible
 
 
 class TrainingDisplay:
-    """The report callback of the command line. Whatever happens to the terminal, training goes on."""
+    """The report callback of the command line. Whatever happens to the terminal, training goes on.
+
+    Attributes:
+        path: the folder of the run, None before it is known.
+    """
 
     def __init__(self, terminal: Terminal) -> None:
+        self.path: Path | None = None
         self._terminal = terminal
         self._bar: Progress | None = None
         self._drawn = 0.0
@@ -45,6 +51,8 @@ class TrainingDisplay:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
+        if isinstance(event, Plan):
+            self.path = event.path
         self._guarded(lambda: self._show(event))
 
     def _guarded(self, action: Callable[[], object]) -> None:

@@ -67,6 +67,7 @@ def test_the_four_commands_in_a_row(shell: Shell) -> None:
     )
     assert {path.name for path in Path("runs/sea-lstm-3x8").iterdir()} == {
         "model.safetensors", "last.safetensors", "progress.safetensors", "metrics.jsonl", "config.toml",
+        "curve.svg",
     }  # fmt: skip
     assert 1 < float(shell.ok("eval", "--perplexity")) < 60
     assert len(shell.ok("sample", "--temperature", "0.8", "--length", "50")) == 50

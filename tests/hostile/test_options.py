@@ -12,9 +12,14 @@ from soaking import Soak
 from charlm import memory
 from charlm.cli import main as entry
 from charlm.config import COMMANDS
+from charlm.config import COMMANDS, GradientOptions, LearningOptions, SurfaceOptions
 from charlm.errors import CharlmError, UsageError
+from charlm.inspect.gradients import gradients
+from charlm.inspect.learning import spread_out
+from charlm.inspect.recurrent import scaled
+from charlm.inspect.surface import surface
 from charlm.learn.train import train
-from charlm.model.checkpoint import load
+from charlm.model.checkpoint import Model, load
 from charlm.spec import MOST, Spec, flag
 from charlm.text.corpus import Corpus
 from charlm.use.evaluate import score_text
@@ -38,6 +43,8 @@ FIRST = {
     "inspect cells": ["sea.txt", "--unit", "0:1"],
 }
 """What makes a command line of each command complete."""
+FIRST = {"prepare": ["sea.txt", "--name", "q"], "train": ["sea"], "eval": ["sea.txt"]}
+"""What makes a command line of a command complete, where it needs more than an option."""
 
 
 def senseless(spec: Spec) -> list[str]:
@@ -49,8 +56,6 @@ def senseless(spec: Spec) -> list[str]:
         "1e30",
         str(10**30),
         "1" + "0" * 5000,
-        "-1",
-        "-1e-9",
         "-1e30",
         "",
         " ",
@@ -59,7 +64,9 @@ def senseless(spec: Spec) -> list[str]:
         "1,5",
     ]
     found += [f"{limit:g}" for limit in (spec.above, spec.below) if limit is not None]
-    if spec.low:
+    if spec.low is None or spec.low >= 0:
+        found += ["-1", "-1e-9"]
+    if spec.low is not None and spec.low > 0:
         found.append("0")
     if spec.high is not None:
         found.append(repr(math.nextafter(spec.high, math.inf) if spec.kind == "number" else int(spec.high) + 1))
@@ -85,6 +92,7 @@ def test_a_value_without_sense_is_refused_with_one_line(
     for word in senseless(spec):
         began = time.perf_counter()
         line = refused(*command.split(), *FIRST[command], f"{flag(name)}={word}")
+        line = refused(*command.split(), *FIRST.get(command, []), f"{flag(name)}={word}")
         assert flag(name) in line and len(line) < 1000, word
         assert time.perf_counter() - began < 5, word
 
@@ -103,12 +111,26 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
     elif command.startswith("inspect"):
         words = [f"{flag(name)}={value}" for name, value in values.items()]
         assert entry.run([*command.split(), *FIRST[command], "--model", str(model), *words]) == 0
+        inspected(command, values, corpus, load(model))
     else:
         from charlm.text.prepare import prepare
 
         drawn = bool({"size", "seed"} & set(values))
         values = {"size": 300, **values} if drawn else values
         prepare(["markov"] if drawn else "sea.txt", out=str(root), name="q", force=True, **values)
+
+
+def inspected(command: str, values: dict[str, Any], corpus: Corpus, model: Model) -> None:
+    """As `applied`, for the commands within inspect."""
+    if command == "inspect gradients":
+        options = GradientOptions.of({"window": 5, "positions": 3, **values})
+        more = {"window": options.window, "positions": options.positions, "seed": options.seed}
+        gradients(scaled(model, options.scale_recurrent), corpus.split("test")[: options.chars + 1], **more)
+    elif command == "inspect surface":
+        surface(SurfaceOptions.of({"points": 3, "steps": 2, "length": 5, **values}))
+    else:
+        chosen = spread_out(range(50), LearningOptions.of(values).samples)
+        assert chosen[-1] == 49 and len(set(chosen)) == len(chosen)
 
 
 @pytest.mark.parametrize(("command", "name", "spec"), OPTIONS, ids=lambda part: part if isinstance(part, str) else "")

@@ -1,0 +1,49 @@
+"""How the commands of `charlm inspect` take `--svg` and `--html` where what they show is a plot."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from charlm.cli.options import Given
+from charlm.show import html as pages
+from charlm.show import plots
+
+HTML = Annotated[
+    str | None, typer.Option("--html", metavar="FILE", help="Write a report, one HTML file.", show_default=False)
+]
+SVG = Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Write the plot.", show_default=False)]
+
+
+class Drawing:
+    """The files that were asked for. Made before anything is computed, so that a wrong name costs no time.
+
+    Raises:
+        UsageError: a name is not one of its kind of file, or something is to be drawn and matplotlib is missing.
+    """
+
+    def __init__(self, given: Given, html: str | None, svg: str | None) -> None:
+        self._given = given
+        self._html = None if html is None else pages.check_name(Path(html))
+        self._svg = None if svg is None else plots.check_name(Path(svg))
+        if html is not None:
+            plots.require()
+
+    def write(self, plot: Callable[[], str], template: str, values: Callable[[], dict[str, Any]]) -> None:
+        """Draw and write, and say where.
+
+        Args:
+            plot: makes the SVG.
+            template: of the report, which shows it as `picture`.
+            values: makes whatever else the template names.
+        """
+        if self._html is None and self._svg is None:
+            return
+        drawn = plot()
+        if self._svg is not None:
+            plots.save(self._svg, drawn)
+            self._given.terminal.say(f"plot: {self._svg}")
+        if self._html is not None:
+            pages.save(self._html, pages.page(template, picture=plots.data_uri(drawn), **values()))
+            self._given.terminal.say(f"report: {self._html}")

@@ -1,0 +1,163 @@
+"""Learning curves: of runs side by side, as a plot and in a few lines of a terminal."""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from charlm.show.plots import FAINT, colour, label, logarithmic, short_numbers, svg
+from charlm.show.sparkline import sparkline
+from charlm.show.terminal import Screen, to_stdout
+from charlm.show.words import count, duration, line, visible
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Run = Mapping[str, Any]
+"""The keys of a run in `charlm inspect learning --json`."""
+
+MOST_IN_LEGEND = 12
+"""Runs that a legend names."""
+
+
+@to_stdout()
+def in_terminal(found: Sequence[Run], x: str) -> None:
+    """The numbers and sparklines of runs on stdout."""
+    console = Screen(highlight=False, soft_wrap=True)
+    for run in found:
+        console.print(Text.assemble((line(run["run"]), "bold"), f"  {headline(run)}"))
+        for split in ("train", "valid"):
+            console.print(Text(f"  {split}  {_course(run, split)}"))
+        if run["clipped"] is not None:
+            told = f"above {run['clip_norm']:g} in {run['clipped']:.0%} of the rows, and clipped there"
+            console.print(Text(f"  gradient norm  {told}"))
+    console.print(Text(f"over {x}; nats per character", style="dim"))
+
+
+def headline(run: Run) -> str:
+    """What a run was: `lstm 1x128, 6,887 steps, 7.05M characters, 1:30`."""
+    told = [
+        line(run["network"]),
+        f"{run['steps']:,.0f} steps",
+        *([f"{count(run['characters'])} characters"] if run["characters"] is not None else []),
+        *([duration(run["seconds"])] if run["seconds"] is not None else []),
+    ]
+    return ", ".join(part for part in told if part)
+
+
+def report(found: Sequence[Run], samples: Sequence[Sequence[Mapping[str, Any]]], x: str) -> dict[str, Any]:
+    """What the report of `learning.html` names, with the samples of each run that it is to show."""
+    return {
+        "title": "Learning",
+        "about": line(", ".join(run["run"] for run in found), 1000),
+        "x": x,
+        "runs": [_in_report(run, chosen) for run, chosen in zip(found, samples, strict=True)],
+    }
+
+
+def _in_report(run: Run, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    train, valid = run["train_nats"], run["valid_nats"]
+    return {
+        "run": line(run["run"]),
+        "network": line(run["network"]),
+        "steps": f"{run['steps']:,.0f}",
+        "characters": "" if run["characters"] is None else count(run["characters"]),
+        "time": "" if run["seconds"] is None else duration(run["seconds"]),
+        "train": _nats(train["last"]),
+        "valid": _nats(valid["last"]),
+        "best": _nats(valid["best"]),
+        "best_step": "" if valid["best_step"] is None else f"{valid['best_step']:,}",
+        "made": len(run["samples"]),
+        "samples": [
+            {"step": f"{sample['step']:,}", "nats": _nats(sample["valid_nats"]), "text": visible(sample["text"])}
+            for sample in samples
+        ],
+    }
+
+
+def _nats(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _course(run: Run, split: str) -> str:
+    numbers, points = run[f"{split}_nats"], run["curves"][f"{split}_nats"]
+    if numbers["last"] is None:
+        return "not measured"
+    drawn = sparkline(points["x"], points["y"], high=_top(points["y"]))
+    best = f"best {numbers['best']:.4f} at step {numbers['best_step']:,}"
+    return f"{numbers['first']:.4f} {drawn} {numbers['last']:.4f}  {best}"
+
+
+def _top(values: Sequence[float]) -> float:
+    """Where an axis of losses ends: a loss that begins at thousands must not flatten what comes after it."""
+    return min(max(values), 2.4 * median(values))
+
+
+def plot(found: Sequence[Run], x: str) -> str:
+    """Losses, learning rate and gradient norm of runs over x (steps, characters or seconds), as SVG."""
+
+    def draw(figure: "Figure") -> None:
+        losses, rate, norm = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 1.4))
+        for number, run in enumerate(found):
+            _draw_run(losses, rate, norm, run, number, alone=len(found) == 1)
+        shown = [run["curves"][f"{split}_nats"]["y"] for run in found for split in ("train", "valid")]
+        tops, bottoms = [_top(values) for values in shown if values], [min(values) for values in shown if values]
+        losses.set(ylabel="nats per character")
+        if tops:
+            room = 0.04 * (max(tops) - min(bottoms)) or 0.1
+            losses.set_ylim(min(bottoms) - room, max(tops) + room)
+        rate.set(ylabel="learning rate", ylim=(0, None))
+        norm.set(ylabel="gradient norm", xlabel=x)
+        short_numbers(norm.xaxis)
+        _legend(losses, found)
+        _thresholds(norm, found)
+        figure.align_ylabels()
+
+    return svg(draw, 8, 6.6)
+
+
+def _draw_run(losses: "Axes", rate: "Axes", norm: "Axes", run: Run, number: int, *, alone: bool) -> None:
+    (tone, style), other = colour(number), colour(1)[0]
+    curves = run["curves"]
+    points = [curves[name] for name in ("train_nats", "valid_nats", "learning_rate", "grad_norm")]
+    train, valid, rates, norms = ((curve["x"], curve["y"]) for curve in points)
+    losses.plot(*train, color=tone, linestyle=style, linewidth=1.0, alpha=0.9 if alone else 0.45)
+    losses.plot(
+        *valid, color=other if alone else tone, linestyle=style, marker="o", markersize=3 if len(valid[0]) < 60 else 0
+    )
+    rate.plot(*rates, color=tone, linestyle=style)
+    norm.plot(*norms, color=tone, linestyle=style, linewidth=1.0)
+
+
+def _legend(axes: "Axes", found: Sequence[Run]) -> None:
+    """One run: which line is which split. Several: which colour is which run."""
+    from matplotlib.lines import Line2D
+
+    if len(found) == 1:
+        handles = [
+            Line2D([], [], color=colour(0)[0], linewidth=1.0),
+            Line2D([], [], color=colour(1)[0], marker="o", markersize=3),
+        ]
+        names = ["train", "valid"]
+        axes.set_title(label(f"{found[0]['run']}: {headline(found[0])}", 100))
+    else:
+        tones = [colour(number) for number in range(len(found))][:MOST_IN_LEGEND]
+        handles = [Line2D([], [], color=tone, linestyle=style) for tone, style in tones]
+        names = [label(run["run"], 40) for run in found][:MOST_IN_LEGEND]
+        axes.set_title("valid thick, train thin", color=FAINT, fontsize=9)
+    axes.legend(handles, names, loc="upper right")
+
+
+def _thresholds(axes: "Axes", found: Sequence[Run]) -> None:
+    """The clipping thresholds, and a logarithmic axis where there is something above 0."""
+    for threshold in sorted({run["clip_norm"] for run in found if run["clip_norm"] is not None}):
+        axes.axhline(threshold, color=FAINT, linestyle="--", linewidth=1.0)
+        axes.annotate(
+            f"clipped above {threshold:g}", (1, threshold), xycoords=("axes fraction", "data"), xytext=(0, 2),
+            textcoords="offset points", ha="right", va="bottom", fontsize=8, color=FAINT,
+        )  # fmt: skip
+    shown = [value for run in found for value in (*run["curves"]["grad_norm"]["y"], run["clip_norm"] or 0) if value > 0]
+    if shown:
+        logarithmic(axes, min(shown), max(shown))
