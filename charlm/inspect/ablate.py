@@ -60,6 +60,7 @@ class Ablation:
         return self.after - self.before
 
 
+@np.errstate(all="ignore")  # of weights whose products overflow, an error will speak
 def ablate(
     model: Model,
     ids: np.ndarray,

@@ -42,6 +42,10 @@ NEAREST = 20
 """Shifts are at least so small a part of a half, from either side."""
 
 STRETCHES = 64
+"""Of the text, read side by side."""
+
+LARGEST = 1e15
+"""No state that is bounded is so large; its square would be near the end of float32."""
 
 Progress = Callable[[int, int], None]
 """Called with the characters read so far, and how many there are."""
@@ -87,6 +91,7 @@ class Followed:
     finds: tuple[Find, ...]
 
 
+@np.errstate(all="ignore")  # of weights whose products overflow, an error will speak
 def find(
     model: Model,
     ids: np.ndarray,
@@ -199,9 +204,9 @@ def _states(block: Block, places: list[tuple[int, str]]) -> np.ndarray:
     """(n, U) the states of the places inside; parts other than h have no bounds, and go through a tanh."""
     parts = [block.values[place][block.inside] for place in places]
     found = np.concatenate([x if name == "h" else np.tanh(x) for x, (_, name) in zip(parts, places, strict=True)], 1)
-    if not np.isfinite(found).all():
+    if not np.abs(found).max() < LARGEST:  # false for what is no number
         raise CharlmError(
-            "the network's state is no finite number any more: it grows without bound, as that of a linear or relu "
+            "the network's state is beyond all bounds: it grows with the text, as that of a linear or relu "
             "rnn can; its units cannot be compared"
         )
     return found

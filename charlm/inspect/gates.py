@@ -65,6 +65,7 @@ class Output:
     zero: np.ndarray
 
 
+@np.errstate(all="ignore")  # of weights whose products overflow, an error will speak
 def gates(model: Model, ids: np.ndarray, progress: Progress | None = None) -> tuple[list[Gate], list[Output]]:
     """Read a text and look at the gates.
 
