@@ -14,7 +14,16 @@ import typer
 import charlm
 from charlm import cells
 from charlm.cli.commands import app
-from charlm.config import EvalOptions, ModelOptions, PrepareOptions, SampleOptions, TrainOptions
+from charlm.config import (
+    AblateOptions,
+    EvalOptions,
+    FindOptions,
+    ModelOptions,
+    PrepareOptions,
+    ReadOptions,
+    SampleOptions,
+    TrainOptions,
+)
 from charlm.learn import auto
 from charlm.model.checkpoint import load, read_header
 from charlm.model.parameters import shapes
@@ -39,7 +48,15 @@ def every_command(group: Any, before: str = "") -> dict[str, Any]:
 
 
 COMMANDS = every_command(typer.main.get_command(app))
-GROUPS = {"prepare": PrepareOptions, "train": TrainOptions, "eval": EvalOptions, "sample": SampleOptions}
+GROUPS = {
+    "prepare": PrepareOptions,
+    "train": TrainOptions,
+    "eval": EvalOptions,
+    "sample": SampleOptions,
+    "inspect find": FindOptions,
+    "inspect ablate": AblateOptions,
+    "inspect gates": ReadOptions,
+}
 COMMON = {"--config", "--quiet", "--debug", "--help"}
 ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "gap_bits_per_char"}
 ONLY_IF_EXACT = {"default_off_bits_per_char"}
@@ -215,6 +232,30 @@ def test_keys_of_sample(house: Path, capsys: pytest.CaptureFixture[str]) -> None
     app(["sample", "--jsonl", "--length", "3", "--seed", "1", "--model", model], standalone_mode=False)
     found = json.loads(capsys.readouterr().out)
     assert first_words(INTERFACE, "### Keys of sample --jsonl") == list(found)
+
+
+def test_keys_of_inspect_find_ablate_and_gates(house: Path) -> None:
+    from texts import text_of
+
+    from charlm.inspect import unit_reports
+    from charlm.inspect.features import FEATURES
+    from charlm.use.texts import Text
+
+    model = load(house / "runs" / "tiny" / "model.safetensors")
+    text = Text("a string", np.concatenate(([0], model.symbols.encode_text(text_of(3000)))), 3000)
+    of_gates = unit_reports.gates_report(model, text)
+    of_ablate = unit_reports.ablate_report(model, text, AblateOptions(), ["0:1"])
+    of_find = unit_reports.find_report(model, text, FindOptions())
+    for command, found in (("find", of_find), ("ablate", of_ablate), ("gates", of_gates)):
+        heading = f"### Keys of inspect {command} --json"
+        assert first_words(INTERFACE, heading) == list(found)
+        for value in found.values():
+            for part in value if isinstance(value, list) else []:
+                assert set(part) <= set(words(section(INTERFACE, heading))), command
+    units = [unit for feature in of_find["features"] for unit in feature["units"]]
+    assert units and set(units[0]) <= set(words(section(INTERFACE, "### Keys of inspect find --json")))
+    assert first_words(INTERFACE, "### Features of a text") == list(FEATURES)
+    assert f"{unit_reports.ABLATED:,} characters" in section(INTERFACE, "### What is a discovery")
 
 
 def test_metadata_of_a_model(house: Path) -> None:

@@ -124,7 +124,7 @@ def find(
     if half < LEAST_CHARACTERS // 2:
         raise CorpusError(
             f"the text has {len(ids) - 1:,} characters, and at least {LEAST_CHARACTERS:,} are needed to tell "
-            f"units that follow something from chance; give a longer text, or more --chars"
+            f"units that follow something from chance; give a longer text, another --split, or more --chars"
         )
     places = _places(model, part)
     problems = {name: _problem(name, values[: 2 * half], half) for name, values in features.items()}

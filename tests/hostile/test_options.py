@@ -10,10 +10,10 @@ import pytest
 from soaking import Soak
 
 from charlm import memory
-from charlm.config import COMMANDS
+from charlm.config import COMMANDS, AblateOptions, FindOptions, ReadOptions
 from charlm.errors import CharlmError, UsageError
 from charlm.learn.train import train
-from charlm.model.checkpoint import load
+from charlm.model.checkpoint import Model, load
 from charlm.spec import MOST, Spec, flag
 from charlm.text.corpus import Corpus
 from charlm.use.evaluate import score_text
@@ -28,7 +28,15 @@ OPTIONS = [
 
 SMALL: dict[str, Any] = {"hidden": 4, "batch_size": 2, "seq_len": 8, "steps": 2}
 
-FIRST = {"prepare": ["sea.txt", "--name", "q"], "train": ["sea"], "eval": ["sea.txt"], "sample": []}
+FIRST = {
+    "prepare": ["sea.txt", "--name", "q"],
+    "train": ["sea"],
+    "eval": ["sea.txt"],
+    "sample": [],
+    "inspect find": ["sea.txt"],
+    "inspect ablate": ["sea.txt", "--unit", "0:1"],
+    "inspect gates": ["sea.txt"],
+}
 """What makes a command line of each command complete."""
 
 
@@ -76,7 +84,7 @@ def test_a_value_without_sense_is_refused_with_one_line(
 ) -> None:
     for word in senseless(spec):
         began = time.perf_counter()
-        line = refused(command, *FIRST[command], f"{flag(name)}={word}")
+        line = refused(*command.split(), *FIRST[command], f"{flag(name)}={word}")
         assert flag(name) in line and len(line) < 1000, word
         assert time.perf_counter() - began < 5, word
 
@@ -92,12 +100,30 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
         pieces = stream(load(model), **values)
         for _ in range(3):
             next(pieces, "")
+    elif command.startswith("inspect"):
+        looked_into(command, values, load(model))
     else:
         from charlm.text.prepare import prepare
 
         drawn = bool({"size", "seed"} & set(values))
         values = {"size": 300, **values} if drawn else values
         prepare(["markov"] if drawn else "sea.txt", out=str(root), name="q", force=True, **values)
+
+
+def looked_into(command: str, values: dict[str, Any], model: Model) -> None:
+    """What a command of `inspect` finds in the text."""
+    from charlm.inspect import unit_reports
+    from charlm.inspect.passage import passage
+
+    options = COMMANDS[command].of(values)
+    assert isinstance(options, ReadOptions)
+    text = passage(model, "sea.txt", options)
+    if isinstance(options, FindOptions):
+        unit_reports.find_report(model, text, options)
+    elif isinstance(options, AblateOptions):
+        unit_reports.ablate_report(model, text, options, ["0:1"])
+    else:
+        unit_reports.gates_report(model, text)
 
 
 @pytest.mark.parametrize(("command", "name", "spec"), OPTIONS, ids=lambda part: part if isinstance(part, str) else "")
