@@ -408,6 +408,43 @@ class LearningOptions(Options):
 
     x: str = option("steps", "choice", "What the curves run over.", choices=("steps", "characters", "seconds"))
     samples: int = option(8, "integer", "Samples of each run side by side in the report.", low=1, high=100)
+FEATURES = (
+    "quotes",
+    "double-quotes",
+    "single-quotes",
+    "triple-quotes",
+    "comment",
+    "brackets",
+    "column",
+    "indentation",
+    "capitals",
+    "word",
+    "newline",
+)
+"""What of a text a unit may follow (`charlm.inspect.features`)."""
+
+
+@dataclass(frozen=True)
+class FindOptions(ReadOptions):
+    """How units that follow a feature are found."""
+
+    chars: int = option(200_000, "count", "Characters to read, from the text's beginning.", low=1)
+    feature: str | None = option(None, "choice", "Look for this feature alone.", choices=FEATURES)
+    part: str = option(
+        "all", "text", "Part of the state to look at: h, another one such as the c of an lstm, through a tanh, or all."
+    )
+    best: int = option(3, "integer", "Units to show for each feature.", low=1, high=1000)
+    shuffles: int = option(40, "integer", "Shifted features that make the baseline.", low=10, high=1000)
+    seed: int = option(0, "integer", "Seed of the shifts.", low=0)
+
+
+@dataclass(frozen=True)
+class AblateOptions(ReadOptions):
+    """How a unit is taken away."""
+
+    chars: int = option(50_000, "count", "Characters to read, from the text's beginning.", low=1)
+    feature: str | None = option(None, "choice", "Tell the loss on and off this feature alone.", choices=FEATURES)
+    to: str = option("mean", "choice", "What the unit's state is held at.", choices=("mean", "zero"))
 
 
 COMMANDS: dict[str, type[Options]] = {
@@ -420,6 +457,9 @@ COMMANDS: dict[str, type[Options]] = {
     "inspect gradients": GradientOptions,
     "inspect surface": SurfaceOptions,
     "inspect learning": LearningOptions,
+    "inspect find": FindOptions,
+    "inspect ablate": AblateOptions,
+    "inspect gates": ReadOptions,
 }
 """The option group of each command that has one; `inspect find` is a command within another."""
 

@@ -28,6 +28,13 @@ from charlm.config import (
     PrepareOptions,
     SampleOptions,
     SurfaceOptions,
+    AblateOptions,
+    EvalOptions,
+    FindOptions,
+    ModelOptions,
+    PrepareOptions,
+    ReadOptions,
+    SampleOptions,
     TrainOptions,
 )
 from charlm.learn import auto
@@ -64,6 +71,9 @@ GROUPS = {
     "inspect gradients": GradientOptions,
     "inspect surface": SurfaceOptions,
     "inspect learning": LearningOptions,
+    "inspect find": FindOptions,
+    "inspect ablate": AblateOptions,
+    "inspect gates": ReadOptions,
 }
 COMMON = {"--config", "--quiet", "--debug", "--help"}
 ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "gap_bits_per_char"}
@@ -281,6 +291,28 @@ def test_keys_of_what_inspects(
     ]
     for part in inside:
         assert set(part) <= set(words(table)), command
+def test_keys_of_inspect_find_ablate_and_gates(house: Path) -> None:
+    from texts import text_of
+
+    from charlm.inspect import unit_reports
+    from charlm.inspect.features import FEATURES
+    from charlm.use.texts import Text
+
+    model = load(house / "runs" / "tiny" / "model.safetensors")
+    text = Text("a string", np.concatenate(([0], model.symbols.encode_text(text_of(3000)))), 3000)
+    of_gates = unit_reports.gates_report(model, text)
+    of_ablate = unit_reports.ablate_report(model, text, AblateOptions(), ["0:1"])
+    of_find = unit_reports.find_report(model, text, FindOptions())
+    for command, found in (("find", of_find), ("ablate", of_ablate), ("gates", of_gates)):
+        heading = f"### Keys of inspect {command} --json"
+        assert first_words(INTERFACE, heading) == list(found)
+        for value in found.values():
+            for part in value if isinstance(value, list) else []:
+                assert set(part) <= set(words(section(INTERFACE, heading))), command
+    units = [unit for feature in of_find["features"] for unit in feature["units"]]
+    assert units and set(units[0]) <= set(words(section(INTERFACE, "### Keys of inspect find --json")))
+    assert first_words(INTERFACE, "### Features of a text") == list(FEATURES)
+    assert f"{unit_reports.ABLATED:,} characters" in section(INTERFACE, "### What is a discovery")
 
 
 def test_metadata_of_a_model(house: Path) -> None:

@@ -229,10 +229,15 @@ def sample(
                                                     help="Read the prompt from a file or stdin.")] = None,
     no_echo: Annotated[bool, typer.Option("--no-echo", show_default=False, help="Do not repeat the prompt.")] = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", show_default=False, help="One JSON object a sample.")] = False,
+    clamp: Annotated[list[str] | None, typer.Option(
+        "--clamp", metavar="LAYER:UNIT=VALUE", show_default=False,
+        help="Hold a unit's output at a value (LAYER:UNIT:c=VALUE: its memory); may be given more than once.")] = None,
 ) -> None:  # fmt: skip
     """Write new text, character by character."""
+    from charlm.model.units import split_clamps
     from charlm.use.sample import samples, stream
 
+    held = split_clamps(clamp or ())
     loaded = load_model(given, model)
     start = _prompt(prompt, prompt_file)
     seed = given.values.pop("seed", None)
@@ -241,9 +246,9 @@ def sample(
         given.terminal.say(f"seed: {seed}")
     echo = "" if no_echo else start
     if given.values.get("num", 1) == 1 and not jsonl:
-        _streamed(stream(loaded, prompt=start, seed=seed, **given.values), echo)
+        _streamed(stream(loaded, prompt=start, seed=seed, clamp=held, **given.values), echo)
         return
-    for number, drawn in enumerate(samples(loaded, prompt=start, seed=seed, **given.values)):
+    for number, drawn in enumerate(samples(loaded, prompt=start, seed=seed, clamp=held, **given.values)):
         if jsonl:
             found = {"index": drawn.index, "seed": seed, "prompt": start, "text": drawn.text,
                      "characters": drawn.characters, "ended": drawn.ended, "model": str(loaded.path)}  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 from charlm.errors import CharlmError
 from charlm.model.draw import NEVER, Rules, draw, draw_one
 from charlm.model.lean import Lean
-from charlm.model.stepper import States, Stepper
+from charlm.model.stepper import Edit, States, Stepper
 from charlm.text.symbols import BOUNDARY, UNKNOWN
 
 
@@ -22,7 +22,9 @@ def streams(seed: int, number: int) -> list[Random]:
     return [Random(f"{seed}:{index}") for index in range(number)]
 
 
-def generate(stepper: Stepper, prompt: np.ndarray, rules: Rules, random: list[Random]) -> Iterator[np.ndarray]:
+def generate(
+    stepper: Stepper, prompt: np.ndarray, rules: Rules, random: list[Random], edit: Edit | None = None
+) -> Iterator[np.ndarray]:
     """Draw without end.
 
     The unknown symbol is never drawn; the boundary is not drawn twice in a row, so that there is
@@ -33,6 +35,7 @@ def generate(stepper: Stepper, prompt: np.ndarray, rules: Rules, random: list[Ra
         prompt: (P,) symbols to read first, after the boundary that precedes every text.
         rules: the filters.
         random: a random stream for each of the B samples.
+        edit: changes a layer's state after each symbol, the prompt's included (`charlm.model.stepper`).
 
     Yields:
         (B,) ids.
@@ -42,7 +45,7 @@ def generate(stepper: Stepper, prompt: np.ndarray, rules: Rules, random: list[Ra
     """
     states = stepper.start()
     for symbol in (BOUNDARY, *prompt):
-        logits, states = _step(stepper, np.array([symbol]), states)
+        logits, states = _step(stepper, np.array([symbol]), states, edit)
     batch = len(random)
     states = stepper.repeat(states, batch)
     logits = logits.repeat(batch, 0)
@@ -52,7 +55,7 @@ def generate(stepper: Stepper, prompt: np.ndarray, rules: Rules, random: list[Ra
         logits[last == BOUNDARY, BOUNDARY] = NEVER
         last = draw(rules.apply(logits), np.array([stream.random() for stream in random]))
         yield last
-        logits, states = _step(stepper, last, states)
+        logits, states = _step(stepper, last, states, edit)
 
 
 def generate_one(lean: Lean, prompt: np.ndarray, rules: Rules, random: Random) -> Iterator[int]:
@@ -90,9 +93,9 @@ _GROWN = (
 )
 
 
-def _step(stepper: Stepper, ids: np.ndarray, states: States) -> tuple[np.ndarray, States]:
+def _step(stepper: Stepper, ids: np.ndarray, states: States, edit: Edit | None) -> tuple[np.ndarray, States]:
     with np.errstate(all="ignore"):
-        logits, states = stepper.step(ids, states)
+        logits, states = stepper.step(ids, states, edit=edit)
     if not np.isfinite(logits).all():
         raise CharlmError(_GROWN)
     return logits, states

@@ -2,12 +2,13 @@
 
     for piece in stream(model, prompt="ROMEO:", length=200): …     one sample, piece by piece
     samples(model, num=8, length=200)                              several side by side, each whole
+    samples(model, clamp={"0:17": 1.0})                            with unit 17 of layer 0 held at 1
 
 On the CPU this needs no torch. What is left out: the filters (`charlm.model.draw`) and the stream
 of ids (`charlm.model.generate`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +20,12 @@ from charlm.model.checkpoint import Model
 from charlm.model.draw import Rules
 from charlm.model.generate import generate, generate_one, streams
 from charlm.model.lean import LAYERS, Lean
-from charlm.model.stepper import Stepper
+from charlm.model.stepper import Edit, Stepper
+from charlm.model.units import clamp as held
 from charlm.text.symbols import BOUNDARY, Symbols
+
+Clamp = Mapping[str, float | str]
+"""Values by the places where they are held (`charlm.model.units`)."""
 
 RANDOM_STATE = 2500
 """Bytes of a stream of random numbers."""
@@ -43,13 +48,17 @@ class Sample:
     ended: str
 
 
-def stream(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> Iterator[str]:
+def stream(
+    model: Model, *, prompt: str = "", seed: int = 0, clamp: Clamp | None = None, **values: Any
+) -> Iterator[str]:
     """Write one sample, piece by piece, each as soon as it is certain. The prompt is checked at once.
 
     Args:
         model: from `charlm.model.checkpoint.load`.
         prompt: read first, not repeated.
         seed: of the draws.
+        clamp: units that are held while reading and writing, the value by LAYER:UNIT (its output h) or
+            LAYER:UNIT:PART (such as c, the memory of an lstm): `{"0:17": 1.0}`.
         values: any option of `charlm.config.SampleOptions`.
 
     Returns:
@@ -57,24 +66,28 @@ def stream(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> I
 
     Raises:
         SymbolError: the prompt has a character that the model does not know.
+        UsageError: an option is out of range, or there is no such unit to be held.
     """
     options = SampleOptions.of({**values, "num": 1})
-    return _pieces(_ids(model, prompt, seed, options), _Writer(model.symbols, options, _boundary_text(model)))
+    edit = held(model, clamp or {})
+    return _pieces(_ids(model, prompt, seed, options, edit), _Writer(model.symbols, options, _boundary_text(model)))
 
 
-def samples(model: Model, *, prompt: str = "", seed: int = 0, **values: Any) -> list[Sample]:
+def samples(
+    model: Model, *, prompt: str = "", seed: int = 0, clamp: Clamp | None = None, **values: Any
+) -> list[Sample]:
     """Write several samples side by side; sample i is the same whatever their number, up to rounding.
 
     Args:
-        model, prompt, seed, values: as in `stream`; `num` says how many.
+        model, prompt, seed, clamp, values: as in `stream`; `num` says how many.
 
     Raises:
-        SymbolError: as in `stream`.
+        SymbolError, UsageError: as in `stream`.
     """
     options = SampleOptions.of(values)
     memory.check(_bytes(model, options), f"writing {options.num} samples at once", "choose a smaller --num or --length")
     writers = [_Writer(model.symbols, options, _boundary_text(model)) for _ in range(options.num)]
-    drawn = _ids(model, prompt, seed, options)
+    drawn = _ids(model, prompt, seed, options, held(model, clamp or {}))
     if options.num == 1:
         text = "".join(_pieces(drawn, writers[0]))
         return [Sample(0, text, writers[0].written, writers[0].ended)]
@@ -104,17 +117,17 @@ def _pieces(drawn: Iterator[list[int]], writer: "_Writer") -> Iterator[str]:
     yield writer.finish()
 
 
-def _ids(model: Model, prompt: str, seed: int, options: SampleOptions) -> Iterator[list[int]]:
-    """The next symbol of every sample, again and again."""
+def _ids(model: Model, prompt: str, seed: int, options: SampleOptions, edit: Edit | None) -> Iterator[list[int]]:
+    """The next symbol of every sample, again and again; a state that is edited takes the way that has one."""
     rules = Rules(options.temperature, options.top_k, options.top_p, options.min_p)
     start = _encoded(model, prompt)
     random = streams(seed, options.num)
     with np.errstate(all="ignore"):  # of weights whose products overflow, the draws will speak
-        if options.num == 1 and options.device == "cpu" and model.options.cell in LAYERS:
+        if options.num == 1 and options.device == "cpu" and edit is None and model.options.cell in LAYERS:
             lean = Lean(model)
             return ([symbol] for symbol in generate_one(lean, start, rules, random[0]))
         stepper = _stepper(model, options.device)
-    return (ids.tolist() for ids in generate(stepper, start, rules, random))
+    return (ids.tolist() for ids in generate(stepper, start, rules, random, edit))
 
 
 def _encoded(model: Model, prompt: str) -> np.ndarray:

@@ -13,6 +13,7 @@ from charlm import memory
 from charlm.cli import main as entry
 from charlm.config import COMMANDS
 from charlm.config import COMMANDS, GradientOptions, LearningOptions, SurfaceOptions
+from charlm.config import COMMANDS, AblateOptions, FindOptions, ReadOptions
 from charlm.errors import CharlmError, UsageError
 from charlm.inspect.gradients import gradients
 from charlm.inspect.learning import spread_out
@@ -41,6 +42,9 @@ FIRST = {
     "sample": [],
     "inspect surprise": ["sea.txt"],
     "inspect cells": ["sea.txt", "--unit", "0:1"],
+    "inspect find": ["sea.txt"],
+    "inspect ablate": ["sea.txt", "--unit", "0:1"],
+    "inspect gates": ["sea.txt"],
 }
 """What makes a command line of each command complete."""
 FIRST = {"prepare": ["sea.txt", "--name", "q"], "train": ["sea"], "eval": ["sea.txt"]}
@@ -112,6 +116,7 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
         words = [f"{flag(name)}={value}" for name, value in values.items()]
         assert entry.run([*command.split(), *FIRST[command], "--model", str(model), *words]) == 0
         inspected(command, values, corpus, load(model))
+        looked_into(command, values, load(model))
     else:
         from charlm.text.prepare import prepare
 
@@ -131,6 +136,20 @@ def inspected(command: str, values: dict[str, Any], corpus: Corpus, model: Model
     else:
         chosen = spread_out(range(50), LearningOptions.of(values).samples)
         assert chosen[-1] == 49 and len(set(chosen)) == len(chosen)
+def looked_into(command: str, values: dict[str, Any], model: Model) -> None:
+    """What a command of `inspect` finds in the text."""
+    from charlm.inspect import unit_reports
+    from charlm.inspect.passage import passage
+
+    options = COMMANDS[command].of(values)
+    assert isinstance(options, ReadOptions)
+    text = passage(model, "sea.txt", options)
+    if isinstance(options, FindOptions):
+        unit_reports.find_report(model, text, options)
+    elif isinstance(options, AblateOptions):
+        unit_reports.ablate_report(model, text, options, ["0:1"])
+    else:
+        unit_reports.gates_report(model, text)
 
 
 @pytest.mark.parametrize(("command", "name", "spec"), OPTIONS, ids=lambda part: part if isinstance(part, str) else "")

@@ -28,3 +28,26 @@ def make_model() -> Callable[..., Model]:
         return Model(chosen, symbols, weights)
 
     return make
+
+
+STRONG = 20.0
+"""What opens a gate, or shuts it."""
+
+
+@pytest.fixture(scope="session")
+def tracker(make_model: Callable[..., Model]) -> Model:
+    """An lstm of random units, but that 0 turns over at each quote mark of a line and 1 counts from each line's end."""
+    model = make_model(cell="lstm", hidden=6, letters="".join(WORDS) + ' \n"(', seed=4)
+    w, symbols = model.weights, model.symbols
+    quote, newline = symbols.encode_text('"\n')
+    i, f, g, o = ((k * 6, k * 6 + 1) for k in range(4))
+    for row in (*i, *f, *g, *o):
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            w[f"layers.0.{name}"][row] = 0
+    entering, bias = w["layers.0.weight_ih"], w["layers.0.bias_ih"]
+    bias[[i[0], f[0], o[0], o[1], i[1], f[1]]] = -STRONG, STRONG, STRONG, STRONG, STRONG, STRONG
+    entering[i[0], [quote, newline, 0]], entering[f[0], [quote, newline, 0]] = 2 * STRONG, -2 * STRONG
+    entering[g[0], [newline, 0]], w["layers.0.weight_hh"][g[0], 0] = -STRONG, -STRONG / 2
+    bias[g[1]] = 0.02
+    entering[i[1], [newline, 0]] = entering[f[1], [newline, 0]] = -2 * STRONG
+    return model

@@ -1,0 +1,103 @@
+"""Units of a network as tables: what they follow, what is lost without them, how their gates stand."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from charlm.show.terminal import Screen, to_stdout
+from charlm.show.words import line
+
+Row = Sequence[str]
+
+
+def found(report: Mapping[str, Any]) -> list[Row]:
+    """Rows of what `charlm inspect find` found, from its JSON keys; `FOUND` names the columns."""
+    rows: list[Row] = []
+    for feature in report["features"]:
+        name = feature["feature"]
+        if feature["problem"]:
+            rows.append((name, "", "", "", "", "", "", line(feature["problem"]), ""))
+        for unit in feature["units"]:
+            follows, lost = unit["ablation"], ""
+            if follows is not None:
+                lost = f"{_bits(follows['bits_lost_on'])} on, {_bits(follows['bits_lost_off'])} off"
+            rows.append((name, f"{unit['layer']}:{unit['unit']}", line(unit["part"]), _r(unit["first"]),
+                         _r(unit["second"]), f"{feature['baseline']:.2f}", _r(unit["correlation"]),
+                         "confirmed" if unit["confirmed"] else "may be chance", lost))  # fmt: skip
+            name = ""
+    return rows
+
+
+FOUND = ("feature", "unit", "part", "r, 1st half", "r, 2nd half", "baseline", "plain r", "verdict", "bits lost without")
+
+
+def ablated(report: Mapping[str, Any]) -> list[Row]:
+    """Rows of what `charlm inspect ablate` measured, from its JSON keys; `ABLATED` names the columns."""
+    rows: list[Row] = []
+    for ablation in report["ablations"]:
+        units = "+".join(ablation["units"])
+        rows.append((line(units, 40), "everywhere", _bits(ablation["bits_lost"]), "", f"{report['characters']:,}", ""))
+        for name, loss in ablation["features"].items():
+            off = _bits(loss["bits_lost_off"]) if loss["characters_off"] else ""
+            if loss["characters_on"]:
+                rows.append(("", name, _bits(loss["bits_lost_on"]), off, f"{loss['characters_on']:,}",
+                             f"{loss['characters_off']:,}"))  # fmt: skip
+    return rows
+
+
+ABLATED = ("unit", "feature", "bits lost on it", "off it", "characters on it", "off it")
+
+
+def gates(report: Mapping[str, Any]) -> list[Row]:
+    """Rows of the gates of `charlm inspect gates`, from its JSON keys; `GATES` names the columns."""
+    return [
+        (str(gate["layer"]), line(gate["gate"]), f"{gate['mean']:.3f}", f"{gate['below']:.1%}", f"{gate['above']:.1%}",
+         _of(gate["always_below"], report), _of(gate["always_above"], report))
+        for gate in report["gates"]
+    ]  # fmt: skip
+
+
+GATES = ("layer", "gate", "mean", "below 0.1", "above 0.9", "units always below", "units always above")
+
+
+def outputs(report: Mapping[str, Any]) -> list[Row]:
+    """Rows of the outputs of `charlm inspect gates`, from its JSON keys; `OUTPUTS` names the columns."""
+    return [
+        (str(each["layer"]), "h", f"{each['mean_size']:.3f}", f"{each['above']:.1%}", _of(each["always_above"], report),
+         _of(each["dead"], report))
+        for each in report["outputs"]
+    ]  # fmt: skip
+
+
+OUTPUTS = ("layer", "output", "mean |h|", "|h| above 0.9", "units always above", "dead units (always 0)")
+
+
+@to_stdout()
+def table(titles: Sequence[str], rows: Sequence[Row]) -> None:
+    """A table on stdout; words to the left, numbers to the right."""
+    terminal = Screen(highlight=False)
+    console = terminal if terminal.is_terminal else Screen(highlight=False, width=200)
+    made = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in titles:
+        made.add_column(title, justify="left" if title in _WORDS else "right")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    console.print(made)
+
+
+_WORDS = ("feature", "verdict", "bits lost without", "unit", "gate")
+
+
+def _r(correlation: float) -> str:
+    return f"{correlation:+.2f}"
+
+
+def _bits(lost: float) -> str:
+    return f"{lost:+.4f}"
+
+
+def _of(number: int, report: Mapping[str, Any]) -> str:
+    return f"{number:,} of {report['hidden']:,}"
