@@ -366,6 +366,9 @@ class CellsOptions(ReadOptions):
     palette: str = option(
         "blog", "choice", "Colours of -1 and +1: blue and green, or red and blue.", choices=("blog", "paper")
     )
+
+
+@dataclass(frozen=True)
 class GradientOptions(ReadOptions):
     """How gradients are followed back through time."""
 
@@ -408,6 +411,8 @@ class LearningOptions(Options):
 
     x: str = option("steps", "choice", "What the curves run over.", choices=("steps", "characters", "seconds"))
     samples: int = option(8, "integer", "Samples of each run side by side in the report.", low=1, high=100)
+
+
 FEATURES = (
     "quotes",
     "double-quotes",

@@ -15,26 +15,18 @@ import charlm
 from charlm import cells
 from charlm.cli.commands import app
 from charlm.config import (
+    AblateOptions,
     CellsOptions,
     EvalOptions,
-    ModelOptions,
-    PrepareOptions,
-    SampleOptions,
-    SurpriseOptions,
-    EvalOptions,
+    FindOptions,
     GradientOptions,
     LearningOptions,
     ModelOptions,
     PrepareOptions,
-    SampleOptions,
-    SurfaceOptions,
-    AblateOptions,
-    EvalOptions,
-    FindOptions,
-    ModelOptions,
-    PrepareOptions,
     ReadOptions,
     SampleOptions,
+    SurfaceOptions,
+    SurpriseOptions,
     TrainOptions,
 )
 from charlm.learn import auto
@@ -268,6 +260,9 @@ def test_keys_of_surprise_and_cells(
     told = {row[0].strip("`"): words(row[1]) for row in rows(section(INTERFACE, heading))}
     for part in parts:
         assert set(found[part][0]) <= set(told[part]), part
+
+
+@pytest.mark.parametrize(
     ("command", "inner", "more"),
     [
         ("gradients", "models", ["--window", "5", "--positions", "2"]),
@@ -291,6 +286,8 @@ def test_keys_of_what_inspects(
     ]
     for part in inside:
         assert set(part) <= set(words(table)), command
+
+
 def test_keys_of_inspect_find_ablate_and_gates(house: Path) -> None:
     from texts import text_of
 

@@ -15,6 +15,11 @@ ModelChoice = Annotated[
     typer.Option("--model", metavar="FILE|RUN", help="A model file or a run. Default: the most recent run's best.",
                  show_default=False),
 ]  # fmt: skip
+TextChoice = Annotated[
+    str | None,
+    typer.Argument(metavar="TEXT|-", show_default=False,
+                   help="A text to read. Default: the test split of the model's corpus."),
+]  # fmt: skip
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout: one object, a line each.", show_default=False)]
 
 

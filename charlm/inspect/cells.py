@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.inspect.units import Unit
+from charlm.model.units import Unit
 
 OFTEN = 10
 """How often a symbol must occur to be named among those on which a unit is high or low, where any does."""

@@ -11,6 +11,7 @@ import numpy as np
 from charlm.config import ReadOptions
 from charlm.model.checkpoint import Model
 from charlm.text.sources import Report, Source
+from charlm.text.symbols import FIRST
 from charlm.use.texts import Text, find_text
 
 
@@ -33,4 +34,23 @@ def passage(
         UsageError: a split is given together with a text.
     """
     found = find_text(model, text, split=options.split, data=data, report=report)
-    return replace(found, ids=np.asarray(found.ids[: options.chars + 1]))
+    return beginning(model, found, options.chars, report)
+
+
+def beginning(model: Model, text: Text, characters: int, report: Report | None = None) -> Text:
+    """The first characters of a text, ends of documents counted, as arrays in memory; all where it is not longer.
+
+    Args:
+        model: whose symbols the ids are.
+        text: from `charlm.use.texts.find_text`.
+        characters: N at most.
+        report: told where the text is longer.
+    """
+    total = len(text.ids) - 1
+    ids = np.array(text.ids[: characters + 1])
+    if characters >= total:
+        return replace(text, ids=ids)
+    if report is not None:
+        report(f"reading the first {characters:,} of {total:,} characters; --chars takes more")
+    codes = model.symbols.codes[ids[ids >= FIRST].astype(np.int64) - FIRST]
+    return replace(text, ids=ids, bytes=model.symbols.kind.text_bytes(codes))

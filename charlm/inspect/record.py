@@ -15,8 +15,8 @@ import numpy as np
 from charlm import memory
 from charlm.errors import CharlmError
 from charlm.inspect.reading import Block, read
-from charlm.inspect.units import Unit
 from charlm.model.checkpoint import Model
+from charlm.model.units import Unit
 from charlm.text.symbols import BOUNDARY
 
 Progress = Callable[[int, int], None]
@@ -63,7 +63,7 @@ def record(
         model: of any cell.
         ids: (N + 1,) symbols, the boundary first.
         top: K, at most V.
-        units: which to keep the values of; they must exist (`charlm.inspect.units`).
+        units: which to keep the values of; they must exist (`charlm.model.units`).
         part: of the state.
         progress: told how far it is.
 
@@ -108,7 +108,7 @@ def _keep(kept: Record, block: Block, at: int, units: Sequence[Unit], part: str)
         kept.probabilities[rows] = np.exp(chosen)
     first = max(0, 1 - at)  # the very first row is about the boundary, which is no character of the text
     for column, unit in enumerate(units):
-        values = block.values[unit.layer, part][first:, 0, unit.unit]
+        values = block.values[unit.layer, part][first:, 0, unit.index]
         kept.values[at + first - 1 : at + len(block.at) - 1, column] = values if part == "h" else np.tanh(values)
     return len(block.at)
 

@@ -55,6 +55,20 @@ def parse_unit(word: str, model: Model) -> Unit:
     return unit
 
 
+def check_part(part: str, model: Model) -> str:
+    """The part of the state, where the model's cell has it.
+
+    Raises:
+        UsageError: it has none of that name.
+    """
+    names = _parts(model)
+    if part not in names:
+        raise UsageError(
+            f"--part {part!r:.60}: the cell {model.options.cell} has no such part; it has {', '.join(names)}"
+        )
+    return part
+
+
 def split_clamps(words: Iterable[str]) -> dict[str, str]:
     """Place and value of words such as `0:17=0.5`; whether they make sense is not looked at yet.
 
@@ -94,7 +108,7 @@ def clamp(model: Model, held: Mapping[str, float | str]) -> Edit | None:
 
 def hold(model: Model, places: Mapping[int, Mapping[Place, float]]) -> Edit:
     """What puts values into their places, by layer, part of the state and unit; in NumPy and torch alike."""
-    names = cells.make(model.options.cell, model.options.activation).state
+    names = _parts(model)
 
     def edit(layer: int, state: State) -> State:
         changes = places.get(layer, {})
@@ -125,7 +139,7 @@ def _value(word: str, value: float | str) -> float:
 
 def _place(word: str, model: Model) -> tuple[Unit, str]:
     """The unit and the part of its state that `0:17` or `0:17:c` stands for."""
-    names = cells.make(model.options.cell, model.options.activation).state
+    names = _parts(model)
     place, part = word.rsplit(":", 1) if word.count(":") == 2 else (word, "h")
     if part not in names:
         raise UsageError(
@@ -133,3 +147,8 @@ def _place(word: str, model: Model) -> tuple[Unit, str]:
             f"it has {', '.join(names)}"
         )
     return parse_unit(place, model), part
+
+
+def _parts(model: Model) -> tuple[str, ...]:
+    """The names of the parts of a layer's state."""
+    return cells.make(model.options.cell, model.options.activation).state

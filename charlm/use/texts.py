@@ -3,7 +3,7 @@
 Any other is treated as the model's corpus was: unit, encoding, line ends, documents.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from charlm.files import present
 from charlm.model.checkpoint import Model
 from charlm.text.corpus import Corpus, find_corpus, is_name
 from charlm.text.sources import Report, Source, open_sources
-from charlm.text.symbols import FIRST
 from charlm.text.walk import encode_source
 
 
@@ -63,25 +62,6 @@ def find_text(
     if isinstance(text, Source) or not own:
         return _given(model, text or "-", report)
     return _own_split(model, split, find_corpus(text or _corpus_name(model), data), report)
-
-
-def beginning(model: Model, text: Text, characters: int, report: Report | None = None) -> Text:
-    """The first characters of a text, ends of documents counted, as arrays in memory; all where it is not longer.
-
-    Args:
-        model: whose symbols the ids are.
-        text: from `find_text`.
-        characters: N at most.
-        report: told where the text is longer.
-    """
-    total = len(text.ids) - 1
-    ids = np.array(text.ids[: characters + 1])
-    if characters >= total:
-        return replace(text, ids=ids)
-    if report is not None:
-        report(f"reading the first {characters:,} of {total:,} characters; --chars takes more")
-    codes = model.symbols.codes[ids[ids >= FIRST].astype(np.int64) - FIRST]
-    return replace(text, ids=ids, bytes=model.symbols.kind.text_bytes(codes))
 
 
 def _corpus_name(model: Model) -> str:

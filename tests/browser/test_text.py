@@ -10,8 +10,8 @@ from texts import text_of
 
 from charlm.cli import main as entry
 from charlm.inspect.record import record
-from charlm.inspect.units import Unit
 from charlm.model.checkpoint import save
+from charlm.model.units import Unit
 from charlm.show.html import save as save_page
 from charlm.show.tables import Grid
 from charlm.show.view import LARGEST, TextView, Track, report, surprise

@@ -10,17 +10,11 @@ import pytest
 from soaking import Soak
 
 from charlm import memory
-from charlm.cli import main as entry
+from charlm.cli import commands
 from charlm.config import COMMANDS
-from charlm.config import COMMANDS, GradientOptions, LearningOptions, SurfaceOptions
-from charlm.config import COMMANDS, AblateOptions, FindOptions, ReadOptions
 from charlm.errors import CharlmError, UsageError
-from charlm.inspect.gradients import gradients
-from charlm.inspect.learning import spread_out
-from charlm.inspect.recurrent import scaled
-from charlm.inspect.surface import surface
 from charlm.learn.train import train
-from charlm.model.checkpoint import Model, load
+from charlm.model.checkpoint import load
 from charlm.spec import MOST, Spec, flag
 from charlm.text.corpus import Corpus
 from charlm.use.evaluate import score_text
@@ -39,15 +33,14 @@ FIRST = {
     "prepare": ["sea.txt", "--name", "q"],
     "train": ["sea"],
     "eval": ["sea.txt"],
-    "sample": [],
     "inspect surprise": ["sea.txt"],
     "inspect cells": ["sea.txt", "--unit", "0:1"],
+    "inspect gradients": ["sea.txt", "--window", "5", "--positions", "3"],
+    "inspect surface": ["--points", "3", "--steps", "2", "--length", "5"],
     "inspect find": ["sea.txt"],
     "inspect ablate": ["sea.txt", "--unit", "0:1"],
     "inspect gates": ["sea.txt"],
 }
-"""What makes a command line of each command complete."""
-FIRST = {"prepare": ["sea.txt", "--name", "q"], "train": ["sea"], "eval": ["sea.txt"]}
 """What makes a command line of a command complete, where it needs more than an option."""
 
 
@@ -95,7 +88,6 @@ def test_a_value_without_sense_is_refused_with_one_line(
 ) -> None:
     for word in senseless(spec):
         began = time.perf_counter()
-        line = refused(*command.split(), *FIRST[command], f"{flag(name)}={word}")
         line = refused(*command.split(), *FIRST.get(command, []), f"{flag(name)}={word}")
         assert flag(name) in line and len(line) < 1000, word
         assert time.perf_counter() - began < 5, word
@@ -114,42 +106,13 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
             next(pieces, "")
     elif command.startswith("inspect"):
         words = [f"{flag(name)}={value}" for name, value in values.items()]
-        assert entry.run([*command.split(), *FIRST[command], "--model", str(model), *words]) == 0
-        inspected(command, values, corpus, load(model))
-        looked_into(command, values, load(model))
+        commands.app([*command.split(), *FIRST.get(command, []), *words], standalone_mode=False)
     else:
         from charlm.text.prepare import prepare
 
         drawn = bool({"size", "seed"} & set(values))
         values = {"size": 300, **values} if drawn else values
         prepare(["markov"] if drawn else "sea.txt", out=str(root), name="q", force=True, **values)
-
-
-def inspected(command: str, values: dict[str, Any], corpus: Corpus, model: Model) -> None:
-    """As `applied`, for the commands within inspect."""
-    if command == "inspect gradients":
-        options = GradientOptions.of({"window": 5, "positions": 3, **values})
-        more = {"window": options.window, "positions": options.positions, "seed": options.seed}
-        gradients(scaled(model, options.scale_recurrent), corpus.split("test")[: options.chars + 1], **more)
-    elif command == "inspect surface":
-        surface(SurfaceOptions.of({"points": 3, "steps": 2, "length": 5, **values}))
-    else:
-        chosen = spread_out(range(50), LearningOptions.of(values).samples)
-        assert chosen[-1] == 49 and len(set(chosen)) == len(chosen)
-def looked_into(command: str, values: dict[str, Any], model: Model) -> None:
-    """What a command of `inspect` finds in the text."""
-    from charlm.inspect import unit_reports
-    from charlm.inspect.passage import passage
-
-    options = COMMANDS[command].of(values)
-    assert isinstance(options, ReadOptions)
-    text = passage(model, "sea.txt", options)
-    if isinstance(options, FindOptions):
-        unit_reports.find_report(model, text, options)
-    elif isinstance(options, AblateOptions):
-        unit_reports.ablate_report(model, text, options, ["0:1"])
-    else:
-        unit_reports.gates_report(model, text)
 
 
 @pytest.mark.parametrize(("command", "name", "spec"), OPTIONS, ids=lambda part: part if isinstance(part, str) else "")

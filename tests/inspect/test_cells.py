@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from charlm.inspect.cells import profile
-from charlm.inspect.units import Unit
+from charlm.model.units import Unit
 
 
 def test_a_profile_is_what_it_says():

@@ -13,9 +13,9 @@ from texts import text_of
 from charlm.cells._plugin import forget
 from charlm.cli import main as entry
 from charlm.inspect.record import record
-from charlm.inspect.units import Unit
 from charlm.model.checkpoint import Model, load, save
 from charlm.model.parameters import shapes
+from charlm.model.units import Unit
 from charlm.text.symbols import Symbols
 
 ANSI = re.compile(r"\x1b\[([0-9;]*)m")
@@ -233,9 +233,9 @@ def test_a_unit_without_bounds_is_coloured_as_far_as_it_goes(shell, monkeypatch,
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--unit", "0-17"), "--unit '0-17' is no unit; give LAYER:UNIT, both counted from 0, such as 0:17"),
-        (("--unit", "0:7"), "the last one is 0:6"),
-        (("--unit", "1:0"), "the last one is 0"),
+        (("--unit", "0-17"), "'0-17' is no unit of this model; give LAYER:UNIT, with a layer from 0 to 0 and a unit"),
+        (("--unit", "0:7"), "a unit from 0 to 6"),
+        (("--unit", "1:0"), "a layer from 0 to 0"),
         (("--unit", "0:0", "--part", "c"), "--part 'c': the cell gru has no such part; it has h"),
         (("--unit", "0:0", "--palette", "pink"), "--palette must be one of blog, paper, got 'pink'"),
         (("--unit", "0:0", "--chars", "0"), "--chars must be"),

@@ -7,8 +7,8 @@ from texts import text_of
 from charlm import memory
 from charlm.errors import CharlmError, UsageError
 from charlm.inspect.record import record
-from charlm.inspect.units import Unit, check_part, find_unit
 from charlm.model.stepper import Stepper
+from charlm.model.units import Unit, check_part, parse_unit
 
 CELLS = ("rnn", "lstm", "gru")
 
@@ -87,19 +87,18 @@ def test_progress_ends_at_the_end(make_model):
 )
 def test_a_word_that_is_no_unit(make_model, word):
     with pytest.raises(UsageError, match="give LAYER:UNIT"):
-        find_unit(word, make_model().options)
+        parse_unit(word, make_model())
 
 
 def test_a_unit_that_there_is_not(make_model):
-    options = make_model(layers=2).options
-    assert find_unit("1:6", options) == Unit(1, 6) and str(Unit(1, 6)) == "1:6"
-    with pytest.raises(UsageError, match="2 layers, counted from 0; the last one is 1$"):
-        find_unit("2:0", options)
-    with pytest.raises(UsageError, match="7 units, counted from 0; the last one is 1:6$"):
-        find_unit("1:7", options)
+    model = make_model(layers=2)
+    assert parse_unit("1:6", model) == Unit(1, 6) and str(Unit(1, 6)) == "1:6"
+    for word in ("2:0", "1:7"):
+        with pytest.raises(UsageError, match="a layer from 0 to 1 and a unit from 0 to 6$"):
+            parse_unit(word, model)
 
 
 def test_a_part_that_the_cell_has_not(make_model):
-    assert check_part("c", make_model(cell="lstm").options) == "c"
+    assert check_part("c", make_model(cell="lstm")) == "c"
     with pytest.raises(UsageError, match="the cell gru has no such part; it has h$"):
-        check_part("c", make_model(cell="gru").options)
+        check_part("c", make_model(cell="gru"))

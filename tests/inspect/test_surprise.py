@@ -9,11 +9,12 @@ from texts import text_of
 
 from charlm.inspect import context
 from charlm.inspect.context import by_context
+from charlm.inspect.passage import beginning
 from charlm.inspect.record import record
 from charlm.inspect.surprise import CLASSES, by_class, classify, summarize
 from charlm.model.stepper import Stepper
 from charlm.text.symbols import Symbols
-from charlm.use.texts import Text, beginning
+from charlm.use.texts import Text
 
 
 def table(letters):

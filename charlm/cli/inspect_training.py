@@ -1,0 +1,147 @@
+"""`charlm inspect gradients`, `surface` and `learning`: how it learns."""
+
+import json
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from charlm.cli.drawing import HTML, SVG, Drawing
+from charlm.cli.inspect import app
+from charlm.cli.models import JSON, load_model
+from charlm.cli.options import Given, command
+from charlm.config import GradientOptions, LearningOptions, SurfaceOptions
+from charlm.show.terminal import result
+
+if TYPE_CHECKING:
+    from charlm.model.checkpoint import Model
+    from charlm.text.sources import Source
+
+
+@command(app, GradientOptions, "inspect gradients")
+def gradients(
+    given: Given,
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT|-", show_default=False,
+                                   help="A text to follow. Default: the test split of each model's corpus."),
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option("--model", metavar="FILE|RUN", show_default=False,
+                                       help="A model file or a run; again for another one beside it. "
+                                            "Default: the most recent run's best."),
+    ] = None,
+    html: HTML = None,
+    svg: SVG = None,
+    as_json: JSON = False,
+) -> None:  # fmt: skip
+    """How far back the loss reaches: gradients through time, vanishing or exploding."""
+    from charlm.inspect.gradients import gradients as measure
+    from charlm.inspect.recurrent import scaled
+    from charlm.show import gradients as show
+    from charlm.use.texts import find_text
+
+    drawing = Drawing(given, html, svg)
+    options = GradientOptions.of(given.values)
+    words: list[str | None] = [*models] if models else [None]
+    loaded = [load_model(given, word) for word in words]
+    text_of = _read_once(text) if len(loaded) > 1 and options.split is None else text
+    factors = (1.0,) if options.scale_recurrent == 1 else (1.0, options.scale_recurrent)
+    found: list[dict[str, Any]] = []
+    for model in loaded:
+        read = find_text(model, text_of, split=options.split, report=given.terminal.say)
+        for factor in factors:
+            name = _run_name(model) + ("" if factor == 1 else f", W_hh x {factor:g}")
+            with given.terminal.counting(f"following {name}") as counter:
+                measured = measure(
+                    scaled(model, factor), read.ids[: options.chars + 1], window=options.window,
+                    positions=options.positions, seed=options.seed, progress=partial(counter, unit="places"),
+                )  # fmt: skip
+            found.append(
+                {"name": name, "model": str(model.path), "text": read.name, "cell": model.options.cell,
+                 "activation": model.options.activation, "scale_recurrent": factor, **measured.to_json()}
+            )  # fmt: skip
+    _name_apart(found, "name", "model")
+    drawing.write(lambda: show.plot(found), "gradients.html", lambda: show.report(found, options.seed))
+    if as_json:
+        result(json.dumps({"seed": options.seed, "models": found}))
+    else:
+        show.in_terminal(found)
+
+
+@command(app, SurfaceOptions, "inspect surface", networks=False)
+def surface(given: Given, html: HTML = None, svg: SVG = None, as_json: JSON = False) -> None:
+    """Why gradients are clipped: the error surface of one unit, and descents on it."""
+    from charlm.inspect.surface import surface as compute
+    from charlm.show import surface as show
+    from charlm.show import tables
+
+    drawing = Drawing(given, html, svg)
+    computed = compute(SurfaceOptions.of(given.values))
+    found = computed.to_json()
+    plot = (found, computed.w, computed.b, computed.error)
+    drawing.write(lambda: show.plot(*plot), "surface.html", lambda: show.report(found))
+    if as_json:
+        result(json.dumps(found))
+    else:
+        tables.facts(show.facts(found))
+
+
+@command(app, LearningOptions, "inspect learning", networks=False)
+def learning(
+    given: Given,
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN...", show_default=False,
+                                         help="Runs, by name or folder. Default: the most recent."),
+    ] = None,
+    html: HTML = None,
+    svg: SVG = None,
+    as_json: JSON = False,
+) -> None:  # fmt: skip
+    """How runs learned: their losses side by side, and samples as a function of training."""
+    from charlm.inspect.learning import find_runs, read_run, spread_out
+    from charlm.show import curves
+
+    drawing = Drawing(given, html, svg)
+    options = LearningOptions.of(given.values)
+    paths = find_runs(runs or ())
+    if not runs:
+        given.terminal.say(f"run: {paths[0]}")
+    found: list[dict[str, Any]] = []
+    for path in paths:
+        course = read_run(path)
+        for notice in course.notices:
+            given.terminal.say(notice)
+        found.append(course.to_json(options.x))
+    _name_apart(found, "run", "path")
+    samples = [spread_out(run["samples"], options.samples) for run in found]
+    drawing.write(
+        lambda: curves.plot(found, options.x), "learning.html", lambda: curves.report(found, samples, options.x)
+    )
+    if as_json:
+        result(json.dumps({"x": options.x, "runs": found}))
+    else:
+        curves.in_terminal(found, options.x)
+
+
+def _read_once(text: str | None) -> "str | Source | None":
+    """A text that several models read, which as a pipe or stdin could be opened only once."""
+    from charlm.files import present
+    from charlm.text.sources import open_sources
+
+    return text if text is None or present(Path(text) / "corpus.json") else open_sources([text])
+
+
+def _run_name(model: "Model") -> str:
+    """What to call a model: its run, or its file."""
+    path = model.path or Path("model")
+    return path.resolve().parent.name if path.name == "model.safetensors" else path.name
+
+
+def _name_apart(found: list[dict[str, Any]], name: str, path: str) -> None:
+    """Put the path behind names that occur more than once."""
+    times = Counter(one[name] for one in found)
+    for one in found:
+        if times[one[name]] > 1:
+            one[name] = f"{one[name]} ({one[path]})"

@@ -1,0 +1,99 @@
+"""`charlm inspect find`, `ablate` and `gates`: what its units remember."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charlm.cli.inspect import app
+from charlm.cli.models import JSON, ModelChoice, TextChoice, load_model
+from charlm.cli.options import Given, command
+from charlm.config import AblateOptions, FindOptions, ReadOptions
+from charlm.errors import UsageError
+from charlm.show.terminal import result
+
+
+@command(app, FindOptions, "inspect find")
+def find(
+    given: Given,
+    text: TextChoice = None,
+    model: ModelChoice = None,
+    as_json: JSON = False,
+    html: Annotated[str | None, typer.Option("--html", metavar="FILE", show_default=False,
+                                             help="Write a report that a browser shows.")] = None,
+) -> None:  # fmt: skip
+    """Find units that follow quotes, brackets, indentation and the like, and tell them from chance."""
+    from charlm.inspect.passage import passage
+    from charlm.inspect.unit_reports import find_report
+    from charlm.show import units
+    from charlm.show.html import check_name, page, save
+    from charlm.show.words import line
+
+    target = check_name(Path(html)) if html is not None else None
+    loaded, options = load_model(given, model), FindOptions.of(given.values)
+    read = passage(loaded, text, options, report=given.terminal.say)
+    report = find_report(loaded, read, options, lambda what: _counting(given, what))
+    if target is not None:
+        about = f"{report['model']} on {report['text']}, {report['characters']:,} characters"
+        save(target, page("find.html", title="What the units remember", about=line(about), report=report))
+        given.terminal.say(f"report: {target}")
+    if as_json:
+        result(json.dumps(report))
+    else:
+        units.table(units.FOUND, units.found(report))
+
+
+@command(app, AblateOptions, "inspect ablate")
+def ablate(
+    given: Given,
+    text: TextChoice = None,
+    model: ModelChoice = None,
+    unit: Annotated[list[str] | None, typer.Option("--unit", metavar="LAYER:UNIT", show_default=False,
+                                                   help="A unit; may be given more than once.")] = None,
+    as_json: JSON = False,
+) -> None:  # fmt: skip
+    """Take units away: bits that are lost, on a feature of the text and off it."""
+    from charlm.inspect.passage import passage
+    from charlm.inspect.unit_reports import ablate_report
+    from charlm.show import units
+
+    if not unit:
+        raise UsageError("no unit is named; give one or more, such as --unit 0:17 (charlm inspect find finds some)")
+    loaded, options = load_model(given, model), AblateOptions.of(given.values)
+    read = passage(loaded, text, options, report=given.terminal.say)
+    with _counting(given, "reading") as progress:
+        report = ablate_report(loaded, read, options, unit, progress)
+    if as_json:
+        result(json.dumps(report))
+        return
+    given.terminal.say(f"with every unit: {report['bits_per_char']:.4f} bits per character")
+    units.table(units.ABLATED, units.ablated(report))
+
+
+@command(app, ReadOptions, "inspect gates")
+def gates(given: Given, text: TextChoice = None, model: ModelChoice = None, as_json: JSON = False) -> None:
+    """Say how often gates are shut or open, and outputs at their ends."""
+    from charlm.inspect.passage import passage
+    from charlm.inspect.unit_reports import gates_report
+    from charlm.show import units
+
+    loaded = load_model(given, model)
+    read = passage(loaded, text, ReadOptions.of(given.values), report=given.terminal.say)
+    with _counting(given, "reading") as progress:
+        report = gates_report(loaded, read, progress)
+    if as_json:
+        result(json.dumps(report))
+        return
+    if report["gates"]:
+        units.table(units.GATES, units.gates(report))
+    units.table(units.OUTPUTS, units.outputs(report))
+
+
+@contextmanager
+def _counting(given: Given, what: str) -> Iterator[Callable[[int, int], None]]:
+    """Progress in characters."""
+    with given.terminal.counting(what) as counter:
+        yield lambda done, total: counter(done, total, "chars")
