@@ -27,7 +27,7 @@ def classes(read: np.ndarray) -> np.ndarray:
     """(N,) the class of each symbol that was read, from 0."""
     number = np.bincount(read)
     order = np.argsort(-number, kind="stable")
-    table: np.ndarray = np.full(len(number), CLASSES - 1, np.intp)
+    table: np.ndarray = np.full(len(number), CLASSES - 1, np.uint8)
     table[order[: CLASSES - 1]] = np.arange(min(CLASSES - 1, len(order)))
     return table[read]
 
@@ -45,7 +45,8 @@ class Correlation:
     def __init__(self, features: np.ndarray, classes: np.ndarray, shifts: np.ndarray, units: int) -> None:
         self._shifts, self._classes = shifts, classes
         self._number = np.maximum(np.bincount(classes, minlength=CLASSES), 1)
-        self._features = (features - features.mean(1, keepdims=True, dtype=np.float64)).astype(np.float32)
+        self._features = features.astype(np.float32)
+        self._features -= self._features.mean(1, keepdims=True, dtype=np.float64).astype(np.float32)
         self._by_class = np.array([[self._sums(np.roll(y, s)) for s in shifts] for y in self._features])
         self._xz: np.ndarray = np.zeros((len(features) * len(shifts), units))
         self._xx: np.ndarray = np.zeros(units)
@@ -61,50 +62,44 @@ class Correlation:
         """
         if self._near is None:
             self._near = x.mean(0)
-        x = x - self._near  # correlations do not change, and float32 keeps its digits
+        order = np.argsort(self._classes[at], kind="stable")
+        at, x = at[order], x[order]
+        x -= self._near  # correlations do not change, and float32 keeps its digits
         places = (at - self._shifts[:, None]) % len(self._classes)
         self._xz += self._features[:, places].reshape(-1, len(at)) @ x
         self._xx += np.einsum("nu,nu->u", x, x)
-        order = np.argsort(self._classes[at], kind="stable")
-        found, first = np.unique(self._classes[at][order], return_index=True)
-        self._x[found] += np.add.reduceat(x[order], first, axis=0)
+        found, first = np.unique(self._classes[at], return_index=True)
+        self._x[found] += np.add.reduceat(x, first, axis=0)
 
-    @property
-    def told(self) -> np.ndarray:
-        """(F,) the share of each feature's variance that the character just read explains: the correlation ratio η²."""
-        total = self._total()
-        explained = total - self._left()[:, 0]
-        return np.divide(explained, total, out=np.ones_like(total), where=total > 0)
+    def told(self, feature: int) -> float:
+        """The share of a feature's variance that the character just read explains: the correlation ratio η²."""
+        total = float(np.square(self._features[feature], dtype=np.float64).sum())
+        return float((self._by_class[feature, 0] ** 2 / self._number).sum()) / total if total > 0 else 1.0
 
-    def partial(self) -> np.ndarray:
-        """(F, S, U) r of every unit with every feature, given the character, for each shift."""
-        means = self._by_class.reshape(-1, CLASSES) / self._number
-        covariance = (self._xz - means @ self._x).reshape(*self._by_class.shape[:2], -1)
-        total = self._spread()
-        left = self._xx - (self._x**2 / self._number[:, None]).sum(0)
-        keep = left > LEAST * total
-        y = self._left()
-        some = y > LEAST * self._total()[:, None]
-        scale = np.sqrt(np.where(some, y, 1)[..., None] * np.where(keep, left, 1))
-        return np.where(some[..., None] & keep, covariance / scale, 0).clip(-1, 1)
+    def partial(self, feature: int) -> np.ndarray:
+        """(S, U) r of every unit with one of the features, given the character, for each shift."""
+        sums = self._by_class[feature]
+        total = np.square(self._features[feature], dtype=np.float64).sum()
+        left = total - (sums**2 / self._number).sum(1, keepdims=True)
+        spread = self._xx - (self._x**2 / self._number[:, None]).sum(0)
+        whole = self._spread()
+        some = (left > LEAST * total) & (spread > LEAST * whole) & (whole > 0)
+        covariance = self._xz[self._rows(feature)] - (sums / self._number) @ self._x
+        return np.divide(
+            covariance, np.sqrt(np.maximum(left * spread, 0)), out=np.zeros_like(covariance), where=some
+        ).clip(-1, 1)
 
-    def plain(self) -> np.ndarray:
-        """(F, U) the usual correlation, with the features as they are, which the first shift must be."""
-        total, features = self._spread(), self._total()
-        scale = np.sqrt(np.maximum(features, 1e-300)[:, None] * np.where(total > 0, total, 1))
-        covariance = self._xz.reshape(len(features), len(self._shifts), -1)[:, 0]
-        return np.where((features[:, None] > 0) & (total > 0), covariance / scale, 0).clip(-1, 1)
+    def plain(self, feature: int) -> np.ndarray:
+        """(U,) the usual correlation with the feature as it is, which the first shift must be."""
+        total = np.square(self._features[feature], dtype=np.float64).sum() * self._spread()
+        covariance = self._xz[self._rows(feature)][0]
+        return np.divide(covariance, np.sqrt(total), out=np.zeros_like(covariance), where=total > 0).clip(-1, 1)
+
+    def _rows(self, feature: int) -> slice:
+        return slice(feature * len(self._shifts), (feature + 1) * len(self._shifts))
 
     def _sums(self, z: np.ndarray) -> np.ndarray:
         return np.bincount(self._classes, z, CLASSES)
-
-    def _total(self) -> np.ndarray:
-        """(F,) the variance of each feature, times N."""
-        return np.square(self._features, dtype=np.float64).sum(1)
-
-    def _left(self) -> np.ndarray:
-        """(F, S) what is left of it within the characters."""
-        return self._total()[:, None] - (self._by_class**2 / self._number).sum(-1)
 
     def _spread(self) -> np.ndarray:
         """(U,) the variance of each unit, times N; 0 for one that never moves but by rounding."""

@@ -133,7 +133,7 @@ def find(
     if names:
         units = model.options.hidden * len(places)
         memory.check(_bytes(half, len(names), shuffles, units), "comparing so much", "choose one --feature or --part")
-        halves = _halves(ids, np.stack([features[name][: 2 * half] for name in names]), units, shuffles, seed)
+        halves = _halves(ids, [features[name] for name in names], units, shuffles, seed)
         _correlate(model, ids, halves, places, progress)
     found = dict(zip(names, _told(names, halves, places, model.options.hidden, best, features), strict=True))
     return [found.get(name) or _nothing(name, values, problems[name]) for name, values in features.items()]
@@ -166,18 +166,19 @@ def _bytes(half: int, features: int, shuffles: int, units: int) -> int:
     return 2 * features * ((shuffles + 1) * (units + 256) * 8 + half * 8) + 2 * 256 * units * 8
 
 
-def _halves(ids: np.ndarray, features: np.ndarray, units: int, shuffles: int, seed: int) -> list[Correlation]:
+def _halves(ids: np.ndarray, features: list[np.ndarray], units: int, shuffles: int, seed: int) -> list[Correlation]:
     """Nothing yet of either half; each has shifts of its own, the first of which is none."""
-    half = features.shape[1] // 2
+    half = (len(ids) - 1) // 2
     random = np.random.default_rng(seed)
     kinds = classes(np.asarray(ids[: 2 * half]))
+    near = half // NEAREST
+    far = half - 2 * near
     found = []
     for start in (0, half):
-        near = half // NEAREST
-        far = half - 2 * near
         shifts = near + random.choice(far, min(shuffles, far), replace=False)
         stretch = slice(start, start + half)
-        found.append(Correlation(features[:, stretch], kinds[stretch], np.append(0, shifts), units))
+        values = np.stack([each[stretch] for each in features])
+        found.append(Correlation(values, kinds[stretch], np.append(0, shifts), units))
     return found
 
 
@@ -202,8 +203,13 @@ def _correlate(
 
 def _states(block: Block, places: list[tuple[int, str]]) -> np.ndarray:
     """(n, U) the states of the places inside; parts other than h have no bounds, and go through a tanh."""
-    parts = [block.values[place][block.inside] for place in places]
-    found = np.concatenate([x if name == "h" else np.tanh(x) for x, (_, name) in zip(parts, places, strict=True)], 1)
+    hidden = block.values[places[0]].shape[-1]
+    found: np.ndarray = np.empty((int(np.count_nonzero(block.inside)), hidden * len(places)), np.float32)
+    for number, place in enumerate(places):
+        part = found[:, number * hidden : (number + 1) * hidden]
+        part[:] = block.values[place][block.inside]
+        if place[1] != "h":
+            np.tanh(part, part)
     if not np.abs(found).max() < LARGEST:  # false for what is no number
         raise CharlmError(
             "the network's state is beyond all bounds: it grows with the text, as that of a linear or relu "
@@ -221,27 +227,25 @@ def _told(
     features: Mapping[str, np.ndarray],
 ) -> list[Followed]:
     """What the sums say of each feature."""
-    if not names:
-        return []
-    first, second = (sums.partial() for sums in halves)
-    plain = halves[1].plain()
-    told = np.maximum(halves[0].told, halves[1].told)
     found = []
     for index, name in enumerate(names):
         mean = float(features[name].mean(dtype=np.float64))
-        if told[index] > 1 - LEAST:
+        told = max(sums.told(index) for sums in halves)
+        if told > 1 - LEAST:
             problem = "the character just read tells it; there is nothing to remember"
-            found.append(Followed(name, mean, float(told[index]), 0.0, problem, ()))
+            found.append(Followed(name, mean, told, 0.0, problem, ()))
             continue
-        baseline = float(max(np.abs(r[index, 1:]).max() for r in (first, second)))
-        one, other = first[index, 0], second[index, 0]
+        first, second = (sums.partial(index) for sums in halves)
+        plain = halves[1].plain(index)
+        baseline = float(max(np.abs(first[1:]).max(), np.abs(second[1:]).max()))
+        one, other = first[0], second[0]
         finds = []
         for at in _ranked(np.abs(one), hidden, places)[:best]:
             layer, part = places[at // hidden]
             sure = min(abs(one[at]), abs(other[at])) > baseline and one[at] * other[at] > 0
             unit = Unit(layer, at % hidden)
-            finds.append(Find(unit, part, float(one[at]), float(other[at]), float(plain[index, at]), bool(sure)))
-        found.append(Followed(name, mean, float(told[index]), baseline, None, tuple(finds)))
+            finds.append(Find(unit, part, float(one[at]), float(other[at]), float(plain[at]), bool(sure)))
+        found.append(Followed(name, mean, told, baseline, None, tuple(finds)))
     return found
 
 
