@@ -98,7 +98,7 @@ def cells(
     if html is not None:
         _check_room(chosen, loaded, tracks=len(units) + 1, top=LIKELY)
     with given.terminal.counting("reading") as counter:
-        seen = record(loaded, chosen.ids, top=LIKELY if html else 0, units=units, part=part,
+        seen = record(loaded, chosen.ids, top=LIKELY if html else 0, units=units, parts=[part] * len(units),
                       progress=lambda done, total: counter(done, total, "chars"))  # fmt: skip
     profiles = [profile(one, seen.ids, values) for one, values in zip(units, seen.values.T, strict=True)]
     found = showing.found(str(loaded.path), chosen.name, part, loaded.symbols, profiles)

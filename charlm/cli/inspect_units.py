@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +14,10 @@ from charlm.cli.options import Given, command
 from charlm.config import AblateOptions, FindOptions, ReadOptions
 from charlm.errors import UsageError
 from charlm.show.terminal import result
+
+if TYPE_CHECKING:
+    from charlm.model.checkpoint import Model
+    from charlm.use.texts import Text
 
 
 @command(app, FindOptions, "inspect find")
@@ -29,21 +33,35 @@ def find(
     from charlm.inspect.passage import passage
     from charlm.inspect.unit_reports import find_report
     from charlm.show import units
-    from charlm.show.html import check_name, page, save
-    from charlm.show.words import line
+    from charlm.show.html import check_name
 
     target = check_name(Path(html)) if html is not None else None
     loaded, options = load_model(given, model), FindOptions.of(given.values)
     read = passage(loaded, text, options, report=given.terminal.say)
     report = find_report(loaded, read, options, lambda what: _counting(given, what))
     if target is not None:
-        about = f"{report['model']} on {report['text']}, {report['characters']:,} characters"
-        save(target, page("find.html", title="What the units remember", about=line(about), report=report))
-        given.terminal.say(f"report: {target}")
+        _write_found(given, target, loaded, read, report)
     if as_json:
         result(json.dumps(report))
     else:
         units.table(units.FOUND, units.found(report))
+
+
+def _write_found(given: Given, path: Path, model: "Model", text: "Text", found: dict[str, Any]) -> None:
+    """Write the report of what was found, with the beginning of the half that confirmed it."""
+    from charlm.inspect.record import record
+    from charlm.inspect.unit_reports import best_of, shown_of
+    from charlm.show import units
+    from charlm.show.html import save
+    from charlm.show.view import LIKELY, report
+
+    best = best_of(found)
+    with _counting(given, "reading again") as progress:
+        seen = record(model, shown_of(text.ids), top=LIKELY, units=[unit for unit, _ in best.values()],
+                      parts=[part for _, part in best.values()], progress=progress)  # fmt: skip
+    named = {feature: f"{unit} {part}" for feature, (unit, part) in best.items()}
+    save(path, report(units.view(found, model.symbols, seen, named)))
+    given.terminal.say(f"report: {path}")
 
 
 @command(app, AblateOptions, "inspect ablate")

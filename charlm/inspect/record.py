@@ -54,7 +54,7 @@ def record(
     *,
     top: int = 0,
     units: Sequence[Unit] = (),
-    part: str = "h",
+    parts: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Record:
     """Read a text and keep what happened.
@@ -64,7 +64,7 @@ def record(
         ids: (N + 1,) symbols, the boundary first.
         top: K, at most V.
         units: which to keep the values of; they must exist (`charlm.model.units`).
-        part: of the state.
+        parts: of the state, one for each of the units; h where none is named.
         progress: told how far it is.
 
     Raises:
@@ -81,11 +81,15 @@ def record(
         probabilities=np.empty((characters + 1, top), np.float32),
         values=np.empty((characters, len(units)), np.float32),
     )
+    parts = parts or ["h"] * len(units)
+    names = tuple(dict.fromkeys(parts))
     layers = tuple(sorted({unit.layer for unit in units}))
     done = 0
     # A boundary behind the end is never scored: it lets the last character be read, for its values and what follows.
-    for block in read(model, np.append(ids, ids.dtype.type(BOUNDARY)), names=(part,) if units else (), layers=layers):
-        done += _keep(kept, block, done, units, part)
+    for block in read(
+        model, np.append(ids, ids.dtype.type(BOUNDARY)), names=names, layers=layers
+    ):
+        done += _keep(kept, block, done, list(zip(units, parts, strict=True)))
         if progress is not None:
             progress(done, characters + 1)
     if not (np.isfinite(kept.nats).all() and np.isfinite(kept.values).all()):
@@ -96,7 +100,7 @@ def record(
     return kept
 
 
-def _keep(kept: Record, block: Block, at: int, units: Sequence[Unit], part: str) -> int:
+def _keep(kept: Record, block: Block, at: int, places: Sequence[tuple[Unit, str]]) -> int:
     """Write a block's rows, the first of which is about character `at`; how many they were."""
     rows = slice(at, at + len(block.at))
     log_probabilities = block.log_probabilities[:, 0]
@@ -107,7 +111,7 @@ def _keep(kept: Record, block: Block, at: int, units: Sequence[Unit], part: str)
         chosen = np.take_along_axis(log_probabilities, kept.top[rows].astype(np.int64), 1)
         kept.probabilities[rows] = np.exp(chosen)
     first = max(0, 1 - at)  # the very first row is about the boundary, which is no character of the text
-    for column, unit in enumerate(units):
+    for column, (unit, part) in enumerate(places):
         values = block.values[unit.layer, part][first:, 0, unit.index]
         kept.values[at + first - 1 : at + len(block.at) - 1, column] = values if part == "h" else np.tanh(values)
     return len(block.at)

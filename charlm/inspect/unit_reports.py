@@ -3,7 +3,7 @@
 What is left out: how it is found (`charlm.inspect.find`, `ablate`, `gates`), and how it is shown.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -20,6 +20,9 @@ from charlm.use.texts import Text
 
 ABLATED = 50_000
 """Characters of the second half that are read again without a unit that was found."""
+
+SHOWN = 20_000
+"""Characters of the passage in a report."""
 
 Counting = Callable[[str], AbstractContextManager[Progress | None]]
 """Shows progress of what is named while it lasts."""
@@ -59,6 +62,21 @@ def find_report(model: Model, text: Text, options: FindOptions, counting: Counti
         "characters_ablated": len(text.ids[again]) - 1 if groups else 0,
         "features": [_followed(each, best[each.feature], ablations) for each in followed],
     }
+
+
+def best_of(report: Mapping[str, Any]) -> dict[str, tuple[Unit, str]]:
+    """The best confirmed unit and the part of its state, for each feature that has one in the keys of `find_report`."""
+    confirmed = {
+        each["feature"]: next((unit for unit in each["units"] if unit["confirmed"]), None)
+        for each in report["features"]
+    }
+    return {name: (Unit(unit["layer"], unit["unit"]), unit["part"]) for name, unit in confirmed.items() if unit}
+
+
+def shown_of(ids: np.ndarray) -> np.ndarray:
+    """The passage that a report shows: the first `SHOWN` characters of the half that confirms, after a boundary."""
+    half = (len(ids) - 1) // 2
+    return np.concatenate((ids[:1], ids[half + 1 : half + 1 + SHOWN]))
 
 
 def ablate_report(

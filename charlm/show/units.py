@@ -3,12 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from charlm.inspect.record import Record
+from charlm.show.tables import Grid
 from charlm.show.terminal import Screen, to_stdout
+from charlm.show.view import TextView, Track, surprise
 from charlm.show.words import line
+from charlm.text.symbols import Symbols
 
 Row = Sequence[str]
 
@@ -32,6 +37,42 @@ def found(report: Mapping[str, Any]) -> list[Row]:
 
 
 FOUND = ("feature", "unit", "part", "r, 1st half", "r, 2nd half", "baseline", "plain r", "verdict", "bits lost without")
+
+
+def view(report: Mapping[str, Any], symbols: Symbols, record: Record, best: Mapping[str, str]) -> TextView:
+    """The report of `charlm inspect find`: its table, and a text that the units colour.
+
+    Args:
+        report: the keys of `--json`.
+        symbols: of the model.
+        record: a passage that was read, with the values of the units in `best`, in that order.
+        best: the names of the best units, by feature.
+    """
+    tracks = [
+        Track(f"{feature}: {unit}", values, "paper", max(1.0, float(np.abs(values).max(initial=0))))
+        for (feature, unit), values in zip(best.items(), record.values.T, strict=True)
+    ]
+    return TextView(
+        title="What the units remember",
+        about="Units that follow a feature of the text; below, a passage with the colours of each feature's best unit.",
+        facts={"model": report["model"], "text": report["text"], "read": f"{report['characters']:,} characters"},
+        symbols=symbols,
+        ids=record.ids,
+        tracks=(*tracks, surprise(record.bits)),
+        top=record.top,
+        probabilities=record.probabilities,
+        tables=(Grid("Units and features", FOUND, [tuple(row) for row in found(report)], _READING_FOUND),),
+    )
+
+
+_READING_FOUND = (
+    "r is the correlation of unit and feature, once the mean for the character just read is taken off both, so that a "
+    "unit which only sees the character has none; plain r leaves it in. The best units of the first half of the text "
+    "are shown. One is confirmed where r has the same sign on both halves and is larger on both than the baseline: the "
+    "largest that any unit reaches with copies of the feature that were shifted along the text. Of each feature's best "
+    "confirmed unit the last column says what is lost per character, on the feature and off it, where its state is "
+    "held at the mean."
+)
 
 
 def ablated(report: Mapping[str, Any]) -> list[Row]:

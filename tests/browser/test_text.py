@@ -39,7 +39,7 @@ def written(tmp_path, monkeypatch, make_model):
         given = ["inspect", command, "text.txt", "--model", "model.safetensors", "--html", "report.html", *words]
         assert entry.run(given) == 0
         ids = np.concatenate(([0], model.symbols.encode_text(text), [0])).astype(model.symbols.dtype)
-        return Path("report.html"), model, record(model, ids, top=5, units=units, part=part)
+        return Path("report.html"), model, record(model, ids, top=5, units=units, parts=[part] * len(units))
 
     return write
 

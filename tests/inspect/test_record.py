@@ -46,7 +46,7 @@ def test_everything_that_is_kept(make_model, cell):
 def test_c_is_kept_as_its_tanh(make_model):
     model = make_model(cell="lstm")
     ids = ids_of(model, 90)
-    seen = record(model, ids, units=[Unit(0, 3)], part="c")
+    seen = record(model, ids, units=[Unit(0, 3)], parts=["c"])
     np.testing.assert_allclose(seen.values[:, 0], [np.tanh(s[0][1][3]) for s in slowly(model, ids)[1]], atol=1e-5)
     assert seen.top.shape == (91, 0)
 
