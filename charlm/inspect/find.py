@@ -24,11 +24,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm import cells, memory
-from charlm.errors import CharlmError, CorpusError, UsageError
+from charlm import memory
+from charlm.errors import CorpusError
 from charlm.inspect.correlate import LEAST, Correlation, classes
 from charlm.inspect.features import FEATURES, on
-from charlm.inspect.reading import Block, read
+from charlm.inspect.reading import read
+from charlm.inspect.states import places_of, states_of
 from charlm.model.checkpoint import Model
 from charlm.model.units import Unit
 
@@ -43,9 +44,6 @@ NEAREST = 20
 
 STRETCHES = 64
 """Of the text, read side by side."""
-
-LARGEST = 1e15
-"""No state that is bounded is so large; its square would be near the end of float32."""
 
 Progress = Callable[[int, int], None]
 """Called with the characters read so far, and how many there are."""
@@ -126,7 +124,7 @@ def find(
             f"the text has {len(ids) - 1:,} characters, and at least {LEAST_CHARACTERS:,} are needed to tell "
             f"units that follow something from chance; give a longer text, another --split, or more --chars"
         )
-    places = _places(model, part)
+    places = places_of(model, part)
     problems = {name: _problem(name, values[: 2 * half], half) for name, values in features.items()}
     names = [name for name in features if problems[name] is None]
     halves: list[Correlation] = []
@@ -137,17 +135,6 @@ def find(
         _correlate(model, ids, halves, places, progress)
     found = dict(zip(names, _told(names, halves, places, model.options.hidden, best, features), strict=True))
     return [found.get(name) or _nothing(name, values, problems[name]) for name, values in features.items()]
-
-
-def _places(model: Model, part: str) -> list[tuple[int, str]]:
-    """Layers and parts of the state that are looked at."""
-    names = cells.make(model.options.cell, model.options.activation).state
-    if part != "all" and part not in names:
-        raise UsageError(
-            f"--part {part!r:.40} is no part of the state of the {model.options.cell}; "
-            f"choose {', '.join(names)}, or all"
-        )
-    return [(layer, name) for layer in range(model.options.layers) for name in names if part in ("all", name)]
 
 
 def _problem(name: str, values: np.ndarray, half: int) -> str | None:
@@ -191,7 +178,7 @@ def _correlate(
     names = tuple(dict.fromkeys(name for _, name in places))
     for block in read(model, ids, names=names, stretches=max(1, min(STRETCHES, characters // 1024))):
         at = block.at[block.inside]
-        x = _states(block, places)
+        x = states_of(block, places)
         for start, sums in zip((0, half), halves, strict=True):
             rows = (at >= start) & (at < start + half)
             if rows.any():
@@ -199,23 +186,6 @@ def _correlate(
         done += len(at)
         if progress is not None:
             progress(done, characters)
-
-
-def _states(block: Block, places: list[tuple[int, str]]) -> np.ndarray:
-    """(n, U) the states of the places inside; parts other than h have no bounds, and go through a tanh."""
-    hidden = block.values[places[0]].shape[-1]
-    found: np.ndarray = np.empty((int(np.count_nonzero(block.inside)), hidden * len(places)), np.float32)
-    for number, place in enumerate(places):
-        part = found[:, number * hidden : (number + 1) * hidden]
-        part[:] = block.values[place][block.inside]
-        if place[1] != "h":
-            np.tanh(part, part)
-    if not np.abs(found).max() < LARGEST:  # false for what is no number
-        raise CharlmError(
-            "the network's state is beyond all bounds: it grows with the text, as that of a linear or relu "
-            "rnn can; its units cannot be compared"
-        )
-    return found
 
 
 def _told(
