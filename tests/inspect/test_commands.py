@@ -206,7 +206,7 @@ def test_units_in_a_pipe_and_as_json(shell):
     assert "tanh(c)" in out and "\x1b" not in out
     assert len(re.findall(r"^ ?(?:1:3|0:6)\s", out, re.MULTILINE)) == 2
     found = json.loads(ok(shell(*CELLS, "--unit", "0:6", "--part", "c", "--json")))
-    _, seen = numbers(units=[Unit(1, 3), Unit(0, 6)], part="c")
+    _, seen = numbers(units=[Unit(1, 3), Unit(0, 6)], parts=["c", "c"])
     assert [row["unit"] for row in found["units"]] == ["1:3", "0:6"] and found["part"] == "c"
     np.testing.assert_allclose([row["values"] for row in found["each"]], seen.values, atol=1e-5)
     np.testing.assert_allclose([row["bits"] for row in found["each"]], seen.bits, rtol=1e-4)

@@ -106,8 +106,14 @@ def test_a_report_is_written_whole_and_says_where(shell):
     page = Path("r.html").read_text(encoding="utf-8")
     found = json.loads(out)
     assert code == 0 and "report: r.html" in err
-    assert all(f"<h2>{each['feature']}</h2>" in page for each in found["features"])
-    assert not re.search(r"https?://|<script|<link|src=", page)
+    assert all(f"<td>{each['feature']}</td>" in page for each in found["features"])
+    assert not re.search(r"https?://|<link|src=", page)
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1])
+    best = {
+        each["feature"]: next((one for one in each["units"] if one["confirmed"]), None) for each in found["features"]
+    }
+    named = [f"{name}: {one['layer']}:{one['unit']} {one['part']}" for name, one in best.items() if one]
+    assert len(named) > 0 and [track["name"] for track in data["tracks"]] == [*named, "surprise"]
     assert "is not the name of a report" in shell.refused("inspect", "find", *WITH, "--html", "r.txt")
 
 
@@ -204,7 +210,7 @@ def test_hostile_names_and_texts_give_no_orders(shell):
     for words in (["find", "--html", "r.html"], ["ablate", "--unit", "0:1"], ["gates"]):
         code, out, err = shell("inspect", words[0], name, "--model", "m.safetensors", *words[1:])
         assert code == 0 and "\x1b" not in out + err, err
-    assert "<script" not in Path("r.html").read_text()
+    assert Path("r.html").read_text().count("<script") == 2, "those of the page"
 
 
 def test_texts_and_models_that_cannot_be_used_are_one_line(shell):
