@@ -119,8 +119,8 @@ class Gradients:
     layers: list[Layer]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values by name; layers are counted from 1."""
-        layers = [{"layer": number, **layer.to_json()} for number, layer in enumerate(self.layers, 1)]
+        """Plain values by name; layers are counted from 0."""
+        layers = [{"layer": number, **layer.to_json()} for number, layer in enumerate(self.layers)]
         return {"positions": len(self.places), "window": self.window, "layers": layers}
 
 
