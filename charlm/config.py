@@ -288,8 +288,8 @@ class TrainOptions(ModelOptions):
 
 
 @dataclass(frozen=True)
-class EvalOptions(Options):
-    """How a text is scored."""
+class ScoreOptions(Options):
+    """How a text is scored, by one model or several."""
 
     split: str | None = option(
         None,
@@ -305,6 +305,20 @@ class EvalOptions(Options):
         AUTO, "choice", "Where to compute.", choices=("cpu", "cuda", "mps"), auto="cuda where there is one, else cpu"
     )
     threads: int = option(AUTO, "integer", "Processor threads.", low=1, high=4096, auto="torch's own choice")
+
+
+@dataclass(frozen=True)
+class EvalOptions(ScoreOptions):
+    """How a text is scored, and beside what."""
+
+    baselines: bool = option(
+        False, "switch", "Beside the model: chance, n-grams, gzip, bzip2 and xz, after the same training text."
+    )
+
+
+@dataclass(frozen=True)
+class CompareOptions(ScoreOptions):
+    """How models are compared."""
 
 
 @dataclass(frozen=True)
@@ -350,6 +364,7 @@ COMMANDS: dict[str, type[Options]] = {
     "train": TrainOptions,
     "eval": EvalOptions,
     "sample": SampleOptions,
+    "compare": CompareOptions,
 }
 """The option group of each command that has one; `inspect find` is a command within another."""
 
