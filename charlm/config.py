@@ -297,7 +297,6 @@ class ScoreOptions(Options):
         "Split of the model's own corpus. Default: test, or valid where there is none.",
         choices=("train", "valid", "test"),
     )
-    exact: bool = option(False, "switch", "Carry the state through the whole text in one pass (slower).")
     batch_size: int = option(
         64, "integer", "Segments scored side by side; does not change the result.", low=1, high=65536
     )
@@ -311,14 +310,10 @@ class ScoreOptions(Options):
 class EvalOptions(ScoreOptions):
     """How a text is scored, and beside what."""
 
+    exact: bool = option(False, "switch", "Carry the state through the whole text in one pass (slower).")
     baselines: bool = option(
-        False, "switch", "Beside the model: chance, n-grams, gzip, bzip2 and xz, after the same training text."
+        False, "switch", "Put chance, n-grams, gzip, bzip2 and xz beside the model, after the same training text."
     )
-
-
-@dataclass(frozen=True)
-class CompareOptions(ScoreOptions):
-    """How models are compared."""
 
 
 @dataclass(frozen=True)
@@ -364,7 +359,7 @@ COMMANDS: dict[str, type[Options]] = {
     "train": TrainOptions,
     "eval": EvalOptions,
     "sample": SampleOptions,
-    "compare": CompareOptions,
+    "compare": ScoreOptions,
 }
 """The option group of each command that has one; `inspect find` is a command within another."""
 

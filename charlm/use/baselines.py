@@ -3,7 +3,7 @@
 Rows, all in bits per character of the text and of what ends its documents:
 
     uniform              every symbol as likely as any other: log2 V
-    unigram, 2-gram, …   counting with Witten & Bell's smoothing (`charlm.use.ngrams`), order after order until one
+    unigram, 2-gram, …   counting with Kneser & Ney's smoothing (`charlm.use.ngrams`), order after order until one
                          does no better than the one before, which is the last row
     gzip, bzip2, xz      the standard library's compressors (`charlm.use.compressors`)
 
@@ -35,12 +35,12 @@ class Baseline:
     Attributes:
         name: as in the table above.
         bits_per_char: its loss.
-        seconds: learning and scoring took.
+        seconds: learning and scoring took, of a model scoring alone; None for what is known without either.
     """
 
     name: str
     bits_per_char: float
-    seconds: float
+    seconds: float | None
 
     def to_json(self) -> dict[str, Any]:
         """The keys of a row of `charlm eval --baselines --json`."""
@@ -75,7 +75,7 @@ def baselines(
 
 
 def _rows(train: Text, text: Text, symbols: Symbols, lines: bool) -> Iterator[Baseline]:
-    yield Baseline("uniform", log2(symbols.size), 0.0)
+    yield Baseline("uniform", log2(symbols.size), None)
     orders, best = ngrams.surprises(train.ids, text.ids, symbols.size), inf
     for order in range(1, LONGEST + 1):
         began = perf_counter()

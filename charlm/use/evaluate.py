@@ -103,7 +103,7 @@ class Evaluation:
         """The baselines, the model and the exact entropy, the fewest bits first."""
         own = [Baseline("model", self.score.bits_per_char, self.seconds)]
         if self.entropy is not None:
-            own.append(Baseline("exact entropy", self.entropy, 0.0))
+            own.append(Baseline("exact entropy", self.entropy, None))
         return sorted([*rows, *own], key=lambda row: row.bits_per_char)
 
 
@@ -164,7 +164,7 @@ def _score(
     if trained is not None:
         check_memory(trained, text)
     starts = uncertainty.cut(text.characters)
-    found = measure(model, text, starts, options, progress=progress, report=report)
+    found = measure(model, text, starts, options, exact=options.exact, progress=progress, report=report)
     rows = None
     if trained is not None and join().leads:
         lines = dict(model.corpus["options"]).get("documents") == "line"

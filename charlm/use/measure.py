@@ -52,6 +52,7 @@ def measure(
     starts: np.ndarray,
     options: ScoreOptions,
     *,
+    exact: bool = False,
     progress: Progress | None = None,
     report: Report | None = None,
 ) -> Measure:
@@ -61,7 +62,8 @@ def measure(
         model: from `charlm.model.checkpoint.load`.
         text: in the model's symbols.
         starts: (K,) where pieces of it begin (`charlm.model.pieces`).
-        options: protocol, batch size, device and threads.
+        options: batch size, device and threads.
+        exact: score in one pass, and say how far the default protocol is off.
         progress: told how many characters are done.
         report: told the device, in one line.
 
@@ -75,11 +77,15 @@ def measure(
     runtime.keep_memory()
     runtime.set_precision("float32", device)
     advice = "choose a smaller --batch-size"
-    memory.check(_bytes(model, text.characters, options), "scoring so many segments side by side", advice)
+    memory.check(
+        _bytes(model, text.characters, 1 if exact else options.batch_size),
+        "scoring so many segments side by side",
+        advice,
+    )
     if report is not None:
         report(runtime.describe(device, options.device))
     network = Network(model.options, model.symbols.size).take(model.weights).on(device)
-    passes = 1 + options.exact
+    passes = 1 + exact
     pieces = Pieces(starts)
 
     def exactly() -> Score:
@@ -100,15 +106,15 @@ def measure(
         return ranks.total(found)
 
     began = perf_counter()
-    result = exactly() if options.exact else by_segments(pieces, 0)
+    result = exactly() if exact else by_segments(pieces, 0)
     if not isfinite(result.nats):
         raise CharlmError(
             f"{model.path or 'the model'} gives {text.name} a loss that is no finite number: its state grows without "
             f"bound, as that of a linear or relu rnn can; it cannot be scored"
         )
     seconds = perf_counter() - began
-    sums = pieces.nats if options.exact else ranks.summed(pieces.nats)
-    off = by_segments(None, text.characters).bits_per_char - result.bits_per_char if options.exact else None
+    sums = pieces.nats if exact else ranks.summed(pieces.nats)
+    off = by_segments(None, text.characters).bits_per_char - result.bits_per_char if exact else None
     return Measure(result, sums, seconds, off)
 
 
@@ -119,9 +125,9 @@ def protocol(exact: bool) -> str:
     return f"segments of {scoring.SEGMENT} characters, each warmed up on the {scoring.WARM_UP} before it"
 
 
-def _bytes(model: Model, characters: int, options: ScoreOptions) -> int:
+def _bytes(model: Model, characters: int, batch: int) -> int:
     """What the largest arrays of scoring come to: of each symbol of a window a few rows of V and of H numbers."""
-    segments = 1 if options.exact else min(options.batch_size, characters // scoring.SEGMENT + 1)
+    segments = min(batch, characters // scoring.SEGMENT + 1)
     gates = len(cells.make(model.options.cell, model.options.activation).gates)
     return 4 * segments * scoring.WINDOW * (3 * model.symbols.size + (gates + 2) * model.options.hidden)
 

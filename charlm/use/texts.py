@@ -18,7 +18,6 @@ from charlm.text.pages import Pages
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.walk import encode_source
 
-
 BLOCK = 1 << 20
 """Symbols that are counted at a time."""
 
@@ -76,7 +75,7 @@ def find_text(
         CorpusError: the text or the corpus cannot be used.
         UsageError: a split is given together with a text.
     """
-    own = text is None or _is_prepared(text)
+    own = text is None or is_prepared(text)
     if not own and split is not None:
         raise UsageError(f"--split {split} is of the model's own corpus, {text} is another text; give one of them")
     if isinstance(text, Source) or not own:
@@ -96,13 +95,14 @@ def train_text(model: Model, text: str | Path | Source | None = None, *, data: P
         CorpusError: it is not there, or has another text by now.
     """
     try:
-        corpus = _own_corpus(model, find_corpus(text if _is_prepared(text) else _corpus_name(model), data))
+        corpus = _own_corpus(model, find_corpus(text if is_prepared(text) else _corpus_name(model), data))
     except CorpusError as error:
         raise CorpusError(f"the text that the model was trained on is needed too: {error}") from None
     return Text(f"{corpus.path}:train", corpus.checked("train"), corpus.bytes_of("train"))
 
 
-def _is_prepared(text: str | Path | Source | None) -> TypeGuard[str | Path]:
+def is_prepared(text: str | Path | Source | None) -> TypeGuard[str | Path]:
+    """Whether a text is named by the folder of a prepared corpus."""
     return text is not None and not isinstance(text, Source) and present(Path(text) / "corpus.json")
 
 
