@@ -195,7 +195,7 @@ def evaluate(
         key = {"perplexity": "perplexity", "bits": "bits_per_char", "nats": "nats_per_char"}[chosen[0]]
         result(f"{inf if found[key] is None else found[key]:.6f}")  # a perplexity beyond all numbers
         given.terminal.say(found["protocol"])
-        given.terminal.say(tables.uncertainty(found))
+        given.terminal.say(tables.uncertainty(found, key))
         if "default_off_bits_per_char" in found:
             given.terminal.say(tables.default_off(found))
     else:

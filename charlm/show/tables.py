@@ -66,14 +66,12 @@ def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
     return rows
 
 
-def uncertainty(found: Mapping[str, Any]) -> str:
-    """What stands in brackets, from the keys of `charlm eval --json`."""
+def uncertainty(found: Mapping[str, Any], key: str | None = None) -> str:
+    """What the brackets are, from the keys of `charlm eval --json`; with the bounds of one of them."""
     if not found["interval_blocks"]:
         return "none: the text is too short to say how sure this is"
-    return (
-        f"95 % sure for texts of this kind: {found['bits_per_char_low']:.4f} to {found['bits_per_char_high']:.4f} bits "
-        f"per character, by a bootstrap of {found['interval_blocks']} blocks"
-    )
+    bounds = _bounds(found, key) if key else ""
+    return f"95 %{bounds or ', in brackets'}, by a bootstrap of {found['interval_blocks']} blocks of the text"
 
 
 def _bounds(found: Mapping[str, Any], key: str) -> str:
@@ -88,6 +86,9 @@ def default_off(found: Mapping[str, Any]) -> str:
         return "the default protocol gives no finite number"
     return f"the default protocol is {abs(off):.6f} bits per character {'below' if off < 0 else 'above'} that"
 
+
+_SHOWN = {"2-gram", "3-gram", "4-gram", "6-gram", "8-gram", "12-gram", "16-gram"}
+"""The orders that the table has, with the best one; all of them are in the JSON."""
 
 _BASELINES = {
     "uniform": "every symbol as likely as any other",
@@ -106,7 +107,11 @@ def baselines(found: Mapping[str, Any]) -> None:
     for title in ("", "bits", "to the model", "seconds"):
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
     table.add_column("what it is", overflow="fold")
-    for row in found["baselines"]:
+    rows = found["baselines"]
+    best = next(row["name"] for row in rows if row["name"].endswith("gram"))
+    for row in rows:
+        if row["name"].endswith("-gram") and row["name"] not in _SHOWN | {best}:
+            continue
         name, own = row["name"], row["name"] == "model"
         what = _BASELINES.get(name, "counts of the training text, with Kneser-Ney smoothing")
         table.add_row(
