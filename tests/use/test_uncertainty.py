@@ -46,10 +46,10 @@ def test_95_of_100_intervals_cover_the_mean(few_draws, make, size):
 
 def test_without_blocks_a_text_whose_losses_cling_together_is_taken_for_surer_than_it_is(few_draws, monkeypatch):
     """A bootstrap of single characters: the same but for blocks of one."""
-    size = 2000
+    size = 1000
     monkeypatch.setattr(uncertainty, "PIECES", 1)
     singles = np.arange(size)
-    monkeypatch.setattr(uncertainty, "DRAWS", 300)
+    monkeypatch.setattr(uncertainty, "DRAWS", 200)
     assert covered(independent, size, singles) > 0.9
     assert covered(persistent, size, singles) < 0.4
 
