@@ -24,7 +24,7 @@ import numpy as np
 
 from charlm.text.pages import Pages
 
-BYTES_LEARNED, BYTES_SCORED = 64, 80
+BYTES_LEARNED, BYTES_SCORED = 70, 80
 """What the largest arrays of `surprises` come to, in bytes per symbol of each text."""
 
 BLOCK = 1 << 20
