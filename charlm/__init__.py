@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from charlm.model.checkpoint import load as load
     from charlm.text.corpus import Corpus as Corpus
     from charlm.text.prepare import prepare as prepare
+    from charlm.use.compare import compare as compare
     from charlm.use.evaluate import evaluate as evaluate
     from charlm.use.evaluate import score_text as score_text
     from charlm.use.sample import samples as samples
@@ -32,6 +33,7 @@ _HOME = {
     "CharlmError": "charlm.errors",
     "Corpus": "charlm.text.corpus",
     "Model": "charlm.model.checkpoint",
+    "compare": "charlm.use.compare",
     "evaluate": "charlm.use.evaluate",
     "load": "charlm.model.checkpoint",
     "plan": "charlm.learn.train",

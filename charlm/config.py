@@ -288,8 +288,8 @@ class TrainOptions(ModelOptions):
 
 
 @dataclass(frozen=True)
-class EvalOptions(Options):
-    """How a text is scored."""
+class ScoreOptions(Options):
+    """How a text is scored, by one model or several."""
 
     split: str | None = option(
         None,
@@ -297,7 +297,6 @@ class EvalOptions(Options):
         "Split of the model's own corpus. Default: test, or valid where there is none.",
         choices=("train", "valid", "test"),
     )
-    exact: bool = option(False, "switch", "Carry the state through the whole text in one pass (slower).")
     batch_size: int = option(
         64, "integer", "Segments scored side by side; does not change the result.", low=1, high=65536
     )
@@ -305,6 +304,16 @@ class EvalOptions(Options):
         AUTO, "choice", "Where to compute.", choices=("cpu", "cuda", "mps"), auto="cuda where there is one, else cpu"
     )
     threads: int = option(AUTO, "integer", "Processor threads.", low=1, high=4096, auto="torch's own choice")
+
+
+@dataclass(frozen=True)
+class EvalOptions(ScoreOptions):
+    """How a text is scored, and beside what."""
+
+    exact: bool = option(False, "switch", "Carry the state through the whole text in one pass (slower).")
+    baselines: bool = option(
+        False, "switch", "Put chance, n-grams, gzip, bzip2 and xz beside the model, after the same training text."
+    )
 
 
 @dataclass(frozen=True)
@@ -465,6 +474,7 @@ COMMANDS: dict[str, type[Options]] = {
     "inspect find": FindOptions,
     "inspect ablate": AblateOptions,
     "inspect gates": ReadOptions,
+    "compare": ScoreOptions,
 }
 """The option group of each command that has one; `inspect find` is a command within another."""
 

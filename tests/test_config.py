@@ -14,6 +14,7 @@ from charlm.config import (
     ModelOptions,
     PrepareOptions,
     SampleOptions,
+    ScoreOptions,
     TrainOptions,
     cell_names,
     read_config,
@@ -21,7 +22,7 @@ from charlm.config import (
 from charlm.errors import UsageError
 from charlm.spec import AUTO, MOST, Spec, flag
 
-GROUPS = [PrepareOptions, TrainOptions, EvalOptions, SampleOptions]
+GROUPS = [PrepareOptions, TrainOptions, EvalOptions, SampleOptions, ScoreOptions]
 ALL = [(group, name) for group in GROUPS for name in group.specs()]
 NUMERIC = {"integer", "number", "count", "duration"}
 NUMBERS = [(group, name) for group, name in ALL if group.specs()[name].kind in NUMERIC]

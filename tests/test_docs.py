@@ -25,6 +25,7 @@ from charlm.config import (
     PrepareOptions,
     ReadOptions,
     SampleOptions,
+    ScoreOptions,
     SurfaceOptions,
     SurpriseOptions,
     TrainOptions,
@@ -67,9 +68,11 @@ GROUPS = {
     "inspect ablate": AblateOptions,
     "inspect gates": ReadOptions,
 }
+GROUPS |= {"compare": ScoreOptions}
 COMMON = {"--config", "--quiet", "--debug", "--help"}
 ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "gap_bits_per_char"}
 ONLY_IF_EXACT = {"default_off_bits_per_char"}
+ONLY_IF_ASKED = {"baselines"}
 
 
 def section(page: str, heading: str) -> str:
@@ -218,15 +221,26 @@ def test_keys_of_eval(house: Path) -> None:
 
     told = first_words(INTERFACE, "### Keys of eval --json")
     model = load(house / "runs" / "tiny" / "model.safetensors")
-    found = evaluate(model, data=house / "data", exact=True).to_json()
+    found = evaluate(model, data=house / "data", exact=True, baselines=True).to_json()
     assert told == list(found)
     found = evaluate(model, data=house / "data").to_json()
-    assert [key for key in told if key not in ONLY_IF_EXACT] == list(found)
+    assert [key for key in told if key not in ONLY_IF_EXACT | ONLY_IF_ASKED] == list(found)
     assert found["text"].endswith("markov:test")
     assert all(
         length in section(INTERFACE, "### The two protocols") for length in re.findall(r"\d+", found["protocol"])
     )
-    assert set(told) - set(score_text(model, "abc").to_json()) == ONLY_WHERE_KNOWN | ONLY_IF_EXACT
+    assert set(told) - set(score_text(model, "abc").to_json()) == ONLY_WHERE_KNOWN | ONLY_IF_EXACT | ONLY_IF_ASKED
+
+
+def test_keys_of_compare(house: Path) -> None:
+    from charlm.use.compare import compare
+
+    model = load(house / "runs" / "tiny" / "model.safetensors")
+    found = compare([model, model], data=house / "data").to_json()
+    assert first_words(INTERFACE, "### Keys of compare --json") == list(found)
+    told = {words(row[0])[0]: set(words(row[1])) for row in rows(section(INTERFACE, "### Keys of compare --json"))}
+    for key in ("models", "differences"):
+        assert told[key] == set(found[key][0])
 
 
 def test_keys_of_info_and_runs(house: Path) -> None:

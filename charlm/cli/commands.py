@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm import __version__
-from charlm.cli import inspect, inspect_text, inspect_training, inspect_units  # noqa: F401 - they add commands to it
+from charlm.cli import compare, inspect, inspect_text, inspect_training, inspect_units  # noqa: F401 - they add commands
 from charlm.cli.models import JSON, ModelChoice, load_model, model_path
 from charlm.cli.options import Given, command, plain
 from charlm.cli.signals import stop
@@ -192,6 +192,8 @@ def evaluate(
     ]
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} each fill stdout; give one of them")
+    if given.values.get("baselines") and chosen and not as_json:
+        raise UsageError(f"--{chosen[0]} prints one number and --baselines many; give one of them, or --json")
     from charlm.learn.ranks import join
     from charlm.show import tables
     from charlm.use.evaluate import evaluate as score
@@ -213,10 +215,13 @@ def evaluate(
         key = {"perplexity": "perplexity", "bits": "bits_per_char", "nats": "nats_per_char"}[chosen[0]]
         result(f"{inf if found[key] is None else found[key]:.6f}")  # a perplexity beyond all numbers
         given.terminal.say(found["protocol"])
+        given.terminal.say(tables.uncertainty(found, key))
         if "default_off_bits_per_char" in found:
             given.terminal.say(tables.default_off(found))
     else:
         tables.facts(tables.evaluation(found))
+        if "baselines" in found:
+            tables.baselines(found)
 
 
 @command(app, SampleOptions, "sample")
@@ -332,4 +337,5 @@ def _corpus(given: Given, word: str | None, elsewhere: Path | None = None) -> "C
         )
 
 
+compare.register(app)
 app.add_typer(inspect.app)

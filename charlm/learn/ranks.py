@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -78,6 +79,10 @@ class Ranks:
         """The score of the whole text, from the parts that the processes scored."""
         return score
 
+    def summed(self, numbers: np.ndarray) -> np.ndarray:
+        """The sums (K,) over all processes of what each of them has."""
+        return numbers
+
     def gathered(self, lanes: Tensor) -> Tensor:
         """All lanes (B, H), from each process' own (B / world, H)."""
         return lanes
@@ -114,6 +119,9 @@ class _Group(Ranks):
     def total(self, score: Score) -> Score:
         nats, characters = self._sum([score.nats, float(score.characters)])
         return Score(nats, int(characters))
+
+    def summed(self, numbers: np.ndarray) -> np.ndarray:
+        return np.array(self._sum(numbers.tolist()))
 
     def gathered(self, lanes: Tensor) -> Tensor:
         parts = [torch.empty_like(lanes) for _ in range(self.world)]

@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from charlm.model.network import Network, States
+from charlm.model.pieces import Pieces
 from charlm.text.pages import Pages
 from charlm.text.symbols import BOUNDARY
 
@@ -67,6 +68,9 @@ class Score:
 Progress = Callable[[int, float], None]
 """Called with the characters scored so far and the sum of their nats."""
 
+Losses = tuple[np.ndarray, Tensor]
+"""Places (T,) in the text, counted from the first symbol that is scored, and the losses (T,) there."""
+
 
 def score(
     network: Network,
@@ -76,6 +80,7 @@ def score(
     bounded: bool = True,
     batch: int = 64,
     part: tuple[int, int] = (0, 1),
+    pieces: Pieces | None = None,
     progress: Progress | None = None,
 ) -> Score:
     """Score a text, or a part of it.
@@ -87,6 +92,7 @@ def score(
         bounded: whether a warm-up begins with a boundary.
         batch: segments side by side, at most.
         part: which of how many parts to score; all parts together score every symbol once. Not with `exact`.
+        pieces: filled with the nats of pieces of the text, with those of the part alone.
         progress: told how many characters are done, and their nats.
     """
     runs = (
@@ -97,8 +103,11 @@ def score(
     nats, done, pages = 0.0, 0, Pages(ids)
     with torch.inference_mode():
         for run in runs:
-            for losses in run:
-                nats += float(losses.cpu().double().sum())  # mps has no float64
+            for places, found in run:
+                losses = found.cpu().double()  # mps has no float64
+                nats += float(losses.sum())
+                if pieces is not None:
+                    pieces.add(places, losses.numpy())
                 done += losses.numel()
                 pages.read(losses.numel())
                 if progress is not None:
@@ -113,7 +122,7 @@ def _batches(characters: int, batch: int, part: int, parts: int) -> Iterator[np.
         yield starts[first : first + batch]
 
 
-def _segments(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) -> Iterator[Tensor]:
+def _segments(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) -> Iterator[Losses]:
     """Losses of segments that run side by side, WINDOW symbols of each at a time."""
     states = _warm(network, ids, starts, bounded)
     characters = len(ids) - 1
@@ -121,9 +130,9 @@ def _segments(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bo
         positions = starts[None, :] + np.arange(offset, min(offset + WINDOW, SEGMENT))[:, None]
         if positions[0, 0] >= characters:
             return
-        inside = torch.from_numpy(positions < characters)
+        inside = positions < characters
         states, losses = _window(network, ids, np.minimum(positions, characters - 1), states)
-        yield losses[inside.to(losses.device)]
+        yield positions[inside], losses[torch.from_numpy(inside).to(losses.device)]
 
 
 def _warm(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) -> States:
@@ -141,12 +150,12 @@ def _warm(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) 
     return [tuple(part.masked_fill(cold, 0) for part in state) for state in states]
 
 
-def _exact(network: Network, ids: np.ndarray) -> Iterator[Tensor]:
+def _exact(network: Network, ids: np.ndarray) -> Iterator[Losses]:
     states = network.start(1)
     for first in range(0, len(ids) - 1, WINDOW):
         positions = np.arange(first, min(first + WINDOW, len(ids) - 1))[:, None]
         states, losses = _window(network, ids, positions, states)
-        yield losses
+        yield positions[:, 0], losses[:, 0]
 
 
 def _window(network: Network, ids: np.ndarray, positions: np.ndarray, states: States) -> tuple[States, Tensor]:

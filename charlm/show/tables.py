@@ -79,9 +79,11 @@ def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
     """The result of `charlm eval`, from its JSON keys."""
     perplexity = inf if found["perplexity"] is None else found["perplexity"]
     rows = {
-        "nats": f"{found['nats_per_char']:.4f} per character",
-        "bits": f"{found['bits_per_char']:.4f} per character, {found['bits_per_byte']:.4f} per byte",
-        "perplexity": f"{perplexity:.4f} per character",
+        "nats": f"{found['nats_per_char']:.4f} per character{_bounds(found, 'nats_per_char')}",
+        "bits": f"{found['bits_per_char']:.4f} per character{_bounds(found, 'bits_per_char')}, "
+        f"{found['bits_per_byte']:.4f} per byte",
+        "perplexity": f"{perplexity:.4f} per character{_bounds(found, 'perplexity')}",
+        "interval": uncertainty(found),
         "characters": f"{found['characters']:,}, of which {found['documents']:,} are ends of documents "
         f"and {found['unknown']:,} unknown",
     }
@@ -97,12 +99,82 @@ def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
     return rows
 
 
+def uncertainty(found: Mapping[str, Any], key: str | None = None) -> str:
+    """What the brackets are, from the keys of `charlm eval --json`; with the bounds of one of them."""
+    if not found["interval_blocks"]:
+        return "none: the text is too short to say how sure this is"
+    bounds = _bounds(found, key) if key else ""
+    return f"95 %{bounds or ', in brackets'}, by a bootstrap of {found['interval_blocks']} blocks of the text"
+
+
+def _bounds(found: Mapping[str, Any], key: str) -> str:
+    low, high = found[f"{key}_low"], found[f"{key}_high"]
+    return "" if low is None else f" ({low:.4f} to {inf if high is None else high:.4f})"
+
+
 def default_off(found: Mapping[str, Any]) -> str:
     """How far the default protocol is off an exact score, from the keys of `charlm eval --exact --json`."""
     off = found["default_off_bits_per_char"]
     if off is None:
         return "the default protocol gives no finite number"
     return f"the default protocol is {abs(off):.6f} bits per character {'below' if off < 0 else 'above'} that"
+
+
+_SHOWN = {"2-gram", "3-gram", "4-gram", "6-gram", "8-gram", "12-gram", "16-gram"}
+"""The orders that the table has, with the best one; all of them are in the JSON."""
+
+_BASELINES = {
+    "uniform": "every symbol as likely as any other",
+    "unigram": "how often each symbol is, and nothing else",
+    "gzip": "level 9; looks back 32 kB, so that the training text hardly helps",
+    "bzip2": "level 9; sorts blocks of 900 kB",
+    "xz": "level 9e; looks back on all of the training text",
+    "exact entropy": "of the source: what no model can be below in the long run",
+}
+
+
+@to_stdout()
+def baselines(found: Mapping[str, Any]) -> None:
+    """The table of `charlm eval --baselines` on stdout, from its JSON keys, the fewest bits first."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in ("", "bits", "to the model", "seconds"):
+        table.add_column(title, justify="right" if title else "left", no_wrap=True)
+    table.add_column("what it is", overflow="fold")
+    rows = found["baselines"]
+    best = next(row["name"] for row in rows if row["name"].endswith("gram"))
+    for row in rows:
+        if row["name"].endswith("-gram") and row["name"] not in _SHOWN | {best}:
+            continue
+        name, own = row["name"], row["name"] == "model"
+        what = _BASELINES.get(name, "counts of the training text, with Kneser-Ney smoothing")
+        table.add_row(
+            Text(name, style="bold" if own else ""),
+            f"{row['bits_per_char']:.4f}",
+            "" if own else f"{row['bits_per_char'] - found['bits_per_char']:+.4f}",
+            "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+            Text(line(found["model"]) if own else what),
+        )
+    terminal = Screen(highlight=False)
+    (terminal if terminal.is_terminal else Screen(highlight=False, width=200)).print(table)
+
+
+def comparison(found: Mapping[str, Any]) -> list[str]:
+    """The result of `charlm compare` in lines, from its JSON keys."""
+    lines = [
+        f"{row['bits_per_char']:.4f} bits per character{_bounds(row, 'bits_per_char')}  {line(row['model'])}"
+        for row in found["models"]
+    ]
+    return [*lines, "", *(_difference(row) for row in found["differences"])]
+
+
+def _difference(found: Mapping[str, Any]) -> str:
+    better, worse = line(found["better"]), line(found["worse"])
+    bits = f"{found['bits_per_char']:.4f} bits per character{_bounds(found, 'bits_per_char')}"
+    if found["beyond_chance"] is None:
+        return f"{better} is {bits} below {worse}; the text is too short to tell whether that is chance"
+    if found["beyond_chance"]:
+        return f"{better} is better than {worse} by {bits}: that is beyond chance"
+    return f"no difference between {better} and {worse} that could be told from chance: {bits}"
 
 
 def model(found: Mapping[str, Any]) -> dict[str, str]:

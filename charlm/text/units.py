@@ -89,6 +89,10 @@ class Unit(ABC):
         """How many bytes the text of `codes` (T,) takes in UTF-8 (bytes: as they are)."""
 
     @abstractmethod
+    def utf8(self, codes: np.ndarray) -> bytes:
+        """The text of `codes` (T,) in UTF-8 (bytes: as they are)."""
+
+    @abstractmethod
     def pack(self, codes: np.ndarray) -> str | list[int]:
         """`codes` (T,) in the shortest readable form that JSON has."""
 
@@ -129,6 +133,9 @@ class _Char(Unit):
         longer = (np.count_nonzero(codes >= first) for first in (0x80, 0x800, 0x10000))
         return codes.size + int(sum(longer))
 
+    def utf8(self, codes: np.ndarray) -> bytes:
+        return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass").encode("utf-8", "surrogatepass")
+
     def pack(self, codes: np.ndarray) -> str | list[int]:
         if ((codes >= 0xD800) & (codes < 0xE000)).any():
             return [int(code) for code in codes]
@@ -165,6 +172,9 @@ class _Byte(Unit):
 
     def text_bytes(self, codes: np.ndarray) -> int:
         return int(codes.size)
+
+    def utf8(self, codes: np.ndarray) -> bytes:
+        return codes.astype(np.uint8).tobytes()
 
     def pack(self, codes: np.ndarray) -> str | list[int]:
         return [int(code) for code in codes]

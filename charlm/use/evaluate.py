@@ -1,38 +1,28 @@
 """How well a model predicts a text: nats, bits and perplexity per character, every character once.
 
 A text (`charlm.use.texts`) starts cold, from the boundary, and each document's end counts as one
-character. A character outside the symbol table is scored as the unknown symbol, and counted.
+character. A character outside the symbol table is scored as the unknown symbol, and counted. Beside the
+numbers stand their company: an interval (`charlm.use.uncertainty`), and baselines (`charlm.use.baselines`).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite, log
+from math import exp, inf, isfinite, log
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from charlm import cells, memory
 from charlm.config import EvalOptions
-from charlm.errors import CharlmError
-from charlm.learn import runtime
 from charlm.learn.ranks import join
-from charlm.model import scoring
 from charlm.model.checkpoint import Model
-from charlm.model.network import Network
 from charlm.model.scoring import Score
-from charlm.text.pages import Pages
 from charlm.text.sources import Report, Source
 from charlm.text.symbols import BOUNDARY, UNKNOWN
-from charlm.use.texts import Text, find_text
-
-Progress = Callable[[int, int, float], None]
-"""Called with the characters scored so far, how many there are, and the nats per character so far. An exact
-evaluation reads them twice: the default protocol, to be compared, comes second."""
-
-BLOCK = 1 << 20
-"""Symbols that are counted at a time."""
+from charlm.use import uncertainty
+from charlm.use.baselines import Baseline, baselines, check_memory
+from charlm.use.measure import Progress, measure, protocol
+from charlm.use.texts import Text, find_text, train_text
+from charlm.use.uncertainty import Interval
 
 
 @dataclass(frozen=True)
@@ -47,8 +37,10 @@ class Evaluation:
         seconds: scoring took.
         model, text: what was scored with what.
         protocol: how, its lengths included.
+        interval: of the nats per character, at 95 %; None for a short text.
         entropy: of the source, in bits per character, where the corpus knows it.
         default_off: of an exact score: how many bits per character the default protocol is above it.
+        baselines: where they were asked for.
     """
 
     score: Score
@@ -59,8 +51,10 @@ class Evaluation:
     model: str
     text: str
     protocol: str
+    interval: Interval | None = None
     entropy: float | None = None
     default_off: float | None = None
+    baselines: list[Baseline] | None = None
 
     @property
     def bits_per_byte(self) -> float:
@@ -78,6 +72,7 @@ class Evaluation:
             "bits_per_char": self.score.bits_per_char,
             "bits_per_byte": self.bits_per_byte,
             "perplexity": self.score.perplexity if isfinite(self.score.perplexity) else None,
+            **self._bounds(),
             "seconds": self.seconds,
             "chars_per_second": self.score.characters / self.seconds if self.seconds else 0.0,
             "model": self.model,
@@ -89,7 +84,27 @@ class Evaluation:
             found["gap_bits_per_char"] = self.score.bits_per_char - self.entropy
         if self.default_off is not None:
             found["default_off_bits_per_char"] = self.default_off if isfinite(self.default_off) else None
+        if self.baselines is not None:
+            found["baselines"] = [row.to_json() for row in self._by_merit(self.baselines)]
         return found
+
+    def _bounds(self) -> dict[str, Any]:
+        """The ends of the interval in every unit; without one, nothing."""
+        ends = (self.interval.low, self.interval.high) if self.interval else (None, None)
+        found: dict[str, Any] = {"interval_blocks": self.interval.blocks if self.interval else 0}
+        for name, nats in zip(("low", "high"), ends, strict=True):
+            perplexity = inf if nats is None or nats > 709 else exp(nats)
+            found[f"nats_per_char_{name}"] = nats
+            found[f"bits_per_char_{name}"] = None if nats is None else nats / log(2)
+            found[f"perplexity_{name}"] = perplexity if isfinite(perplexity) else None
+        return found
+
+    def _by_merit(self, rows: list[Baseline]) -> list[Baseline]:
+        """The baselines, the model and the exact entropy, the fewest bits first."""
+        own = [Baseline("model", self.score.bits_per_char, self.seconds)]
+        if self.entropy is not None:
+            own.append(Baseline("exact entropy", self.entropy, None))
+        return sorted([*rows, *own], key=lambda row: row.bits_per_char)
 
 
 def evaluate(
@@ -108,103 +123,63 @@ def evaluate(
         text: a file, a folder, `-`, an opened source; None for a split of the model's own corpus, which
             can also be given as its prepared folder, where that is not below `data`.
         data: where prepared corpora lie.
-        report: told what was chosen, in one line.
+        report: told what was chosen, in one line, and each baseline as it is known.
         progress: told how many characters are done.
         values: any option of `charlm.config.EvalOptions`.
 
     Raises:
         CorpusError: the text or the corpus cannot be used.
-        UsageError: a split is given together with a text.
+        UsageError: a split is given together with a text, or more memory is needed than there is.
     """
     options = EvalOptions.of(values)
     found = find_text(model, text, split=options.split, data=data, report=report)
-    return _score(model, found, options, progress, report)
+    trained = train_text(model, text, data=data) if options.baselines else None
+    return _score(model, found, options, trained, progress, report)
 
 
-def score_text(model: Model, text: str, **values: Any) -> Evaluation:
+def score_text(model: Model, text: str, *, data: Path = Path("data"), **values: Any) -> Evaluation:
     """Score a string, as one document.
 
     Args:
         model: from `charlm.model.checkpoint.load`.
         text: any number of characters.
+        data: where prepared corpora lie; baselines need the model's.
         values: any option of `charlm.config.EvalOptions`.
     """
+    options = EvalOptions.of(values)
     ids = np.concatenate(([BOUNDARY], model.symbols.encode_text(text), [BOUNDARY]))
     size = len(text.encode("utf-8", "surrogatepass"))
-    return _score(model, Text("a string", ids, size), EvalOptions.of(values), None, None)
+    trained = train_text(model, data=data) if options.baselines else None
+    return _score(model, Text("a string", ids, size), options, trained, None, None)
 
 
 def _score(
-    model: Model, text: Text, options: EvalOptions, progress: Progress | None, report: Report | None
+    model: Model,
+    text: Text,
+    options: EvalOptions,
+    trained: Text | None,
+    progress: Progress | None,
+    report: Report | None,
 ) -> Evaluation:
-    ranks = join()
-    device = runtime.find_device(options.device)
-    runtime.set_threads(options.threads)
-    runtime.keep_memory()
-    runtime.set_precision("float32", device)
-    advice = "choose a smaller --batch-size"
-    memory.check(_bytes(model, len(text.ids) - 1, options), "scoring so many segments side by side", advice)
-    if report is not None:
-        report(runtime.describe(device, options.device))
-    network = Network(model.options, model.symbols.size).take(model.weights).on(device)
-    characters, passes = len(text.ids) - 1, 1 + options.exact
-
-    def scored(exact: bool, before: int) -> Score:
-        told = _of(characters, passes, before, progress)
-        bounded = not model.corpus.get("documents")
-        if exact:
-            return scoring.score(network, text.ids, exact=True, progress=told)
-        part = ranks.rank, ranks.world
-        found = scoring.score(network, text.ids, bounded=bounded, batch=options.batch_size, part=part, progress=told)
-        return ranks.total(found)
-
-    began = perf_counter()
-    result = scored(options.exact, 0)
-    if not isfinite(result.nats):
-        raise CharlmError(
-            f"{model.path or 'the model'} gives {text.name} a loss that is no finite number: its state grows without "
-            f"bound, as that of a linear or relu rnn can; it cannot be scored"
-        )
-    seconds = perf_counter() - began
+    if trained is not None:
+        check_memory(trained, text)
+    starts = uncertainty.cut(text.characters)
+    found = measure(model, text, starts, options, exact=options.exact, progress=progress, report=report)
+    rows = None
+    if trained is not None and join().leads:
+        lines = dict(model.corpus["options"]).get("documents") == "line"
+        rows = baselines(trained, text, model.symbols, lines=lines, report=report)
     return Evaluation(
-        score=result,
+        score=found.score,
         bytes=text.bytes,
-        unknown=_count(text.ids, UNKNOWN),
-        documents=_count(text.ids, BOUNDARY),
-        seconds=seconds,
+        unknown=text.count(UNKNOWN),
+        documents=text.count(BOUNDARY),
+        seconds=found.seconds,
         model=str(model.path or "a model in memory"),
         text=text.name,
-        protocol=_protocol(options.exact),
+        protocol=protocol(options.exact),
+        interval=uncertainty.interval(found.pieces, np.diff(starts, append=text.characters)),
         entropy=text.entropy,
-        default_off=scored(False, characters).bits_per_char - result.bits_per_char if options.exact else None,
+        default_off=found.default_off,
+        baselines=rows,
     )
-
-
-def _bytes(model: Model, characters: int, options: EvalOptions) -> int:
-    """What the largest arrays of scoring come to: of each symbol of a window a few rows of V and of H numbers."""
-    segments = 1 if options.exact else min(options.batch_size, characters // scoring.SEGMENT + 1)
-    gates = len(cells.make(model.options.cell, model.options.activation).gates)
-    return 4 * segments * scoring.WINDOW * (3 * model.symbols.size + (gates + 2) * model.options.hidden)
-
-
-def _of(characters: int, passes: int, before: int, progress: Progress | None) -> scoring.Progress | None:
-    """Progress of one of several passes, of which those before it have read `before` characters."""
-    if progress is None:
-        return None
-    return lambda done, nats: progress(before + done, passes * characters, nats / done)
-
-
-def _count(ids: np.ndarray, symbol: int) -> int:
-    """How often a symbol stands behind the first one, a block at a time: the text may be larger than memory."""
-    found, pages = 0, Pages(ids)
-    for at in range(1, len(ids), BLOCK):
-        block = ids[at : at + BLOCK]
-        found += int(np.count_nonzero(block == symbol))
-        pages.read(block.size)
-    return found
-
-
-def _protocol(exact: bool) -> str:
-    if exact:
-        return "exact: one pass, the state carried through the whole text"
-    return f"segments of {scoring.SEGMENT} characters, each warmed up on the {scoring.WARM_UP} before it"

@@ -5,6 +5,7 @@ Any other is treated as the model's corpus was: unit, encoding, line ends, docum
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
@@ -13,8 +14,12 @@ from charlm.errors import CorpusError, UsageError
 from charlm.files import present
 from charlm.model.checkpoint import Model
 from charlm.text.corpus import Corpus, find_corpus, is_name
+from charlm.text.pages import Pages
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.walk import encode_source
+
+BLOCK = 1 << 20
+"""Symbols that are counted at a time."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,20 @@ class Text:
     ids: np.ndarray
     bytes: int
     entropy: float | None = None
+
+    @property
+    def characters(self) -> int:
+        """N: the symbols that are scored."""
+        return len(self.ids) - 1
+
+    def count(self, symbol: int) -> int:
+        """How often a symbol is to be predicted; a block at a time, as the text may be larger than memory."""
+        found, pages = 0, Pages(self.ids)
+        for at in range(1, len(self.ids), BLOCK):
+            block = self.ids[at : at + BLOCK]
+            found += int(np.count_nonzero(block == symbol))
+            pages.read(block.size)
+        return found
 
 
 def find_text(
@@ -56,12 +75,35 @@ def find_text(
         CorpusError: the text or the corpus cannot be used.
         UsageError: a split is given together with a text.
     """
-    own = text is None or not isinstance(text, Source) and present(Path(text) / "corpus.json")
+    own = text is None or is_prepared(text)
     if not own and split is not None:
         raise UsageError(f"--split {split} is of the model's own corpus, {text} is another text; give one of them")
     if isinstance(text, Source) or not own:
         return _given(model, text or "-", report)
     return _own_split(model, split, find_corpus(text or _corpus_name(model), data), report)
+
+
+def train_text(model: Model, text: str | Path | Source | None = None, *, data: Path = Path("data")) -> Text:
+    """The text that a model was trained on: the train split of its own corpus.
+
+    Args:
+        model: from `charlm.model.checkpoint.load`.
+        text: what it is scored on; where that is the model's own prepared folder, the corpus is found there.
+        data: where prepared corpora lie.
+
+    Raises:
+        CorpusError: it is not there, or has another text by now.
+    """
+    try:
+        corpus = _own_corpus(model, find_corpus(text if is_prepared(text) else _corpus_name(model), data))
+    except CorpusError as error:
+        raise CorpusError(f"the text that the model was trained on is needed too: {error}") from None
+    return Text(f"{corpus.path}:train", corpus.checked("train"), corpus.bytes_of("train"))
+
+
+def is_prepared(text: str | Path | Source | None) -> TypeGuard[str | Path]:
+    """Whether a text is named by the folder of a prepared corpus."""
+    return text is not None and not isinstance(text, Source) and present(Path(text) / "corpus.json")
 
 
 def _corpus_name(model: Model) -> str:
@@ -75,14 +117,20 @@ def _corpus_name(model: Model) -> str:
     return name
 
 
-def _own_split(model: Model, split: str | None, path: Path, report: Report | None) -> Text:
-    """The split that was asked for; else test, or valid where there is no test."""
+def _own_corpus(model: Model, path: Path) -> Corpus:
+    """The corpus in a folder, which must be the one that the model was trained on."""
     corpus = Corpus.load(path)
     if corpus.identity() != model.corpus or corpus.symbols != model.symbols:
         raise CorpusError(
             f"{corpus.path} is not the corpus {model.path} was trained on (another text, or other options); "
             f"prepare that text again, or give a text: charlm eval FILE"
         )
+    return corpus
+
+
+def _own_split(model: Model, split: str | None, path: Path, report: Report | None) -> Text:
+    """The split that was asked for; else test, or valid where there is no test."""
+    corpus = _own_corpus(model, path)
     chosen = split or ("test" if corpus.has("test") else "valid")
     ids = corpus.checked(chosen)
     if report is not None:

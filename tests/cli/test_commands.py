@@ -10,7 +10,7 @@ import torch
 from texts import text_of
 
 from charlm.cli import main as entry
-from charlm.config import EvalOptions, PrepareOptions, SampleOptions, TrainOptions
+from charlm.config import EvalOptions, PrepareOptions, SampleOptions, ScoreOptions, TrainOptions
 from charlm.model import checkpoint
 from charlm.spec import flag
 
@@ -99,7 +99,8 @@ def test_eval_prints_one_number_or_json_and_all_agree(trained: Shell) -> None:
     found = json.loads(trained.ok("eval", "--json"))
     assert set(found) == {
         "characters", "bytes", "unknown", "documents", "nats_per_char", "bits_per_char", "bits_per_byte", "perplexity",
-        "seconds", "chars_per_second", "model", "text", "protocol",
+        "seconds", "chars_per_second", "model", "text", "protocol", "interval_blocks",
+        *(f"{key}_{end}" for key in ("nats_per_char", "bits_per_char", "perplexity") for end in ("low", "high")),
     }  # fmt: skip
     nats = float(trained.ok("eval", "--nats"))
     assert nats == pytest.approx(found["nats_per_char"], abs=1e-6)
@@ -332,7 +333,13 @@ def test_a_run_that_cannot_be_read_does_not_hide_the_others(trained: Shell) -> N
 
 @pytest.mark.parametrize(
     ("command", "group"),
-    [("prepare", PrepareOptions), ("train", TrainOptions), ("eval", EvalOptions), ("sample", SampleOptions)],
+    [
+        ("prepare", PrepareOptions),
+        ("train", TrainOptions),
+        ("eval", EvalOptions),
+        ("sample", SampleOptions),
+        ("compare", ScoreOptions),
+    ],
 )
 def test_help_names_every_option(shell: Shell, monkeypatch: pytest.MonkeyPatch, command: str, group: type) -> None:
     monkeypatch.setenv("COLUMNS", "200")

@@ -1,0 +1,53 @@
+"""The command that compares models."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from charlm.cli.models import JSON, load_model
+from charlm.cli.options import Given, command
+from charlm.config import ScoreOptions
+from charlm.show.terminal import Terminal, result
+from charlm.show.words import loss
+
+
+def compare(
+    given: Given,
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL MODEL...", show_default=False,
+                                  help="Two or more model files or runs."),
+    ],
+    text: Annotated[str | None, typer.Option("--text", metavar="TEXT|-", show_default=False,
+                                             help="A text to score. Default: a split of the models' corpus.")] = None,
+    as_json: JSON = False,
+) -> None:  # fmt: skip
+    """Compare models on one text: which is better, and whether that could be chance."""
+    from charlm.learn.ranks import join
+    from charlm.show import tables
+    from charlm.use.compare import compare as score
+
+    ranks = join()
+    terminal = given.terminal if ranks.leads else Terminal(quiet=True)
+    loaded = [load_model(given, word) for word in models]
+    with terminal.counting("scoring") as counter:
+
+        def progress(done: int, total: int, nats: float) -> None:
+            counter(done, total, "chars", loss(nats))
+
+        found = score(loaded, text, report=terminal.say, progress=progress, **given.values).to_json()
+    if not ranks.leads:
+        return
+    if as_json:
+        result(json.dumps(found))
+        return
+    for said in tables.comparison(found):
+        result(said)
+    if len({row["unknown"] for row in found["models"]}) > 1:
+        for row in found["models"]:
+            terminal.say(f"{row['model']} scored {row['unknown']:,} as unknown, which is easier than to name them")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to those of `app`."""
+    command(app, ScoreOptions, "compare")(compare)

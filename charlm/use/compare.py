@@ -1,0 +1,230 @@
+"""Which of several models is better on one text, and whether that could be chance.
+
+Models are compared on the same characters. What one of them finds hard the other does too, so that the differences
+over pieces of the text vary much less than the losses do; their interval (`charlm.use.uncertainty`) is the one that
+counts. Models of characters and of bytes can be paired where the bytes are UTF-8: the bits of a character are those of
+its bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charlm import memory
+from charlm.config import ScoreOptions
+from charlm.errors import CorpusError, UsageError
+from charlm.model.checkpoint import Model
+from charlm.text.sources import Report, Source, open_sources
+from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.use import uncertainty
+from charlm.use.measure import Progress, measure, protocol
+from charlm.use.texts import Text, find_text, is_prepared
+from charlm.use.uncertainty import Interval
+
+ANY, END = -2, -1
+"""What stands for a character that cannot be known, and for the end of a document."""
+
+BYTES_PAIRED = 40
+"""What pairing takes, in bytes per symbol."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One model on the text.
+
+    Attributes:
+        model: what to call it.
+        bits_per_char: its loss.
+        interval: of that; None for a short text.
+        unknown: symbols that it scored as the unknown one.
+    """
+
+    model: str
+    bits_per_char: float
+    interval: Interval | None
+    unknown: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of a model in `charlm compare --json`."""
+        found: dict[str, Any] = {"model": self.model, "bits_per_char": self.bits_per_char}
+        return found | _ends(self.interval) | {"unknown": self.unknown}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The best model and another one.
+
+    Attributes:
+        better, worse: what they are called.
+        bits_per_char: by which the first is below the second.
+        interval: of that; None for a short text.
+    """
+
+    better: str
+    worse: str
+    bits_per_char: float
+    interval: Interval | None
+
+    @property
+    def beyond_chance(self) -> bool | None:
+        """Whether the whole interval is on one side of zero; None without one."""
+        return None if self.interval is None else self.interval.low > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of a difference in `charlm compare --json`."""
+        found: dict[str, Any] = {"better": self.better, "worse": self.worse, "bits_per_char": self.bits_per_char}
+        return found | _ends(self.interval) | {"beyond_chance": self.beyond_chance}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several models on one text.
+
+    Attributes:
+        models: the best first.
+        differences: of the best one from each other.
+        characters: of the text, document ends included.
+        text, protocol: what was scored, and how.
+    """
+
+    models: list[Standing]
+    differences: list[Difference]
+    characters: int
+    text: str
+    protocol: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of `charlm compare --json`."""
+        return {
+            "text": self.text,
+            "characters": self.characters,
+            "protocol": self.protocol,
+            "models": [standing.to_json() for standing in self.models],
+            "differences": [difference.to_json() for difference in self.differences],
+        }
+
+
+def compare(
+    models: Sequence[Model],
+    text: str | Path | Source | None = None,
+    *,
+    data: Path = Path("data"),
+    report: Report | None = None,
+    progress: Progress | None = None,
+    **values: Any,
+) -> Comparison:
+    """Score one text with several models.
+
+    Args:
+        models: two or more, from `charlm.model.checkpoint.load`.
+        text: as for `charlm.use.evaluate.evaluate`; None for a split of the models' own corpus.
+        data: where prepared corpora lie.
+        report: told what was chosen, in one line.
+        progress: told how many symbols are done, of all models.
+        values: any option of `charlm.config.ScoreOptions`.
+
+    Raises:
+        CorpusError: the text cannot be used, or is another one for another model.
+        UsageError: there are fewer than two models, or a split is given together with a text.
+    """
+    options = ScoreOptions.of(values)
+    if len(models) < 2:
+        raise UsageError(f"comparing needs two models or more, got {len(models)}; charlm eval scores one")
+    names = [_name(model) for model in models]
+    given = text if text is None or is_prepared(text) or isinstance(text, Source) else open_sources([text])
+    texts = [
+        find_text(model, given, split=options.split, data=data, report=report if number == 0 else None)
+        for number, model in enumerate(models)
+    ]
+    places = _paired(names, texts, [model.symbols for model in models])
+    characters = len(places[0])
+    starts = uncertainty.cut(characters)
+    lengths = np.diff(starts, append=characters)
+    whole, before = sum(text.characters for text in texts), 0
+    nats, sums = [], []
+    for model, text_of, place in zip(models, texts, places, strict=True):
+        told = _further(progress, before, whole)
+        found = measure(model, text_of, place[starts], options, progress=told, report=None if before else report)
+        nats.append(found.score.nats)
+        sums.append(found.pieces)
+        before += text_of.characters
+    order = sorted(range(len(models)), key=lambda number: nats[number])
+    unknown = [text_of.count(UNKNOWN) for text_of in texts]
+
+    def bits(nats: float) -> float:
+        return nats / characters / log(2)
+
+    def interval(sums: np.ndarray) -> Interval | None:
+        return uncertainty.interval(sums / log(2), lengths)
+
+    best = order[0]
+    return Comparison(
+        [Standing(names[n], bits(nats[n]), interval(sums[n]), unknown[n]) for n in order],
+        [
+            Difference(names[best], names[n], bits(nats[n] - nats[best]), interval(sums[n] - sums[best]))
+            for n in order[1:]
+        ],
+        characters,
+        texts[0].name,
+        protocol(False),
+    )
+
+
+def _ends(interval: Interval | None) -> dict[str, Any]:
+    return {
+        "bits_per_char_low": interval and interval.low,
+        "bits_per_char_high": interval and interval.high,
+    }
+
+
+def _name(model: Model) -> str:
+    """What to call a model: its run, where its file has the name that charlm gives."""
+    path = model.path
+    if path is None:
+        return "a model in memory"
+    return str(path.parent if path.name == "model.safetensors" else path)
+
+
+def _further(progress: Progress | None, before: int, whole: int) -> Progress | None:
+    if progress is None:
+        return None
+    return lambda done, total, nats: progress(before + done, whole, nats)
+
+
+def _paired(names: Sequence[str], texts: Sequence[Text], tables: Sequence[Symbols]) -> list[np.ndarray]:
+    """Where each character begins (N,) among the symbols of each text.
+
+    Raises:
+        CorpusError: the texts are not the same.
+    """
+    memory.check(BYTES_PAIRED * max(text.characters for text in texts) * len(texts), "comparing", "give a shorter text")
+    mixed = len({symbols.unit for symbols in tables}) > 1
+    found = [_characters(text, symbols, mixed) for text, symbols in zip(texts, tables, strict=True)]
+    first = found[0][0]
+    for name, text, (codes, _) in zip(names, texts, found, strict=True):
+        same = len(codes) == len(first) and bool(((codes == first) | (codes == ANY) | (first == ANY)).all())
+        if not same:
+            raise CorpusError(
+                f"{names[0]} and {name} do not read the same text: {texts[0].name} has {len(first):,} characters, "
+                f"{text.name} has {len(codes):,}{', others' * (len(codes) == len(first))}; "
+                f"compare models whose corpora were prepared alike, or give another text"
+            )
+    return [places for _, places in found]
+
+
+def _characters(text: Text, symbols: Symbols, mixed: bool) -> tuple[np.ndarray, np.ndarray]:
+    """What the characters (N,) are, and where each begins among the symbols; or the bytes, where all have bytes."""
+    table = np.concatenate((np.empty(FIRST, np.int32), symbols.codes.astype(np.int32)))
+    table[[BOUNDARY, UNKNOWN]] = END, ANY
+    codes = table[np.asarray(text.ids[1:])]
+    if not mixed:
+        return codes, np.arange(len(codes))
+    places = np.arange(len(codes))
+    if symbols.unit == "byte":  # in UTF-8, every byte of a character but its first is from 0x80 to 0xBF
+        places = np.flatnonzero((codes < 0x80) | (codes >= 0xC0))
+        codes = codes[places]
+    return np.where(codes >= 0x80, ANY, codes), places

@@ -1,0 +1,139 @@
+"""A model measures a text: its nats, of the whole and of pieces.
+
+What is left out: what else there is to say of the text (`charlm.use.evaluate`), and of several models
+(`charlm.use.compare`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from time import perf_counter
+
+import numpy as np
+
+from charlm import cells, memory
+from charlm.config import ScoreOptions
+from charlm.errors import CharlmError
+from charlm.learn import runtime
+from charlm.learn.ranks import join
+from charlm.model import scoring
+from charlm.model.checkpoint import Model
+from charlm.model.network import Network
+from charlm.model.pieces import Pieces
+from charlm.model.scoring import Score
+from charlm.text.sources import Report
+from charlm.use.texts import Text
+
+Progress = Callable[[int, int, float], None]
+"""Called with the characters scored so far, how many there are, and the nats per character so far. An exact
+evaluation reads them twice: the default protocol, to be compared, comes second."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a model made of a text.
+
+    Attributes:
+        score: nats and characters.
+        pieces: (K,) nats of the pieces that were asked for.
+        seconds: scoring took.
+        default_off: of an exact score: how many bits per character the default protocol is above it.
+    """
+
+    score: Score
+    pieces: np.ndarray
+    seconds: float
+    default_off: float | None = None
+
+
+def measure(
+    model: Model,
+    text: Text,
+    starts: np.ndarray,
+    options: ScoreOptions,
+    *,
+    exact: bool = False,
+    progress: Progress | None = None,
+    report: Report | None = None,
+) -> Measure:
+    """Score a text, by all the processes that there are together.
+
+    Args:
+        model: from `charlm.model.checkpoint.load`.
+        text: in the model's symbols.
+        starts: (K,) where pieces of it begin (`charlm.model.pieces`).
+        options: batch size, device and threads.
+        exact: score in one pass, and say how far the default protocol is off.
+        progress: told how many characters are done.
+        report: told the device, in one line.
+
+    Raises:
+        CharlmError: the loss is no finite number.
+        UsageError: it would need more memory than there is.
+    """
+    ranks = join()
+    device = runtime.find_device(options.device)
+    runtime.set_threads(options.threads)
+    runtime.keep_memory()
+    runtime.set_precision("float32", device)
+    advice = "choose a smaller --batch-size"
+    memory.check(
+        _bytes(model, text.characters, 1 if exact else options.batch_size),
+        "scoring so many segments side by side",
+        advice,
+    )
+    if report is not None:
+        report(runtime.describe(device, options.device))
+    network = Network(model.options, model.symbols.size).take(model.weights).on(device)
+    passes = 1 + exact
+    pieces = Pieces(starts)
+
+    def exactly() -> Score:
+        return scoring.score(
+            network, text.ids, exact=True, pieces=pieces, progress=_of(text.characters, passes, 0, progress)
+        )
+
+    def by_segments(pieces: Pieces | None, before: int) -> Score:
+        found = scoring.score(
+            network,
+            text.ids,
+            bounded=not model.corpus.get("documents"),
+            batch=options.batch_size,
+            part=(ranks.rank, ranks.world),
+            pieces=pieces,
+            progress=_of(text.characters, passes, before, progress),
+        )
+        return ranks.total(found)
+
+    began = perf_counter()
+    result = exactly() if exact else by_segments(pieces, 0)
+    if not isfinite(result.nats):
+        raise CharlmError(
+            f"{model.path or 'the model'} gives {text.name} a loss that is no finite number: its state grows without "
+            f"bound, as that of a linear or relu rnn can; it cannot be scored"
+        )
+    seconds = perf_counter() - began
+    sums = pieces.nats if exact else ranks.summed(pieces.nats)
+    off = by_segments(None, text.characters).bits_per_char - result.bits_per_char if exact else None
+    return Measure(result, sums, seconds, off)
+
+
+def protocol(exact: bool) -> str:
+    """How a text is scored, in words, with the lengths."""
+    if exact:
+        return "exact: one pass, the state carried through the whole text"
+    return f"segments of {scoring.SEGMENT} characters, each warmed up on the {scoring.WARM_UP} before it"
+
+
+def _bytes(model: Model, characters: int, batch: int) -> int:
+    """What the largest arrays of scoring come to: of each symbol of a window a few rows of V and of H numbers."""
+    segments = min(batch, characters // scoring.SEGMENT + 1)
+    gates = len(cells.make(model.options.cell, model.options.activation).gates)
+    return 4 * segments * scoring.WINDOW * (3 * model.symbols.size + (gates + 2) * model.options.hidden)
+
+
+def _of(characters: int, passes: int, before: int, progress: Progress | None) -> scoring.Progress | None:
+    """Progress of one of several passes, of which those before it have read `before` characters."""
+    if progress is None:
+        return None
+    return lambda done, nats: progress(before + done, passes * characters, nats / done)
