@@ -86,9 +86,7 @@ def record(
     layers = tuple(sorted({unit.layer for unit in units}))
     done = 0
     # A boundary behind the end is never scored: it lets the last character be read, for its values and what follows.
-    for block in read(
-        model, np.append(ids, ids.dtype.type(BOUNDARY)), names=names, layers=layers
-    ):
+    for block in read(model, np.append(ids, ids.dtype.type(BOUNDARY)), names=names, layers=layers):
         done += _keep(kept, block, done, list(zip(units, parts, strict=True)))
         if progress is not None:
             progress(done, characters + 1)
