@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from charlm.text.prepare import prepare as prepare
     from charlm.use.evaluate import evaluate as evaluate
     from charlm.use.evaluate import score_text as score_text
+    from charlm.use.novelty import novelty as novelty
     from charlm.use.sample import samples as samples
     from charlm.use.sample import stream as stream
 
@@ -34,6 +35,7 @@ _HOME = {
     "Model": "charlm.model.checkpoint",
     "evaluate": "charlm.use.evaluate",
     "load": "charlm.model.checkpoint",
+    "novelty": "charlm.use.novelty",
     "plan": "charlm.learn.train",
     "plugin": "charlm.cells._plugin",
     "prepare": "charlm.text.prepare",

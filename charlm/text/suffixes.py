@@ -1,12 +1,12 @@
 """The longest match of every place of one text in another, by a suffix array (Manber & Myers 1993).
 
-Both texts are sorted together, once, by divsufsort (Mori's library, in the package pydivsufsort). The text place that shares most with
-a place of the query is then one of its two neighbours in that order; how much they share is counted in one walk through the query, since
-a match that is L long leaves one of at least L - 1 for the next place (Kasai et al. 2001). So nothing is searched, and a query that
-repeats the text letter for letter costs no more than another one.
+Both texts are sorted together, once, by divsufsort (Mori's library, in the package pydivsufsort). The text place that
+shares most with a place of the query is then one of its two neighbours in that order; how much they share is counted
+in one walk through the query, since a match that is L long leaves one of at least L - 1 for the next place (Kasai et
+al. 2001). So nothing is searched, and a query that repeats the text letter for letter costs no more than another one.
 
-A match lies within a document: it ends before a boundary. Memory is `bytes_per_symbol`, 5 bytes per character for tables of up to 256
-symbols and texts below 2 GB; time grows as n log n at worst.
+A match lies within a document: it ends before a boundary. Memory is `bytes_per_symbol`, 5 bytes per character for
+tables of up to 256 symbols and texts below 2 GB; time grows as n log n at worst.
 What is left out: what the matches mean (`charlm.use.novelty`).
 """
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from charlm import memory
 from charlm.errors import UsageError
+from charlm.text.pages import Pages
 from charlm.text.symbols import BOUNDARY
 
 BLOCK = 1 << 22
@@ -80,7 +81,8 @@ def longest_matches(text: np.ndarray, query: np.ndarray) -> Matches:
     first = len(text) + 1  # between the two stands a boundary
     joined = np.empty(first + len(query), query.dtype.newbyteorder(">"))  # bytes in the order of the numbers
     joined[: len(text)], joined[len(text)], joined[first:] = text, BOUNDARY, query
-    symbols = memoryview(joined.view(query.dtype.newbyteorder("=")))  # equal where the ids are
+    Pages(text).read(len(text))
+    symbols = joined.view(query.dtype.newbyteorder("=")).data  # equal where the ids are
     before, after = _neighbours(_order(joined), first)
     lengths, places = _shared(symbols, first, before), before
     others = _shared(symbols, first, after)
@@ -104,7 +106,7 @@ def _order(joined: np.ndarray) -> np.ndarray:
 
 
 def _whole(order: np.ndarray, size: int) -> np.ndarray:
-    """Of the places of all bytes those where a symbol of `size` bytes begins, counted in symbols, in the same memory."""
+    """Of the places of all bytes those where a symbol of `size` bytes begins, in symbols and in the same memory."""
     kept = 0
     for at in range(0, len(order), BLOCK):
         block = order[at : at + BLOCK]
@@ -133,8 +135,8 @@ def _shared(symbols: memoryview, first: int, partners: np.ndarray) -> np.ndarray
     """How many symbols each place of the query shares with its partner (Q,) in the text, up to a boundary."""
     end, length = len(symbols), 0
     lengths = np.zeros(len(partners), np.int64)
-    written = memoryview(lengths)
-    for index, partner in enumerate(memoryview(partners)):
+    written = lengths.data
+    for index, partner in enumerate(partners.data):
         place, length = first + index, max(length - 1, 0)
         if partner < 0:
             length = 0

@@ -61,28 +61,48 @@ def find_text(
         raise UsageError(f"--split {split} is of the model's own corpus, {text} is another text; give one of them")
     if isinstance(text, Source) or not own:
         return _given(model, text or "-", report)
-    return _own_split(model, split, find_corpus(text or _corpus_name(model), data), report)
+    return _own_split(own_corpus(model, text, data=data), split, report)
 
 
-def _corpus_name(model: Model) -> str:
+def own_corpus(
+    model: Model,
+    word: str | Path | None = None,
+    *,
+    data: Path = Path("data"),
+    otherwise: str = "give a text: charlm eval FILE",
+) -> Corpus:
+    """The corpus that a model was trained on.
+
+    Args:
+        model: from `charlm.model.checkpoint.load`.
+        word: where it is; None for the folder below `data` that the model names.
+        data: where prepared corpora lie.
+        otherwise: what its user can do without it.
+
+    Raises:
+        CorpusError: it is not there, or another one has its place.
+    """
+    corpus = Corpus.load(find_corpus(word or _corpus_name(model, otherwise), data))
+    if corpus.identity() != model.corpus or corpus.symbols != model.symbols:
+        raise CorpusError(
+            f"{corpus.path} is not the corpus {model.path} was trained on (another text, or other options); "
+            f"prepare that text again, or {otherwise}"
+        )
+    return corpus
+
+
+def _corpus_name(model: Model, otherwise: str) -> str:
     """The name of the model's corpus. It stands in the model's file, and must not lead anywhere else on the disk."""
     name = str(model.corpus.get("name", ""))
     if not is_name(name):
         raise CorpusError(
-            f"{model.path or 'the model'} names no corpus that can be looked for, got {name!r:.80}; "
-            f"give a text: charlm eval FILE"
+            f"{model.path or 'the model'} names no corpus that can be looked for, got {name!r:.80}; {otherwise}"
         )
     return name
 
 
-def _own_split(model: Model, split: str | None, path: Path, report: Report | None) -> Text:
+def _own_split(corpus: Corpus, split: str | None, report: Report | None) -> Text:
     """The split that was asked for; else test, or valid where there is no test."""
-    corpus = Corpus.load(path)
-    if corpus.identity() != model.corpus or corpus.symbols != model.symbols:
-        raise CorpusError(
-            f"{corpus.path} is not the corpus {model.path} was trained on (another text, or other options); "
-            f"prepare that text again, or give a text: charlm eval FILE"
-        )
     chosen = split or ("test" if corpus.has("test") else "valid")
     ids = corpus.checked(chosen)
     if report is not None:
