@@ -97,11 +97,13 @@ class _Filter:
     """Says of most fingerprints that they are not there (Bloom 1970, its bits for one number in one word)."""
 
     def __init__(self, prints: np.ndarray) -> None:
-        bits = max(len(prints).bit_length() - 1, 8)
+        bits = max(len(prints).bit_length() - 2, 8)
         self._word = np.uint64(64 - bits)
         self._bits = [np.uint64(64 - bits - 6 * n) for n in (1, 2)]
         self._words = np.zeros(1 << bits, np.uint64)
-        np.bitwise_or.at(self._words, prints >> self._word, self._mask(prints))
+        for at in range(0, len(prints), PIECE):
+            piece = prints[at : at + PIECE]
+            np.bitwise_or.at(self._words, piece >> self._word, self._mask(piece))
 
     def perhaps(self, prints: np.ndarray) -> np.ndarray:
         """The numbers (P,) of those that may be there."""

@@ -23,7 +23,7 @@ LEAST = 100
 REACH = 64
 """Symbols by which a match is followed to each side; the next window of the training text begins earlier."""
 
-STRETCH, STRETCHES = 1 << 16, 16
+STRETCH, STRETCHES = 1 << 16, 10
 """Symbols that are looked at together, and the most such stretches of one split."""
 
 CHUNK = 1 << 20

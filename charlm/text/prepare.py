@@ -244,11 +244,11 @@ def _shared(folder: Path, symbols: Symbols, splits: list[str], tell: Report) -> 
 def _about_leak(split: str, leak: Leak, noun: str, passage: str) -> str:
     words = " ".join(passage.split())
     shown = words if len(words) <= QUOTED else f"{words[:QUOTED]}..."
+    share = f"{leak.symbols / leak.of:.2%} of {split} ({leak.symbols:,} of {leak.of:,} {noun}s looked at)"
+    longest = f"the longest of {leak.longest:,} at {leak.at:,} ({leak.train:,} of train)"
     return (
-        f"{leak.symbols / leak.of:.2%} of {split} lies in passages of {LEAST} {noun}s or more that train has too "
-        f"({leak.symbols:,} of the {leak.of:,} looked at); the longest has {leak.longest:,}, at {leak.at:,} of {split} "
-        f"and {leak.train:,} of train: {shown!r}; a model that remembers them scores better than on new text: "
-        f"leave repeats out of the text where they are many"
+        f"{share} lies in passages of {LEAST} or more that train has too, {longest}: {shown!r}; "
+        f"what a model remembers of them flatters its score; leave repeats out of the text"
     )
 
 
