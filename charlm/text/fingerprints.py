@@ -21,7 +21,7 @@ PIECE = 1 << 16
 TRIES = 4
 """Look-ups in which one fingerprint is answered."""
 
-PAIRS = 1 << 20
+PAIRS = 1 << 18
 """Answers in all; only a text that repeats itself all the time would have more."""
 
 FACTORS = tuple(np.uint64(factor) for factor in (
@@ -41,13 +41,18 @@ class Index:
     def __init__(self, ids: np.ndarray, stretches: Iterable[tuple[int, int]]) -> None:
         self._place = np.uint64((1 << max(len(ids) - 1, 1).bit_length()) - 1)
         self._window = WINDOW // ids.itemsize
-        parts = [np.zeros(0, np.uint64)]
+        found, count = np.empty(len(ids), np.uint64), 0
         for begin, end in stretches:
             for at in range(begin, end, PIECE):
                 prints = _of_windows(ids[at : min(at + PIECE + self._window - 1, end)])
-                parts.append(prints & ~self._place | np.arange(at, at + len(prints), dtype=np.uint64))
-        self._sorted = np.concatenate(parts)
-        self._sorted.sort()
+                prints = prints & ~self._place | np.arange(at, at + len(prints), dtype=np.uint64)
+                found[count : count + len(prints)] = prints
+                count += len(prints)
+        found[:count].sort()
+        # Of equal windows within a few symbols, in a text that repeats itself there, one is enough.
+        few, kept = found[:count] // np.uint64(STRIDE), np.ones(count, bool)
+        kept[1:] = few[1:] != few[:-1]
+        self._sorted = found[:count][kept]
         self._tries = np.zeros(len(self._sorted), np.uint8)
         self._filter = _Filter(self._sorted)
         self._left = PAIRS
@@ -77,18 +82,18 @@ class Index:
         many = np.searchsorted(self._sorted, self._sorted[low] | self._place, side="right") - low
         before = np.cumsum(many) - many
         blocks = np.repeat(blocks, many)
-        places = (self._sorted[np.arange(len(blocks)) + np.repeat(low - before, many)] & self._place).astype(np.int64)
-        # Where a text repeats itself within a few symbols, one place of each few is enough.
-        few = places // STRIDE
-        kept = np.flatnonzero((np.diff(few, prepend=-1) != 0) | (np.diff(blocks, prepend=-1) != 0))[: self._left]
-        self._left -= len(kept)
-        return blocks[kept] * (STRIDE // ids.itemsize), places[kept]
+        blocks = blocks[: self._left]
+        places = self._sorted[np.arange(len(blocks)) + np.repeat(low - before, many)[: len(blocks)]] & self._place
+        self._left -= len(blocks)
+        return blocks * (STRIDE // ids.itemsize), places.astype(np.int64)
 
     def forget(self, known: np.ndarray) -> None:
         """Look no more for windows that lie in what is known (M,), nor for those that were answered often enough."""
         open_before = np.concatenate(([0], np.cumsum(~known, dtype=np.int32)))
-        places = (self._sorted & self._place).astype(np.int64)
-        kept = (open_before[places + self._window] != open_before[places]) & (self._tries < TRIES)
+        kept = self._tries < TRIES
+        for at in range(0, len(kept), PIECE):
+            places = (self._sorted[at : at + PIECE] & self._place).astype(np.int64)
+            kept[at : at + PIECE] &= open_before[places + self._window] != open_before[places]
         self._sorted, self._tries = self._sorted[kept], self._tries[kept]
         self._filter = _Filter(self._sorted)
 

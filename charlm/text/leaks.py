@@ -145,11 +145,13 @@ def _leak(
 
 def _agree(one: np.ndarray, two: np.ndarray) -> int:
     """How many symbols two texts share from their beginning on."""
-    size = min(len(one), len(two))
+    size, pages = min(len(one), len(two)), (Pages(one), Pages(two))
     for at in range(0, size, STRETCH):
         differ = np.flatnonzero(one[at : min(at + STRETCH, size)] != two[at : min(at + STRETCH, size)])
         if differ.size:
             return at + int(differ[0])
+        for mapped in pages:
+            mapped.read(STRETCH)
     return size
 
 

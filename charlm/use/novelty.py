@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from charlm.errors import CorpusError
 from charlm.model.checkpoint import Model
 from charlm.text.corpus import Corpus
 from charlm.text.sources import Report
@@ -146,7 +147,10 @@ def find_reference(
         CorpusError, UsageError: as in `novelty`.
     """
     check_library()
-    corpus = own_corpus(model, data=data, otherwise=WITHOUT)
+    try:
+        corpus = own_corpus(model, data=data, otherwise=WITHOUT)
+    except CorpusError as error:
+        raise CorpusError(f"--novelty needs the text that the model learned from: {error}") from None
     train = corpus.checked("train")
     split = next((split for split in ("valid", "test") if corpus.has(split)), None)
     check_memory(corpus.symbols.dtype, len(train), 2 * characters, WITHOUT)

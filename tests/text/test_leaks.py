@@ -1,12 +1,15 @@
 """What splits share with the training text is what a slow twin finds, and nothing that is not there."""
 
+import time
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.text import fingerprints, leaks
-from charlm.text.leaks import LEAST, Leak, find_leaks
+from charlm.text.leaks import LEAST, STRETCH, STRETCHES, Leak, find_leaks
 
 
 def slow(train: np.ndarray, other: np.ndarray) -> tuple[int, int]:
@@ -118,3 +121,20 @@ def test_equal_fingerprints_are_not_yet_a_leak(monkeypatch: pytest.MonkeyPatch) 
 def test_short_texts(size: int) -> None:
     ids = np.arange(size, dtype=np.uint8)
     assert find_leaks(ids, [ids, ids[:1]]) == [Leak(0, size, 0, 0, 0), Leak(0, 1, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("period", [1, 33, 44, 700_001, 9_000_000])
+def test_memory_and_time_are_bounded(period: int) -> None:
+    """Of a large split only stretches are looked at, however often it stands in the training text."""
+    train = np.resize(np.random.default_rng(period).integers(0, 60, period).astype(np.uint8), 9_000_000)
+    other = train[:2_000_000].copy()
+    tracemalloc.start()
+    try:
+        began = time.process_time()
+        found = find_leaks(train, [other, other])
+        took, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6 and took < 10
+    assert found[0].of == STRETCH * STRETCHES
+    assert found[0].symbols > 0.9 * found[0].of
