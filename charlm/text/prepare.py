@@ -236,7 +236,7 @@ def _shared(folder: Path, symbols: Symbols, splits: list[str], tell: Report) -> 
     found = dict(zip(others, find_leaks(train, texts), strict=True))
     for split, ids in zip(others, texts, strict=True):
         if found[split].longest:
-            passage = symbols.decode(ids[found[split].at :][: found[split].longest])
+            passage = symbols.decode(ids[found[split].at :][: min(found[split].longest, 4 * QUOTED)])
             tell(_about_leak(split, found[split], symbols.kind.noun, passage))
     return {split: leak.to_json() for split, leak in found.items()}
 
