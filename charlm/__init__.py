@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from charlm.use.compare import compare as compare
     from charlm.use.evaluate import evaluate as evaluate
     from charlm.use.evaluate import score_text as score_text
+    from charlm.use.novelty import novelty as novelty
     from charlm.use.sample import samples as samples
     from charlm.use.sample import stream as stream
 
@@ -36,6 +37,7 @@ _HOME = {
     "compare": "charlm.use.compare",
     "evaluate": "charlm.use.evaluate",
     "load": "charlm.model.checkpoint",
+    "novelty": "charlm.use.novelty",
     "plan": "charlm.learn.train",
     "plugin": "charlm.cells._plugin",
     "prepare": "charlm.text.prepare",

@@ -200,6 +200,8 @@ def test_keys_of_a_corpus(house: Path) -> None:
     assert set(first_words(INTERFACE, "### corpus.json")) == set(info)
     told = next(row[1] for row in rows(section(INTERFACE, "### corpus.json")) if row[0] == "`splits`")
     assert all({*split, name} <= set(words(told)) for name, split in info["splits"].items())
+    told = next(row[1] for row in rows(section(INTERFACE, "### corpus.json")) if row[0] == "`shared`")
+    assert {*info["shared"], *info["shared"]["valid"]} <= set(words(told))
 
 
 def test_keys_of_the_metrics(house: Path) -> None:
@@ -251,11 +253,19 @@ def test_keys_of_info_and_runs(house: Path) -> None:
     assert first_words(INTERFACE, "### Keys of runs --json") == list(run.to_row())
 
 
-def test_keys_of_sample(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_of_sample(house: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     model = str(house / "runs" / "tiny" / "model.safetensors")
-    app(["sample", "--jsonl", "--length", "3", "--seed", "1", "--model", model], standalone_mode=False)
+    told = first_words(INTERFACE, "### Keys of sample --jsonl")
+    line = ["sample", "--jsonl", "--length", "3", "--seed", "1", "--model", model]
+    app(line, standalone_mode=False)
+    assert [key for key in told if key != "novelty"] == list(json.loads(capsys.readouterr().out))
+    monkeypatch.chdir(house)
+    app([*line, "--novelty"], standalone_mode=False)
     found = json.loads(capsys.readouterr().out)
-    assert first_words(INTERFACE, "### Keys of sample --jsonl") == list(found)
+    assert told == list(found)
+    assert first_words(INTERFACE, "### Keys of novelty") == list(found["novelty"])
+    keys = {*found["novelty"]["longest"], *found["novelty"]["beside"]}
+    assert keys <= set(words(section(INTERFACE, "### Keys of novelty")))
 
 
 @pytest.mark.parametrize(

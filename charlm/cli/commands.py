@@ -5,6 +5,7 @@ import secrets
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from math import inf
 from pathlib import Path
@@ -24,6 +25,7 @@ from charlm.show.words import duration, loss
 
 if TYPE_CHECKING:
     from charlm.text.corpus import Corpus
+    from charlm.use.novelty import Findings
 
 started = time.perf_counter()
 """When the program began; set by `charlm.cli.main`."""
@@ -233,6 +235,9 @@ def sample(
     prompt_file: Annotated[str | None, typer.Option("--prompt-file", metavar="FILE|-", show_default=False,
                                                     help="Read the prompt from a file or stdin.")] = None,
     no_echo: Annotated[bool, typer.Option("--no-echo", show_default=False, help="Do not repeat the prompt.")] = False,
+    novelty: Annotated[bool, typer.Option("--novelty", show_default=False,
+                                          help="Say how much of it is new, and what is copied from the training text.",
+                                          )] = False,
     jsonl: Annotated[bool, typer.Option("--jsonl", show_default=False, help="One JSON object a sample.")] = False,
     clamp: Annotated[list[str] | None, typer.Option(
         "--clamp", metavar="LAYER:UNIT=VALUE", show_default=False,
@@ -240,29 +245,56 @@ def sample(
 ) -> None:  # fmt: skip
     """Write new text, character by character."""
     from charlm.model.units import split_clamps
+    from charlm.use.novelty import find_reference, measure
     from charlm.use.sample import samples, stream
 
     held = split_clamps(clamp or ())
     loaded = load_model(given, model)
+    options = SampleOptions.of(given.values)
+    reference = find_reference(loaded, options.num * options.length, report=given.terminal.say) if novelty else None
     start = _prompt(prompt, prompt_file)
     seed = given.values.pop("seed", None)
     if seed is None:
         seed = secrets.randbelow(2**31)
         given.terminal.say(f"seed: {seed}")
     echo = "" if no_echo else start
-    if given.values.get("num", 1) == 1 and not jsonl:
-        _streamed(stream(loaded, prompt=start, seed=seed, clamp=held, **given.values), echo)
+    if options.num == 1 and not jsonl:
+        pieces = stream(loaded, prompt=start, seed=seed, clamp=held, **given.values)
+        if reference is None:
+            _streamed(pieces, echo)
+        else:
+            kept: list[str] = []
+            _streamed(_keeping(pieces, kept), echo)
+            _say_novelty(given, measure(reference, ["".join(kept)]))
         return
-    for number, drawn in enumerate(samples(loaded, prompt=start, seed=seed, clamp=held, **given.values)):
+    written = samples(loaded, prompt=start, seed=seed, clamp=held, **given.values)
+    measured = measure(reference, [drawn.text for drawn in written]) if reference is not None else None
+    for number, drawn in enumerate(written):
         if jsonl:
             found = {"index": drawn.index, "seed": seed, "prompt": start, "text": drawn.text,
                      "characters": drawn.characters, "ended": drawn.ended, "model": str(loaded.path)}  # fmt: skip
-            result(json.dumps(found))
+            result(json.dumps(found | ({"novelty": measured.to_json(number)} if measured else {})))
         else:
             result(shown(("-" * 40 + "\n" if number else "") + echo + drawn.text))
+    if measured is not None and not jsonl:
+        _say_novelty(given, measured)
 
 
-def _streamed(pieces: Any, echo: str) -> None:
+def _keeping(pieces: Iterator[str], kept: list[str]) -> Iterator[str]:
+    for piece in pieces:
+        kept.append(piece)
+        yield piece
+
+
+def _say_novelty(given: Given, found: "Findings") -> None:
+    """The table and the passages, on stderr."""
+    from charlm.show.novelty import lines
+
+    for line in lines(found.together.to_json(), [one.to_json() for one in found.samples], found.other_to_json()):
+        given.terminal.say(line)
+
+
+def _streamed(pieces: Iterator[str], echo: str) -> None:
     """Print pieces as they come; a terminal, not a file, gets a last line end."""
     result(shown(echo), end="")
     last = echo

@@ -27,6 +27,7 @@ from charlm.errors import CorpusError, UsageError
 from charlm.files import alone_at, failures, new_folder, write_atomically
 from charlm.spec import flag
 from charlm.text.corpus import FORMAT, INFO, SPLITS, Corpus, is_name
+from charlm.text.leaks import LEAST, Leak, find_leaks
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.symbols import BOUNDARY, Symbols
 from charlm.text.units import LF, UNITS, text_encoding
@@ -34,6 +35,9 @@ from charlm.text.walk import Progress, Walk
 
 FEWEST = 2
 """Characters that a corpus must have: one to see and one to predict."""
+
+QUOTED = 60
+"""Characters of a passage that a notice shows."""
 
 NAMED = 8
 """Characters that a warning names before it only counts them."""
@@ -106,6 +110,7 @@ def prepare(
             info["entropy_bits_per_char"] = sources.entropy_bits_per_char
         with new_folder(path) as building:
             info["splits"] = _write_splits(building, Walk(sources, options, progress, walk), symbols, stops)
+            info["shared"] = _shared(building, symbols, list(stops), tell)
             write_atomically(building / INFO, json.dumps(info, indent=1) + "\n")
         return Corpus.load(path)
 
@@ -219,6 +224,32 @@ def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, i
             file.flush()
             os.fsync(file.fileno())
     return written
+
+
+def _shared(folder: Path, symbols: Symbols, splits: list[str], tell: Report) -> dict[str, dict[str, int]]:
+    """What valid and test share with train, by split; said where it is anything."""
+    others = [split for split in splits if split != "train"]
+    if not others:
+        return {}
+    kind = symbols.dtype.newbyteorder("<")
+    train, *texts = (np.memmap(folder / f"{split}.bin", kind, "r")[1:] for split in ("train", *others))
+    found = dict(zip(others, find_leaks(train, texts), strict=True))
+    for split, ids in zip(others, texts, strict=True):
+        if found[split].longest:
+            passage = symbols.decode(ids[found[split].at :][: min(found[split].longest, 4 * QUOTED)])
+            tell(_about_leak(split, found[split], symbols.kind.noun, passage))
+    return {split: leak.to_json() for split, leak in found.items()}
+
+
+def _about_leak(split: str, leak: Leak, noun: str, passage: str) -> str:
+    words = " ".join(passage.split())
+    shown = words if len(words) <= QUOTED else f"{words[:QUOTED]}..."
+    share = f"{leak.symbols / leak.of:.2%} of {split} ({leak.symbols:,} of {leak.of:,} {noun}s looked at)"
+    longest = f"the longest of {leak.longest:,} at {leak.at:,} ({leak.train:,} of train)"
+    return (
+        f"{share} lies in passages of {LEAST} or more that train has too, {longest}: {shown!r}; "
+        f"what a model remembers of them flatters its score; leave repeats out of the text"
+    )
 
 
 def _take(ids: np.ndarray, room: int, lines: bool) -> tuple[int, bool]:

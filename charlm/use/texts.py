@@ -80,7 +80,7 @@ def find_text(
         raise UsageError(f"--split {split} is of the model's own corpus, {text} is another text; give one of them")
     if isinstance(text, Source) or not own:
         return _given(model, text or "-", report)
-    return _own_split(model, split, find_corpus(text or _corpus_name(model), data), report)
+    return _own_split(own_corpus(model, text, data=data), split, report)
 
 
 def train_text(model: Model, text: str | Path | Source | None = None, *, data: Path = Path("data")) -> Text:
@@ -95,7 +95,7 @@ def train_text(model: Model, text: str | Path | Source | None = None, *, data: P
         CorpusError: it is not there, or has another text by now.
     """
     try:
-        corpus = _own_corpus(model, find_corpus(text if is_prepared(text) else _corpus_name(model), data))
+        corpus = own_corpus(model, text if is_prepared(text) else None, data=data)
     except CorpusError as error:
         raise CorpusError(f"the text that the model was trained on is needed too: {error}") from None
     return Text(f"{corpus.path}:train", corpus.checked("train"), corpus.bytes_of("train"))
@@ -106,31 +106,45 @@ def is_prepared(text: str | Path | Source | None) -> TypeGuard[str | Path]:
     return text is not None and not isinstance(text, Source) and present(Path(text) / "corpus.json")
 
 
-def _corpus_name(model: Model) -> str:
-    """The name of the model's corpus. It stands in the model's file, and must not lead anywhere else on the disk."""
-    name = str(model.corpus.get("name", ""))
-    if not is_name(name):
-        raise CorpusError(
-            f"{model.path or 'the model'} names no corpus that can be looked for, got {name!r:.80}; "
-            f"give a text: charlm eval FILE"
-        )
-    return name
+def own_corpus(
+    model: Model,
+    word: str | Path | None = None,
+    *,
+    data: Path = Path("data"),
+    otherwise: str = "give a text: charlm eval FILE",
+) -> Corpus:
+    """The corpus that a model was trained on.
 
+    Args:
+        model: from `charlm.model.checkpoint.load`.
+        word: where it is; None for the folder below `data` that the model names.
+        data: where prepared corpora lie.
+        otherwise: what its user can do without it.
 
-def _own_corpus(model: Model, path: Path) -> Corpus:
-    """The corpus in a folder, which must be the one that the model was trained on."""
-    corpus = Corpus.load(path)
+    Raises:
+        CorpusError: it is not there, or another one has its place.
+    """
+    corpus = Corpus.load(find_corpus(word or _corpus_name(model, otherwise), data))
     if corpus.identity() != model.corpus or corpus.symbols != model.symbols:
         raise CorpusError(
             f"{corpus.path} is not the corpus {model.path} was trained on (another text, or other options); "
-            f"prepare that text again, or give a text: charlm eval FILE"
+            f"prepare that text again, or {otherwise}"
         )
     return corpus
 
 
-def _own_split(model: Model, split: str | None, path: Path, report: Report | None) -> Text:
+def _corpus_name(model: Model, otherwise: str) -> str:
+    """The name of the model's corpus. It stands in the model's file, and must not lead anywhere else on the disk."""
+    name = str(model.corpus.get("name", ""))
+    if not is_name(name):
+        raise CorpusError(
+            f"{model.path or 'the model'} names no corpus that can be looked for, got {name!r:.80}; {otherwise}"
+        )
+    return name
+
+
+def _own_split(corpus: Corpus, split: str | None, report: Report | None) -> Text:
     """The split that was asked for; else test, or valid where there is no test."""
-    corpus = _own_corpus(model, path)
     chosen = split or ("test" if corpus.has("test") else "valid")
     ids = corpus.checked(chosen)
     if report is not None:

@@ -427,3 +427,59 @@ def test_a_broken_model_does_not_squeeze_the_table(trained: Shell) -> None:
     Path("runs/[bold]q/model.safetensors").write_bytes(b"no model")
     out = trained.ok("runs")
     assert "[bold]q" in out and "sea-lstm-1x8" in out and "unreadable" in out
+
+
+def test_novelty_is_told_beside_the_sample(trained: Shell) -> None:
+    words = ("sample", "--length", "300", "--seed", "1", "--prompt", "the ")
+    plain = trained.ok(*words)
+    code, out, err = trained(*words, "--novelty")
+    assert (code, out) == (0, plain)
+    table = [line.split() for line in err.splitlines()]
+    start = next(number for number, row in enumerate(table) if row[:3] == ["n", "sample", "valid"])
+    shares = {row[0]: row[1:] for row in table[start + 1 :] if row and row[0][0].isdigit()}
+    assert sum(len(range(int(row.split("-")[0]), int(row.split("-")[-1]) + 1)) for row in shares) == 29
+    assert all(re.fullmatch(r"\d+\.\d%", share) for row in shares.values() for share in row)
+    assert "longest copy in the sample: " in err and "longest copy in valid, 300 characters: " in err
+    found = json.loads(trained.ok(*words, "--novelty", "--jsonl"))
+    assert found["novelty"]["characters"] == 300 and found["novelty"]["train"] == "data/sea:train"
+    assert found["novelty"]["beside"]["text"] == "data/sea:valid"
+    assert list(found["novelty"]["new"]) == [str(size) for size in range(2, 31)]
+    assert f"{found['novelty']['new']['8']:.1%}" in err
+
+
+def test_novelty_of_several_samples(trained: Shell) -> None:
+    words = ("sample", "--length", "50", "--num", "12", "--seed", "1", "--novelty")
+    code, out, err = trained(*words)
+    assert code == 0 and out.count("-" * 40) == 11
+    assert "longest copy in sample 9: " in err and "longest copy in sample 10: " not in err and "2 more samples" in err
+    rows = [json.loads(line) for line in trained.ok(*words, "--jsonl").splitlines()]
+    for row in rows:
+        span = row["novelty"]["longest"]
+        assert row["text"][span["at"] :].startswith(span["text"]) and len(span["text"]) == span["length"]
+    assert rows[0]["novelty"]["beside"] == rows[1]["novelty"]["beside"]
+    assert rows[0]["novelty"]["beside"]["characters"] == 600
+
+
+def test_novelty_without_the_corpus_is_refused_before_anything_is_written(trained: Shell) -> None:
+    Path("data").rename("elsewhere")
+    line = trained.refused(2, "sample", "--length", "5", "--seed", "1", "--novelty")
+    assert "--novelty needs the text that the model learned from" in line
+
+
+def test_preparing_tells_what_the_splits_share(shell: Shell) -> None:
+    text = "".join(np.random.default_rng(1).choice(list("abcdefghij\x1b"), 4000).tolist())
+    Path("new.txt").write_text(text, encoding="utf-8")
+    Path("twice.txt").write_text(text + text[300:600], encoding="utf-8")
+    code, _, err = shell("prepare", "new.txt", "--valid-fraction", "0.1", "--test-fraction", "0")
+    assert code == 0 and "that train has too" not in err
+    code, _, err = shell("prepare", "twice.txt", "--valid-fraction", "0.1", "--test-fraction", "0")
+    assert code == 0
+    assert (
+        "69.61% of valid (300 of 431 characters looked at) lies in passages of 100 or more that train has too, "
+        "the longest of 300 at 130 (300 of train): " in err
+    )
+    assert "\x1b" not in err
+    found = json.loads(Path("data/twice/corpus.json").read_text(encoding="utf-8"))["shared"]
+    assert found == {"valid": {"symbols": 300, "of": 431, "longest": 300, "at": 130, "train": 300}}
+    assert shell("prepare", "twice.txt", "--name", "whole", "--valid-fraction", "0", "--test-fraction", "0")[0] == 0
+    assert json.loads(Path("data/whole/corpus.json").read_text(encoding="utf-8"))["shared"] == {}

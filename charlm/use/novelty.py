@@ -1,0 +1,218 @@
+"""How new a text is beside the one that its model learned from: what is copied, and how much occurs nowhere in it.
+
+    novelty(model, ["ROMEO:\\nWhat, ho!", …])
+
+An n-gram of a text is known where the longest match that begins there has n symbols or more, so that one pass of
+`charlm.text.suffixes` answers for every n. The same is measured of as much text that nobody trained on, the beginning
+of the valid split: what the same author wrote anew. A passage that is copied lies within one document of the training
+text and one of the sample, and so does an n-gram.
+What is left out: drawing the text (`charlm.use.sample`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charlm.errors import CorpusError
+from charlm.model.checkpoint import Model
+from charlm.text.corpus import Corpus
+from charlm.text.sources import Report
+from charlm.text.suffixes import Matches, check_library, check_memory, longest_matches
+from charlm.text.symbols import BOUNDARY, Symbols
+from charlm.text.units import LF
+from charlm.use.texts import own_corpus
+
+SIZES = range(2, 31)
+"""The n of the n-grams that are counted."""
+
+WITHOUT = "leave out --novelty"
+
+
+@dataclass(frozen=True)
+class Span:
+    """A passage of a text that the training text has word for word.
+
+    Attributes:
+        length: characters (bytes, for byte symbols); 0 where no character of the text occurs there.
+        at: where it begins in the text, in characters from 0.
+        offset: where it begins in the training text, in characters from 0, ends of documents counted only where
+            lines are documents. It may stand elsewhere too. None where there is no passage.
+        text: the passage.
+    """
+
+    length: int
+    at: int
+    offset: int | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Novelty:
+    """How new one text is.
+
+    Attributes:
+        characters: of the text; ends of line documents counted.
+        new: of each n from 2 to 30 the share of its n-grams that the training text does not have; None where it
+            has no n-gram of that length.
+        longest: the longest passage that the training text has.
+    """
+
+    characters: int
+    new: dict[int, float | None]
+    longest: Span
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of a novelty in `charlm sample --jsonl`."""
+        return {
+            "characters": self.characters,
+            "new": {str(size): share for size, share in self.new.items()},
+            "longest": vars(self.longest),
+        }
+
+
+@dataclass(frozen=True)
+class Findings:
+    """How new some texts are.
+
+    Attributes:
+        samples: each for itself.
+        together: all of them; the place of its longest passage is that in the sample that has it.
+        beside: as much text of the valid split, or of test where there is none; None where the corpus has neither.
+        train, other: what they were held against, and what stands beside them.
+    """
+
+    samples: list[Novelty]
+    together: Novelty
+    beside: Novelty | None
+    train: str
+    other: str | None
+
+    def to_json(self, index: int) -> dict[str, Any]:
+        """The value of `novelty` for one sample in `charlm sample --jsonl`."""
+        return {**self.samples[index].to_json(), "train": self.train, "beside": self.other_to_json()}
+
+    def other_to_json(self) -> dict[str, Any] | None:
+        """The value of `beside` there."""
+        return None if self.beside is None else {"text": self.other, **self.beside.to_json()}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The text that a model learned from, and text of the same corpus that it did not learn from."""
+
+    corpus: Corpus
+    train: np.ndarray
+    other: np.ndarray | None
+    other_name: str | None
+
+    @property
+    def symbols(self) -> Symbols:
+        """The table of both."""
+        return self.corpus.symbols
+
+    @property
+    def lines(self) -> bool:
+        """Whether each line is a document, so that a line's end is the end of one."""
+        return self.corpus.options.documents == "line"
+
+
+def novelty(
+    model: Model, texts: str | Sequence[str], *, data: Path = Path("data"), report: Report | None = None
+) -> Findings:
+    """Hold texts against the one that a model learned from.
+
+    Args:
+        model: from `charlm.model.checkpoint.load`; its corpus must be at hand.
+        texts: as written; a character outside the model's table counts as the unknown symbol.
+        data: where prepared corpora lie.
+        report: told what they are held against, in one line.
+
+    Raises:
+        CorpusError: the model's corpus is not there, or another one has its place.
+        UsageError: pydivsufsort is not installed, or the text does not fit into memory.
+    """
+    texts = [texts] if isinstance(texts, str) else list(texts)
+    return measure(find_reference(model, sum(map(len, texts)), data=data, report=report), texts)
+
+
+def find_reference(
+    model: Model, characters: int, *, data: Path = Path("data"), report: Report | None = None
+) -> Reference:
+    """What texts of so many characters will be held against; all that can be refused is refused here.
+
+    Raises:
+        CorpusError, UsageError: as in `novelty`.
+    """
+    check_library()
+    try:
+        corpus = own_corpus(model, data=data, otherwise=WITHOUT)
+    except CorpusError as error:
+        raise CorpusError(f"--novelty needs the text that the model learned from: {error}") from None
+    train = corpus.checked("train")
+    split = next((split for split in ("valid", "test") if corpus.has(split)), None)
+    check_memory(corpus.symbols.dtype, len(train), 2 * characters, WITHOUT)
+    if report is not None:
+        report(f"novelty: against the train split of {corpus.path}")
+    other = None if split is None else corpus.checked(split)[1:]
+    return Reference(corpus, train, other, None if split is None else f"{corpus.path}:{split}")
+
+
+def measure(reference: Reference, texts: Sequence[str]) -> Findings:
+    """Hold texts against a reference."""
+    parts = [_ids(reference, text) for text in texts]
+    size = sum(len(part) for part in parts)
+    if reference.other is not None:
+        parts.append(np.array(reference.other[:size]))
+    query = np.concatenate([piece for part in parts for piece in (part, np.zeros(1, reference.symbols.dtype))])
+    matches, room = longest_matches(reference.train, query), _room(query)
+    found, first = [], 0
+    for part in parts:
+        found.append(_novelty(reference, query, matches, room, slice(first, first + len(part))))
+        first += len(part) + 1
+    beside = found.pop() if reference.other is not None else None
+    whole = slice(0, size + len(texts))
+    longest = max((one.longest for one in found), key=lambda span: span.length)
+    together = Novelty(size, _new(matches.lengths[whole], room[whole]), longest)
+    return Findings(found, together, beside, f"{reference.corpus.path}:train", reference.other_name)
+
+
+def _ids(reference: Reference, text: str) -> np.ndarray:
+    """The symbols (L,) of a text as it is written."""
+    codes = reference.symbols.kind.of_text(text)
+    ids = reference.symbols.encode(codes)
+    if reference.lines:
+        ids[codes == LF] = BOUNDARY
+    return ids
+
+
+def _room(query: np.ndarray) -> np.ndarray:
+    """How many symbols there are from each place (Q,) to the next boundary."""
+    ends = np.flatnonzero(query == BOUNDARY)
+    places = np.arange(len(query))
+    return ends[np.searchsorted(ends, places)] - places
+
+
+def _new(lengths: np.ndarray, room: np.ndarray) -> dict[int, float | None]:
+    """Of each n the share of places with room for an n-gram where no match is as long."""
+    there = {size: int(np.count_nonzero(room >= size)) for size in SIZES}
+    known = {size: int(np.count_nonzero(lengths >= size)) for size in SIZES}
+    return {size: 1 - known[size] / there[size] if there[size] else None for size in SIZES}
+
+
+def _novelty(reference: Reference, query: np.ndarray, matches: Matches, room: np.ndarray, part: slice) -> Novelty:
+    lengths = matches.lengths[part]
+    return Novelty(len(lengths), _new(lengths, room[part]), _longest(reference, query[part], matches, part))
+
+
+def _longest(reference: Reference, ids: np.ndarray, matches: Matches, part: slice) -> Span:
+    lengths = matches.lengths[part]
+    if not lengths.any():
+        return Span(0, 0, None, "")
+    at = int(lengths.argmax())
+    length, place = int(lengths[at]), int(matches.places[part][at])
+    before = reference.train[1:place]  # the boundary at the beginning is no character
+    ends = 0 if reference.lines else int(np.count_nonzero(before == BOUNDARY))
+    return Span(length, at, place - 1 - ends, reference.symbols.decode(ids[at : at + length]))
