@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from charlm.model.checkpoint import load as load
     from charlm.text.corpus import Corpus as Corpus
     from charlm.text.prepare import prepare as prepare
+    from charlm.use.compress import compress as compress
+    from charlm.use.compress import decompress as decompress
     from charlm.use.evaluate import evaluate as evaluate
     from charlm.use.evaluate import score_text as score_text
     from charlm.use.sample import samples as samples
@@ -32,6 +34,8 @@ _HOME = {
     "CharlmError": "charlm.errors",
     "Corpus": "charlm.text.corpus",
     "Model": "charlm.model.checkpoint",
+    "compress": "charlm.use.compress",
+    "decompress": "charlm.use.compress",
     "evaluate": "charlm.use.evaluate",
     "load": "charlm.model.checkpoint",
     "plan": "charlm.learn.train",

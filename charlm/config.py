@@ -345,11 +345,26 @@ class ReadOptions(Options):
     chars: int = option(100_000, "count", "Characters to read, from the text's beginning.", low=1)
 
 
+@dataclass(frozen=True)
+class CompressOptions(Options):
+    """How a file is compressed."""
+
+    streams: int = option(
+        AUTO,
+        "integer",
+        "Parts of the text that are read side by side: more are faster, and each costs some bits.",
+        low=1,
+        high=4096,
+        auto="one for every 8192 characters, at most 64",
+    )
+
+
 COMMANDS: dict[str, type[Options]] = {
     "prepare": PrepareOptions,
     "train": TrainOptions,
     "eval": EvalOptions,
     "sample": SampleOptions,
+    "compress": CompressOptions,
 }
 """The option group of each command that has one; `inspect find` is a command within another."""
 

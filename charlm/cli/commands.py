@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm import __version__
-from charlm.cli import inspect
+from charlm.cli import compress, inspect
 from charlm.cli.models import JSON, ModelChoice, load_model, model_path
 from charlm.cli.options import Given, command, plain
 from charlm.cli.signals import stop
@@ -307,4 +307,5 @@ def _corpus(given: Given, word: str | None, elsewhere: Path | None = None) -> "C
         )
 
 
+compress.register(app)
 app.add_typer(inspect.app)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charlm.show.terminal import Screen, to_stdout
-from charlm.show.words import count, line, size
+from charlm.show.words import count, duration, line, size
 
 LONGEST_VALUE = 1000
 """Characters of a value in a table; a file may say more than anyone wants to read."""
@@ -61,6 +61,21 @@ def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
     if "default_off_bits_per_char" in found:
         rows["default"] = default_off(found)
     rows["speed"] = f"{count(found['chars_per_second'])} characters/s"
+    return rows
+
+
+def compression(found: Mapping[str, Any]) -> dict[str, str]:
+    """The summary of `charlm compress`, from its JSON keys."""
+    before, after, predicted = found["bytes"], found["compressed_bytes"], found["predicted_bytes"]
+    share = f", {after / before:.2%} of them" if before else ""
+    rows = {"bytes": f"{before:,} in, {after:,} out{share}"}
+    if found["stored"]:
+        rows["stored"] = "as it is: coded it would be longer"
+    else:
+        rows["bits"] = f"{found['bits_per_char']:.4f} per character"
+        rows["predicted"] = f"{predicted:,} bytes by the model's probabilities; the file has {after - predicted:+,}"
+    rows["characters"] = f"{found['characters']:,}, of which {found['unknown']:,} are unknown to the model"
+    rows["streams"] = f"{found['streams']:,}, {duration(found['seconds'])}"
     return rows
 
 
