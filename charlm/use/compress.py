@@ -8,7 +8,7 @@ Both need the extra `compress`, and no torch. What is left out: the arithmetic (
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, log, log2
 from time import perf_counter
 from typing import Any
@@ -98,8 +98,9 @@ def compress(model: Model, data: bytes, *, progress: Progress | None = None, **v
     if len(ids):
         told = None if progress is None else lambda done: progress(done, len(ids))
         bits, nats = coding.encode(model, ids, raw, streams=streams, progress=told)
-        found: dict[str, Any] = {"answer": coding.known_answer(model), "coder": version, "symbols": len(ids), "streams": streams}
-        packed = min(replace(stored, kind=kind, payload=bits, **found), stored, key=lambda file: len(file.to_bytes()))
+        answer = coding.known_answer(model)
+        coded = Packed(kind, stored.model, stored.original, bits, answer, version, len(ids), streams)
+        packed = min(coded, stored, key=lambda file: len(file.to_bytes()))
     return Compression(
         data=packed.to_bytes(),
         bytes=len(data),
@@ -140,12 +141,8 @@ def decompress(model: Model, data: bytes, *, progress: Progress | None = None) -
 
 def _decoded(model: Model, packed: Packed, progress: Progress | None) -> bytes:
     version, total = coding.coder_version(), packed.symbols
-    memory.check(
-        _bytes(model, packed.streams), f"reading {packed.streams:,} streams side by side", "use another machine"
-    )
-    memory.check(
-        PER_BYTE * min(total, coding.most_symbols(len(packed.payload))), "decompressing it", "use another machine"
-    )
+    claimed = PER_BYTE * min(total, coding.most_symbols(len(packed.payload))) + _bytes(model, packed.streams)
+    memory.check(claimed, "decompressing what it claims to hold", "free some, if it does")
     if coding.known_answer(model) != packed.answer:
         raise PackedError(
             f"it was compressed with an arithmetic whose results are not those of this machine: its coder was "
