@@ -1,5 +1,6 @@
 """The pages in docs/ say what the program does: options, defaults, keys, rules, and the bytes of a model."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -14,7 +15,7 @@ import typer
 import charlm
 from charlm import cells
 from charlm.cli.commands import app
-from charlm.config import EvalOptions, ModelOptions, PrepareOptions, SampleOptions, TrainOptions
+from charlm.config import CompressOptions, EvalOptions, ModelOptions, PrepareOptions, SampleOptions, TrainOptions
 from charlm.learn import auto
 from charlm.model.checkpoint import load, read_header
 from charlm.model.parameters import shapes
@@ -25,6 +26,7 @@ from charlm.use.describe import describe, summarize
 ROOT = Path(__file__).resolve().parent.parent
 INTERFACE = (ROOT / "docs" / "interface.md").read_text(encoding="utf-8")
 CHECKPOINT = (ROOT / "docs" / "checkpoint.md").read_text(encoding="utf-8")
+COMPRESSED = (ROOT / "docs" / "compressed.md").read_text(encoding="utf-8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
@@ -39,7 +41,13 @@ def every_command(group: Any, before: str = "") -> dict[str, Any]:
 
 
 COMMANDS = every_command(typer.main.get_command(app))
-GROUPS = {"prepare": PrepareOptions, "train": TrainOptions, "eval": EvalOptions, "sample": SampleOptions}
+GROUPS = {
+    "prepare": PrepareOptions,
+    "train": TrainOptions,
+    "eval": EvalOptions,
+    "sample": SampleOptions,
+    "compress": CompressOptions,
+}
 COMMON = {"--config", "--quiet", "--debug", "--help"}
 ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "gap_bits_per_char"}
 ONLY_IF_EXACT = {"default_off_bits_per_char"}
@@ -106,7 +114,7 @@ def test_the_options_of_every_command_are_told_once() -> None:
 def test_every_option_named_anywhere_exists() -> None:
     known = COMMON.union(flags_of(typer.main.get_command(app)), *map(flags_of, COMMANDS.values()))
     of_torchrun = {"--nproc-per-node"}
-    assert flags(INTERFACE + CHECKPOINT + CHANGELOG) - of_torchrun <= known
+    assert flags(INTERFACE + CHECKPOINT + COMPRESSED + CHANGELOG) - of_torchrun <= known
 
 
 def test_every_command_is_described() -> None:
@@ -215,6 +223,30 @@ def test_keys_of_sample(house: Path, capsys: pytest.CaptureFixture[str]) -> None
     app(["sample", "--jsonl", "--length", "3", "--seed", "1", "--model", model], standalone_mode=False)
     found = json.loads(capsys.readouterr().out)
     assert first_words(INTERFACE, "### Keys of sample --jsonl") == list(found)
+
+
+def test_keys_and_layout_of_a_compressed_file(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lines of the page read what the command wrote."""
+    from charlm.model.coding import known_answer
+    from charlm.model.packed import FIXED, MAGIC, MOST_STREAMS, Packed, identity
+
+    monkeypatch.chdir(tmp_path)
+    model = house / "runs" / "tiny" / "model.safetensors"
+    Path("novel.txt").write_text("abcde" * 200)
+    app(["compress", "novel.txt", "--json", "--streams", "3", "--model", str(model)], standalone_mode=False)
+    assert first_words(INTERFACE, "### Keys of compress --json") == list(json.loads(capsys.readouterr().out))
+    (reader,) = re.findall(r"```python\n(.*?)```", section(COMPRESSED, "## Layout"), re.S)
+    found: dict[str, Any] = {}
+    exec(reader, found)
+    head, packed = found["head"], Packed.of(Path("novel.txt.charlm").read_bytes())
+    assert head["magic"] == MAGIC and head["whole"] and packed.kind == head["kind"] == 1
+    assert (head["symbols"], head["streams"], head["bits"]) == (1000, 3, packed.payload)
+    assert head["model"] == identity(load(model)) and head["answer"] == known_answer(load(model))
+    assert head["original"] == hashlib.sha256(Path("novel.txt").read_bytes()).digest()[:8]
+    assert head["coder"] == packed.coder
+    assert f"more than {FIXED} bytes" in COMPRESSED and f"at most {MOST_STREAMS}" in COMPRESSED
 
 
 def test_metadata_of_a_model(house: Path) -> None:

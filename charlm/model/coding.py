@@ -34,6 +34,8 @@ STRETCH = 1 << 13
 MOST_STREAMS = 64
 """Of those; more would bring little."""
 
+OLDEST_CODER = (0, 4)
+
 PRECISION = 24
 """Bits of the coder's probabilities; no symbol costs more."""
 
@@ -58,11 +60,14 @@ def coder_version() -> tuple[int, int]:
     """The coder's version, as far as what it makes of the same probabilities might change with it.
 
     Raises:
-        UsageError: it is not installed.
+        UsageError: it is not installed, or too old.
     """
     _coder()
-    major, minor, *_ = version("constriction").split(".")
-    return int(major), int(minor)
+    found = version("constriction")
+    major, minor, *_ = (int(word) for word in found.split(".")[:2])
+    if (major, minor) < OLDEST_CODER:
+        raise UsageError(f'constriction {found} is too old to compress with; pip install --upgrade "charlm[compress]"')
+    return major, minor
 
 
 def known_answer(model: Model) -> bytes:

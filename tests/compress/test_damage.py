@@ -29,7 +29,7 @@ def model(trained: Model) -> Model:
 
 @pytest.fixture(scope="module")
 def good(model: Model) -> list[bytes]:
-    texts = [text_of(700).encode(), text_of(3000, 1).encode(), b"se\xff\xc3\xa9 " + text_of(500).encode(), b"\xff" * 9]
+    texts = [text_of(700).encode(), text_of(1100, 1).encode(), b"se\xff\xc3\xa9 " + text_of(500).encode(), b"\xff" * 9]
     return [charlm.compress(model, text, streams=1 + n % 3).data for n, text in enumerate(texts)]
 
 
@@ -80,7 +80,7 @@ def lying(good: list[bytes], random: Random) -> bytes:
     return data if random.random() < 0.8 else sealed(damaged([data, *good], random))
 
 
-def outcome(model: Model, data: bytes, good: list[bytes]) -> str:
+def outcome(model: Model, data: bytes, originals: list[bytes]) -> str:
     """`refused`, or `harmless` where the very bytes of the original came out."""
     began = time.perf_counter()
     try:
@@ -91,7 +91,7 @@ def outcome(model: Model, data: bytes, good: list[bytes]) -> str:
     assert time.perf_counter() - began < SLOW, data[:60].hex()
     if found is None:
         return "refused"
-    assert any(charlm.decompress(model, whole) == found for whole in good)
+    assert found in originals
     return "harmless"
 
 
@@ -111,13 +111,14 @@ def test_every_shortened_file_is_found(model: Model, good: list[bytes]) -> None:
 
 
 def test_damaged_and_lying_files(model: Model, good: list[bytes], soak: Soak) -> None:
-    count, random = soak.count(40, 2000), Random(3)
+    count, random = soak.count(40, 1000), Random(3)
+    originals = [charlm.decompress(model, whole) for whole in good]
     found: Counter[str] = Counter()
     for _ in range(count):
         data = damaged(good, random)
         if data not in good:
-            found["damaged: " + outcome(model, data, good)] += 1
-        found["lying: " + outcome(model, lying(good, random), good)] += 1
+            found["damaged: " + outcome(model, data, originals)] += 1
+        found["lying: " + outcome(model, lying(good, random), originals)] += 1
     assert found["damaged: harmless"] == 0
     assert found["lying: refused"] > 0.8 * count
     told = ", ".join(f"{name} {number:,}" for name, number in sorted(found.items()))
