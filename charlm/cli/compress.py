@@ -87,6 +87,8 @@ def _place(file: str, out: str, force: bool) -> Path | None:
         raise UsageError(f"--out {out} is the file to be read, which is left alone; choose another name")
     if place.is_dir() or not place.name:
         raise InputError(f"{out} is a folder; name a file with --out")
+    if present(place) and not place.is_file():
+        raise InputError(f"{out} is no plain file, and would be replaced by one; give --out - and send stdout there")
     if present(place) and not force:
         raise InputError(f"{out} exists; give --force to replace it, or another name with --out")
     if not present(place.parent):

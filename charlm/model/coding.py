@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from charlm.config import OUTSIDE
 from charlm.errors import CharlmError, PackedError, UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.portable import LEAST, frequencies, portable
@@ -189,8 +190,16 @@ def _read(stepper: Stepper, symbols: int, streams: int) -> _Reading:
 
 def _step(stepper: Stepper, ids: np.ndarray, states: Any) -> tuple[np.ndarray, Any, np.ndarray]:
     """Frequencies (B, V), states and logits (B, V) after one more symbol in each stream."""
-    with np.errstate(all="ignore"):
-        logits, states = stepper.step(ids, states)
+    try:
+        with np.errstate(all="ignore"):
+            logits, states = stepper.step(ids, states)
+    except (TypeError, AttributeError) as error:
+        if stepper.cell.name not in OUTSIDE:
+            raise
+        raise UsageError(
+            f"the cell {stepper.cell.name} does with its weights what compressing cannot make exact ({error}); "
+            f"it can take products h @ weight.T"
+        ) from error
     if not np.isfinite(logits).all():
         raise CharlmError(
             "the network's output is no finite number: its state has grown without bound, as that of a linear or "

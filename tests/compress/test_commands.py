@@ -98,6 +98,7 @@ def test_refusals_leave_nothing(house: Path, charlm: Run) -> None:
         (["decompress", "sea.txt.charlm"], "sea.txt exists; give --force"),
         (["compress", "sea.txt", "-o", "sea.txt", "--force"], "is the file to be read"),
         (["compress", "sea.txt", "-o", "folder", "--force"], "folder is a folder"),
+        (["compress", "sea.txt", "-o", os.devnull, "--force"], "is no plain file"),
         (["compress", "sea.txt", "-o", "nowhere/x"], "the folder nowhere does not exist"),
         (["compress", "missing"], "missing cannot be read"),
         (["compress", "folder"], "folder cannot be read"),

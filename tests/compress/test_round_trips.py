@@ -151,14 +151,26 @@ class Wild(Minimal):
         return (xp.arctan(after[0]),), gates
 
 
+class Odd(Minimal):
+    """Does with a weight what is no product."""
+
+    name = "odd"
+
+    def step(self, xp, p, x, below, state):  # type: ignore[no-untyped-def]
+        return super().step(xp, p, x + p["weight_hh"].T[0, 0], below, state)
+
+
 def test_cells_from_plugins(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(OUTSIDE, "minimal-compressed", Minimal)
     monkeypatch.setitem(OUTSIDE, "wild", Wild)
+    monkeypatch.setitem(OUTSIDE, "odd", Odd)
     data = text_of(700).encode()
     model = make("minimal-compressed", layers=2)
     assert charlm.decompress(model, charlm.compress(model, data, streams=3).data) == data
     with pytest.raises(UsageError, match="the cell wild calls arctan"):
         charlm.compress(make("wild"), data)
+    with pytest.raises(UsageError, match="the cell odd does with its weights"):
+        charlm.compress(make("odd"), data)
 
 
 def test_a_state_without_bound_is_refused(make: Make) -> None:
