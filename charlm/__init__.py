@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from charlm.text.corpus import Corpus as Corpus
     from charlm.text.prepare import prepare as prepare
     from charlm.use.compare import compare as compare
+    from charlm.use.compress import compress as compress
+    from charlm.use.compress import decompress as decompress
     from charlm.use.evaluate import evaluate as evaluate
     from charlm.use.evaluate import score_text as score_text
     from charlm.use.novelty import novelty as novelty
@@ -35,6 +37,8 @@ _HOME = {
     "Corpus": "charlm.text.corpus",
     "Model": "charlm.model.checkpoint",
     "compare": "charlm.use.compare",
+    "compress": "charlm.use.compress",
+    "decompress": "charlm.use.compress",
     "evaluate": "charlm.use.evaluate",
     "load": "charlm.model.checkpoint",
     "novelty": "charlm.use.novelty",

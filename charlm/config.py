@@ -461,6 +461,20 @@ class AblateOptions(ReadOptions):
     to: str = option("mean", "choice", "What the unit's state is held at.", choices=("mean", "zero"))
 
 
+@dataclass(frozen=True)
+class CompressOptions(Options):
+    """How a file is compressed."""
+
+    streams: int = option(
+        AUTO,
+        "integer",
+        "Parts of the text that are read side by side: more are faster, and each costs some bits.",
+        low=1,
+        high=4096,
+        auto="one for every 8192 characters, at most 64",
+    )
+
+
 COMMANDS: dict[str, type[Options]] = {
     "prepare": PrepareOptions,
     "train": TrainOptions,
@@ -475,6 +489,7 @@ COMMANDS: dict[str, type[Options]] = {
     "inspect ablate": AblateOptions,
     "inspect gates": ReadOptions,
     "compare": ScoreOptions,
+    "compress": CompressOptions,
 }
 """The option group of each command that has one; `inspect find` is a command within another."""
 

@@ -6,6 +6,7 @@
     │   ├── CorpusError              a text, a prepared corpus, a catalogue entry
     │   ├── SymbolError              a character that the model's symbol table does not have
     │   ├── CheckpointError          a file that is not a model, is damaged, or is from a newer charlm
+    │   ├── PackedError              a compressed file that is damaged, of another model or of another arithmetic
     │   └── RunError                 a run that is missing, finished, or in the way
     ├── DivergedError       exit 3   the loss or its gradient stopped being a finite number
     └── Interrupted         exit 130 SIGINT or SIGTERM, after saving what can be resumed
@@ -43,6 +44,10 @@ class SymbolError(InputError):
 
 class CheckpointError(InputError):
     """A file is not a model that this version can read."""
+
+
+class PackedError(InputError):
+    """A compressed file cannot be decompressed, or not here."""
 
 
 class RunError(InputError):

@@ -1,5 +1,6 @@
 """The pages in docs/ say what the program does: options, defaults, keys, rules, and the bytes of a model."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -17,6 +18,7 @@ from charlm.cli.commands import app
 from charlm.config import (
     AblateOptions,
     CellsOptions,
+    CompressOptions,
     EvalOptions,
     FindOptions,
     GradientOptions,
@@ -40,6 +42,7 @@ from charlm.use.describe import describe, summarize
 ROOT = Path(__file__).resolve().parent.parent
 INTERFACE = (ROOT / "docs" / "interface.md").read_text(encoding="utf-8")
 CHECKPOINT = (ROOT / "docs" / "checkpoint.md").read_text(encoding="utf-8")
+COMPRESSED = (ROOT / "docs" / "compressed.md").read_text(encoding="utf-8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
@@ -68,7 +71,7 @@ GROUPS = {
     "inspect ablate": AblateOptions,
     "inspect gates": ReadOptions,
 }
-GROUPS |= {"compare": ScoreOptions}
+GROUPS |= {"compare": ScoreOptions, "compress": CompressOptions}
 COMMON = {"--config", "--quiet", "--debug", "--help"}
 ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "gap_bits_per_char"}
 ONLY_IF_EXACT = {"default_off_bits_per_char"}
@@ -136,7 +139,7 @@ def test_the_options_of_every_command_are_told_once() -> None:
 def test_every_option_named_anywhere_exists() -> None:
     known = COMMON.union(flags_of(typer.main.get_command(app)), *map(flags_of, COMMANDS.values()))
     of_torchrun = {"--nproc-per-node"}
-    assert flags(INTERFACE + CHECKPOINT + CHANGELOG) - of_torchrun <= known
+    assert flags(INTERFACE + CHECKPOINT + COMPRESSED + CHANGELOG) - of_torchrun <= known
 
 
 def test_every_command_is_described() -> None:
@@ -334,6 +337,30 @@ def test_keys_of_inspect_find_ablate_and_gates(house: Path) -> None:
     assert units and set(units[0]) <= set(words(section(INTERFACE, "### Keys of inspect find --json")))
     assert first_words(INTERFACE, "### Features of a text") == list(FEATURES)
     assert f"{unit_reports.ABLATED:,} characters" in section(INTERFACE, "### What is a discovery")
+
+
+def test_keys_and_layout_of_a_compressed_file(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lines of the page read what the command wrote."""
+    from charlm.model.coding import known_answer
+    from charlm.model.packed import FIXED, MAGIC, MOST_STREAMS, Packed, identity
+
+    monkeypatch.chdir(tmp_path)
+    model = house / "runs" / "tiny" / "model.safetensors"
+    Path("novel.txt").write_text("abcde" * 200)
+    app(["compress", "novel.txt", "--json", "--streams", "3", "--model", str(model)], standalone_mode=False)
+    assert first_words(INTERFACE, "### Keys of compress --json") == list(json.loads(capsys.readouterr().out))
+    (reader,) = re.findall(r"```python\n(.*?)```", section(COMPRESSED, "## Layout"), re.S)
+    found: dict[str, Any] = {}
+    exec(reader, found)
+    head, packed = found["head"], Packed.of(Path("novel.txt.charlm").read_bytes())
+    assert head["magic"] == MAGIC and head["whole"] and packed.kind == head["kind"] == 1
+    assert (head["symbols"], head["streams"], head["bits"]) == (1000, 3, packed.payload)
+    assert head["model"] == identity(load(model)) and head["answer"] == known_answer(load(model))
+    assert head["original"] == hashlib.sha256(Path("novel.txt").read_bytes()).digest()[:8]
+    assert head["coder"] == packed.coder
+    assert f"more than {FIXED} bytes" in COMPRESSED and f"at most {MOST_STREAMS}" in COMPRESSED
 
 
 def test_metadata_of_a_model(house: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm import __version__
-from charlm.cli import compare, inspect, inspect_text, inspect_training, inspect_units  # noqa: F401 - they add commands
+from charlm.cli import compare, compress, inspect, inspect_text, inspect_training, inspect_units  # noqa: F401 - they add commands
 from charlm.cli.models import JSON, ModelChoice, load_model, model_path
 from charlm.cli.options import Given, command, plain
 from charlm.cli.signals import stop
@@ -370,4 +370,5 @@ def _corpus(given: Given, word: str | None, elsewhere: Path | None = None) -> "C
 
 
 compare.register(app)
+compress.register(app)
 app.add_typer(inspect.app)

@@ -1,7 +1,8 @@
 """The network one character at a time, without autograd: what sampling and inspection run on.
 
 The equations are those of `charlm.cells`, on NumPy arrays by default, so that writing text needs no
-torch; on torch tensors when given a device. A batch of B independent streams is one step's work.
+torch; on torch tensors when given a device; in another arithmetic when given one (`charlm.model.portable`).
+A batch of B independent streams is one step's work.
 What is left out: windows and gradients (`charlm.model.network`).
 """
 
@@ -30,14 +31,17 @@ class Stepper:
     Args:
         model: the weights.
         device: None for NumPy; otherwise a torch device such as `cuda`.
+        xp, weights: what stands for NumPy and for the model's weights in another arithmetic on NumPy's arrays.
     """
 
-    def __init__(self, model: Model, device: str | None = None) -> None:
+    def __init__(
+        self, model: Model, device: str | None = None, *, xp: Any = np, weights: dict[str, Array] | None = None
+    ) -> None:
         self.cell = cells.make(model.options.cell, model.options.activation)
         self.hidden: int = model.options.hidden
         self.vocabulary = model.symbols.size
-        self._xp: Any = np
-        weights: dict[str, Array] = dict(model.weights)
+        self._xp, self._numpy = xp, device is None
+        weights = weights or dict(model.weights)
         if device is not None:
             import torch
 
@@ -51,12 +55,12 @@ class Stepper:
     def start(self, batch: int = 1) -> States:
         """The state before any text, zeros (B, H), for `batch` streams."""
         like = self._table[:1, :1]
-        zeros = like.repeat(batch, 0).repeat(self.hidden, 1) if self._xp is np else like.repeat(batch, self.hidden)
+        zeros = like.repeat(batch, 0).repeat(self.hidden, 1) if self._numpy else like.repeat(batch, self.hidden)
         return [tuple(zeros * 0 for _ in self.cell.state) for _ in self._layers]
 
     def repeat(self, states: States, batch: int) -> States:
         """One stream's states (1, H), copied for `batch` streams (B, H)."""
-        if self._xp is np:
+        if self._numpy:
             return [tuple(part.repeat(batch, 0) for part in state) for state in states]
         return [tuple(part.repeat(batch, 1) for part in state) for state in states]
 
@@ -70,9 +74,9 @@ class Stepper:
             states: from `start`, `repeat` or the step before; not changed.
 
         Returns:
-            Logits (B, V) as NumPy float32, and the new states.
+            Logits (B, V) in NumPy, float32 but in another arithmetic, and the new states.
         """
-        x = self._table[ids if self._xp is np else self._xp.from_numpy(ids.astype(np.int64)).to(self._table.device)]
+        x = self._table[ids if self._numpy else self._xp.from_numpy(ids.astype(np.int64)).to(self._table.device)]
         below: State | None = None
         after: States = []
         for number, (p, state) in enumerate(zip(self._layers, states, strict=True)):
@@ -85,7 +89,7 @@ class Stepper:
                 trace(number, below, gates)
             after.append(below)
         logits = after[-1][0] @ self._readout + self._bias
-        return logits if self._xp is np else logits.cpu().numpy(), after
+        return logits if self._numpy else logits.cpu().numpy(), after
 
 
 def layer_weights(weights: dict[str, Array], number: int) -> dict[str, Array]:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charlm.show.terminal import Screen, to_stdout
-from charlm.show.words import count, line, size
+from charlm.show.words import count, duration, line, size
 
 LONGEST_VALUE = 1000
 """Characters of a value in a table; a file may say more than anyone wants to read."""
@@ -110,6 +110,21 @@ def uncertainty(found: Mapping[str, Any], key: str | None = None) -> str:
 def _bounds(found: Mapping[str, Any], key: str) -> str:
     low, high = found[f"{key}_low"], found[f"{key}_high"]
     return "" if low is None else f" ({low:.4f} to {inf if high is None else high:.4f})"
+
+
+def compression(found: Mapping[str, Any]) -> dict[str, str]:
+    """The summary of `charlm compress`, from its JSON keys."""
+    before, after, predicted = found["bytes"], found["compressed_bytes"], found["predicted_bytes"]
+    share = f", {after / before:.2%} of them" if before else ""
+    rows = {"bytes": f"{before:,} in, {after:,} out{share}"}
+    if found["stored"]:
+        rows["stored"] = "as it is: coded it would be longer"
+    else:
+        rows["bits"] = f"{found['bits_per_char']:.4f} per character"
+        rows["predicted"] = f"{predicted:,} bytes by the model's probabilities; the file has {after - predicted:+,}"
+    rows["characters"] = f"{found['characters']:,}, of which {found['unknown']:,} are unknown to the model"
+    rows["streams"] = f"{found['streams']:,}, {duration(found['seconds'])}"
+    return rows
 
 
 def default_off(found: Mapping[str, Any]) -> str:

@@ -1,0 +1,113 @@
+"""The commands for compressed files: which file comes from where and goes where."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from charlm.cli.models import JSON, ModelChoice, load_model
+from charlm.cli.options import Given, command, plain
+from charlm.config import CompressOptions
+from charlm.errors import InputError, PackedError, UsageError
+from charlm.files import present, write_atomically
+from charlm.show.terminal import result, result_bytes
+
+SUFFIX = ".charlm"
+
+File = Annotated[str, typer.Argument(metavar="FILE|-", help="A file, or - for stdin.", show_default=False)]
+Out = Annotated[
+    str | None,
+    typer.Option("--out", "-o", metavar="FILE|-", show_default=False,
+                 help=f"Where to write, - for stdout. Default: FILE{SUFFIX} and back; stdout where FILE is -."),
+]  # fmt: skip
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to those of `app`."""
+    command(app, CompressOptions, "compress")(compress)
+    plain(app, "decompress")(decompress)
+
+
+def compress(
+    given: Given,
+    file: File,
+    out: Out = None,
+    model: ModelChoice = None,
+    force: Force = False,
+    as_json: JSON = False,
+) -> None:
+    """Make a file as small as a model's surprise at it."""
+    from charlm.show import tables
+    from charlm.use.compress import compress as pack
+
+    place = _place(file, out or (file if file == "-" else file + SUFFIX), force)
+    if as_json and place is None:
+        raise UsageError("--json and the compressed file each fill stdout; give --out FILE")
+    loaded = load_model(given, model)
+    data = _read(file)
+    with given.terminal.counting("compressing") as counter:
+        found = pack(loaded, data, progress=lambda done, total: counter(done, total, "chars"), **given.values)
+    _write(place, found.data)
+    told = found.to_json()
+    given.terminal.facts(tables.compression(told))
+    if place is not None:
+        result(json.dumps({"file": str(place), **told}) if as_json else str(place))
+
+
+def decompress(given: Given, file: File, out: Out = None, model: ModelChoice = None, force: Force = False) -> None:
+    """Give back what was compressed, byte for byte."""
+    from charlm.use.compress import decompress as unpack
+
+    if out is None and file != "-" and not file.endswith(SUFFIX):
+        raise UsageError(f"{file} does not end in {SUFFIX}, so that its other name is not known; give --out FILE")
+    place = _place(file, out or (file if file == "-" else file.removesuffix(SUFFIX)), force)
+    loaded = load_model(given, model)
+    data = _read(file)
+    with given.terminal.counting("decompressing") as counter:
+        try:
+            found = unpack(loaded, data, progress=lambda done, total: counter(done, total, "chars"))
+        except PackedError as error:
+            raise PackedError(f"{file} cannot be decompressed: {error}") from None
+    _write(place, found)
+    if place is not None:
+        result(str(place))
+
+
+def _place(file: str, out: str, force: bool) -> Path | None:
+    """Where to write, None for stdout; checked before any work is done for it."""
+    if out == "-":
+        if sys.stdout.isatty():
+            raise UsageError("bytes do not belong on a terminal; give --out FILE, or send stdout elsewhere")
+        return None
+    place = Path(out)
+    if file != "-" and present(place) and present(Path(file)) and place.samefile(file):
+        raise UsageError(f"--out {out} is the file to be read, which is left alone; choose another name")
+    if place.is_dir() or not place.name:
+        raise InputError(f"{out} is a folder; name a file with --out")
+    if present(place) and not place.is_file():
+        raise InputError(f"{out} is no plain file, and would be replaced by one; give --out - and send stdout there")
+    if present(place) and not force:
+        raise InputError(f"{out} exists; give --force to replace it, or another name with --out")
+    if not present(place.parent):
+        raise InputError(f"the folder {place.parent} does not exist; make it, or choose another --out")
+    return place
+
+
+def _read(file: str) -> bytes:
+    if file == "-" and sys.stdin is None:
+        raise InputError("- is the standard input, and there is none; name a file instead")
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{file} cannot be read: {reason}; give a file, or - for stdin") from None
+
+
+def _write(place: Path | None, data: bytes) -> None:
+    if place is None:
+        result_bytes(data)
+    else:
+        write_atomically(place, data)

@@ -1,0 +1,162 @@
+"""The network in arithmetic that gives the same bits on every machine, so that two of them agree on probabilities.
+
+A sum of products comes out differently where it is done in another order, and the order is the processor's, the
+library's and the threads'. Here it is exact, and then no order matters: what is multiplied is rounded first, to
+few enough bits that every product and every partial sum is a whole number of grains below 2^53, which float64
+holds. What is left is done with +, -, ×, ÷ and rounding, one at a time, of which IEEE 754 fixes every bit; e^x is
+made of these, as the functions of libraries differ in the last bit.
+
+The equations are those of `charlm.cells`, in float64; rounding states to 24 bits and weights to 28 beside the sum of
+their row changes them by less than float32 does. What is left out: what the probabilities are for
+(`charlm.model.coding`).
+"""
+
+from itertools import accumulate, repeat
+from typing import Any
+
+import numpy as np
+
+from charlm.errors import UsageError
+from charlm.model.checkpoint import Model
+from charlm.model.stepper import Stepper
+
+STATE_BITS = 24
+"""Of what is multiplied with a weight, beside the largest in its row."""
+
+WEIGHT_BITS = 28
+"""Of the sum of the sizes of a row's weights. With `STATE_BITS` it stays below float64's 53."""
+
+ONE = 2.0**30
+"""What a probability of 1 is as a frequency, before those of the other symbols are added."""
+
+LEAST = 1 / 4096
+"""Bits that a symbol costs at least, about: a share of probability is spread over all symbols for that."""
+
+_STEPS = 64
+"""Entries of the table of e^x from one whole number to the next."""
+
+_WIDEST = 44.0
+"""Where the table ends: tanh is 1 and a frequency 0 long before."""
+
+EXACT = frozenset(
+    "abs absolute add ceil clip concatenate divide empty_like floor full_like logical_and logical_not logical_or "
+    "maximum minimum multiply negative ones_like rint sign sqrt square stack subtract trunc where zeros_like".split()
+)
+"""Functions of NumPy that round correctly or not at all; a cell may call these, `tanh` and `exp`."""
+
+
+def portable(model: Model) -> Stepper:
+    """A stepper whose logits, float64, are the same everywhere, and of every stream whatever others run beside it.
+
+    Raises:
+        UsageError: the model's cell, from a plugin, does what cannot be made exact; when first stepped.
+    """
+    looked_up = {"embedding.weight"} if "embedding.weight" in model.weights else {"layers.0.weight_ih"}
+    weights: dict[str, Any] = {
+        name: weight.astype(np.float64) if weight.ndim == 1 or name in looked_up else Weight(weight)
+        for name, weight in model.weights.items()
+    }
+    return Stepper(model, xp=_Functions(model.options.cell), weights=weights)
+
+
+class Weight:
+    """A matrix (R, C) that others are multiplied with, exactly.
+
+    Args:
+        weight: as the model has it; each row is rounded so that the sizes in it add up to `WEIGHT_BITS`.
+    """
+
+    __array_ufunc__ = None  # NumPy leaves `h @ weight` to this class
+
+    def __init__(self, weight: np.ndarray) -> None:
+        whole, columns = weight.astype(np.float64), weight.shape[1]
+        # The sums too are made exact first, by grains that need no sum, lest one near a power of two hang on its order.
+        grain = _grain(columns * np.abs(whole).max(1, keepdims=True), WEIGHT_BITS)
+        sums = np.abs(_rounded(whole, grain)).sum(1, keepdims=True) + columns * grain
+        self._rounded = _rounded(whole, _grain(sums, WEIGHT_BITS))
+
+    @property
+    def T(self) -> "Weight":
+        """The matrix again, which stands on the right of a product only."""
+        return self
+
+    def __rmatmul__(self, left: np.ndarray) -> np.ndarray:
+        """left (B, C) @ Wᵀ (C, R), `left` rounded first."""
+        largest = np.maximum(np.abs(left).max(-1, keepdims=True), 0.5)
+        return np.matmul(_rounded(left, _grain(largest, STATE_BITS)), self._rounded.T)
+
+
+def _grain(largest: np.ndarray, bits: int) -> np.ndarray:
+    """The power of two of which numbers up to `largest` are at most 2^bits."""
+    _, exponent = np.frexp(largest)
+    return np.ldexp(1.0, exponent - bits)
+
+
+def _rounded(x: np.ndarray, grain: np.ndarray) -> np.ndarray:
+    return np.rint(x / grain) * grain
+
+
+class _Functions:
+    """What a cell's equations call `xp`.
+
+    Args:
+        cell: the cell's name, for messages.
+    """
+
+    def __init__(self, cell: str) -> None:
+        self._cell = cell
+
+    def __getattr__(self, name: str) -> Any:
+        if name in EXACT:
+            return getattr(np, name)
+        raise UsageError(
+            f"the cell {self._cell} calls {name}, which is not the same to the last bit on every machine; "
+            f"compressing knows tanh, exp, arithmetic and comparisons"
+        )
+
+    @staticmethod
+    def tanh(x: np.ndarray) -> np.ndarray:
+        """(e^2x - 1) / (e^2x + 1)."""
+        return 1.0 - 2.0 / (_exp(2.0 * x) + 1.0)
+
+    @staticmethod
+    def exp(x: np.ndarray) -> np.ndarray:
+        """e^x, as (e^(x/32))^32."""
+        y = _exp(x / 32.0)
+        for _ in range(5):
+            y = y * y
+        return y
+
+
+def frequencies(logits: np.ndarray) -> np.ndarray:
+    """Whole numbers (B, V) in proportion to the softmax of logits (B, V), up to what `LEAST` adds to each.
+
+    Below 2^53 in sum, so that they too can be added in any order.
+    """
+    counts = np.rint(_exp(logits - logits.max(-1, keepdims=True)) * ONE)
+    share = 1 - 2.0**-LEAST
+    counts += np.rint(counts.sum(-1, keepdims=True) * (share / counts.shape[-1]))
+    return counts
+
+
+_POWERS = np.array(
+    [1 / power for power in accumulate(repeat(1.0157477085866857, int(_WIDEST * _STEPS)), float.__mul__)][::-1]
+    + [1.0]
+    + list(accumulate(repeat(1.0157477085866857, int(_WIDEST * _STEPS)), float.__mul__))
+)
+"""e^(n/64) for n from -2816 to 2816, multiplied up from e^(1/64)."""
+
+
+def _exp(x: np.ndarray) -> np.ndarray:
+    """e^x to nine digits for x up to 44 either way, and e^±44 beyond: e^(n/64) e^r, the latter by Taylor's series."""
+    x = np.minimum(np.maximum(x, -_WIDEST), _WIDEST)
+    n = np.rint(x * _STEPS)
+    r = x - n * (1 / _STEPS)
+    y = r * (1 / 6)
+    y += 0.5
+    y *= r
+    y += 1.0
+    y *= r
+    y += 1.0
+    y *= _POWERS.take(n.astype(np.int64) + int(_WIDEST * _STEPS), mode="clip")
+    return y

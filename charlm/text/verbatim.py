@@ -1,0 +1,66 @@
+"""Any bytes as symbols of a table and back, byte for byte.
+
+Text is decoded; a byte that cannot be becomes a code of its own (U+DC80 to U+DCFF, PEP 383), and a character
+outside the table becomes the unknown symbol with its code beside it. Nothing is dropped or unified: byte order
+marks, line ends and NUL are characters like any other. Where lines are documents, a line's end is the boundary.
+What is left out: how a corpus is read, which may drop and unify (`charlm.text.walk`).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from charlm.errors import CorpusError
+from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
+from charlm.text.units import LF, text_encoding
+
+ALWAYS = "utf-8"
+"""An encoding in which any bytes are decoded and encoded again without loss, given PEP 383."""
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """How bytes are symbols.
+
+    Args:
+        symbols: the table.
+        encoding: of text, for characters; bytes do without.
+        lines: whether a line's end is the boundary.
+    """
+
+    symbols: Symbols
+    encoding: str
+    lines: bool
+
+    def spell(self, data: bytes) -> tuple[np.ndarray, np.ndarray] | None:
+        """Ids (N,) of `data`, and the codes (U,) behind its unknown symbols; None where it would not come back."""
+        codes = self._codes(data)
+        if codes is None:
+            return None
+        ids = self.symbols.encode(codes)
+        if self.lines:
+            ids[codes == LF] = BOUNDARY
+        return ids, codes[ids == UNKNOWN]
+
+    def unspell(self, ids: np.ndarray, raw: np.ndarray) -> bytes:
+        """The bytes of what `spell` returned.
+
+        Raises:
+            ValueError: there are no such bytes.
+        """
+        codes = np.concatenate(([LF, 0], self.symbols.codes)).astype("<u4")[ids]
+        codes[ids == UNKNOWN] = raw
+        if not self.symbols.kind.decodes:
+            return codes.astype(np.uint8).tobytes()
+        return codes.tobytes().decode("utf-32-le", "surrogatepass").encode(self.encoding, "surrogateescape")
+
+    def _codes(self, data: bytes) -> np.ndarray | None:
+        if not self.symbols.kind.decodes:
+            return np.frombuffer(data, np.uint8)
+        try:
+            text = data.decode(text_encoding(self.encoding), "surrogateescape")
+            if self.encoding != ALWAYS and text.encode(self.encoding, "surrogateescape") != data:
+                return None
+        except (CorpusError, ValueError):
+            return None
+        return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")

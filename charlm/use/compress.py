@@ -1,0 +1,179 @@
+"""A file in as many bits as a model is surprised by, and back byte for byte: a perplexity that proves itself.
+
+    packed = compress(model, data)       any bytes
+    decompress(model, packed.data)       the same bytes, or an error; never other ones
+
+Both need the extra `compress`, and no torch. What is left out: the arithmetic (`charlm.model.portable`), the coder
+(`charlm.model.coding`), the layout (`charlm.model.packed`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, log, log2
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from charlm import cells, memory
+from charlm.config import CompressOptions
+from charlm.errors import CharlmError, PackedError
+from charlm.model import coding
+from charlm.model.checkpoint import Model
+from charlm.model.packed import OWN, STORED, UTF8, Packed, digest, identity
+from charlm.spec import AUTO
+from charlm.text.verbatim import ALWAYS, Alphabet
+
+Progress = Callable[[int, int], None]
+"""Called with the characters done, and how many there are."""
+
+PER_BYTE = 24
+"""Bytes of memory for each byte of a text: its codes, ids and decoded forms."""
+
+
+@dataclass(frozen=True)
+class Compression:
+    """A compressed file with its company.
+
+    Attributes:
+        data: the file.
+        bytes: of what was compressed.
+        characters: symbols that were coded.
+        unknown: of them, those outside the model's table, whose codes stand beside.
+        streams: read side by side.
+        predicted: bytes that the model's probabilities of these symbols, and the codes beside, come to.
+        stored: whether coding would have made it longer, so that it is kept as it is.
+        seconds: it took.
+        model: path of the model.
+    """
+
+    data: bytes
+    bytes: int
+    characters: int
+    unknown: int
+    streams: int
+    predicted: int
+    stored: bool
+    seconds: float
+    model: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of `charlm compress --json`."""
+        size = len(self.data)
+        return {
+            "bytes": self.bytes,
+            "compressed_bytes": size,
+            "predicted_bytes": self.predicted,
+            "characters": self.characters,
+            "unknown": self.unknown,
+            "bits_per_char": 8 * size / self.characters if self.characters else 0.0,
+            "streams": self.streams,
+            "stored": self.stored,
+            "seconds": self.seconds,
+            "model": self.model,
+        }
+
+
+def compress(model: Model, data: bytes, *, progress: Progress | None = None, **values: Any) -> Compression:
+    """Compress any bytes with a model.
+
+    Args:
+        model: from `charlm.model.checkpoint.load`.
+        data: read as text in the encoding of the model's corpus, or in UTF-8 where that would not give it back.
+        progress: told how far it is.
+        values: any option of `charlm.config.CompressOptions`.
+
+    Raises:
+        UsageError: constriction is not installed, memory is short, or the cell, of a plugin, cannot be made exact.
+        CharlmError: the network's output is not finite.
+    """
+    began, options = perf_counter(), CompressOptions.of(values)
+    version = coding.coder_version()
+    memory.check(PER_BYTE * len(data), "compressing so much at once", "compress it in parts")
+    kind, ids, raw = _spelled(model, data)
+    streams = coding.streams_for(len(ids)) if options.streams == AUTO else min(options.streams, max(1, len(ids)))
+    memory.check(_bytes(model, streams), "reading so many streams side by side", "choose a smaller --streams")
+    stored = Packed(STORED, identity(model), digest(data), data)
+    packed, nats = stored, 0.0
+    if len(ids):
+        told = None if progress is None else lambda done: progress(done, len(ids))
+        bits, nats = coding.encode(model, ids, raw, streams=streams, progress=told)
+        answer = coding.known_answer(model)
+        coded = Packed(kind, stored.model, stored.original, bits, answer, version, len(ids), streams)
+        packed = min(coded, stored, key=lambda file: len(file.to_bytes()))
+    return Compression(
+        data=packed.to_bytes(),
+        bytes=len(data),
+        characters=len(ids),
+        unknown=len(raw),
+        streams=streams,
+        predicted=ceil((nats / log(2) + len(raw) * log2(model.symbols.kind.limit)) / 8),
+        stored=packed is stored,
+        seconds=perf_counter() - began,
+        model=str(model.path or "a model in memory"),
+    )
+
+
+def decompress(model: Model, data: bytes, *, progress: Progress | None = None) -> bytes:
+    """Give back what was compressed.
+
+    Args:
+        model: the one it was compressed with.
+        data: a compressed file, not trusted.
+        progress: told how far it is.
+
+    Raises:
+        PackedError: it is damaged, of another model, or of an arithmetic that is not this machine's; nothing but
+            the very bytes that were compressed is ever returned.
+        UsageError: constriction is not installed, or memory is short.
+    """
+    packed = Packed.of(data)
+    if packed.model != identity(model):
+        raise PackedError(
+            f"it was compressed with another model than {model.path or 'this one'} (its weights' hash begins with "
+            f"{packed.model.hex()}, this one's with {identity(model).hex()}); name that one with --model"
+        )
+    content = packed.payload if packed.kind == STORED else _decoded(model, packed, progress)
+    if digest(content) != packed.original:
+        raise PackedError("what comes out is not what was compressed: it is damaged; take another copy of it")
+    return content
+
+
+def _decoded(model: Model, packed: Packed, progress: Progress | None) -> bytes:
+    version, total = coding.coder_version(), packed.symbols
+    claimed = PER_BYTE * min(total, coding.most_symbols(len(packed.payload))) + _bytes(model, packed.streams)
+    memory.check(claimed, "decompressing what it claims to hold", "free some, if it does")
+    if coding.known_answer(model) != packed.answer:
+        raise PackedError(
+            f"it was compressed with an arithmetic whose results are not those of this machine: its coder was "
+            f"constriction {packed.coder[0]}.{packed.coder[1]}, this one is {version[0]}.{version[1]}; "
+            f"decompress it where it was made"
+        )
+    told = None if progress is None else lambda done: progress(done, total)
+    ids, raw = coding.decode(model, packed.payload, total, streams=packed.streams, progress=told)
+    try:
+        return _alphabet(model, packed.kind).unspell(ids, raw)
+    except ValueError:
+        raise PackedError("its characters are none of a text: it is damaged; take another copy of it") from None
+
+
+def _spelled(model: Model, data: bytes) -> tuple[int, np.ndarray, np.ndarray]:
+    """The kind of reading, ids (N,) and codes beside (U,) of some bytes."""
+    for kind in (OWN, UTF8):
+        spelled = _alphabet(model, kind).spell(data)
+        if spelled is not None:
+            return (kind, *spelled)
+    raise CharlmError("UTF-8 did not give the bytes back")  # which PEP 383 rules out
+
+
+def _alphabet(model: Model, kind: int) -> Alphabet:
+    options = dict(model.corpus.get("options", {}))
+    encoding = str(options.get("encoding", ALWAYS)) if kind == OWN else ALWAYS
+    return Alphabet(model.symbols, encoding, options.get("documents") == "line")
+
+
+def _bytes(model: Model, streams: int) -> int:
+    """What the largest arrays of a step come to."""
+    cell = cells.make(model.options.cell, model.options.activation)
+    numbers = 8 * len(cell.gates) + 2 * model.options.layers * len(cell.state)
+    return 8 * streams * (6 * model.symbols.size + numbers * model.options.hidden)
