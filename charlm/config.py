@@ -288,7 +288,7 @@ class TrainOptions(ModelOptions):
 
 
 @dataclass(frozen=True)
-class ScoreOptions(Options):
+class MeasureOptions(Options):
     """How a text is scored, by one model or several."""
 
     split: str | None = option(
@@ -307,7 +307,7 @@ class ScoreOptions(Options):
 
 
 @dataclass(frozen=True)
-class EvalOptions(ScoreOptions):
+class EvalOptions(MeasureOptions):
     """How a text is scored, and beside what."""
 
     exact: bool = option(False, "switch", "Carry the state through the whole text in one pass (slower).")
@@ -488,7 +488,7 @@ COMMANDS: dict[str, type[Options]] = {
     "inspect find": FindOptions,
     "inspect ablate": AblateOptions,
     "inspect gates": ReadOptions,
-    "compare": ScoreOptions,
+    "compare": MeasureOptions,
     "compress": CompressOptions,
 }
 """The option group of each command that has one; `inspect find` is a command within another."""

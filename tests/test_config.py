@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from charlm import config
 from charlm.config import (
     EvalOptions,
+    MeasureOptions,
     ModelOptions,
     PrepareOptions,
     SampleOptions,
-    ScoreOptions,
     TrainOptions,
     cell_names,
     read_config,
@@ -22,7 +22,7 @@ from charlm.config import (
 from charlm.errors import UsageError
 from charlm.spec import AUTO, MOST, Spec, flag
 
-GROUPS = [PrepareOptions, TrainOptions, EvalOptions, SampleOptions, ScoreOptions]
+GROUPS = [PrepareOptions, TrainOptions, EvalOptions, SampleOptions, MeasureOptions]
 ALL = [(group, name) for group in GROUPS for name in group.specs()]
 NUMERIC = {"integer", "number", "count", "duration"}
 NUMBERS = [(group, name) for group, name in ALL if group.specs()[name].kind in NUMERIC]

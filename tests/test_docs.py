@@ -23,11 +23,11 @@ from charlm.config import (
     FindOptions,
     GradientOptions,
     LearningOptions,
+    MeasureOptions,
     ModelOptions,
     PrepareOptions,
     ReadOptions,
     SampleOptions,
-    ScoreOptions,
     SurfaceOptions,
     SurpriseOptions,
     TrainOptions,
@@ -71,7 +71,7 @@ GROUPS = {
     "inspect ablate": AblateOptions,
     "inspect gates": ReadOptions,
 }
-GROUPS |= {"compare": ScoreOptions, "compress": CompressOptions}
+GROUPS |= {"compare": MeasureOptions, "compress": CompressOptions}
 COMMON = {"--config", "--quiet", "--debug", "--help"}
 ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "gap_bits_per_char"}
 ONLY_IF_EXACT = {"default_off_bits_per_char"}

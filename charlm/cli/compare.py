@@ -7,7 +7,7 @@ import typer
 
 from charlm.cli.models import JSON, load_model
 from charlm.cli.options import Given, command
-from charlm.config import ScoreOptions
+from charlm.config import MeasureOptions
 from charlm.show.terminal import Terminal, result
 from charlm.show.words import loss
 
@@ -50,4 +50,4 @@ def compare(
 
 def register(app: typer.Typer) -> None:
     """Add the command to those of `app`."""
-    command(app, ScoreOptions, "compare")(compare)
+    command(app, MeasureOptions, "compare")(compare)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from charlm import memory
-from charlm.config import ScoreOptions
+from charlm.config import MeasureOptions
 from charlm.errors import CorpusError, UsageError
 from charlm.model.checkpoint import Model
 from charlm.text.sources import Report, Source, open_sources
@@ -125,13 +125,13 @@ def compare(
         data: where prepared corpora lie.
         report: told what was chosen, in one line.
         progress: told how many symbols are done, of all models.
-        values: any option of `charlm.config.ScoreOptions`.
+        values: any option of `charlm.config.MeasureOptions`.
 
     Raises:
         CorpusError: the text cannot be used, or is another one for another model.
         UsageError: there are fewer than two models, or a split is given together with a text.
     """
-    options = ScoreOptions.of(values)
+    options = MeasureOptions.of(values)
     if len(models) < 2:
         raise UsageError(f"comparing needs two models or more, got {len(models)}; charlm eval scores one")
     names = [_name(model) for model in models]

@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 
 from charlm import cells, memory
-from charlm.config import ScoreOptions
+from charlm.config import MeasureOptions
 from charlm.errors import CharlmError
 from charlm.learn import runtime
 from charlm.learn.ranks import join
@@ -50,7 +50,7 @@ def measure(
     model: Model,
     text: Text,
     starts: np.ndarray,
-    options: ScoreOptions,
+    options: MeasureOptions,
     *,
     exact: bool = False,
     progress: Progress | None = None,

@@ -10,7 +10,7 @@ import torch
 from texts import text_of
 
 from charlm.cli import main as entry
-from charlm.config import EvalOptions, PrepareOptions, SampleOptions, ScoreOptions, TrainOptions
+from charlm.config import EvalOptions, MeasureOptions, PrepareOptions, SampleOptions, TrainOptions
 from charlm.model import checkpoint
 from charlm.spec import flag
 
@@ -338,7 +338,7 @@ def test_a_run_that_cannot_be_read_does_not_hide_the_others(trained: Shell) -> N
         ("train", TrainOptions),
         ("eval", EvalOptions),
         ("sample", SampleOptions),
-        ("compare", ScoreOptions),
+        ("compare", MeasureOptions),
     ],
 )
 def test_help_names_every_option(shell: Shell, monkeypatch: pytest.MonkeyPatch, command: str, group: type) -> None:
