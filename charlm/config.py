@@ -305,6 +305,12 @@ class EvalOptions(Options):
         AUTO, "choice", "Where to compute.", choices=("cpu", "cuda", "mps"), auto="cuda where there is one, else cpu"
     )
     threads: int = option(AUTO, "integer", "Processor threads.", low=1, high=4096, auto="torch's own choice")
+    dynamic: bool = option(False, "switch", "Score with weights that follow the text too, as a second number (slow).")
+    dynamic_lr: float = option(0.0007, "number", "Learning rate of --dynamic.", low=0, high=1000)
+    dynamic_decay: float = option(
+        0.001, "number", "Share of the way back to the model's weights at each step of --dynamic.", low=0, high=1
+    )
+    dynamic_window: int = option(20, "integer", "Characters between two steps of --dynamic.", low=1, high=1024)
 
 
 @dataclass(frozen=True)
@@ -333,6 +339,30 @@ class SampleOptions(Options):
 
 
 @dataclass(frozen=True)
+class ScoreOptions(Options):
+    """How lines are scored."""
+
+    end: str = option(
+        AUTO,
+        "choice",
+        "What the end of a line is scored as.",
+        choices=("boundary", "newline", "none"),
+        auto="the boundary where the model's corpus has lines as documents, else the newline, or not at all where "
+        "a model has none",
+    )
+    encoding: str = option(
+        AUTO,
+        "text",
+        "Encoding of the lines (characters only).",
+        auto="the one that the models' corpora had in common, else utf-8",
+    )
+    batch_size: int = option(
+        256, "integer", "Lines scored side by side, at most; does not change the result.", low=1, high=65536
+    )
+    device: str = option("cpu", "choice", "Where to compute.", choices=("cpu", "cuda", "mps"))
+
+
+@dataclass(frozen=True)
 class ReadOptions(Options):
     """What of a text an inspection reads."""
 
@@ -350,6 +380,7 @@ COMMANDS: dict[str, type[Options]] = {
     "train": TrainOptions,
     "eval": EvalOptions,
     "sample": SampleOptions,
+    "score": ScoreOptions,
 }
 """The option group of each command that has one; `inspect find` is a command within another."""
 

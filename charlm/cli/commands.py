@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm import __version__
-from charlm.cli import inspect
+from charlm.cli import inspect, score
 from charlm.cli.models import JSON, ModelChoice, load_model, model_path
 from charlm.cli.options import Given, command, plain
 from charlm.cli.signals import stop
@@ -195,6 +195,8 @@ def evaluate(
         given.terminal.say(found["protocol"])
         if "default_off_bits_per_char" in found:
             given.terminal.say(tables.default_off(found))
+        if "dynamic_protocol" in found:
+            given.terminal.say(tables.dynamic(found))
     else:
         tables.facts(tables.evaluation(found))
 
@@ -307,4 +309,5 @@ def _corpus(given: Given, word: str | None, elsewhere: Path | None = None) -> "C
         )
 
 
+score.register(app)
 app.add_typer(inspect.app)

@@ -76,6 +76,14 @@ def result(text: str, end: str = "\n") -> None:
         sys.stdout.flush()
 
 
+def raw_result(data: bytes) -> None:
+    """Write bytes to stdout at once, as they are. Raises `BrokenPipeError` where nobody reads it any more."""
+    with to_stdout():
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+
 def shown(text: str) -> str:
     """Sampled text as stdout takes it: on a terminal without control over it, elsewhere as it is."""
     return visible(text) if sys.stdout.isatty() else text

@@ -12,13 +12,14 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import torch
 
 from charlm import cells, memory
 from charlm.config import EvalOptions
 from charlm.errors import CharlmError
 from charlm.learn import runtime
 from charlm.learn.ranks import join
-from charlm.model import scoring
+from charlm.model import dynamic, scoring
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.model.scoring import Score
@@ -29,7 +30,7 @@ from charlm.use.texts import Text, find_text
 
 Progress = Callable[[int, int, float], None]
 """Called with the characters scored so far, how many there are, and the nats per character so far. An exact
-evaluation reads them twice: the default protocol, to be compared, comes second."""
+evaluation reads them twice: the default protocol, to be compared, comes second; the dynamic one reads them once more."""
 
 BLOCK = 1 << 20
 """Symbols that are counted at a time."""
@@ -49,6 +50,8 @@ class Evaluation:
         protocol: how, its lengths included.
         entropy: of the source, in bits per character, where the corpus knows it.
         default_off: of an exact score: how many bits per character the default protocol is above it.
+        dynamic: the score with weights that follow the text, where it was asked for.
+        dynamic_protocol: how that was made.
     """
 
     score: Score
@@ -61,6 +64,8 @@ class Evaluation:
     protocol: str
     entropy: float | None = None
     default_off: float | None = None
+    dynamic: Score | None = None
+    dynamic_protocol: str = ""
 
     @property
     def bits_per_byte(self) -> float:
@@ -89,6 +94,11 @@ class Evaluation:
             found["gap_bits_per_char"] = self.score.bits_per_char - self.entropy
         if self.default_off is not None:
             found["default_off_bits_per_char"] = self.default_off if isfinite(self.default_off) else None
+        if self.dynamic is not None:
+            finite = isfinite(self.dynamic.nats)
+            found["dynamic_nats_per_char"] = self.dynamic.nats_per_char if finite else None
+            found["dynamic_bits_per_char"] = self.dynamic.bits_per_char if finite else None
+            found["dynamic_protocol"] = self.dynamic_protocol
         return found
 
 
@@ -147,7 +157,7 @@ def _score(
     if report is not None:
         report(runtime.describe(device, options.device))
     network = Network(model.options, model.symbols.size).take(model.weights).on(device)
-    characters, passes = len(text.ids) - 1, 1 + options.exact
+    characters, passes = len(text.ids) - 1, 1 + options.exact + options.dynamic
 
     def scored(exact: bool, before: int) -> Score:
         told = _of(characters, passes, before, progress)
@@ -166,6 +176,8 @@ def _score(
             f"bound, as that of a linear or relu rnn can; it cannot be scored"
         )
     seconds = perf_counter() - began
+    off = scored(False, characters).bits_per_char - result.bits_per_char if options.exact else None
+    told = _of(characters, passes, (passes - 1) * characters, progress)
     return Evaluation(
         score=result,
         bytes=text.bytes,
@@ -176,8 +188,26 @@ def _score(
         text=text.name,
         protocol=_protocol(options.exact),
         entropy=text.entropy,
-        default_off=scored(False, characters).bits_per_char - result.bits_per_char if options.exact else None,
+        default_off=off,
+        dynamic=_dynamic(model, text, options, device, told, report) if options.dynamic else None,
+        dynamic_protocol=_dynamic_protocol(options) if options.dynamic else "",
     )
+
+
+def _dynamic(
+    model: Model,
+    text: Text,
+    options: EvalOptions,
+    device: torch.device,
+    progress: scoring.Progress | None,
+    report: Report | None,
+) -> Score:
+    """The score with weights that follow the text; not finite, with a word why, where that fails."""
+    rule = dynamic.Rule(options.dynamic_window, options.dynamic_lr, options.dynamic_decay)
+    found = dynamic.score(model, text.ids, rule, device, progress)
+    if report is not None and not isfinite(found.nats):
+        report("--dynamic: the weights ran away; choose a smaller --dynamic-lr, or a larger --dynamic-decay")
+    return found
 
 
 def _bytes(model: Model, characters: int, options: EvalOptions) -> int:
@@ -202,6 +232,13 @@ def _count(ids: np.ndarray, symbol: int) -> int:
         found += int(np.count_nonzero(block == symbol))
         pages.read(block.size)
     return found
+
+
+def _dynamic_protocol(options: EvalOptions) -> str:
+    return (
+        f"dynamic: one pass, the weights follow the text every {options.dynamic_window} characters, "
+        f"rate {options.dynamic_lr:g}, decay {options.dynamic_decay:g}"
+    )
 
 
 def _protocol(exact: bool) -> str:
