@@ -85,7 +85,7 @@ def score(model: Model, ids: np.ndarray, rule: Rule, device: torch.device, progr
 def windows(model: Model, ids: np.ndarray, rule: Rule, device: torch.device) -> Iterator[Tensor]:
     """The nats (T,) of each window of a text; as `score`."""
     network = Network(model.options, model.symbols.size).take(model.weights).on(device)
-    weights = list(network.parameters())
+    weights: list[Tensor] = list(network.parameters())
     with torch.no_grad():
         first = [weight.clone() for weight in weights]
         size = _sizes(network, model, rule.window)
@@ -99,7 +99,7 @@ def windows(model: Model, ids: np.ndarray, rule: Rule, device: torch.device) -> 
         yield losses.cpu()
         with torch.no_grad():
             torch._foreach_addcmul_(weights, gradients, steps)
-            torch._foreach_lerp_(weights, first, back)
+            torch._foreach_addcmul_(weights, torch._foreach_sub(first, weights), back)
 
 
 def _gradients(
@@ -115,7 +115,7 @@ def _gradients(
 
 def _sizes(network: Network, model: Model, window: int) -> list[Tensor]:
     """r: the root of the mean square of each weight's gradient, on windows of text that the model writes."""
-    weights = list(network.parameters())
+    weights: list[Tensor] = list(network.parameters())
     squares, count = [torch.zeros_like(weight) for weight in weights], 0
     for ids in _written(model).T:
         states = network.start(1)

@@ -44,7 +44,7 @@ class LineIds:
         if self._symbols.kind.decodes:
             for text in decoded(body, self._encoding, "replace"):
                 yield self._symbols.encode_text(text.removeprefix(MARK) if first else text)
-                first = False
+                first = first and not text
         else:
             for at in range(0, len(body), PIECE):
                 yield self._symbols.encode(np.frombuffer(body[at : at + PIECE], np.uint8))

@@ -51,8 +51,8 @@ class Lines:
 
     @property
     def waiting(self) -> bool:
-        """Whether more lines are at hand."""
-        return bool(self._whole)
+        """Whether more is at hand."""
+        return bool(self._whole) or not self._ended and self._chunks.at_hand()
 
     def close(self) -> None:
         """Let the thread go."""

@@ -30,7 +30,8 @@ from charlm.use.texts import Text, find_text
 
 Progress = Callable[[int, int, float], None]
 """Called with the characters scored so far, how many there are, and the nats per character so far. An exact
-evaluation reads them twice: the default protocol, to be compared, comes second; the dynamic one reads them once more."""
+evaluation reads them twice: the default protocol, to be compared, comes second; a dynamic one reads them
+once more."""
 
 BLOCK = 1 << 20
 """Symbols that are counted at a time."""
