@@ -6,7 +6,7 @@ character. A character outside the symbol table is scored as the unknown symbol,
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite, log
+from math import isfinite, log, nan
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -203,11 +203,15 @@ def _dynamic(
     progress: scoring.Progress | None,
     report: Report | None,
 ) -> Score:
-    """The score with weights that follow the text; not finite, with a word why, where that fails."""
+    """The score with weights that follow the text; not a number, with a word why, where there is none."""
     rule = dynamic.Rule(options.dynamic_window, options.dynamic_lr, options.dynamic_decay)
-    found = dynamic.score(model, text.ids, rule, device, progress)
+    problem = "the weights ran away; choose a smaller --dynamic-lr, or a larger --dynamic-decay"
+    try:
+        found = dynamic.score(model, text.ids, rule, device, progress)
+    except CharlmError as error:  # the static number is to be had all the same
+        found, problem = Score(nan, len(text.ids) - 1), str(error)
     if report is not None and not isfinite(found.nats):
-        report("--dynamic: the weights ran away; choose a smaller --dynamic-lr, or a larger --dynamic-decay")
+        report(f"--dynamic gives no number: {problem}")
     return found
 
 

@@ -26,8 +26,9 @@ from charlm.text.symbols import UNKNOWN
 PAUSE = 0.25
 """Seconds that the lines of a batch may take together: so long may the first of them wait for the last."""
 
-FIRST_ROOM, LEAST_ROOM, MOST_ROOM = 1 << 12, 1 << 10, 1 << 20
-"""Bytes of the first batch, and of any: what `PAUSE` allows is known once some were scored."""
+FIRST_ROOM, LEAST_ROOM, MOST_ROOM = 1 << 12, 1 << 10, 1 << 18
+"""Bytes of the first batch, and of any: what `PAUSE` allows is known once some were scored. A short line takes about
+fifty times its bytes while it is in a batch."""
 
 LOADING = 1.0
 """Seconds that loading torch takes. When NumPy has worked as long while lines were waiting, it is worth it: at the
