@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from charlm.use.evaluate import score_text as score_text
     from charlm.use.sample import samples as samples
     from charlm.use.sample import stream as stream
+    from charlm.use.score import score_lines as score_lines
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ _HOME = {
     "prepare": "charlm.text.prepare",
     "resume": "charlm.learn.train",
     "samples": "charlm.use.sample",
+    "score_lines": "charlm.use.score",
     "score_text": "charlm.use.evaluate",
     "stream": "charlm.use.sample",
     "train": "charlm.learn.train",

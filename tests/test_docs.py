@@ -14,7 +14,7 @@ import typer
 import charlm
 from charlm import cells
 from charlm.cli.commands import app
-from charlm.config import EvalOptions, ModelOptions, PrepareOptions, SampleOptions, TrainOptions
+from charlm.config import EvalOptions, ModelOptions, PrepareOptions, SampleOptions, ScoreOptions, TrainOptions
 from charlm.learn import auto
 from charlm.model.checkpoint import load, read_header
 from charlm.model.parameters import shapes
@@ -39,10 +39,16 @@ def every_command(group: Any, before: str = "") -> dict[str, Any]:
 
 
 COMMANDS = every_command(typer.main.get_command(app))
-GROUPS = {"prepare": PrepareOptions, "train": TrainOptions, "eval": EvalOptions, "sample": SampleOptions}
+GROUPS = {
+    "prepare": PrepareOptions,
+    "train": TrainOptions,
+    "eval": EvalOptions,
+    "sample": SampleOptions,
+    "score": ScoreOptions,
+}
 COMMON = {"--config", "--quiet", "--debug", "--help"}
 ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "gap_bits_per_char"}
-ONLY_IF_EXACT = {"default_off_bits_per_char"}
+ONLY_IF_ASKED = {"default_off_bits_per_char", "dynamic_nats_per_char", "dynamic_bits_per_char", "dynamic_protocol"}
 
 
 def section(page: str, heading: str) -> str:
@@ -191,15 +197,15 @@ def test_keys_of_eval(house: Path) -> None:
 
     told = first_words(INTERFACE, "### Keys of eval --json")
     model = load(house / "runs" / "tiny" / "model.safetensors")
-    found = evaluate(model, data=house / "data", exact=True).to_json()
+    found = evaluate(model, data=house / "data", exact=True, dynamic=True).to_json()
     assert told == list(found)
     found = evaluate(model, data=house / "data").to_json()
-    assert [key for key in told if key not in ONLY_IF_EXACT] == list(found)
+    assert [key for key in told if key not in ONLY_IF_ASKED] == list(found)
     assert found["text"].endswith("markov:test")
     assert all(
         length in section(INTERFACE, "### The two protocols") for length in re.findall(r"\d+", found["protocol"])
     )
-    assert set(told) - set(score_text(model, "abc").to_json()) == ONLY_WHERE_KNOWN | ONLY_IF_EXACT
+    assert set(told) - set(score_text(model, "abc").to_json()) == ONLY_WHERE_KNOWN | ONLY_IF_ASKED
 
 
 def test_keys_of_info_and_runs(house: Path) -> None:
@@ -215,6 +221,19 @@ def test_keys_of_sample(house: Path, capsys: pytest.CaptureFixture[str]) -> None
     app(["sample", "--jsonl", "--length", "3", "--seed", "1", "--model", model], standalone_mode=False)
     found = json.loads(capsys.readouterr().out)
     assert first_words(INTERFACE, "### Keys of sample --jsonl") == list(found)
+
+
+def test_keys_of_score(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = house / "runs" / "tiny"
+    (house / "lines.txt").write_text("abc\n")
+    said = ["score", str(house / "lines.txt"), "--json", "--per-char", "--model", str(own / "model.safetensors")]
+    app(said, standalone_mode=False)
+    one = list(json.loads(capsys.readouterr().out))
+    app([*said, "--model", str(own / "last.safetensors")], standalone_mode=False)
+    several = json.loads(capsys.readouterr().out)
+    assert first_words(INTERFACE, "### Keys of score --json") == [*one, *several]
+    told = next(row[1] for row in rows(section(INTERFACE, "### Keys of score --json")) if row[0] == "`models`")
+    assert all(set(words(told)) == set(found) for found in several["models"].values())
 
 
 def test_metadata_of_a_model(house: Path) -> None:

@@ -18,6 +18,7 @@ from charlm.spec import MOST, Spec, flag
 from charlm.text.corpus import Corpus
 from charlm.use.evaluate import score_text
 from charlm.use.sample import stream
+from charlm.use.score import score_lines
 
 NUMERIC = {"integer", "number", "count", "duration"}
 OPTIONS = [
@@ -28,7 +29,13 @@ OPTIONS = [
 
 SMALL: dict[str, Any] = {"hidden": 4, "batch_size": 2, "seq_len": 8, "steps": 2}
 
-FIRST = {"prepare": ["sea.txt", "--name", "q"], "train": ["sea"], "eval": ["sea.txt"], "sample": []}
+FIRST = {
+    "prepare": ["sea.txt", "--name", "q"],
+    "train": ["sea"],
+    "eval": ["sea.txt"],
+    "sample": [],
+    "score": ["sea.txt"],
+}
 """What makes a command line of each command complete."""
 
 
@@ -88,6 +95,8 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
         train(corpus, root=root, stop=lambda: next(asked) >= 2, **{**SMALL, **values})
     elif command == "eval":
         score_text(load(model), "the sea", **values)
+    elif command == "score":
+        list(score_lines(load(model), ["the sea", ""], **values))
     elif command == "sample":
         pieces = stream(load(model), **values)
         for _ in range(3):
