@@ -306,9 +306,9 @@ class EvalOptions(Options):
     )
     threads: int = option(AUTO, "integer", "Processor threads.", low=1, high=4096, auto="torch's own choice")
     dynamic: bool = option(False, "switch", "Score with weights that follow the text too, as a second number (slow).")
-    dynamic_lr: float = option(0.0007, "number", "Learning rate of --dynamic.", low=0, high=1000)
+    dynamic_lr: float = option(0.001, "number", "Learning rate of --dynamic.", low=0, high=1000)
     dynamic_decay: float = option(
-        0.001, "number", "Share of the way back to the model's weights at each step of --dynamic.", low=0, high=1
+        0.0, "number", "Share of the way back to the model's weights at each step of --dynamic.", low=0, high=1
     )
     dynamic_window: int = option(20, "integer", "Characters between two steps of --dynamic.", low=1, high=1024)
 

@@ -185,6 +185,9 @@ class Scorer:
             lines: each with its end, if it has one.
             waiting: whether more are at hand.
         """
+        if self._spent >= LOADING:
+            for judge in self._judges.values():
+                judge.reader.load()
         began = perf_counter()
         bodies = [body(line) for line in lines]
         for number, line in enumerate(bodies, self._lines + 1):
@@ -198,14 +201,11 @@ class Scorer:
         ]
 
     def _learn_speed(self, size: int, seconds: float, waiting: bool) -> None:
-        """What fits into `PAUSE`, and whether torch is worth loading."""
+        """What fits into `PAUSE`, and how long lines have queued."""
         if 2 * size >= self.room:
             fits = min(int(size / max(seconds, 1e-6) * PAUSE), 4 * self.room)
             self.room = min(max(fits, LEAST_ROOM), MOST_ROOM)
         self._spent += seconds if waiting else 0.0
-        if waiting and self._spent >= LOADING:
-            for judge in self._judges.values():
-                judge.reader.load()
 
     def _look(self, number: int, line: bytes) -> None:
         """Say once that a line cannot be decoded."""

@@ -143,7 +143,7 @@ def test_eval_says_both_numbers(model_file, capfd) -> None:
     assert {key: both[key] for key in static if key not in timed} == {k: static[k] for k in static if k not in timed}
     assert both["dynamic_bits_per_char"] == pytest.approx(both["dynamic_nats_per_char"] / np.log(2))
     assert both["dynamic_bits_per_char"] < both["bits_per_char"] - 0.5
-    assert "every 20 characters, rate 0.0007, decay" in both["dynamic_protocol"]
+    assert "every 20 characters, rate 0.001, decay" in both["dynamic_protocol"]
     assert f"{both['dynamic_bits_per_char']:.4f} bits per character" in printed("--dynamic")[0]
     out, err = printed("--dynamic", "--bits")
     assert out == f"{static['bits_per_char']:.6f}\n" and f"{both['dynamic_bits_per_char']:.4f} bits" in err
