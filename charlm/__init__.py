@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from charlm.use.novelty import novelty as novelty
     from charlm.use.sample import samples as samples
     from charlm.use.sample import stream as stream
+    from charlm.use.score import score_lines as score_lines
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,7 @@ _HOME = {
     "prepare": "charlm.text.prepare",
     "resume": "charlm.learn.train",
     "samples": "charlm.use.sample",
+    "score_lines": "charlm.use.score",
     "score_text": "charlm.use.evaluate",
     "stream": "charlm.use.sample",
     "train": "charlm.learn.train",

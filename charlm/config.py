@@ -314,6 +314,12 @@ class EvalOptions(MeasureOptions):
     baselines: bool = option(
         False, "switch", "Put chance, n-grams, gzip, bzip2 and xz beside the model, after the same training text."
     )
+    dynamic: bool = option(False, "switch", "Score with weights that follow the text too, as a second number (slow).")
+    dynamic_lr: float = option(0.001, "number", "Learning rate of --dynamic.", low=0, high=1000)
+    dynamic_decay: float = option(
+        0.0, "number", "Share of the way back to the model's weights at each step of --dynamic.", low=0, high=1
+    )
+    dynamic_window: int = option(20, "integer", "Characters between two steps of --dynamic.", low=1, high=1024)
 
 
 @dataclass(frozen=True)
@@ -339,6 +345,30 @@ class SampleOptions(Options):
         super().__post_init__()
         if self.stop == "":
             raise UsageError("--stop must be a text of at least one character, got ''")
+
+
+@dataclass(frozen=True)
+class ScoreOptions(Options):
+    """How lines are scored."""
+
+    end: str = option(
+        AUTO,
+        "choice",
+        "What the end of a line is scored as.",
+        choices=("boundary", "newline", "none"),
+        auto="the boundary where the model's corpus has lines as documents, else the newline, or not at all where "
+        "a model has none",
+    )
+    encoding: str = option(
+        AUTO,
+        "text",
+        "Encoding of the lines (characters only).",
+        auto="the one that the models' corpora had in common, else utf-8",
+    )
+    batch_size: int = option(
+        256, "integer", "Lines scored side by side, at most; does not change the result.", low=1, high=65536
+    )
+    device: str = option("cpu", "choice", "Where to compute.", choices=("cpu", "cuda", "mps"))
 
 
 @dataclass(frozen=True)
@@ -490,6 +520,7 @@ COMMANDS: dict[str, type[Options]] = {
     "inspect gates": ReadOptions,
     "compare": MeasureOptions,
     "compress": CompressOptions,
+    "score": ScoreOptions,
 }
 """The option group of each command that has one; `inspect find` is a command within another."""
 

@@ -28,6 +28,7 @@ from charlm.config import (
     PrepareOptions,
     ReadOptions,
     SampleOptions,
+    ScoreOptions,
     SurfaceOptions,
     SurpriseOptions,
     TrainOptions,
@@ -71,11 +72,11 @@ GROUPS = {
     "inspect ablate": AblateOptions,
     "inspect gates": ReadOptions,
 }
-GROUPS |= {"compare": MeasureOptions, "compress": CompressOptions}
+GROUPS |= {"compare": MeasureOptions, "compress": CompressOptions, "score": ScoreOptions}
 COMMON = {"--config", "--quiet", "--debug", "--help"}
 ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "gap_bits_per_char"}
 ONLY_IF_EXACT = {"default_off_bits_per_char"}
-ONLY_IF_ASKED = {"baselines"}
+ONLY_IF_ASKED = {"baselines", "dynamic_nats_per_char", "dynamic_bits_per_char", "dynamic_protocol"}
 
 
 def section(page: str, heading: str) -> str:
@@ -226,7 +227,7 @@ def test_keys_of_eval(house: Path) -> None:
 
     told = first_words(INTERFACE, "### Keys of eval --json")
     model = load(house / "runs" / "tiny" / "model.safetensors")
-    found = evaluate(model, data=house / "data", exact=True, baselines=True).to_json()
+    found = evaluate(model, data=house / "data", exact=True, baselines=True, dynamic=True).to_json()
     assert told == list(found)
     found = evaluate(model, data=house / "data").to_json()
     assert [key for key in told if key not in ONLY_IF_EXACT | ONLY_IF_ASKED] == list(found)
@@ -361,6 +362,19 @@ def test_keys_and_layout_of_a_compressed_file(
     assert head["original"] == hashlib.sha256(Path("novel.txt").read_bytes()).digest()[:8]
     assert head["coder"] == packed.coder
     assert f"more than {FIXED} bytes" in COMPRESSED and f"at most {MOST_STREAMS}" in COMPRESSED
+
+
+def test_keys_of_score(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = house / "runs" / "tiny"
+    (house / "lines.txt").write_text("abc\n")
+    said = ["score", str(house / "lines.txt"), "--json", "--per-char", "--model", str(own / "model.safetensors")]
+    app(said, standalone_mode=False)
+    one = list(json.loads(capsys.readouterr().out))
+    app([*said, "--model", str(own / "last.safetensors")], standalone_mode=False)
+    several = json.loads(capsys.readouterr().out)
+    assert first_words(INTERFACE, "### Keys of score --json") == [*one, *several]
+    told = next(row[1] for row in rows(section(INTERFACE, "### Keys of score --json")) if row[0] == "`models`")
+    assert all(set(words(told)) == set(found) for found in several["models"].values())
 
 
 def test_metadata_of_a_model(house: Path) -> None:

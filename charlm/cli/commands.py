@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm import __version__
-from charlm.cli import compare, compress, inspect, inspect_text, inspect_training, inspect_units  # noqa: F401 - they add commands
+from charlm.cli import (  # noqa: F401 - they add commands
+    compare,
+    compress,
+    inspect,
+    inspect_text,
+    inspect_training,
+    inspect_units,
+    score,
+)
 from charlm.cli.models import JSON, ModelChoice, load_model, model_path
 from charlm.cli.options import Given, command, plain
 from charlm.cli.signals import stop
@@ -220,6 +228,8 @@ def evaluate(
         given.terminal.say(tables.uncertainty(found, key))
         if "default_off_bits_per_char" in found:
             given.terminal.say(tables.default_off(found))
+        if "dynamic_protocol" in found:
+            given.terminal.say(tables.dynamic(found))
     else:
         tables.facts(tables.evaluation(found))
         if "baselines" in found:
@@ -371,4 +381,5 @@ def _corpus(given: Given, word: str | None, elsewhere: Path | None = None) -> "C
 
 compare.register(app)
 compress.register(app)
+score.register(app)
 app.add_typer(inspect.app)

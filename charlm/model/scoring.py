@@ -160,10 +160,24 @@ def _exact(network: Network, ids: np.ndarray) -> Iterator[Losses]:
 
 def _window(network: Network, ids: np.ndarray, positions: np.ndarray, states: States) -> tuple[States, Tensor]:
     """Read the symbols at `positions` (T, B); the losses (T, B) are of the symbols after them."""
-    logits, states = network(_tensor(network, ids[positions]), states)
-    targets = _tensor(network, ids[positions + 1])
-    losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
-    return states, losses.view(targets.shape)
+    return surprises(network, ids[positions], ids[positions + 1], states)
+
+
+def surprises(network: Network, read: np.ndarray, targets: np.ndarray, states: States) -> tuple[States, Tensor]:
+    """Read a window of symbols.
+
+    Args:
+        network: used as it is.
+        read, targets: (T, B) symbols, and those that follow each.
+        states: before the window.
+
+    Returns:
+        The states after it, and the nats (T, B) of each target.
+    """
+    logits, states = network(_tensor(network, read), states)
+    wanted = _tensor(network, targets)
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), reduction="none")
+    return states, losses.view(wanted.shape)
 
 
 def _tensor(network: Network, ids: np.ndarray) -> Tensor:

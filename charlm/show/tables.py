@@ -95,6 +95,8 @@ def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
     rows["protocol"] = found["protocol"]
     if "default_off_bits_per_char" in found:
         rows["default"] = default_off(found)
+    if "dynamic_protocol" in found:
+        rows["dynamic"] = dynamic(found)
     rows["speed"] = f"{count(found['chars_per_second'])} characters/s"
     return rows
 
@@ -190,6 +192,18 @@ def _difference(found: Mapping[str, Any]) -> str:
     if found["beyond_chance"]:
         return f"{better} is better than {worse} by {bits}: that is beyond chance"
     return f"no difference between {better} and {worse} that could be told from chance: {bits}"
+
+
+def dynamic(found: Mapping[str, Any]) -> str:
+    """The number of dynamic evaluation beside the static one, from the keys of `charlm eval --dynamic --json`."""
+    bits = found["dynamic_bits_per_char"]
+    if bits is None:
+        return f"no finite number; {found['dynamic_protocol']}"
+    gain = found["bits_per_char"] - bits
+    return (
+        f"{bits:.4f} bits per character, {abs(gain):.4f} {'below' if gain > 0 else 'above'} the static number; "
+        f"{found['dynamic_protocol']}"
+    )
 
 
 def model(found: Mapping[str, Any]) -> dict[str, str]:

@@ -21,24 +21,56 @@ PATIENCE = 1.0
 """Seconds that a taker who leaves early waits for the reader, which may itself be waiting for a pipe."""
 
 
+class Ahead(Generic[Item]):
+    """Items that are made in another thread; `close` it when done.
+
+    Args:
+        items: run and closed in the other thread.
+    """
+
+    def __init__(self, items: Generator[Item, None, None]) -> None:
+        self._ready: Queue[_Found[Item]] = Queue(DEPTH)
+        self._left = Event()
+        self._reader = Thread(target=_read, args=(items, self._ready, self._left), daemon=True)
+        self._reader.start()
+
+    def take(self) -> Item:
+        """The next item, waited for.
+
+        Raises:
+            StopIteration: there is none; or whatever ended the items.
+        """
+        found = self._ready.get()
+        if found.error is not None:
+            raise found.error
+        return found.items[0]
+
+    def at_hand(self) -> bool:
+        """Whether `take` would not wait."""
+        return not self._ready.empty()
+
+    def close(self) -> None:
+        """Let the reader go."""
+        self._left.set()
+        self._reader.join(PATIENCE)
+
+
 def ahead(items: Generator[Item, None, None]) -> Iterator[Item]:
     """The same items in the same order; an exception is raised where it would have been.
 
     Args:
         items: run and closed in the other thread.
     """
-    ready: Queue[_Found[Item]] = Queue(DEPTH)
-    left = Event()
-    reader = Thread(target=_read, args=(items, ready, left), daemon=True)
-    reader.start()
+    reader = Ahead(items)
     try:
-        while (found := ready.get()).error is None:
-            yield from found.items
-        if not isinstance(found.error, StopIteration):
-            raise found.error
+        while True:
+            try:
+                item = reader.take()
+            except StopIteration:
+                return
+            yield item
     finally:
-        left.set()
-        reader.join(PATIENCE)
+        reader.close()
 
 
 class _Found(Generic[Item]):

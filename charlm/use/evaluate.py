@@ -6,14 +6,18 @@ numbers stand their company: an interval (`charlm.use.uncertainty`), and baselin
 """
 
 from dataclasses import dataclass
-from math import exp, inf, isfinite, log
+from functools import partial
+from math import exp, inf, isfinite, log, nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from charlm.config import EvalOptions
+from charlm.errors import CharlmError
+from charlm.learn import runtime
 from charlm.learn.ranks import join
+from charlm.model import dynamic
 from charlm.model.checkpoint import Model
 from charlm.model.scoring import Score
 from charlm.text.sources import Report, Source
@@ -41,6 +45,8 @@ class Evaluation:
         entropy: of the source, in bits per character, where the corpus knows it.
         default_off: of an exact score: how many bits per character the default protocol is above it.
         baselines: where they were asked for.
+        dynamic: the score with weights that follow the text, where it was asked for.
+        dynamic_protocol: how that was made.
     """
 
     score: Score
@@ -55,6 +61,8 @@ class Evaluation:
     entropy: float | None = None
     default_off: float | None = None
     baselines: list[Baseline] | None = None
+    dynamic: Score | None = None
+    dynamic_protocol: str = ""
 
     @property
     def bits_per_byte(self) -> float:
@@ -86,6 +94,11 @@ class Evaluation:
             found["default_off_bits_per_char"] = self.default_off if isfinite(self.default_off) else None
         if self.baselines is not None:
             found["baselines"] = [row.to_json() for row in self._by_merit(self.baselines)]
+        if self.dynamic is not None:
+            finite = isfinite(self.dynamic.nats)
+            found["dynamic_nats_per_char"] = self.dynamic.nats_per_char if finite else None
+            found["dynamic_bits_per_char"] = self.dynamic.bits_per_char if finite else None
+            found["dynamic_protocol"] = self.dynamic_protocol
         return found
 
     def _bounds(self) -> dict[str, Any]:
@@ -182,4 +195,40 @@ def _score(
         entropy=text.entropy,
         default_off=found.default_off,
         baselines=rows,
+        dynamic=_dynamic(model, text, options, progress, report) if options.dynamic else None,
+        dynamic_protocol=_dynamic_protocol(options) if options.dynamic else "",
+    )
+
+
+def _dynamic(
+    model: Model,
+    text: Text,
+    options: EvalOptions,
+    progress: Progress | None,
+    report: Report | None,
+) -> Score:
+    """The score with weights that follow the text; not a number, with a word why, where there is none."""
+    device, told = runtime.find_device(options.device), None
+    if progress is not None:
+        told = partial(_told, progress, text.characters)
+    rule = dynamic.Rule(options.dynamic_window, options.dynamic_lr, options.dynamic_decay)
+    problem = "the weights ran away; choose a smaller --dynamic-lr, or a larger --dynamic-decay"
+    try:
+        found = dynamic.score(model, text.ids, rule, device, told)
+    except CharlmError as error:  # the static number is to be had all the same
+        found, problem = Score(nan, text.characters), str(error)
+    if report is not None and not isfinite(found.nats):
+        report(f"--dynamic gives no number: {problem}")
+    return found
+
+
+def _told(progress: Progress, characters: int, done: int, nats: float) -> None:
+    """Progress of the dynamic pass, which comes after the others and counts from the beginning."""
+    progress(done, characters, nats / done)
+
+
+def _dynamic_protocol(options: EvalOptions) -> str:
+    return (
+        f"dynamic: one pass, the weights follow the text every {options.dynamic_window} characters, "
+        f"rate {options.dynamic_lr:g}, decay {options.dynamic_decay:g}"
     )

@@ -1,6 +1,8 @@
 """Finding a model by what a user calls it."""
 
 import difflib
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from charlm.errors import CheckpointError
@@ -32,3 +34,10 @@ def find_model(word: str | Path | None = None, root: Path = Path("runs")) -> Pat
     near = difflib.get_close_matches(str(word), names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"below {root} there are: {', '.join(names) or 'none'}"
     raise CheckpointError(f"{str(word)!r} is neither a model file nor a run with a model.safetensors; {hint}")
+
+
+def short_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each model file, by which a user can tell them apart: the run's, the file's, or else the path."""
+    names = [path.absolute().parent.name if path.stem in ("model", "last") else path.stem for path in paths]
+    often = Counter(names)
+    return [name if often[name] == 1 else str(path) for name, path in zip(names, paths, strict=True)]

@@ -19,6 +19,7 @@ from charlm.spec import MOST, Spec, flag
 from charlm.text.corpus import Corpus
 from charlm.use.evaluate import score_text
 from charlm.use.sample import stream
+from charlm.use.score import score_lines
 
 NUMERIC = {"integer", "number", "count", "duration"}
 OPTIONS = [
@@ -40,6 +41,7 @@ FIRST = {
     "inspect find": ["sea.txt"],
     "inspect ablate": ["sea.txt", "--unit", "0:1"],
     "inspect gates": ["sea.txt"],
+    "score": ["sea.txt"],
 }
 """What makes a command line of a command complete, where it needs more than an option."""
 
@@ -100,6 +102,8 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
         train(corpus, root=root, stop=lambda: next(asked) >= 2, **{**SMALL, **values})
     elif command == "eval":
         score_text(load(model), "the sea", **values)
+    elif command == "score":
+        list(score_lines(load(model), ["the sea", ""], **values))
     elif command == "sample":
         pieces = stream(load(model), **values)
         for _ in range(3):

@@ -1,0 +1,103 @@
+"""`charlm score`: a filter that says of each line how likely it is, or which of several models likes it best."""
+
+import json
+import sys
+from math import isfinite
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from charlm.cli.models import JSON, model_path
+from charlm.cli.options import Given, command
+from charlm.config import ScoreOptions
+from charlm.errors import UsageError
+from charlm.show.terminal import result, result_bytes
+from charlm.show.words import visible
+
+if TYPE_CHECKING:
+    from charlm.use.score import LineScore, Scored
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the program's."""
+    command(app, ScoreOptions, "score")(score)
+
+
+def score(
+    given: Given,
+    text: Annotated[
+        str, typer.Argument(metavar="FILE|-", show_default=False, help="The lines. Default: the standard input."),
+    ] = "-",
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", metavar="FILE|RUN", show_default=False,
+                     help="A model file or a run; several are compared. Default: the most recent run's best."),
+    ] = None,
+    per_char: Annotated[bool, typer.Option("--per-char", show_default=False,
+                                           help="The bits of each character too.")] = False,
+    as_json: JSON = False,
+) -> None:  # fmt: skip
+    """Score lines as they come, each as a text of its own: bits, characters, and the line."""
+    from charlm.model.checkpoint import load
+    from charlm.text.lines import open_lines
+    from charlm.use.models import short_names
+    from charlm.use.score import Scorer, score_stream
+
+    words: list[str | None] = [*model] if model else [None]
+    if per_char and len(words) > 1 and not as_json:
+        raise UsageError("--per-char of several models does not fit into a line; add --json, or give one --model")
+    paths = [model_path(given, word) for word in words]
+    if len(set(paths)) < len(paths):
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise UsageError(f"--model {twice} is given twice; give each model once")
+    models = {name: load(path) for name, path in zip(short_names(paths), paths, strict=True)}
+    options = ScoreOptions.of(given.values)
+    scorer = Scorer(models, options, per_char=per_char, report=given.terminal.say)
+    for batch in score_stream(scorer, open_lines(text, report=given.terminal.say)):
+        if as_json:
+            result("".join(f"{json.dumps(_object(scored))}\n" for scored in batch), end="")
+        elif sys.stdout.isatty():
+            result("".join(f"{_columns(scored)}\t{visible(scored.text)}\n" for scored in batch), end="")
+        else:
+            result_bytes(b"".join(b"%s\t%s\n" % (_columns(scored).encode(), _as_it_came(scored)) for scored in batch))
+
+
+def _as_it_came(scored: "Scored") -> bytes:
+    """The line without its LF; a CR before that stays."""
+    return scored.line.removesuffix(b"\n")
+
+
+def _columns(scored: "Scored") -> str:
+    """What stands before the line."""
+    if len(scored.scores) > 1:
+        return f"{visible(scored.likeliest)}\t{scored.posteriors[scored.likeliest]:.6f}"
+    (found,) = scored.scores.values()
+    columns = [f"{found.bits:.4f}", str(found.characters)]
+    if found.per_char is not None:
+        columns.append(" ".join(f"{bits:.4f}" for bits in found.per_char.tolist()))
+    return "\t".join(columns)
+
+
+def _object(scored: "Scored") -> dict[str, Any]:
+    """The keys of `charlm score --json`."""
+    if len(scored.scores) == 1:
+        (found,) = scored.scores.values()
+        return {**_numbers(found), "line": scored.text}
+    posteriors = {name: _number(share) for name, share in scored.posteriors.items()}
+    models = {name: {**_numbers(found), "posterior": posteriors[name]} for name, found in scored.scores.items()}
+    return {"likeliest": scored.likeliest, "posterior": posteriors[scored.likeliest], "models": models,
+            "line": scored.text}  # fmt: skip
+
+
+def _numbers(found: "LineScore") -> dict[str, Any]:
+    numbers: dict[str, Any] = {
+        "bits": _number(found.bits), "characters": found.characters, "unknown": found.unknown
+    }  # fmt: skip
+    if found.per_char is not None:
+        numbers["per_char"] = [_number(bits) for bits in found.per_char.tolist()]
+    return numbers
+
+
+def _number(value: float) -> float | None:
+    """A number of JSON, which has none that is not finite."""
+    return round(value, 6) if isfinite(value) else None

@@ -1,0 +1,123 @@
+"""A line in the ids of a symbol table: what its bytes mean, and what its end is.
+
+A line's end, LF or CR LF, is one symbol or none: the boundary where a model learned from lines as documents, the
+newline where it learned from running text. What is left out: where lines come from (`charlm.text.lines`).
+"""
+
+import codecs
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+
+from charlm.errors import UsageError
+from charlm.spec import AUTO
+from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
+from charlm.text.units import LF, text_encoding
+
+PIECE = 1 << 16
+"""Bytes of a line that are decoded at once."""
+
+MARK = "\ufeff"
+"""The byte order mark, which is no character of a text that begins with it."""
+
+
+class LineIds:
+    """Lines in the ids of one table.
+
+    Args:
+        symbols: the table.
+        encoding: a codec, for characters; bytes are taken as they are.
+        end: the symbol that ends a line, None where its end is not scored.
+    """
+
+    def __init__(self, symbols: Symbols, encoding: str, end: int | None) -> None:
+        self._symbols, self._encoding, self._end = symbols, encoding, end
+
+    def pieces(self, body: bytes, *, first: bool) -> Iterator[np.ndarray]:
+        """The boundary, the symbols of a line, a piece at a time, and its end.
+
+        Args:
+            body: the line without its end; what cannot be decoded is U+FFFD.
+            first: whether it is the first of a text, which may begin with a byte order mark.
+        """
+        yield np.array([BOUNDARY])
+        if self._symbols.kind.decodes:
+            for text in decoded(body, self._encoding, "replace"):
+                yield self._symbols.encode_text(text.removeprefix(MARK) if first else text)
+                first = first and not text
+        else:
+            for at in range(0, len(body), PIECE):
+                yield self._symbols.encode(np.frombuffer(body[at : at + PIECE], np.uint8))
+        if self._end is not None:
+            yield np.array([self._end])
+
+
+def body(line: bytes) -> bytes:
+    """A line without its end."""
+    return line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def decoded(body: bytes, encoding: str, errors: str) -> Iterator[str]:
+    """A line as text, in pieces where it is long.
+
+    Raises:
+        UnicodeError: it cannot be decoded, and `errors` is `strict`.
+    """
+    if len(body) <= PIECE:
+        yield body.decode(encoding, errors)
+        return
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    for at in range(0, len(body), PIECE):
+        yield decoder.decode(body[at : at + PIECE])
+    yield decoder.decode(b"", True)
+
+
+def line_encoding(theirs: Iterable[str], wanted: str) -> str:
+    """The codec that lines are in.
+
+    Args:
+        theirs: the encodings of the models' corpora.
+        wanted: a name, or `auto` for the one that they have in common, if lines can be told apart in it, else UTF-8.
+
+    Raises:
+        UsageError: a line end in the wanted one is not the byte 10.
+        CorpusError: there is no such encoding.
+    """
+    if wanted == AUTO:
+        common = {text_encoding(name) for name in theirs}
+        codec = common.pop() if len(common) == 1 else "utf-8"
+        return codec if _tells_lines(codec) else "utf-8"
+    codec = text_encoding(wanted)
+    if not _tells_lines(codec):
+        raise UsageError(
+            f"--encoding {wanted}: a line end in it is not one byte, so that lines cannot be told apart as they come; "
+            f"make the text UTF-8 first, as by iconv"
+        )
+    return codec
+
+
+def _tells_lines(codec: str) -> bool:
+    return "a\n".encode(codec) == b"a\n"
+
+
+def line_ends(tables: Mapping[str, tuple[Symbols, bool]], wanted: str) -> dict[str, int | None]:
+    """The symbol that ends a line in each table, None where the end is not scored, as they can be compared.
+
+    Args:
+        tables: by a name for messages: symbols, and whether lines were documents.
+        wanted: boundary, newline, none, or auto.
+
+    Raises:
+        UsageError: the newline is wanted, and a table does not have it.
+    """
+    ends = {name: _end(name, symbols, lines, wanted) for name, (symbols, lines) in tables.items()}
+    return dict.fromkeys(ends) if None in ends.values() else ends
+
+
+def _end(name: str, symbols: Symbols, lines: bool, wanted: str) -> int | None:
+    newline = int(symbols.encode(np.array([LF]))[0])
+    if wanted == "newline" and newline == UNKNOWN:
+        raise UsageError(f"--end newline: the table of {name} has no newline; give --end boundary or --end none")
+    if wanted == "boundary" or (wanted == AUTO and lines):
+        return BOUNDARY
+    return None if wanted == "none" or newline == UNKNOWN else newline

@@ -1,0 +1,291 @@
+"""Lines as texts of their own: the bits of each, and, of several models, which one likes a line best.
+
+Each line starts cold, from the boundary. Its end is a symbol to predict where `end` says so. With several models
+Bayes' rule on the likelihoods of a line gives each its posterior, all of them being as likely beforehand: the
+classification of names by language, with one generative model a language.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from math import exp, inf, isfinite, log
+from time import perf_counter
+
+import numpy as np
+
+from charlm.config import ScoreOptions
+from charlm.errors import UsageError
+from charlm.model.checkpoint import Model
+from charlm.model.together import Reader
+from charlm.spec import AUTO
+from charlm.text.line_ids import PIECE, LineIds, body, decoded, line_encoding, line_ends
+from charlm.text.lines import Lines
+from charlm.text.sources import Report
+from charlm.text.symbols import UNKNOWN
+
+PAUSE = 0.25
+"""Seconds that the lines of a batch may take together: so long may the first of them wait for the last."""
+
+FIRST_ROOM, LEAST_ROOM, MOST_ROOM = 1 << 12, 1 << 10, 1 << 18
+"""Bytes of the first batch, and of any: what `PAUSE` allows is known once some were scored. A short line takes about
+fifty times its bytes while it is in a batch."""
+
+LOADING = 1.0
+"""Seconds that loading torch takes. When NumPy has worked as long while lines were waiting, it is worth it: at the
+worst, that comes to twice the time of whichever would have been right from the start."""
+
+BATCH = 1024
+"""Texts that `score_lines` takes together."""
+
+
+@dataclass(frozen=True)
+class LineScore:
+    """How surprised one model is by one line.
+
+    Attributes:
+        bits: summed over the characters; infinite where the model gives no finite number.
+        characters: how many, the line's end among them where it is scored.
+        unknown: how many of them were scored as the unknown symbol.
+        per_char: (characters,) bits of each, float32, where they were asked for.
+    """
+
+    bits: float
+    characters: int
+    unknown: int
+    per_char: np.ndarray | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A line and what each model says of it.
+
+    Attributes:
+        line: as it came, its end included.
+        encoding: of the line.
+        scores: by the models' names.
+    """
+
+    line: bytes
+    encoding: str
+    scores: dict[str, LineScore]
+
+    @property
+    def text(self) -> str:
+        """The line without its end; what cannot be decoded is U+FFFD."""
+        return body(self.line).decode(self.encoding, "replace")
+
+    @property
+    def posteriors(self) -> dict[str, float]:
+        """The probability of each model given the line, all being as likely before; nan where no number is finite."""
+        best = min(score.bits for score in self.scores.values())
+        odds = {name: exp((best - score.bits) * log(2)) if best < inf else inf for name, score in self.scores.items()}
+        whole = sum(odds.values())
+        return {name: share / whole for name, share in odds.items()}
+
+    @property
+    def likeliest(self) -> str:
+        """The model that gives the line the fewest bits, the first of several."""
+        return min(self.scores, key=lambda name: self.scores[name].bits)
+
+
+def score_lines(
+    models: Model | Mapping[str, Model],
+    texts: Iterable[str],
+    *,
+    per_char: bool = False,
+    report: Report | None = None,
+    **values: object,
+) -> Iterator[Scored]:
+    """Score texts, each by itself.
+
+    Args:
+        models: from `charlm.model.checkpoint.load`; one, which is then called `model`, or several by name.
+        texts: any number of them; a line end at the end of one is that of the line.
+        per_char: keep the bits of each character.
+        report: told what was chosen, in one line.
+        values: any option of `charlm.config.ScoreOptions` but the encoding.
+
+    Raises:
+        UsageError: there is no model, or a model cannot score the wanted end.
+    """
+    options = ScoreOptions.of({**values, "encoding": "utf-8"})
+    named = {"model": models} if isinstance(models, Model) else models
+    return _listed(Scorer(named, options, per_char=per_char, report=report), iter(texts))
+
+
+def _listed(scorer: "Scorer", texts: Iterator[str]) -> Iterator[Scored]:
+    while batch := [text.encode("utf-8", "surrogatepass") for text in islice(texts, BATCH)]:
+        yield from scorer.score(batch, waiting=True)
+
+
+def score_stream(scorer: "Scorer", lines: Lines) -> Iterator[list[Scored]]:
+    """Score lines as they arrive, those at hand together, in their order.
+
+    Raises:
+        CorpusError: the lines cannot be read.
+    """
+    try:
+        while batch := lines.take(scorer.room):
+            yield scorer.score(batch, waiting=lines.waiting)
+    finally:
+        lines.close()
+
+
+class Scorer:
+    """Models that score lines.
+
+    Args:
+        models: at least one, by name.
+        options: how.
+        per_char: keep the bits of each character.
+        report: told what was chosen, and of the first line that cannot be decoded.
+
+    Attributes:
+        room: bytes of lines that should be scored together, by the speed so far.
+
+    Raises:
+        UsageError: there is no model, one cannot score the wanted end, or the encoding does not tell lines apart.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        options: ScoreOptions,
+        *,
+        per_char: bool = False,
+        report: Report | None = None,
+    ) -> None:
+        if not models:
+            raise UsageError("no model is given, and at least one is needed")
+        self.room = FIRST_ROOM
+        self._report = report or (lambda line: None)
+        decoding = [model for model in models.values() if model.symbols.kind.decodes]
+        self._decodes = bool(decoding)
+        self._encoding = line_encoding((_read(model, "encoding", "utf-8") for model in decoding), options.encoding)
+        tables = {name: (model.symbols, _read(model, "documents", "file") == "line") for name, model in models.items()}
+        ends = line_ends(tables, options.end)
+        if options.end == AUTO and None in ends.values():
+            self._report("the end of a line is not scored: a model's text had no line ends; --end says otherwise")
+        device = _device(options)
+        self._judges = {
+            name: _Judge(
+                Reader(model, device),
+                LineIds(model.symbols, self._encoding, ends[name]),
+                options.batch_size,
+                per_char,
+            )
+            for name, model in models.items()
+        }
+        self._lines, self._spent, self._told = 0, 0.0, False
+
+    def score(self, lines: Sequence[bytes], *, waiting: bool) -> list[Scored]:
+        """Score some lines.
+
+        Args:
+            lines: each with its end, if it has one.
+            waiting: whether more are at hand.
+        """
+        if self._spent >= LOADING:
+            for judge in self._judges.values():
+                judge.reader.load()
+        began = perf_counter()
+        bodies = [body(line) for line in lines]
+        for number, line in enumerate(bodies, self._lines + 1):
+            self._look(number, line)
+        found = {name: judge.score(bodies, first=self._lines == 0) for name, judge in self._judges.items()}
+        self._lines += len(lines)
+        self._learn_speed(sum(map(len, lines)), perf_counter() - began, waiting)
+        return [
+            Scored(line, self._encoding, {name: scores[index] for name, scores in found.items()})
+            for index, line in enumerate(lines)
+        ]
+
+    def _learn_speed(self, size: int, seconds: float, waiting: bool) -> None:
+        """What fits into `PAUSE`, and how long lines have queued."""
+        if 2 * size >= self.room:
+            fits = min(int(size / max(seconds, 1e-6) * PAUSE), 4 * self.room)
+            self.room = min(max(fits, LEAST_ROOM), MOST_ROOM)
+        self._spent += seconds if waiting else 0.0
+
+    def _look(self, number: int, line: bytes) -> None:
+        """Say once that a line cannot be decoded."""
+        if self._told or not self._decodes or line.isascii():
+            return
+        try:
+            for _ in decoded(line, self._encoding, "strict"):
+                pass
+        except UnicodeError:
+            self._told = True
+            self._report(
+                f"line {number} is not {self._encoding}: what cannot be decoded, there and in lines to come, is read "
+                f"as U+FFFD; --encoding names another encoding"
+            )
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """One model that scores lines."""
+
+    reader: Reader
+    ids: LineIds
+    batch: int
+    per_char: bool
+
+    def score(self, bodies: list[bytes], *, first: bool) -> list[LineScore]:
+        """Scores of lines, of which the first may be the first of the text."""
+        firsts = [first and index == 0 for index in range(len(bodies))]
+        ids = [
+            np.concatenate(list(self.ids.pieces(line, first=at_start)))
+            for line, at_start in zip(bodies, firsts, strict=True)
+            if len(line) <= PIECE
+        ]
+        short = map(self._sum, ids, self.reader.together(ids, self.batch))
+        return [
+            next(short) if len(line) <= PIECE else self._long(line, at_start)
+            for line, at_start in zip(bodies, firsts, strict=True)
+        ]
+
+    def _sum(self, ids: np.ndarray, nats: np.ndarray) -> LineScore:
+        """The score of a line from its symbols (n + 1,) and the nats (n,) of all but the first."""
+        bits = nats / np.float32(log(2))
+        unknown = int(np.count_nonzero(ids == UNKNOWN))
+        return LineScore(_finite(bits), bits.size, unknown, bits if self.per_char else None)
+
+    def _long(self, line: bytes, first: bool) -> LineScore:
+        """A line of any length, in memory that does not grow with it but for the bits of each character."""
+        unknown = 0
+
+        def counted() -> Iterator[np.ndarray]:
+            nonlocal unknown
+            for ids in self.ids.pieces(line, first=first):
+                unknown += int(np.count_nonzero(ids == UNKNOWN))
+                yield ids
+
+        bits, characters, kept = 0.0, 0, []
+        for nats in self.reader.alone(counted()):
+            found = nats / np.float32(log(2))
+            bits += _finite(found)
+            characters += found.size
+            if self.per_char:
+                kept.append(found)
+        return LineScore(bits, characters, unknown, np.concatenate(kept) if self.per_char else None)
+
+
+def _finite(bits: np.ndarray) -> float:
+    """The sum of bits; infinite where a state grew beyond all numbers."""
+    whole = float(bits.sum(dtype=np.float64))
+    return whole if isfinite(whole) else inf
+
+
+def _device(options: ScoreOptions) -> str:
+    """Where to compute; torch is loaded only for what is not the CPU, or where threads are to be counted."""
+    if options.device == "cpu":
+        return "cpu"
+    from charlm.learn.runtime import find_device
+
+    return str(find_device(options.device))
+
+
+def _read(model: Model, name: str, default: str) -> str:
+    """How the text that a model learned from was read."""
+    return str(dict(model.corpus.get("options", {})).get(name, default))
