@@ -16,6 +16,7 @@ from charlm.learn.train import train
 from charlm.model.checkpoint import load
 from charlm.spec import MOST, Spec, flag
 from charlm.text.corpus import Corpus
+from charlm.use.compress import compress
 from charlm.use.evaluate import score_text
 from charlm.use.sample import stream
 
@@ -28,7 +29,13 @@ OPTIONS = [
 
 SMALL: dict[str, Any] = {"hidden": 4, "batch_size": 2, "seq_len": 8, "steps": 2}
 
-FIRST = {"prepare": ["sea.txt", "--name", "q"], "train": ["sea"], "eval": ["sea.txt"], "sample": []}
+FIRST = {
+    "prepare": ["sea.txt", "--name", "q"],
+    "train": ["sea"],
+    "eval": ["sea.txt"],
+    "sample": [],
+    "compress": ["sea.txt"],
+}
 """What makes a command line of each command complete."""
 
 
@@ -92,6 +99,8 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
         pieces = stream(load(model), **values)
         for _ in range(3):
             next(pieces, "")
+    elif command == "compress":
+        compress(load(model), b"the sea", **values)
     else:
         from charlm.text.prepare import prepare
 
