@@ -17,6 +17,7 @@ from charlm.learn.train import train
 from charlm.model.checkpoint import load
 from charlm.spec import MOST, Spec, flag
 from charlm.text.corpus import Corpus
+from charlm.use.compress import compress
 from charlm.use.evaluate import score_text
 from charlm.use.sample import stream
 from charlm.use.score import score_lines
@@ -42,6 +43,8 @@ FIRST = {
     "inspect ablate": ["sea.txt", "--unit", "0:1"],
     "inspect gates": ["sea.txt"],
     "score": ["sea.txt"],
+    "compress": ["sea.txt"],
+    "compare": ["runs/one", "runs/one", "--text", "sea.txt"],
 }
 """What makes a command line of a command complete, where it needs more than an option."""
 
@@ -108,7 +111,7 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
         pieces = stream(load(model), **values)
         for _ in range(3):
             next(pieces, "")
-    elif command.startswith("inspect"):
+    elif command == "compare" or command.startswith("inspect"):
         words = [f"{flag(name)}={value}" for name, value in values.items()]
         commands.app([*command.split(), *FIRST.get(command, []), *words], standalone_mode=False)
     else:
