@@ -1,5 +1,5 @@
 # make demo    train on a built-in text for two minutes, evaluate, sample
-# make test    run the tests
+# make test    run the tests, on up to four cores
 # make check   linters, types and tests
 # make soak    the tests with long counts, into docs/soak.md: half an hour or so
 # make tutorial  run the commands of docs/tutorial.md again, and rewrite it: half an hour or so
@@ -34,7 +34,7 @@ demo: $(VENV)/.charlm
 	@echo "  charlm train --help                              every cell, size and optimiser"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 soak: $(VENV)/.dev
 	$(BIN)/python -m pytest --soak

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from soaking import Soak
 from texts import text_of
 
@@ -12,6 +13,10 @@ from charlm.text.prepare import prepare
 
 torch.set_num_threads(1)
 """The networks of the tests are tiny: a second thread would cost more than it brings."""
+
+settings.register_profile("charlm", deadline=None)
+settings.load_profile("charlm")
+"""A busy machine is no failure: no example is refused for its time."""
 
 _SOAK = pytest.StashKey[Soak]()
 

@@ -54,7 +54,9 @@ def test_unrolled_step_equals_torch_in_outputs_and_all_gradients(layer, kind):
 
 
 @pytest.mark.parametrize(
-    ("activation", "f"), [("sigmoid", lambda a: 1 / (1 + math.exp(-a))), ("linear", lambda a: a)], ids=lambda v: str(v)
+    ("activation", "f"),
+    [("sigmoid", lambda a: 1 / (1 + math.exp(-a))), ("linear", lambda a: a)],
+    ids=["sigmoid", "linear"],
 )
 def test_simple_network_without_a_torch_twin_equals_a_loop_over_plain_numbers(layer, activation, f):
     ours = layer("rnn", activation)

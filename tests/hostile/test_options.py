@@ -107,6 +107,8 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
         score_text(load(model), "the sea", **values)
     elif command == "score":
         list(score_lines(load(model), ["the sea", ""], **values))
+    elif command == "compress":
+        compress(load(model), b"the sea", **values)
     elif command == "sample":
         pieces = stream(load(model), **values)
         for _ in range(3):
