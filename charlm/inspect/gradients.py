@@ -77,9 +77,9 @@ class Layer:
 
     Attributes:
         loss, left, own, carousel: see the module.
-        recurrent: the blocks of W_hh.
-        slope: β_h, None for gated cells.
-        bound: (K,) (β_W β_h)^k, None for gated cells.
+        recurrent: the blocks of W_hh; none where the cell has no such weights.
+        slope: β_h, None for cells of which the bound says nothing.
+        bound: (K,) (β_W β_h)^k, None where the slope is.
     """
 
     loss: dict[str, Spread]
@@ -222,7 +222,7 @@ def _own(network: Unrolled, trail: Trail, layer: int, signs: Tensor) -> dict[str
 
     def norms(part: int, direct: bool) -> np.ndarray:
         weights = network.layers[layer]
-        return _backwards(own_norms(network.cell, weights, inputs, below, passed, part, signs, direct=direct))
+        return _backwards(own_norms(network.cell.at(layer), weights, inputs, below, passed, part, signs, direct=direct))
 
     return {
         "own": {name: norms(part, False) for part, name in enumerate(names)},
@@ -266,7 +266,7 @@ def _batches(places: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 def _bytes(model: Model, window: int) -> int:
     """What the graph of one place comes to: of each character the gates and the state of each layer, some twice."""
-    cell = cells.make(model.options.cell, model.options.activation)
+    cell = cells.of(model.options)
     rows = model.options.layers * (3 * len(cell.gates) + 4 * len(cell.state))
     return 8 * (window + 1) * rows * model.options.hidden + 8 * 3 * model.symbols.size
 

@@ -56,7 +56,8 @@ def in_terminal(found: Sequence[Measured]) -> None:
         console.print()
         console.print(Text(line(model["name"]), style="bold"))
         console.print(_curves(model, chosen, floor, top))
-    console.print(_weights(found))
+    if any(layer["recurrent"] for model in found for layer in model["layers"]):
+        console.print(_weights(found))
     for told in _all_sentences(found):
         console.print(Text(_plainly(told)), soft_wrap=True)
 
@@ -154,13 +155,14 @@ def sentences(model: Measured) -> Iterator[str]:
     """What is seen, in words, of the highest layer."""
     top, k = model["layers"][-1], min(FAR, model["window"])
     name, after = line(model["name"]), f"after {k} character{'s' * (k > 1)}"
-    left = top["left"]["h"]["median"][k]
+    part, left = _most_left(top, k)
+    of = "" if part == "h" else f", at {part}"
     if left is None:
         yield f"{name}: the loss has no gradient at any place that was followed"
     elif left > 1:
-        yield f"{name}: {after} the gradient is {number(left)} times as large"
+        yield f"{name}: {after} the gradient is {number(left)} times as large{of}"
     else:
-        yield f"{name}: {after} {number(left)} of the gradient is left"
+        yield f"{name}: {after} {number(left)} of the gradient is left{of}"
     for part, spread in top["carousel"].items():
         yield f"{name}: on the carousel, from {part} to {part} alone, {number(spread['median'][k])} is left {after}"
     if top["slope"] is None:
@@ -174,6 +176,15 @@ def sentences(model: Measured) -> Iterator[str]:
         yield f"{told} and the eigenvalue {radius:.3f}: gradients may grow, but not for long"
     else:
         yield f"{told} and the eigenvalue {radius:.3f}: gradients may explode where the slopes are largest"
+
+
+def _most_left(layer: dict[str, Any], k: int) -> tuple[str, float | None]:
+    """How much of the gradient is left at h; where its cell does not go on from h, at that part where most is left."""
+    left = {part: spread["median"][k] for part, spread in layer["left"].items()}
+    if left["h"] == 0:
+        part = max(left, key=lambda name: left[name] or 0)
+        return part, left[part]
+    return "h", left["h"]
 
 
 def _all_sentences(found: Sequence[Measured]) -> Iterator[str]:
