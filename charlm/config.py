@@ -114,7 +114,12 @@ class ModelOptions(Options):
         panel="Model",
     )
     context: int = option(
-        8, "integer", "Characters in the window of the window-mlp, the last one included.", low=1, high=1024, panel="Model"
+        8,
+        "integer",
+        "Characters in the window of the window-mlp, the last one included.",
+        low=1,
+        high=1024,
+        panel="Model",
     )
 
 

@@ -1,4 +1,4 @@
-"""The lstm whose memory also takes in the memory beneath it (Yao, Cohn, Vylomova, Duh & Dyer 2015, arXiv 1508.03790)."""
+"""The lstm whose memory takes in the memory beneath it (Yao, Cohn, Vylomova, Duh & Dyer 2015, arXiv 1508.03790)."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class DepthGatedLSTM(LSTM):
     """
 
     name = "depth-gated-lstm"
-    gates = ("i", "f", "g", "o", "d")
+    gates: tuple[str, ...] = ("i", "f", "g", "o", "d")
 
     def at(self, layer: int) -> Cell:
         """The lstm in the lowest layer."""

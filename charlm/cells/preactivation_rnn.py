@@ -12,7 +12,7 @@ class PreactivationRNN(RNN):
         a_t = W_ih x_t + b_ih + W_hh f(a_(t-1)) + b_hh
         h_t = f(a_t)                                         what the readout and the layer above read
 
-    The paper writes x_t for a_t and u_t for x_t. Its bound is told of this form: ∂a_t/∂a_(t-1) = W_hh diag(f'(a_(t-1))).
+    The paper writes x_t for a_t and u_t for x_t. Its bound is told of this form, of ∂a_t/∂a_(t-1) = W_hh diag(f').
     From the zero state, the outputs are those of `charlm.cells.rnn`, but for the sigmoid: there f(0) = 1/2 comes
     before the first character. f is tanh, ReLU or the logistic sigmoid.
 

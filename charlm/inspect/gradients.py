@@ -187,7 +187,7 @@ def own_norms(
             state = (*passed[t - 1][:part], state[part], *passed[t - 1][part + 1 :])
         state, _ = cell.step(torch, p, inputs[t], None if below is None else below[t], state)
         state = _nudged(state, part, nudges[t])
-    (gradient,) = torch.autograd.grad((direction * state[part]).sum(), nudges)
+    (gradient,) = torch.autograd.grad((direction * state[part]).sum(), nudges, materialize_grads=True)
     return _norm(gradient)
 
 
@@ -199,7 +199,7 @@ def _measured(
     trail = network.follow(ids[at], network.warm(ids, at[0], WARM_UP))
     wanted = torch.from_numpy(ids[places + 1].astype(np.int64))
     loss = F.cross_entropy(trail.logits, wanted, reduction="sum")
-    given = torch.autograd.grad(loss, list(trail.nudges.values()))
+    given = torch.autograd.grad(loss, list(trail.nudges.values()), materialize_grads=True)
     losses = {key: _norm(gradient) for key, gradient in zip(trail.nudges, given, strict=True)}
     return [
         {

@@ -33,8 +33,8 @@ FIXED = {"direction": "forward", "wiring": "stack"}
 """How the network is put together, where this version knows one way only; recorded for later ones."""
 
 LATER = {"context": 8}
-"""Settings that format 1 did not have at first, with what they are where a file does not name them. A model that has them
-so is written without them, and readers that do not know them go on reading it."""
+"""Settings that format 1 did not have at first, with what they are where a file does not name them. A model that has
+them so is written without them, and readers that do not know them go on reading it."""
 
 LONGEST_HEADER = 20_000_000
 """Bytes that a header may have. The largest that charlm writes, a table of all of Unicode, has 16 million."""

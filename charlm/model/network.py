@@ -66,7 +66,8 @@ class Network(nn.Module):
                 nn.init.orthogonal_(block, generator=generator)
             return value
         if kind == "bias_ih":
-            for gate, block in zip(self.cell.gates, value.split(self.options.hidden), strict=False):  # or fewer at first
+            # The lowest layer may have fewer gates than the others.
+            for gate, block in zip(self.cell.gates, value.split(self.options.hidden), strict=False):
                 block.fill_(self.cell.first_bias.get(gate, 0.0))
             return value
         if kind.startswith("bias"):

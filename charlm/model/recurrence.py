@@ -110,7 +110,7 @@ def _bptt(cell: Cell, p: Parameters, x: Tensor, state: State) -> tuple[Tensor, S
 def _scan(cell: LinearCell, p: Parameters, x: Tensor, state: State) -> tuple[Tensor, State]:
     a, b, _ = cell.coefficients(torch, p, x)
     a, b = torch.broadcast_tensors(a, b)
-    h = Scan.apply(a.to(state[0].dtype), b.to(state[0].dtype), state[0])
+    h = Scan.apply(a.to(state[0].dtype), b.to(state[0].dtype), state[0])  # type: ignore[no-untyped-call]
     return h, (h[-1].clone(),)
 
 

@@ -213,7 +213,8 @@ def model(found: Mapping[str, Any]) -> dict[str, str]:
     rows = {
         "model": f"{found['model']} ({size(found['bytes'])}, format {found['format']}, "
         f"charlm {line(found['version'])})",
-        "network": f"{cell_words(config)}, {config['layers']} x {config['hidden']}, {entering}, dropout {config['dropout']:g}",
+        "network": f"{cell_words(config)}, {config['layers']} x {config['hidden']}, {entering}, "
+        f"dropout {config['dropout']:g}",
         "parameters": f"{found['parameters']:,}",
         "symbols": f"{found['vocabulary']:,} ({config['unit']})",
         "corpus": f"{line(found['corpus'].get('name', '?'))}, sha256 {line(found['corpus'].get('sha256', '?'))}",

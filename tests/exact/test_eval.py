@@ -60,8 +60,7 @@ def nats_by_hand(path: Path, ids: list[int]) -> float:
         header, data = json.loads(file.read(size)), file.read()
     config = json.loads(header.pop("__metadata__")["config"])
     w = {
-        name: np.frombuffer(data[slice(*at["data_offsets"])], "<f4").reshape(at["shape"])
-        for name, at in header.items()
+        name: np.frombuffer(data[slice(*at["data_offsets"])], "<f4").reshape(at["shape"]) for name, at in header.items()
     }
     rows = by_hand.logits(config, w, ids[:-1])
     rows -= rows.max(1, keepdims=True)
