@@ -1,4 +1,4 @@
-"""The equations of the recurrent cells: one file a cell, the same lines for NumPy and for torch.
+"""The equations of the cells: one file a cell, the same lines for NumPy and for torch.
 
 A cell is a class with the names of its gates and of its state, and one method, `step`, that holds
 the equations in the letters of the paper. Everything else in charlm works from that: the unrolled

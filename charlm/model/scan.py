@@ -1,8 +1,8 @@
 """h_t = a_t h_(t-1) + b_t over a window, where all a_t and b_t are known before: forward and backward by hand.
 
 The products with weights, which cost most, were made for the whole window at once. What is left are T times B·H
-multiplications and additions, into one buffer, each step one call. A prefix scan does it in log2 T rounds, each
-over the whole window (Blelloch 1990); on the CPU it was slower at every size tried (docs/notes.md).
+multiplications and additions, one call a step, into one buffer. A prefix scan (Blelloch 1990) does them in 2 log2 T
+rounds instead, for processors that can do a round at once; on the CPU it gained nothing (docs/notes.md).
 
 Shapes: T time, B batch, H hidden.
 """
