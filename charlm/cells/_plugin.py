@@ -99,6 +99,8 @@ def _checked(kind: Any, place: str) -> str:
                 raise _unfit(
                     place, f"has the state {cell.state!r:.60}; its first part must be h, which the layer above reads"
                 )
+            if cell.at(0).state != cell.state:
+                raise _unfit(place, f"has the state {cell.at(0).state!r:.60} in its lowest layer; it must be the same")
             for layer in (0, 1):
                 _try(cell.at(layer), layer)
         except UsageError:

@@ -66,8 +66,8 @@ class Network(nn.Module):
                 nn.init.orthogonal_(block, generator=generator)
             return value
         if kind == "bias_ih":
-            # The lowest layer may have fewer gates than the others.
-            for gate, block in zip(self.cell.gates, value.split(self.options.hidden), strict=False):
+            gates = self.cell.at(int(name.split(".")[1])).gates
+            for gate, block in zip(gates, value.split(self.options.hidden), strict=True):
                 block.fill_(self.cell.first_bias.get(gate, 0.0))
             return value
         if kind.startswith("bias"):

@@ -226,6 +226,12 @@ UNFIT = {
         "weight_ih must have the shape",
     ),
     "coefficients of another size": (FADING.replace("n, {", "n.sum(0), {"), "coefficients must return"),
+    "another state below": (
+        MINIMAL.replace(
+            "    def step", "    def at(self, layer):\n        return self if layer else TWO()\n\n    def step"
+        ).replace("CELL =", "class TWO(Minimal):\n    state = ('h', 'c')\n\n\nCELL ="),
+        "in its lowest layer",
+    ),
     "a window of another size": (SUMMING.replace("return h, (h[-1],)", "return h[0], (h[-1],)"), "window must return"),
     "not Python": ("class :\n", "SyntaxError"),
     "an exit": ("import sys\nsys.exit('gone')\n", "SystemExit"),
