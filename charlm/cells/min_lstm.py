@@ -31,16 +31,16 @@ class MinLSTM(LinearCell):
 
 
 def _shares(xp: Any, f: Array, i: Array) -> tuple[Array, Array]:
-    """σ(f) and σ(i) over their sum.
+    """σ(f) and σ(i) over their sum, which are 1 + e^-i and 1 + e^-f over theirs.
 
-    σ(x) = e^min(x, 0) / (1 + e^-|x|), and both numerators are divided by the larger one, which becomes 1: shut gates,
-    whose σ would be 0, still have a ratio.
+    All four numbers are multiplied by e^low, low the smallest of f, i and 0: then none overflows, and one at least
+    is 1, so that gates that are both shut, whose σ would be 0, still have a ratio.
     """
-    low_f, low_i = 0.5 * (f - xp.abs(f)), 0.5 * (i - xp.abs(i))
-    largest = xp.maximum(low_f, low_i)
-    f = xp.exp(low_f - largest) / (1 + xp.exp(-xp.abs(f)))
-    i = xp.exp(low_i - largest) / (1 + xp.exp(-xp.abs(i)))
-    return f / (f + i), i / (f + i)
+    smaller = xp.minimum(f, i)
+    low = 0.5 * (smaller - xp.abs(smaller))
+    one = xp.exp(low)
+    keep, let_in = one + xp.exp(low - i), one + xp.exp(low - f)
+    return keep / (keep + let_in), let_in / (keep + let_in)
 
 
 CELL = MinLSTM
