@@ -41,15 +41,15 @@ class DepthGatedLSTM(LSTM):
         """
         if below is None:
             raise ValueError("a depth-gated layer needs the state of the layer beneath")
-        c, c_below = state[1], below[1]
-        x_lstm, x_d = x[..., : -c.shape[-1]], x[..., -c.shape[-1] :]
+        h, c = state
+        _, c_below = below
+        x_i, x_f, x_g, x_o, x_d = split(x, 5)
+        h_i, h_f, h_g, h_o = split(h @ p["weight_hh"].T + p["bias_hh"], 4)
+        i = sigmoid(xp, x_i + h_i)
+        f = sigmoid(xp, x_f + h_f)
+        g = xp.tanh(x_g + h_g)
+        o = sigmoid(xp, x_o + h_o)
         d = sigmoid(xp, x_d + p["depth_c"] * c + p["depth_below"] * c_below)
-        h = state[0]
-        i, f, g, o = split(x_lstm + h @ p["weight_hh"].T + p["bias_hh"], 4)
-        i = sigmoid(xp, i)
-        f = sigmoid(xp, f)
-        g = xp.tanh(g)
-        o = sigmoid(xp, o)
         c = d * c_below + f * c + i * g
         h = o * xp.tanh(c)
         return (h, c), {"i": i, "f": f, "g": g, "o": o, "d": d}
