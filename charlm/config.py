@@ -65,7 +65,7 @@ class ModelOptions(Options):
     cell: str = option(
         "lstm",
         "choice",
-        "Recurrent cell.",
+        "What a layer is made of.",
         choices=cell_names,
         panel="Model",
         unknown="a cell from outside charlm needs --plugin FILE.py",
@@ -109,8 +109,16 @@ class ModelOptions(Options):
     activation: str = option(
         "tanh",
         "choice",
-        "Nonlinearity of the rnn cell.",
+        "Nonlinearity of the rnn and the preactivation-rnn.",
         choices=("tanh", "relu", "sigmoid", "linear"),
+        panel="Model",
+    )
+    context: int = option(
+        8,
+        "integer",
+        "Characters in the window of the window-mlp, the last one included.",
+        low=1,
+        high=1024,
         panel="Model",
     )
 

@@ -28,7 +28,10 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU"),
 ]
 
-CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("rnn", "linear"), ("lstm", "tanh"), ("gru", "tanh")]
+CELLS = [
+    ("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("rnn", "linear"), ("lstm", "tanh"), ("gru", "tanh"),
+    ("min-gru", "tanh"), ("window-mlp", "tanh"), ("depth-gated-lstm", "tanh"),
+]  # fmt: skip
 SIZES: dict[str, Any] = {"hidden": 16, "batch_size": 4, "seq_len": 16, "sample_every": 0, "steps": 8, "dropout": 0.2}
 
 

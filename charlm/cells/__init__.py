@@ -1,4 +1,4 @@
-"""The equations of the recurrent cells: one file a cell, the same lines for NumPy and for torch.
+"""The equations of the cells: one file a cell, the same lines for NumPy and for torch.
 
 A cell is a class with the names of its gates and of its state, and one method, `step`, that holds
 the equations in the letters of the paper. Everything else in charlm works from that: the unrolled
@@ -12,15 +12,23 @@ Neither NumPy nor torch is imported here; `xp` stands for whichever the arrays b
 from importlib import import_module
 
 from charlm.cells._cell import Array, Cell, Parameters, State, sigmoid, split
+from charlm.cells._feedforward import LinearCell, WindowCell
 from charlm.config import OUTSIDE, ModelOptions, cell_names
 from charlm.errors import UsageError
 
-__all__ = ["Array", "Cell", "Parameters", "State", "make", "names", "sigmoid", "split"]
+__all__ = [
+    "Array", "Cell", "LinearCell", "Parameters", "State", "WindowCell", "make", "names", "of", "sigmoid", "split",
+]  # fmt: skip
 
 names = cell_names
 
 
-def make(name: str, activation: str = "tanh") -> Cell:
+def of(options: ModelOptions) -> Cell:
+    """The cell of a network; raises as `make` does."""
+    return make(options.cell, options.activation, options.context)
+
+
+def make(name: str, activation: str = "tanh", context: int = 8) -> Cell:
     """The cell of that name.
 
     Raises:
@@ -31,7 +39,7 @@ def make(name: str, activation: str = "tanh") -> Cell:
     kind: type[Cell] = OUTSIDE.get(name) or import_module(f"charlm.cells.{name.replace('-', '_')}").CELL
     if activation not in kind.activations:
         raise UsageError(
-            f"--activation {activation} does not fit --cell {name}, whose nonlinearities are part of its "
-            f"equations; leave it out, or choose --cell rnn"
+            f"--activation {activation} does not fit --cell {name}, which takes {', '.join(kind.activations)}; "
+            f"leave it out, or choose --cell rnn"
         )
-    return kind(activation)
+    return kind(activation, context)

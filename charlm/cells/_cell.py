@@ -18,28 +18,38 @@ State = tuple[Array, ...]
 
 
 class Cell(ABC):
-    """A recurrent cell.
+    """A cell: what a layer makes of a character and of its own state.
 
     Attributes:
         name: as `--cell` takes it.
-        gates: the G blocks of H rows in `weight_ih`, `weight_hh` and the biases, in this order.
+        gates: the G blocks of H rows in `weight_ih` and `bias_ih`, in this order, and in `weight_hh` and `bias_hh`.
         state: the names of the parts of the state; `h` first, which is what the layer above reads.
         activations: the nonlinearities it can be given.
         first_bias: what the bias of a gate starts from, where that is not 0.
+        recurrent: whether it multiplies its state by weights; one that does not has no `weight_hh` and `bias_hh`.
+        activation, context: the options `--activation` and `--context`, which few cells look at.
     """
 
     name: ClassVar[str]
-    gates: ClassVar[tuple[str, ...]]
-    state: ClassVar[tuple[str, ...]] = ("h",)
+    gates: tuple[str, ...]
+    state: tuple[str, ...] = ("h",)
     activations: ClassVar[tuple[str, ...]] = ("tanh",)
     first_bias: ClassVar[Mapping[str, float]] = {}
+    recurrent: ClassVar[bool] = True
 
-    def __init__(self, activation: str = "tanh") -> None:
+    def __init__(self, activation: str = "tanh", context: int = 8) -> None:
         self.activation = activation
+        self.context = context
+
+    def at(self, layer: int) -> "Cell":
+        """The cell of a layer, counted from 0: another one where the lowest layer, with none beneath it, has less."""
+        return self
 
     def shapes(self, inputs: int, hidden: int) -> dict[str, tuple[int, ...]]:
         """The shape of every parameter of a layer that reads `inputs` numbers."""
         rows = len(self.gates) * hidden
+        if not self.recurrent:
+            return {"weight_ih": (rows, inputs), "bias_ih": (rows,)}
         return {
             "weight_ih": (rows, inputs),
             "weight_hh": (rows, hidden),

@@ -15,7 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from charlm.cells._cell import Cell
+from charlm.cells._cell import Cell, State
+from charlm.cells._feedforward import LinearCell, WindowCell
 from charlm.config import OUTSIDE, ModelOptions, own_cells
 from charlm.errors import UsageError
 
@@ -85,18 +86,25 @@ def _checked(kind: Any, place: str) -> str:
     name = getattr(kind, "name", None)
     if not (isinstance(name, str) and re.fullmatch("[a-z][a-z0-9-]{0,39}", name)):
         raise _unfit(place, f"names its cell {name!r:.60}; a name has small letters, digits and -, at most 40")
-    for attribute in ("gates", "state", "activations"):
-        words = getattr(kind, attribute, None)
-        if not (isinstance(words, tuple) and words and all(isinstance(word, str) for word in words)):
-            raise _unfit(place, f"has the {attribute} {words!r:.60}; they must be a tuple of words, at least one")
+    _check_words(kind, place, "activations")
     known = ModelOptions.specs()["activation"].words()
     if not set(kind.activations) <= set(known):
         raise _unfit(place, f"has the activations {kind.activations!r:.60}; there are {', '.join(known)}")
-    if kind.state[0] != "h":
-        raise _unfit(place, f"has the state {kind.state!r:.60}; its first part must be h, which the layer above reads")
     for activation in kind.activations:
         try:
-            _try(kind(activation))
+            cell = kind(activation)
+            _check_words(cell, place, "gates")
+            _check_words(cell, place, "state")
+            if cell.state[0] != "h":
+                raise _unfit(
+                    place, f"has the state {cell.state!r:.60}; its first part must be h, which the layer above reads"
+                )
+            if cell.at(0).state != cell.state:
+                raise _unfit(place, f"has the state {cell.at(0).state!r:.60} in its lowest layer; it must be the same")
+            for layer in (0, 1):
+                _try(cell.at(layer), layer)
+        except UsageError:
+            raise
         except Exception as error:  # as above: the cell is the plugin's own
             raise _unfit(
                 place, f"has a cell that fails ({type(error).__name__}: {' '.join(str(error).split())}); mend it"
@@ -104,22 +112,44 @@ def _checked(kind: Any, place: str) -> str:
     return name
 
 
-def _try(cell: Cell) -> None:
-    """One step with zeros in a first layer and in one above; raises where a shape is not as it must be."""
+def _check_words(of: Any, place: str, attribute: str) -> None:
+    words = getattr(of, attribute, None)
+    if not (isinstance(words, tuple) and words and all(isinstance(word, str) for word in words)):
+        raise _unfit(place, f"has the {attribute} {words!r:.60}; they must be a tuple of words, at least one")
+
+
+def _try(cell: Cell, layer: int) -> None:
+    """One step with zeros in the first layer or in one above; raises where a shape is not as it must be."""
     xp = importlib.import_module("numpy")
     p = {name: xp.zeros(shape, xp.float32) for name, shape in cell.shapes(_INPUTS, _HIDDEN).items()}
     rows = len(cell.gates) * _HIDDEN
-    needed = {"weight_ih": (rows, _INPUTS), "weight_hh": (rows, _HIDDEN), "bias_ih": (rows,), "bias_hh": (rows,)}
+    needed: dict[str, tuple[int, ...]] = {"weight_ih": (rows, _INPUTS), "bias_ih": (rows,)}
+    if cell.recurrent:  # the last gates may do without h
+        read = next((n for n in range(_HIDDEN, rows, _HIDDEN) if n == len(p.get("bias_hh", ()))), rows)
+        needed |= {"weight_hh": (read, _HIDDEN), "bias_hh": (read,)}
     for name, shape in needed.items():
         if name not in p or p[name].shape != shape:
             raise ValueError(f"{name} must have the shape {shape}")
     state = tuple(xp.zeros((1, _HIDDEN), xp.float32) for _ in cell.state)
-    for below in (None, state):
-        after, gates = cell.step(xp, p, xp.zeros((1, rows), xp.float32), below, state)
-        if tuple(gates) != cell.gates:
-            raise ValueError(f"step must return the gates {', '.join(cell.gates)} by name")
-        if len(after) != len(state) or any(part.shape != (1, _HIDDEN) for part in (*after, *gates.values())):
-            raise ValueError(f"step must return a state of {len(state)} parts, and it and the gates (B, H)")
+    after, gates = cell.step(xp, p, xp.zeros((1, rows), xp.float32), state if layer else None, state)
+    if tuple(gates) != cell.gates:
+        raise ValueError(f"step must return the gates {', '.join(cell.gates)} by name")
+    if len(after) != len(state) or any(part.shape != (1, _HIDDEN) for part in (*after, *gates.values())):
+        raise ValueError(f"step must return a state of {len(state)} parts, and it and the gates (B, H)")
+    _try_window(xp, cell, p, state)
+
+
+def _try_window(xp: Any, cell: Cell, p: Any, state: State) -> None:
+    """The same of a window of two characters, by a cell that takes it as a whole."""
+    x = xp.zeros((2, 1, len(cell.gates) * _HIDDEN), xp.float32)
+    if isinstance(cell, LinearCell):
+        a, b, _ = cell.coefficients(xp, p, x)
+        if xp.broadcast(a, b).shape != (2, 1, _HIDDEN):
+            raise ValueError("coefficients must return a and b (T, B, H) for a window")
+    if isinstance(cell, WindowCell):
+        h, after = cell.window(xp, p, x, state)
+        if h.shape != (2, 1, _HIDDEN) or [part.shape for part in after] != [part.shape for part in state]:
+            raise ValueError(f"window must return h (T, B, H), and a state of {len(state)} parts (B, H)")
 
 
 def _unfit(place: str | Path, why: str) -> UsageError:

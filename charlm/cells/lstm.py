@@ -21,8 +21,8 @@ class LSTM(Cell):
     """
 
     name = "lstm"
-    gates = ("i", "f", "g", "o")
-    state = ("h", "c")
+    gates: tuple[str, ...] = ("i", "f", "g", "o")
+    state: tuple[str, ...] = ("h", "c")
     first_bias = {"f": 1.0}
 
     def step(

@@ -1,6 +1,6 @@
 """The simple recurrent network (Elman, "Finding structure in time", 1990)."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from charlm.cells._cell import Array, Cell, Parameters, State, sigmoid
 
@@ -17,8 +17,8 @@ class RNN(Cell):
     """
 
     name = "rnn"
-    gates = ("h",)
-    activations = ("tanh", "relu", "sigmoid", "linear")
+    gates: tuple[str, ...] = ("h",)
+    activations: ClassVar[tuple[str, ...]] = ("tanh", "relu", "sigmoid", "linear")
 
     def step(
         self, xp: Any, p: Parameters, x: Array, below: State | None, state: State

@@ -116,7 +116,7 @@ class _Reading:
         self._model, self._ids, self._progress = model, ids, progress
         self._total, self._done = times * (len(ids) - 1), 0
         self._stretches = max(1, min(STRETCHES, (len(ids) - 1) // 1024))
-        self.parts = cells.make(model.options.cell, model.options.activation).state
+        self.parts = cells.of(model.options).state
 
     def intact(self, layers: set[int]) -> tuple[np.ndarray, dict[tuple[int, str], np.ndarray]]:
         """The surprise (N,) of each character in nats, and the mean (H,) of each part of the layers' states."""

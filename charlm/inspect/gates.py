@@ -80,7 +80,7 @@ def gates(model: Model, ids: np.ndarray, progress: Progress | None = None) -> tu
     Raises:
         CharlmError: the state is not finite.
     """
-    cell = cells.make(model.options.cell, model.options.activation)
+    cell = cells.of(model.options)
     kept = tuple(name for name in cell.gates if name not in cell.state)
     characters, done = len(ids) - 1, 0
     sums: dict[tuple[int, str], _Counts] = {}

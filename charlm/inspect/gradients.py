@@ -77,9 +77,9 @@ class Layer:
 
     Attributes:
         loss, left, own, carousel: see the module.
-        recurrent: the blocks of W_hh.
-        slope: β_h, None for gated cells.
-        bound: (K,) (β_W β_h)^k, None for gated cells.
+        recurrent: the blocks of W_hh; none where the cell has no such weights.
+        slope: β_h, None for cells of which the bound says nothing.
+        bound: (K,) (β_W β_h)^k, None where the slope is.
     """
 
     loss: dict[str, Spread]
@@ -187,7 +187,7 @@ def own_norms(
             state = (*passed[t - 1][:part], state[part], *passed[t - 1][part + 1 :])
         state, _ = cell.step(torch, p, inputs[t], None if below is None else below[t], state)
         state = _nudged(state, part, nudges[t])
-    (gradient,) = torch.autograd.grad((direction * state[part]).sum(), nudges)
+    (gradient,) = torch.autograd.grad((direction * state[part]).sum(), nudges, materialize_grads=True)
     return _norm(gradient)
 
 
@@ -199,7 +199,7 @@ def _measured(
     trail = network.follow(ids[at], network.warm(ids, at[0], WARM_UP))
     wanted = torch.from_numpy(ids[places + 1].astype(np.int64))
     loss = F.cross_entropy(trail.logits, wanted, reduction="sum")
-    given = torch.autograd.grad(loss, list(trail.nudges.values()))
+    given = torch.autograd.grad(loss, list(trail.nudges.values()), materialize_grads=True)
     losses = {key: _norm(gradient) for key, gradient in zip(trail.nudges, given, strict=True)}
     return [
         {
@@ -222,7 +222,7 @@ def _own(network: Unrolled, trail: Trail, layer: int, signs: Tensor) -> dict[str
 
     def norms(part: int, direct: bool) -> np.ndarray:
         weights = network.layers[layer]
-        return _backwards(own_norms(network.cell, weights, inputs, below, passed, part, signs, direct=direct))
+        return _backwards(own_norms(network.cell.at(layer), weights, inputs, below, passed, part, signs, direct=direct))
 
     return {
         "own": {name: norms(part, False) for part, name in enumerate(names)},
@@ -266,7 +266,7 @@ def _batches(places: np.ndarray, size: int) -> Iterator[np.ndarray]:
 
 def _bytes(model: Model, window: int) -> int:
     """What the graph of one place comes to: of each character the gates and the state of each layer, some twice."""
-    cell = cells.make(model.options.cell, model.options.activation)
+    cell = cells.of(model.options)
     rows = model.options.layers * (3 * len(cell.gates) + 4 * len(cell.state))
     return 8 * (window + 1) * rows * model.options.hidden + 8 * 3 * model.symbols.size
 

@@ -65,7 +65,8 @@ def read(
     Args:
         model: of any cell.
         ids: (N + 1,) symbols, the boundary first; each of the N that follow is predicted once.
-        names: which of the parts of the state (`h`, `c`) and of the gates to keep in `Block.values`.
+        names: which of the parts of the state (`h`, `c`) and of the gates to keep in `Block.values`, where a layer
+            has them.
         layers: of which layers, counted from 0; None for all.
         stretches: B, cut from the text in order, read side by side; each but the first warms up on the
             `WARM_UP` symbols before it.
@@ -76,7 +77,8 @@ def read(
     """
     stepper = Stepper(model)
     chosen = range(model.options.layers) if layers is None else layers
-    keep = [(layer, name) for layer in chosen for name in names]
+    known = {layer: {*stepper.cell.state, *stepper.cell.at(layer).gates} for layer in chosen}
+    keep = [(layer, name) for layer in chosen for name in names if name in known[layer]]
     characters = len(ids) - 1
     length = -(-characters // stretches)
     starts = np.arange(0, characters, length)

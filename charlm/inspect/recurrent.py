@@ -3,7 +3,8 @@
 ∂h_t/∂h_(t-1) = diag(f') W_hh of a simple recurrent network, so that no gradient through k steps is larger than
 (β_W β_h)^k times what it was, with β_W the largest singular value of W_hh and β_h the largest slope of f (Pascanu,
 Mikolov & Bengio 2013, section 2.1): below 1 gradients must vanish; for them to explode, the largest eigenvalue
-must be above 1. Of a gated cell the bound says nothing, since its state is not a function of W_hh h alone.
+must be above 1. For the preactivation-rnn the same holds of ∂a_t/∂a_(t-1) = W_hh diag(f'). Of a gated cell the bound
+says nothing, since its state is not a function of W_hh h alone; of one without W_hh there is nothing to say.
 """
 
 from dataclasses import dataclass, replace
@@ -11,10 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from charlm import cells
+from charlm.errors import UsageError
 from charlm.model.checkpoint import Model
 
 SLOPES = {"tanh": 1.0, "relu": 1.0, "linear": 1.0, "sigmoid": 0.25}
-"""The largest slope of each nonlinearity of the rnn."""
+"""The largest slope of each nonlinearity of the simple networks."""
+
+SIMPLE = ("rnn", "preactivation-rnn")
+"""The cells whose state passes through W_hh and f, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +38,21 @@ class Block:
 
 
 def blocks(model: Model, layer: int) -> list[Block]:
-    """The blocks of W_hh (G·H, H) of a layer, counted from 0, in float64."""
-    gates = cells.make(model.options.cell, model.options.activation).gates
+    """The blocks of W_hh of a layer, counted from 0, in float64: of each gate that reads h, none where no gate does."""
+    cell = cells.of(model.options)
+    if not cell.recurrent:
+        return []
     weight = model.weights[f"layers.{layer}.weight_hh"].astype(np.float64)
-    parts = np.split(weight, len(gates))
+    parts = np.split(weight, len(weight) // model.options.hidden)
     return [
         Block(gate, float(np.linalg.norm(part, 2)), float(np.abs(np.linalg.eigvals(part)).max()))
-        for gate, part in zip(gates, parts, strict=True)
+        for gate, part in zip(cell.gates, parts, strict=False)  # a gate that does not read h comes last
     ]
 
 
 def slope(model: Model) -> float | None:
     """β_h, the largest slope of the nonlinearity; None for a cell of which the bound says nothing."""
-    return SLOPES[model.options.activation] if model.options.cell == "rnn" else None
+    return SLOPES[model.options.activation] if model.options.cell in SIMPLE else None
 
 
 def bound(singular: float, slope: float, window: int) -> np.ndarray:
@@ -55,7 +62,16 @@ def bound(singular: float, slope: float, window: int) -> np.ndarray:
 
 
 def scaled(model: Model, factor: float) -> Model:
-    """The model with W_hh of every layer multiplied; its other weights are shared."""
+    """The model with W_hh of every layer multiplied; its other weights are shared.
+
+    Raises:
+        UsageError: its cell has no W_hh.
+    """
+    if factor != 1 and not cells.of(model.options).recurrent:
+        raise UsageError(
+            f"--scale-recurrent {factor:g} multiplies recurrent weights, and the cell {model.options.cell} has none; "
+            f"leave it out"
+        )
     weights = {
         name: (weight * np.float64(factor)) if name.endswith(".weight_hh") else weight
         for name, weight in model.weights.items()

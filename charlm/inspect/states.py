@@ -25,7 +25,7 @@ def places_of(model: Model, part: str) -> list[tuple[int, str]]:
     Raises:
         UsageError: the cell has no such part.
     """
-    names = cells.make(model.options.cell, model.options.activation).state
+    names = cells.of(model.options).state
     if part != "all" and part not in names:
         raise UsageError(
             f"--part {part!r:.40} is no part of the state of the {model.options.cell}; "

@@ -48,7 +48,7 @@ class Unrolled:
     """
 
     def __init__(self, model: Model) -> None:
-        self.cell = cells.make(model.options.cell, model.options.activation)
+        self.cell = cells.of(model.options)
         self.hidden: int = model.options.hidden
         weights = {name: torch.from_numpy(weight.astype(np.float64)) for name, weight in model.weights.items()}
         self.layers: list[Parameters] = [layer_weights(weights, number) for number in range(model.options.layers)]
@@ -107,7 +107,7 @@ class Unrolled:
             if below is not None:
                 x = below[0] @ p["weight_ih"].T + p["bias_ih"]
             inputs.append(x)
-            below, _ = self.cell.step(torch, p, x, below, state)
+            below, _ = self.cell.at(number).step(torch, p, x, below, state)
             if nudge is not None:
                 below = tuple(part + zero for part, zero in zip(below, nudge[number], strict=True))
             after.append(below)

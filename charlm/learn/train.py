@@ -207,6 +207,11 @@ def _decided(corpus: Corpus, options: TrainOptions) -> tuple[TrainOptions, list[
     if options.patience and not (valid and resolved.eval_every):
         why = "there is no valid split" if not valid else "--eval-every 0 leaves out all evaluations"
         raise UsageError(f"--patience {options.patience} counts evaluations, and {why}; leave it out")
+    if options.weight_drop and not cells.of(options).recurrent:
+        raise UsageError(
+            f"--weight-drop {options.weight_drop:g} drops recurrent weights, and the cell {options.cell} has none; "
+            f"leave it out"
+        )
     if not valid:
         notices.append(f"{corpus.name} has no valid split: the latest model is kept as the best")
     return resolved, notices
@@ -252,7 +257,7 @@ def _trainer(
 def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
     lanes = Lanes(corpus.split("train"), options.batch_size, options.seq_len)
     number = parameters.count(options, corpus.symbols.size)
-    gates = len(cells.make(options.cell, options.activation).gates)
+    gates = len(cells.of(options).gates)
     per_character = options.layers * options.hidden * (2 * gates + 4) + 3 * corpus.symbols.size
     floats = number * (2 + MOMENTS[options.optimizer]) + options.batch_size * options.seq_len * per_character
     return Plan(

@@ -32,6 +32,10 @@ FORMAT = 1
 FIXED = {"direction": "forward", "wiring": "stack"}
 """How the network is put together, where this version knows one way only; recorded for later ones."""
 
+LATER = {"context": 8}
+"""Settings that format 1 did not have at first, with what they are where a file does not name them. A model that has
+them so is written without them, and readers that do not know them go on reading it."""
+
 LONGEST_HEADER = 20_000_000
 """Bytes that a header may have. The largest that charlm writes, a table of all of Unicode, has 16 million."""
 
@@ -84,7 +88,7 @@ def save(path: Path, model: Model) -> None:
         "format": FORMAT,
         "version": __version__,
         "config": {
-            **{name: getattr(model.options, name) for name in ModelOptions.specs()},
+            **{name: value for name, value in _told(model.options) if value != LATER.get(name)},
             "unit": model.symbols.unit,
             **FIXED,
         },
@@ -93,6 +97,10 @@ def save(path: Path, model: Model) -> None:
         "training": model.training,
     }
     write_tensors(path, model.weights, metadata)
+
+
+def _told(options: ModelOptions) -> list[tuple[str, Any]]:
+    return [(name, getattr(options, name)) for name in ModelOptions.specs()]
 
 
 def read_header(path: str | Path) -> Header:
@@ -315,11 +323,12 @@ def _options(path: Path, config: dict[str, Any]) -> ModelOptions:
         )
     check_cell(path, config)
     try:
-        options = ModelOptions(**{name: config[name] for name in known_names})
+        told = {**LATER, **config}
+        options = ModelOptions(**{name: told[name] for name in known_names})
         undecided = [name for name in known_names if getattr(options, name) in (None, AUTO)]
         if undecided:
             raise CheckpointError(f"{path}: the header leaves {undecided[0]!r} open; the file is damaged")
-        cells.make(options.cell, options.activation)
+        cells.of(options)
     except KeyError as error:
         raise CheckpointError(f"{path}: the header lacks {error.args[0]!r}; the file is damaged") from None
     except UsageError as error:

@@ -41,7 +41,7 @@ class Network(nn.Module):
         super().__init__()
         self.options = options
         self.vocabulary = vocabulary
-        self.cell = cells.make(options.cell, options.activation)
+        self.cell = cells.of(options)
         self._names = list(parameters.shapes(options, vocabulary))
         self._weights = nn.ParameterDict()
         generator = torch.Generator().manual_seed(seed)
@@ -66,7 +66,8 @@ class Network(nn.Module):
                 nn.init.orthogonal_(block, generator=generator)
             return value
         if kind == "bias_ih":
-            for gate, block in zip(self.cell.gates, value.split(self.options.hidden), strict=True):
+            gates = self.cell.at(int(name.split(".")[1])).gates
+            for gate, block in zip(gates, value.split(self.options.hidden), strict=True):
                 block.fill_(self.cell.first_bias.get(gate, 0.0))
             return value
         if kind.startswith("bias"):
@@ -141,7 +142,7 @@ class Network(nn.Module):
                 p["weight_hh"] = drop_weights(number, p["weight_hh"])
             if number and recurrence.reads_products(self.path):
                 x = products.linear(x, p["weight_ih"], p["bias_ih"])
-            x, state, below = recurrence.window(self.path, self.cell, p, x, below, state)
+            x, state, below = recurrence.window(self.path, self.cell.at(number), p, x, below, state)
             after.append(state)
             if drop is not None:
                 x = drop(number, x)
@@ -162,7 +163,7 @@ class Network(nn.Module):
         return F.embedding(ids, table)
 
     def _layer(self, number: int) -> dict[str, Tensor]:
-        names = self.cell.shapes(1, 1)
+        names = self.cell.at(number).shapes(1, 1)
         return {name: self.weight(f"layers.{number}.{name}") for name in names}
 
 

@@ -20,13 +20,13 @@ def shapes(options: ModelOptions, vocabulary: int) -> dict[str, tuple[int, ...]]
     `embedding.weight (V, E)` is absent with one-hot input. `layers.{l}.…` are the cell's own; for
     rnn, lstm and gru they have torch's meaning and gate order.
     """
-    cell = cells.make(options.cell, options.activation)
+    cell = cells.of(options)
     found: dict[str, tuple[int, ...]] = {}
     if options.input == "embedding":
         found["embedding.weight"] = (vocabulary, options.embedding)
     inputs = input_size(options, vocabulary)
     for layer in range(options.layers):
-        for name, shape in cell.shapes(inputs, options.hidden).items():
+        for name, shape in cell.at(layer).shapes(inputs, options.hidden).items():
             found[f"layers.{layer}.{name}"] = shape
         inputs = options.hidden
     found["readout.weight"] = (vocabulary, options.hidden)

@@ -1,22 +1,25 @@
-"""The ways of a layer through a whole window: the plain unrolled loop, BPTT by hand, cuDNN.
+"""The ways of a layer through a whole window: the plain unrolled loop, BPTT by hand, a scan, cuDNN.
 
     plain   `cell.step` once per character, gradients by autograd: any cell, the slow twin of the others
     bptt    charlm's own forward and backward pass: rnn and gru on the CPU, and lstm with a large vocabulary
     fused   torch's own kernels, which are cuDNN on a GPU and oneDNN for the lstm on the CPU
+    scan    cells that are linear in their state: all coefficients of the window at once, then `charlm.model.scan`
+    whole   cells that have a way of their own through a window
 
 All compute the same numbers up to rounding. State is passed in and out, never kept.
 """
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from charlm.cells import Cell, Parameters, State
+from charlm.cells import Cell, LinearCell, Parameters, State, WindowCell
 from charlm.model import bptt
+from charlm.model.scan import Scan
 
-Path = Literal["plain", "bptt", "fused"]
+Path = Literal["plain", "bptt", "fused", "scan", "whole"]
 
 WIDEST_FUSED_INPUT = 256
 """Inputs per character beyond which the CPU's fused lstm loses: it multiplies what `bptt` looks up in a table.
@@ -40,6 +43,10 @@ def choose(cell: Cell, device: torch.device, precision: str, inputs: int) -> Pat
         precision: bfloat16 is left to torch's own kernels and to autograd.
         inputs: numbers per character that the first layer reads, E or V.
     """
+    if isinstance(cell, LinearCell):
+        return "scan"
+    if isinstance(cell, WindowCell):
+        return "whole"
     fusible = (cell.name, cell.activation) in _FUSED
     if device.type == "cuda":
         return "fused" if fusible else "plain"
@@ -75,6 +82,10 @@ def window(
         return _plain(cell, p, x, below, state)
     if path == "bptt":
         return *_bptt(cell, p, x, state), None
+    if path == "scan":
+        return *_scan(cast(LinearCell, cell), p, x, state), None
+    if path == "whole":
+        return *_whole(cast(WindowCell, cell), p, x, state), None
     return *_fused(cell, p, x, state), None
 
 
@@ -94,6 +105,17 @@ def _bptt(cell: Cell, p: Parameters, x: Tensor, state: State) -> tuple[Tensor, S
     more = (cell.activation,) if len(cell.activations) > 1 else ()
     h, *last = bptt.WINDOWS[cell.name].apply(x, p["weight_hh"], p["bias_hh"], *state, *more)
     return h, tuple(last)
+
+
+def _scan(cell: LinearCell, p: Parameters, x: Tensor, state: State) -> tuple[Tensor, State]:
+    a, b, _ = cell.coefficients(torch, p, x)
+    a, b = torch.broadcast_tensors(a, b)
+    h = Scan.apply(a.to(state[0].dtype), b.to(state[0].dtype), state[0])  # type: ignore[no-untyped-call]
+    return h, (h[-1].clone(),)
+
+
+def _whole(cell: WindowCell, p: Parameters, x: Tensor, state: State) -> tuple[Tensor, State]:
+    return cell.window(torch, p, x.to(state[0].dtype), state)
 
 
 def _fused(cell: Cell, p: Parameters, x: Tensor, state: State) -> tuple[Tensor, State]:

@@ -37,7 +37,7 @@ class Stepper:
     def __init__(
         self, model: Model, device: str | None = None, *, xp: Any = np, weights: dict[str, Array] | None = None
     ) -> None:
-        self.cell = cells.make(model.options.cell, model.options.activation)
+        self.cell = cells.of(model.options)
         self.hidden: int = model.options.hidden
         self.vocabulary = model.symbols.size
         self._xp, self._numpy = xp, device is None
@@ -82,7 +82,7 @@ class Stepper:
         for number, (p, state) in enumerate(zip(self._layers, states, strict=True)):
             if below is not None:
                 x = below[0] @ p["weight_ih"].T + p["bias_ih"]
-            below, gates = self.cell.step(self._xp, p, x, below, state)
+            below, gates = self.cell.at(number).step(self._xp, p, x, below, state)
             if edit is not None:
                 below = edit(number, below)
             if trace is not None:

@@ -151,4 +151,4 @@ def _place(word: str, model: Model) -> tuple[Unit, str]:
 
 def _parts(model: Model) -> tuple[str, ...]:
     """The names of the parts of a layer's state."""
-    return cells.make(model.options.cell, model.options.activation).state
+    return cells.of(model.options).state

@@ -56,7 +56,8 @@ def in_terminal(found: Sequence[Measured]) -> None:
         console.print()
         console.print(Text(line(model["name"]), style="bold"))
         console.print(_curves(model, chosen, floor, top))
-    console.print(_weights(found))
+    if any(layer["recurrent"] for model in found for layer in model["layers"]):
+        console.print(_weights(found))
     for told in _all_sentences(found):
         console.print(Text(_plainly(told)), soft_wrap=True)
 
@@ -109,7 +110,7 @@ def rows(model: Measured) -> Iterator[Row]:
             yield Row(*place, f"∂L/∂{part}", spread["median"])
         for part, spread in layer["own"].items():
             yield Row(*place, f"∂{part}/∂{part}", spread["median"])
-        for part, spread in layer["carousel"].items():
+        for part, spread in _carousels(layer):
             yield Row(*place, f"∂{part}/∂{part} carousel", spread["median"])
         if layer["bound"] is not None:
             yield Row(*place, BOUND, layer["bound"])
@@ -154,14 +155,15 @@ def sentences(model: Measured) -> Iterator[str]:
     """What is seen, in words, of the highest layer."""
     top, k = model["layers"][-1], min(FAR, model["window"])
     name, after = line(model["name"]), f"after {k} character{'s' * (k > 1)}"
-    left = top["left"]["h"]["median"][k]
+    part, left = _most_left(top, k)
+    of = "" if part == "h" else f", at {part}"
     if left is None:
         yield f"{name}: the loss has no gradient at any place that was followed"
     elif left > 1:
-        yield f"{name}: {after} the gradient is {number(left)} times as large"
+        yield f"{name}: {after} the gradient is {number(left)} times as large{of}"
     else:
-        yield f"{name}: {after} {number(left)} of the gradient is left"
-    for part, spread in top["carousel"].items():
+        yield f"{name}: {after} {number(left)} of the gradient is left{of}"
+    for part, spread in _carousels(top):
         yield f"{name}: on the carousel, from {part} to {part} alone, {number(spread['median'][k])} is left {after}"
     if top["slope"] is None:
         return
@@ -174,6 +176,20 @@ def sentences(model: Measured) -> Iterator[str]:
         yield f"{told} and the eigenvalue {radius:.3f}: gradients may grow, but not for long"
     else:
         yield f"{told} and the eigenvalue {radius:.3f}: gradients may explode where the slopes are largest"
+
+
+def _carousels(layer: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The parts of the state that lead straight to themselves, each with its norms; those of a delay line do not."""
+    return ((part, spread) for part, spread in layer["carousel"].items() if any(spread["median"][1:]))
+
+
+def _most_left(layer: Mapping[str, Any], k: int) -> tuple[str, float | None]:
+    """How much of the gradient is left at h; where its cell does not go on from h, at that part where most is left."""
+    left = {part: spread["median"][k] for part, spread in layer["left"].items()}
+    if left["h"] == 0:
+        part = max(left, key=lambda name: left[name] or 0)
+        return part, left[part]
+    return "h", left["h"]
 
 
 def _all_sentences(found: Sequence[Measured]) -> Iterator[str]:
@@ -209,8 +225,10 @@ def plot(found: Sequence[Measured]) -> str:
         grid = figure.subplots(layers, 2, sharex=True, squeeze=False)
         for number, (left, right) in enumerate(grid):
             of = f", layer {number + 1}" if layers > 1 else ""
-            left.set_title(f"of the loss: ‖∂L_t/∂h_(t-k)‖ over ‖∂L_t/∂h_t‖{of}")
-            right.set_title(f"of the layer alone: ‖∂s_t/∂s_(t-k)‖, s = c or h{of}")
+            there = [model["layers"][number] for model in found if number < len(model["layers"])]
+            read, kept = (" or ".join(dict.fromkeys(map(part_of, there))) for part_of in (_part_of_loss, _memory))
+            left.set_title(f"of the loss: ‖∂L_t/∂s_(t-k)‖ over ‖∂L_t/∂h_t‖, s = {read}{of}")
+            right.set_title(f"of the layer alone: ‖∂s_t/∂s_(t-k)‖, s = {kept}{of}")
             for place, model in enumerate(found):
                 if number < len(model["layers"]):
                     _draw_layer(left, right, model["layers"][number], place)
@@ -223,10 +241,20 @@ def plot(found: Sequence[Measured]) -> str:
     return svg(draw, 11.5, 0.7 + 4.0 * layers)
 
 
+def _part_of_loss(layer: Mapping[str, Any]) -> str:
+    """The part of the state through which the loss reaches back: h where a layer goes on from h."""
+    return _most_left(layer, 1)[0]
+
+
+def _memory(layer: Mapping[str, Any]) -> str:
+    """The part that leads straight to itself, h where none does."""
+    return next((part for part, _ in _carousels(layer)), "h")
+
+
 def _draw_layer(left: "Axes", right: "Axes", layer: Mapping[str, Any], place: int) -> None:
     tone, style = colour(place)
-    _draw_spread(left, layer["left"]["h"], tone, style)
-    memory = next(iter(layer["carousel"]), "h")
+    _draw_spread(left, layer["left"][_part_of_loss(layer)], tone, style)
+    memory = _memory(layer)
     _draw_spread(right, layer["own"][memory], tone, style)
     if memory != "h":
         right.plot(*_points(layer["carousel"][memory]["median"]), color=tone, linestyle="--", marker=".", markevery=8)
@@ -271,9 +299,9 @@ def _legend(axes: "Axes", found: Sequence[Measured]) -> None:
     handles = [Line2D([], [], color=colour(place)[0], linestyle=colour(place)[1]) for place in range(len(found))]
     names = [label(model["name"], 40) for model in found]
     layers = [layer for model in found for layer in model["layers"]]
-    if any(layer["carousel"] for layer in layers):
+    if any(_memory(layer) != "h" for layer in layers):
         handles.append(Line2D([], [], color=INK, linestyle="--", marker="."))
-        names.append("carousel, ∂c/∂c alone")
+        names.append("carousel, ∂s/∂s alone")
     if any(layer["bound"] for layer in layers):
         handles.append(Line2D([], [], color=INK, linestyle=":"))
         names.append("bound (β_W β_h)^k")

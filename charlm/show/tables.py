@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charlm.show.terminal import Screen, to_stdout
-from charlm.show.words import count, duration, line, size
+from charlm.show.words import cell_words, count, duration, line, size
 
 LONGEST_VALUE = 1000
 """Characters of a value in a table; a file may say more than anyone wants to read."""
@@ -210,11 +210,11 @@ def model(found: Mapping[str, Any]) -> dict[str, str]:
     """The result of `charlm info`, from its JSON keys."""
     config, training = found["config"], found["training"]
     entering = f"embedding of {config['embedding']}" if config["input"] == "embedding" else "one-hot input"
-    kind = f"{config['cell']} ({config['activation']})" if config["cell"] == "rnn" else config["cell"]
     rows = {
         "model": f"{found['model']} ({size(found['bytes'])}, format {found['format']}, "
         f"charlm {line(found['version'])})",
-        "network": f"{kind}, {config['layers']} x {config['hidden']}, {entering}, dropout {config['dropout']:g}",
+        "network": f"{cell_words(config)}, {config['layers']} x {config['hidden']}, {entering}, "
+        f"dropout {config['dropout']:g}",
         "parameters": f"{found['parameters']:,}",
         "symbols": f"{found['vocabulary']:,} ({config['unit']})",
         "corpus": f"{line(found['corpus'].get('name', '?'))}, sha256 {line(found['corpus'].get('sha256', '?'))}",

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from charlm.learn.reports import Evaluated, Event, Judging, Noted, Plan, Result, Sampled, Stepped
 from charlm.show.terminal import LINE_EVERY, REDRAW, Terminal
-from charlm.show.words import count, duration, loss, size, visible
+from charlm.show.words import cell_words, count, duration, loss, size, visible
 
 
 class TrainingDisplay:
@@ -130,14 +130,13 @@ def step_line(event: Stepped) -> str:
 def plan_lines(plan: Plan) -> list[str]:
     """What a run is going to do."""
     options = plan.options
-    activation = f" {options.activation}" if options.cell == "rnn" else ""
     entering = f"embedding {options.embedding}" if options.input == "embedding" else options.input
     length = f"{duration(options.time)} by the clock" if plan.steps is None else f"{plan.steps:,} steps"
     went = f", from step {plan.first_step:,}" if plan.first_step else ""
     return [
         f"corpus: {plan.corpus}, {plan.used:,} characters to train on in {plan.windows:,} windows, "
         f"{plan.left_over:,} left over",
-        f"network: {options.cell}{activation} {options.layers}x{options.hidden}, {entering}, "
+        f"network: {cell_words(options.values())} {options.layers}x{options.hidden}, {entering}, "
         f"dropout {options.dropout:g}, {count(plan.parameters)} parameters, about {size(plan.memory)} of memory",
         f"learning: {options.optimizer} {options.lr:g} {options.schedule}, batch {options.batch_size}, "
         f"window {options.seq_len}, {length}{went}, seed {options.seed}",

@@ -1,6 +1,8 @@
 """Numbers as people read them, and texts that cannot give orders to a terminal."""
 
+from collections.abc import Mapping
 from math import log
+from typing import Any
 
 
 def count(number: float) -> str:
@@ -34,6 +36,12 @@ def duration(seconds: float | None) -> str:
 def loss(nats: float) -> str:
     """A loss in both units: `1.5305 nats, 2.208 bits`."""
     return f"{nats:.4f} nats, {nats / log(2):.3f} bits"
+
+
+def cell_words(options: Mapping[str, Any]) -> str:
+    """A cell with the one of its settings that it has, by the names of the options: `rnn (relu)`, `window-mlp (8)`."""
+    setting = {"rnn": "activation", "preactivation-rnn": "activation", "window-mlp": "context"}.get(options["cell"])
+    return f"{options['cell']} ({options[setting]})" if setting else str(options["cell"])
 
 
 _PICTURES = {

@@ -174,6 +174,6 @@ def _alphabet(model: Model, kind: int) -> Alphabet:
 
 def _bytes(model: Model, streams: int) -> int:
     """What the largest arrays of a step come to."""
-    cell = cells.make(model.options.cell, model.options.activation)
+    cell = cells.of(model.options)
     numbers = 8 * len(cell.gates) + 2 * model.options.layers * len(cell.state)
     return 8 * streams * (6 * model.symbols.size + numbers * model.options.hidden)

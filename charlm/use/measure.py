@@ -128,7 +128,7 @@ def protocol(exact: bool) -> str:
 def _bytes(model: Model, characters: int, batch: int) -> int:
     """What the largest arrays of scoring come to: of each symbol of a window a few rows of V and of H numbers."""
     segments = min(batch, characters // scoring.SEGMENT + 1)
-    gates = len(cells.make(model.options.cell, model.options.activation).gates)
+    gates = len(cells.of(model.options).gates)
     return 4 * segments * scoring.WINDOW * (3 * model.symbols.size + (gates + 2) * model.options.hidden)
 
 

@@ -106,7 +106,7 @@ def samples(
 def _bytes(model: Model, options: SampleOptions) -> int:
     """What the samples come to: of each its text, where nothing ends it early, and some rows of V and of H numbers."""
     text = 0 if options.stop is not None or options.until_end else options.length
-    cell = cells.make(model.options.cell, model.options.activation)
+    cell = cells.of(model.options)
     numbers = model.options.layers * len(cell.state) + 2 * len(cell.gates)
     return options.num * (text + RANDOM_STATE + 24 * model.symbols.size + 4 * numbers * model.options.hidden)
 

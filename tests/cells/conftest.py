@@ -22,6 +22,9 @@ class Layer:
         self.p = {key: normal(*shape) for key, shape in self.cell.shapes(INPUTS, HIDDEN).items()}
         self.x = normal(STEPS, BATCH, INPUTS)
         self.state = tuple(normal(BATCH, HIDDEN) for _ in self.cell.state)
+        self.below: list[tuple[torch.Tensor, ...] | None] = [None] * STEPS
+        if self.cell.at(0) is not self.cell:  # it needs a layer beneath
+            self.below = [tuple(normal(BATCH, HIDDEN) for _ in self.cell.state) for _ in range(STEPS)]
 
     @property
     def leaves(self) -> list[torch.Tensor]:
@@ -31,10 +34,15 @@ class Layer:
     def unroll(self) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """h (T, B, H) and the last state, one `step` per character."""
         state, outputs = self.state, []
-        for x in self.x:
-            state, _ = self.cell.step(torch, self.p, x @ self.p["weight_ih"].T + self.p["bias_ih"], None, state)
+        for x, below in zip(self.x, self.below, strict=True):
+            state, _ = self.cell.step(torch, self.p, x @ self.p["weight_ih"].T + self.p["bias_ih"], below, state)
             outputs.append(state[0])
         return torch.stack(outputs), state
+
+    def below_as_arrays(self, t: int) -> tuple[np.ndarray, ...] | None:
+        """The state of the layer beneath at one character, None where the cell does without."""
+        below = self.below[t]
+        return None if below is None else tuple(part.detach().numpy() for part in below)
 
     def numpy(self) -> tuple[dict[str, np.ndarray], np.ndarray, tuple[np.ndarray, ...]]:
         """The same weights, input and first state as arrays."""

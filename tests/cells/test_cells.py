@@ -85,9 +85,9 @@ def test_numpy_computes_what_torch_computes_gates_included(layer, kind):
     p, x, state = ours.numpy()
     tensors = ours.state
     for t in range(len(x)):
-        state, gates = ours.cell.step(np, p, x[t] @ p["weight_ih"].T + p["bias_ih"], None, state)
+        state, gates = ours.cell.step(np, p, x[t] @ p["weight_ih"].T + p["bias_ih"], ours.below_as_arrays(t), state)
         product = ours.x[t] @ ours.p["weight_ih"].T + ours.p["bias_ih"]
-        tensors, torch_gates = ours.cell.step(torch, ours.p, product, None, tensors)
+        tensors, torch_gates = ours.cell.step(torch, ours.p, product, ours.below[t], tensors)
         assert list(gates) == list(torch_gates)
         for array, tensor in zip((*state, *gates.values()), (*tensors, *torch_gates.values()), strict=True):
             assert array.dtype == np.float64 and array.shape == tuple(tensor.shape)
@@ -102,7 +102,9 @@ def test_step_stays_in_float32_and_changes_nothing_that_it_reads(layer, kind):
     state = tuple(part.astype(np.float32) for part in state)
     product = (x[0] @ p["weight_ih"].T + p["bias_ih"]).astype(np.float32)
     kept = [array.copy() for array in (*p.values(), product, *state)]
-    after, gates = ours.cell.step(np, p, product, None, state)
+    below = ours.below_as_arrays(0)
+    below = below and tuple(part.astype(np.float32) for part in below)
+    after, gates = ours.cell.step(np, p, product, below, state)
     assert {array.dtype for array in (*after, *gates.values())} == {np.dtype(np.float32)}
     for array, copy in zip((*p.values(), product, *state), kept, strict=True):
         np.testing.assert_array_equal(array, copy)
@@ -112,7 +114,8 @@ def test_step_stays_in_float32_and_changes_nothing_that_it_reads(layer, kind):
 def test_what_a_cell_says_of_itself_is_what_it_computes(layer, kind):
     ours = layer(*kind)
     p, x, state = ours.numpy()
-    after, gates = ours.cell.step(np, p, x[0] @ p["weight_ih"].T + p["bias_ih"], None, state)
+    product = x[0] @ p["weight_ih"].T + p["bias_ih"]
+    after, gates = ours.cell.step(np, p, product, ours.below_as_arrays(0), state)
     assert (ours.cell.name, ours.cell.activation) == kind
     assert ours.cell.state[0] == "h" and len(after) == len(ours.cell.state)
     assert tuple(gates) == ours.cell.gates

@@ -16,8 +16,10 @@ import charlm
 from charlm import cells
 from charlm.cells._plugin import forget, plugin
 from charlm.cli import main as entry
+from charlm.config import ModelOptions, own_cells
 from charlm.errors import CheckpointError, UsageError
 from charlm.model.checkpoint import load, read_tensors
+from charlm.model.network import Network
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "interface.md").read_text(encoding="utf-8")
@@ -148,6 +150,63 @@ def test_the_plugins_numpy_and_torch_compute_the_same(tmp_path: Path) -> None:
     np.testing.assert_allclose(one, other.numpy(), rtol=1e-12)
 
 
+FADING = """
+from charlm.cells import LinearCell
+
+
+class Fading(LinearCell):
+    name = "fading"
+    gates = ("n",)
+
+    def shapes(self, inputs, hidden):
+        return {**super().shapes(inputs, hidden), "rate": (hidden,)}
+
+    def coefficients(self, xp, p, x):
+        n = xp.tanh(x)
+        return p["rate"] * p["rate"], n, {"n": n}
+
+
+CELL = Fading
+"""
+"""A cell that is linear in its state, whose coefficient is the same at every character."""
+
+SUMMING = """
+from charlm.cells import WindowCell
+
+
+class Summing(WindowCell):
+    name = "summing"
+    gates = ("n",)
+
+    def step(self, xp, p, x, below, state):
+        (h,) = state
+        return (h + x,), {"n": x}
+
+    def window(self, xp, p, x, state):
+        h = xp.cumsum(x, 0) + state[0]
+        return h, (h[-1],)
+
+
+CELL = Summing
+"""
+
+
+@pytest.mark.parametrize(("code", "path"), [(FADING, "scan"), (SUMMING, "whole")], ids=["linear", "window"])
+def test_a_plugin_without_recurrent_weights_takes_a_window_at_once(tmp_path: Path, code: str, path: str) -> None:
+    (tmp_path / "own.py").write_text(code)
+    options = ModelOptions(cell=plugin(tmp_path / "own.py"), layers=2, hidden=5, embedding=3, dropout=0.0)
+    network = Network(options, 7, seed=1).double().on(torch.device("cpu"))
+    assert network.path == path and not any("_hh" in name for name in network.named_weights())
+    ids = torch.randint(7, (9, 3), generator=torch.Generator().manual_seed(0))
+    found = {}
+    for network.path in (path, "plain"):
+        logits, last = network(ids, network.start(3))
+        loss = logits.square().sum() + last[1][0].sum()
+        found[network.path] = [logits, *torch.autograd.grad(loss, list(network.parameters()))]
+    for one, other in zip(found[path], found["plain"], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
 UNFIT = {
     "another's name": (MINIMAL.replace('"minimal"', '"lstm"'), "which charlm has itself"),
     "no name": (MINIMAL.replace('name = "minimal"', "pass"), "names its cell None"),
@@ -166,6 +225,14 @@ UNFIT = {
         MINIMAL.replace("    def step", "    def shapes(self, inputs, hidden):\n        return {}\n\n    def step"),
         "weight_ih must have the shape",
     ),
+    "coefficients of another size": (FADING.replace("n, {", "n.sum(0), {"), "coefficients must return"),
+    "another state below": (
+        MINIMAL.replace(
+            "    def step", "    def at(self, layer):\n        return self if layer else TWO()\n\n    def step"
+        ).replace("CELL =", "class TWO(Minimal):\n    state = ('h', 'c')\n\n\nCELL ="),
+        "in its lowest layer",
+    ),
+    "a window of another size": (SUMMING.replace("return h, (h[-1],)", "return h[0], (h[-1],)"), "window must return"),
     "not Python": ("class :\n", "SyntaxError"),
     "an exit": ("import sys\nsys.exit('gone')\n", "SystemExit"),
     "an import that fails": ("import nowhere_to_be_found\n", "nowhere_to_be_found"),
@@ -182,7 +249,7 @@ def test_what_is_no_cell_is_one_line(shell: Shell, code: str, words: str) -> Non
 
 
 def cells_outside() -> set[str]:
-    return set(cells.names()) - {"rnn", "lstm", "gru"}
+    return set(cells.names()) - set(own_cells())
 
 
 @pytest.mark.parametrize("place", ["nothing.py", "no_such_module", "", ".", "sea.txt", "a b", "\0", "../x.y"])

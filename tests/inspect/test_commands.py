@@ -27,7 +27,7 @@ from charlm.cells import Cell
 class Sum(Cell):
     """h = tanh(x + U h), and a sum beside it."""
 
-    name = "sum"
+    name = "summing"
     gates = ("n",)
     state = ("h", "m")
 
@@ -322,11 +322,11 @@ def test_lines_as_documents(shell, monkeypatch, make_model):
 def test_a_cell_from_a_plugin(shell, make_model):
     from charlm.cells._plugin import plugin
 
-    Path("sum.py").write_text(PLUGIN)
-    plugin("sum.py")
-    save(Path("sum.safetensors"), make_model(cell="sum", layers=2))
+    Path("summing.py").write_text(PLUGIN)
+    plugin("summing.py")
+    save(Path("summing.safetensors"), make_model(cell="summing", layers=2))
     forget()
-    words = ("cells", "sea.txt", "--model", "sum.safetensors", "--unit", "1:2", "--plugin", "sum.py")
+    words = ("cells", "sea.txt", "--model", "summing.safetensors", "--unit", "1:2", "--plugin", "summing.py")
     h = json.loads(ok(shell(*words, "--json")))
     m = json.loads(ok(shell(*words, "--json", "--part", "m")))
     sums = np.cumsum([row["values"][0] for row in h["each"]])
@@ -334,7 +334,7 @@ def test_a_cell_from_a_plugin(shell, make_model):
     left = np.arctanh(m["each"][0]["values"][0]) - sums[0]
     np.testing.assert_allclose([row["values"][0] for row in m["each"]], np.tanh(sums + left), atol=1e-3)
     assert "has no such part; it has h, m" in refused(shell(*words, "--part", "c"))
-    ok(shell("surprise", "sea.txt", "--model", "sum.safetensors", "--plugin", "sum.py", "--html", "a.html"))
+    ok(shell("surprise", "sea.txt", "--model", "summing.safetensors", "--plugin", "summing.py", "--html", "a.html"))
 
 
 def test_a_split_of_the_models_own_corpus(shell, small_corpus, make_model):

@@ -14,7 +14,7 @@ from charlm.text.symbols import Symbols
 CHARACTERS = "\n ehlorw"
 
 
-def _options(cell="lstm", activation="tanh", layers=1, input="one-hot", hidden=7, embedding=5):
+def _options(cell="lstm", activation="tanh", layers=1, input="one-hot", hidden=7, embedding=5, context=8):
     return ModelOptions(
         cell=cell,
         activation=activation,
@@ -23,6 +23,7 @@ def _options(cell="lstm", activation="tanh", layers=1, input="one-hot", hidden=7
         hidden=hidden,
         embedding=embedding,
         dropout=0.0,
+        context=context,
     )
 
 
@@ -49,7 +50,7 @@ def _network(model, path="plain", dtype=torch.float32):
 
 def _slow_logits(model, ids, states=None):
     """Logits (T, B, V) and last states in NumPy float64: explicit products, one character at a time."""
-    cell = cells.make(model.options.cell, model.options.activation)
+    cell = cells.of(model.options)
     w = {name: weight.astype(np.float64) for name, weight in model.weights.items()}
     hidden, layers = model.options.hidden, model.options.layers
     if states is None:
@@ -62,8 +63,8 @@ def _slow_logits(model, ids, states=None):
             x = x @ w["embedding.weight"]
         below, after = None, []
         for number, state in enumerate(states):
-            p = {name: w[f"layers.{number}.{name}"] for name in cell.shapes(1, 1)}
-            below, _ = cell.step(np, p, x @ p["weight_ih"].T + p["bias_ih"], below, state)
+            p = {name: w[f"layers.{number}.{name}"] for name in cell.at(number).shapes(1, 1)}
+            below, _ = cell.at(number).step(np, p, x @ p["weight_ih"].T + p["bias_ih"], below, state)
             after.append(below)
             x = below[0]
         states = after

@@ -259,6 +259,11 @@ DAMAGED = {
     "input null": (config("input", None), "input"),
     "dropout 1": (config("dropout", 1), "--dropout must be"),
     "dropout auto": (config("dropout", "auto"), "'dropout' open"),
+    "context 0": (config("context", 0), "--context must be"),
+    "context null": (config("context", None), "--context must be"),
+    "context in words": (config("context", "wide"), "--context must be"),
+    "another cell than the tensors": (config("cell", "min-gru"), "layers.0.bias_hh is unexpected"),
+    "a cell with more tensors": (config("cell", "peephole-lstm"), "peephole_f is missing"),
     "no hidden": (drop("hidden"), "lacks 'hidden'"),
     "no cell": (drop("cell"), "lacks 'cell'"),
     "no unit": (drop("unit"), "disagree about the unit"),
@@ -323,7 +328,9 @@ plain_values = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.sampled_from(["cell", "layers", "hidden", "input", "embedding", "dropout", "activation", "unit", "wiring"]),
+    st.sampled_from(
+        ["cell", "layers", "hidden", "input", "embedding", "dropout", "activation", "unit", "wiring", "context"]
+    ),
     plain_values,
 )
 def test_any_value_in_the_config_is_refused_or_makes_a_whole_model(tmp_path_factory, make_model, key, value):

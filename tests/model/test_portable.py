@@ -70,7 +70,7 @@ def test_logits_are_those_of_the_slow_twin(make_model, slow_logits, cell: str, e
     states = stepper.start(4)
     for row, logits in zip(ids, expected, strict=True):
         found, states = stepper.step(row, states)
-        np.testing.assert_allclose(found, logits, rtol=0, atol=2e-6)
+        np.testing.assert_allclose(found, logits, rtol=0, atol=1e-5 if cell == "sum" else 2e-6)  # its logits grow
 
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid", "linear"])

@@ -8,6 +8,9 @@ from charlm import cells
 from charlm.model import checkpoint
 from charlm.model.stepper import Stepper
 
+RELATIVE = {"sum": 1e-6}
+"""What may be lost of numbers that grow with the text."""
+
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
 DEVICES = [None, "cpu"]
 
@@ -55,7 +58,7 @@ def test_batch_of_streams_equals_each_stream_alone(make_model, name, device):
     together, _ = walk(stepper, ids)
     for stream in range(4):
         alone, _ = walk(stepper, ids[:, stream : stream + 1])
-        np.testing.assert_allclose(together[:, stream], alone[:, 0], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(together[:, stream], alone[:, 0], rtol=RELATIVE.get(name, 0), atol=1e-6)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -68,7 +71,7 @@ def test_repeated_states_go_on_as_the_one_they_came_from(make_model, name, devic
     ahead = some_ids(5, 1, seed=3)
     wanted, _ = walk(stepper, ahead, one)
     got, _ = walk(stepper, ahead.repeat(3, 1), many)
-    np.testing.assert_allclose(got, wanted.repeat(3, 1), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(got, wanted.repeat(3, 1), rtol=RELATIVE.get(name, 0), atol=1e-6)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -106,7 +109,7 @@ def test_trace_sees_every_layer_s_new_state_and_gates(make_model, name, device):
         np.array([4, 5]), stepper.start(2), trace=lambda layer, state, gates: seen.append((layer, state, gates))
     )
     assert [layer for layer, _, _ in seen] == [0, 1, 2]
-    assert all(tuple(gates) == stepper.cell.gates for _, _, gates in seen)
+    assert all(tuple(gates) == stepper.cell.at(layer).gates for layer, _, gates in seen)
     for part, returned in zip(flat(state for _, state, _ in seen), flat(states), strict=True):
         np.testing.assert_array_equal(part, returned)
     untraced, _ = stepper.step(np.array([4, 5]), stepper.start(2))

@@ -34,7 +34,7 @@ def _make(
 
 def _slow_bits(model: Model, ids: list[int]) -> np.ndarray:
     """Bits (N,) of every symbol after the first, in float64, one after the other."""
-    cell = cells.make(model.options.cell, model.options.activation)
+    cell = cells.of(model.options)
     w = {name: weight.astype(np.float64) for name, weight in model.weights.items()}
     states = [tuple(np.zeros((1, model.options.hidden)) for _ in cell.state) for _ in range(model.options.layers)]
     found = []
@@ -43,8 +43,8 @@ def _slow_bits(model: Model, ids: list[int]) -> np.ndarray:
         x = x @ w["embedding.weight"] if "embedding.weight" in w else x
         below = None
         for number, state in enumerate(states):
-            p = {name: w[f"layers.{number}.{name}"] for name in cell.shapes(1, 1)}
-            below, _ = cell.step(np, p, x @ p["weight_ih"].T + p["bias_ih"], below, state)
+            p = {name: w[f"layers.{number}.{name}"] for name in cell.at(number).shapes(1, 1)}
+            below, _ = cell.at(number).step(np, p, x @ p["weight_ih"].T + p["bias_ih"], below, state)
             states[number], x = below, below[0]
         logits = (x @ w["readout.weight"].T + w["readout.bias"])[0]
         found.append((np.log(np.exp(logits - logits.max()).sum()) + logits.max() - logits[coming]) / np.log(2))
