@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,14 +26,22 @@ from charlm.errors import CorpusError, UsageError
 from charlm.files import alone_at, failures, new_folder, write_atomically
 from charlm.spec import flag
 from charlm.text.corpus import FORMAT, INFO, SPLITS, Corpus, is_name
+from charlm.text.decoding import text_encoding
 from charlm.text.leaks import LEAST, Leak, find_leaks
 from charlm.text.sources import Report, Source, open_sources
-from charlm.text.symbols import BOUNDARY, Symbols
-from charlm.text.units import LF, UNITS, text_encoding
-from charlm.text.walk import Progress, Walk
+from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.text.tally import Tally
+from charlm.text.units import UNITS, Unit
+from charlm.text.walk import Amounts, Progress, Walk
 
 FEWEST = 2
-"""Characters that a corpus must have: one to see and one to predict."""
+"""Symbols that a corpus must have: one to see and one to predict."""
+
+WORDS = 10_000
+"""Symbols of a table of words, where nobody says how many."""
+
+LONGEST_TABLE = 16_000_000
+"""Bytes of a table in a model's header, which has room for one of all of Unicode."""
 
 QUOTED = 60
 """Characters of a passage that a notice shows."""
@@ -71,7 +78,7 @@ def prepare(
     if not isinstance(sources, Source):
         words = [sources] if isinstance(sources, str | Path) else list(sources)
         sources = open_sources(words, size=options.size, seed=options.seed, report=report)
-    options = options.replace(**sources.drawn)
+    options = _settled(options).replace(**sources.drawn)
     name = _folder_name(options.name) if options.name is not None else sources.name
     path = Path(options.out) / name
     _check_place(path)
@@ -82,7 +89,9 @@ def prepare(
     for line in _warnings(walk, survey, options):
         tell(line)
     symbols = _symbols(survey, options)
-    stops = _stops(survey.characters + survey.documents, options)
+    for line in _about_table(survey, symbols, options):
+        tell(line)
+    stops = _stops(survey.symbols + survey.documents, options)
     fingerprint = _fingerprint(walk, options)
     with alone_at(path, lambda: tell(f"another process prepares {path}, waiting until it is done")):
         if path.is_dir() and _reusable(path, fingerprint, walk, options, force):
@@ -115,64 +124,69 @@ def prepare(
         return Corpus.load(path)
 
 
+def _settled(options: PrepareOptions) -> PrepareOptions:
+    """The size of a table of words is of words only, and decided where nobody says it."""
+    if UNITS[options.unit].longer:
+        return options.replace(words=options.words or WORDS)
+    if options.words is not None:
+        raise UsageError(f"--words {options.words} is the size of a table of words; add --unit word, or leave it out")
+    return options
+
+
 @dataclass(frozen=True)
 class _Survey:
-    """What the first walk found: how often each code occurs, and how many documents there are."""
+    """What the first walk found: how often each symbol occurs, how much there is, and how many documents."""
 
-    counts: np.ndarray
+    codes: np.ndarray
+    times: np.ndarray
+    tally: Tally
+    characters: int
     documents: int
 
     @property
-    def characters(self) -> int:
-        return int(self.counts.sum())
+    def symbols(self) -> int:
+        return int(self.times.sum())
 
     @property
     def distinct(self) -> int:
-        return int(np.count_nonzero(self.counts))
+        return len(self.codes)
 
 
 def _survey(walk: Walk) -> _Survey:
-    counts = np.zeros(256, np.int64)
-    documents = 0
+    tally, characters, documents = walk.unit.tally(), 0, 0
     for piece in walk.pieces():
         codes = piece.codes
         if piece.ends is not None:
             documents += int(np.count_nonzero(piece.ends))
             codes = codes[~piece.ends]
-        counts = _count(codes, counts)
-    survey = _Survey(counts, documents)
-    if survey.characters < FEWEST:
+        tally.add(codes)
+        characters += walk.unit.characters(codes)
+    survey = _Survey(*tally.counted(), tally, characters, documents)
+    if survey.symbols < FEWEST:
         noun = walk.unit.noun
         raise CorpusError(
-            f"{', '.join(walk.source.origin)} has {survey.characters} {noun}{'s' * (survey.characters != 1)}, "
+            f"{', '.join(walk.source.origin)} has {_number(survey.symbols, noun)}, "
             f"and at least {FEWEST} are needed; give a longer text"
         )
     return survey
 
 
-def _count(codes: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Add the codes (T,) to their counts, in an array that grows with the highest code."""
-    highest = int(codes.max(initial=0))
-    if highest >= counts.size:
-        counts = np.concatenate((counts, np.zeros(highest + 1 - counts.size, np.int64)))
-    if highest <= 4 * codes.size + 256:
-        found = np.bincount(codes)
-        counts[: found.size] += found
-    else:
-        # A short chunk with a high code: a histogram would be mostly empty.
-        values, times = np.unique(codes, return_counts=True)
-        counts[values] += times
-    return counts
-
-
 def _symbols(survey: _Survey, options: PrepareOptions) -> Symbols:
-    codes = np.flatnonzero(survey.counts >= options.min_count)
+    most = None if options.words is None else options.words - FIRST
+    codes = survey.tally.chosen(options.min_count, most)
     if not codes.size:
         raise CorpusError(
-            f"--min-count {options.min_count} leaves no character: the most frequent one occurs "
-            f"{survey.counts.max()} times; choose a smaller --min-count"
+            f"--min-count {options.min_count} leaves no {UNITS[options.unit].noun}: the most frequent one occurs "
+            f"{survey.times.max()} times; choose a smaller --min-count"
         )
-    return Symbols(options.unit, codes)
+    symbols = Symbols(options.unit, codes)
+    size = len(json.dumps(json.dumps(symbols.to_json())))
+    if size > LONGEST_TABLE:
+        raise CorpusError(
+            f"a table of {codes.size:,} {symbols.kind.noun}s takes {size:,} bytes of a model's header, and "
+            f"{LONGEST_TABLE:,} are there; choose fewer --words, or a larger --min-count"
+        )
+    return symbols
 
 
 def _stops(symbols: int, options: PrepareOptions) -> dict[str, int]:
@@ -191,12 +205,12 @@ def _stops(symbols: int, options: PrepareOptions) -> dict[str, int]:
     return {split: stop for split, stop in stops.items() if shares[split]}
 
 
-def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, int]) -> dict[str, dict[str, int]]:
+def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, int]) -> dict[str, dict[str, Any]]:
     """Encode the whole stream into one file per split; what was written, by split.
 
     Where lines are documents a split goes on to the end of its last one, so that none is cut in two.
     """
-    written = {split: {"symbols": 0, "characters": 0, "documents": 0, "bytes": 0} for split in stops}
+    written, amounts = dict.fromkeys(stops, 0), {split: Amounts() for split in stops}
     ahead = list(stops.items())
     place = 0
     with ExitStack() as stack:
@@ -209,13 +223,14 @@ def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, i
                 last = len(ahead) == 1
                 take, full = (ids.size, False) if last else _take(ids, stop - place, walk.lines)
                 files[split].write(ids[:take].astype(symbols.dtype.newbyteorder("<"), copy=False).tobytes())
-                _add(written[split], walk, ids[:take], codes[:take])
+                written[split] += take
+                amounts[split].add(walk, symbols, ids[:take], codes[:take])
                 ids, codes, place = ids[take:], codes[take:], place + take
                 if full:
                     ahead.pop(0)
         walk.check()
-        for split, tally in written.items():
-            if not tally["symbols"]:
+        for split, count in written.items():
+            if not count:
                 raise CorpusError(
                     f"the {split} split would be empty: the documents are too few to leave it one; "
                     f"give a longer text, or prepare it with --valid-fraction 0 --test-fraction 0"
@@ -223,7 +238,7 @@ def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, i
         for file in files.values():
             file.flush()
             os.fsync(file.fileno())
-    return written
+    return {split: {"symbols": written[split], **vars(amounts[split])} for split in stops}
 
 
 def _shared(folder: Path, symbols: Symbols, splits: list[str], tell: Report) -> dict[str, dict[str, int]]:
@@ -267,35 +282,37 @@ def _begin(stack: ExitStack, folder: Path, split: str, symbols: Symbols) -> IO[b
     return file
 
 
-def _add(tally: dict[str, int], walk: Walk, ids: np.ndarray, codes: np.ndarray) -> None:
-    ends = int(np.count_nonzero(ids == BOUNDARY))
-    tally["symbols"] += ids.size
-    tally["characters"] += ids.size - ends
-    tally["documents"] += ends
-    tally["bytes"] += walk.text_bytes(codes, ids)
-
-
 def _warnings(walk: Walk, survey: _Survey, options: PrepareOptions) -> Iterator[str]:
     """What a user may not know of the text, one line each."""
-    noun = walk.unit.noun
     if walk.marks:
         yield f"removed the byte order mark at the start of {_number(walk.marks, 'document')}"
     if walk.returns:
-        yield _about_line_ends(walk, int(survey.counts[LF]))
-    name_codes = partial(_named, walk)
-    controls = [code for code in walk.unit.controls if code < survey.counts.size and survey.counts[code]]
+        yield _about_line_ends(walk, survey.tally.times(walk.unit.line_feed))
+    controls = [code for code in walk.unit.controls if survey.tally.times(code)]
     if controls:
-        times = _number(int(survey.counts[controls].sum()), "control character")
-        yield f"the text has {times}: {name_codes(controls)}; if it is no plain text, prepare another file"
-    once = np.flatnonzero(survey.counts == 1).tolist()
-    rare = np.flatnonzero((survey.counts > 0) & (survey.counts < options.min_count)).tolist()
-    if rare:
-        times = _number(int(survey.counts[rare].sum()), noun)
-        yield f"{times} of {len(rare)} kinds, seen less than {options.min_count} times, become the unknown symbol"
+        times = _number(sum(map(survey.tally.times, controls)), "control character")
+        yield f"the text has {times}: {_named(walk.unit, controls)}; if it is no plain text, prepare another file"
+
+
+def _about_table(survey: _Survey, symbols: Symbols, options: PrepareOptions) -> Iterator[str]:
+    """What the table has, and what it leaves out, in a line or two."""
+    kind, kinds = symbols.kind, survey.distinct - symbols.codes.size
+    once = survey.codes[survey.times == 1].tolist()
+    if kinds and symbols.size == options.words:
+        outside = int(survey.times[symbols.encode(survey.codes) == UNKNOWN].sum())
+        yield (
+            f"the {symbols.codes.size:,} most frequent of {survey.distinct:,} {kind.noun}s are in the table; the "
+            f"others become the unknown symbol, {outside:,} of {survey.symbols:,} in the text "
+            f"({outside / survey.symbols:.2%}); --words takes more"
+        )
+    elif kinds:
+        rare = survey.times < options.min_count
+        times = _number(int(survey.times[rare].sum()), kind.noun)
+        yield f"{times} of {kinds} kinds, seen less than {options.min_count} times, become the unknown symbol"
     elif once:
         yield (
-            f"{_number(len(once), noun)} seen once: {name_codes(once)}; "
-            f"--min-count 2 makes such {noun}s the unknown symbol"
+            f"{_number(len(once), kind.noun)} seen once: {_named(kind, once)}; "
+            f"--min-count 2 makes such {kind.noun}s the unknown symbol"
         )
 
 
@@ -312,9 +329,9 @@ def _about_line_ends(walk: Walk, line_feeds: int) -> str:
     return f"the text has {found}{mixed}; --newlines lf makes them all LF"
 
 
-def _named(walk: Walk, codes: list[int]) -> str:
+def _named(kind: Unit, codes: list[Any]) -> str:
     more = f" and {len(codes) - NAMED} more" if len(codes) > NAMED else ""
-    return ", ".join(walk.unit.describe(code) for code in codes[:NAMED]) + more
+    return ", ".join(kind.describe(code) for code in codes[:NAMED]) + more
 
 
 def _number(count: int, noun: str) -> str:
@@ -327,6 +344,8 @@ def _recipe(options: PrepareOptions) -> dict[str, Any]:
     recipe = {name: getattr(options, name) for name in names}
     recipe["newlines"] = "lf" if options.documents == "line" else options.newlines
     recipe["encoding"] = text_encoding(options.encoding) if UNITS[options.unit].decodes else None
+    if options.words is not None:
+        recipe["words"] = options.words
     return recipe
 
 
@@ -352,7 +371,7 @@ def _reusable(path: Path, fingerprint: str, walk: Walk, options: PrepareOptions,
     if force:
         return False
     old, new = _recipe(found.options), _recipe(options)
-    pairs = [(name, old[name], new[name]) for name in new if None not in (old[name], new[name])]
+    pairs = [(name, old[name], new[name]) for name in new if None not in (old.get(name), new[name])]
     changes = [f"{flag(name)} ({before}, now {now})" for name, before, now in pairs if before != now]
     if found.sha256 != walk.sha256.hexdigest():
         changes.insert(0, "another text")
