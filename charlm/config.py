@@ -40,7 +40,7 @@ class PrepareOptions(Options):
         choices=("char", "byte", "word"),
     )
     words: int | None = option(
-        None, "count", "Symbols that a table of words has at most. Default: 10k.", low=3, high=1_000_000
+        None, "count", "Symbols that a table of words has at most. Default: 10k.", low=3, high=500_000
     )
     documents: str = option(
         "file", "choice", "What one document is: a whole file, or each line.", choices=("file", "line")

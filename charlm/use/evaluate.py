@@ -91,8 +91,8 @@ class Evaluation:
         """The keys of `charlm eval --json`."""
         found: dict[str, Any] = {
             "characters": self.score.characters,
-            "bytes": self.bytes,
             "symbols": self.symbols,
+            "bytes": self.bytes,
             "unknown": self.unknown,
             "documents": self.documents,
             "nats_per_char": self.score.nats_per_char,
