@@ -2,8 +2,8 @@
 
 The text is walked twice, in chunks, so that memory does not grow with it: the first walk counts,
 the second one encodes and writes, and checks that it read the same bytes again.
-What is left out: how a text is read (`charlm.text.walk`) and the folder's layout
-(`charlm.text.corpus`).
+What is left out: how a text is read (`charlm.text.walk`), what the first walk makes of it
+(`charlm.text.survey`), and the folder's layout (`charlm.text.corpus`).
 """
 
 import hashlib
@@ -11,9 +11,8 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -29,25 +28,16 @@ from charlm.text.corpus import FORMAT, INFO, SPLITS, Corpus, is_name
 from charlm.text.decoding import text_encoding
 from charlm.text.leaks import LEAST, Leak, find_leaks
 from charlm.text.sources import Report, Source, open_sources
-from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
-from charlm.text.tally import Tally
-from charlm.text.units import UNITS, Unit
+from charlm.text.survey import about_table, about_text, survey, table
+from charlm.text.symbols import BOUNDARY, Symbols
+from charlm.text.units import UNITS
 from charlm.text.walk import Amounts, Progress, Walk
-
-FEWEST = 2
-"""Symbols that a corpus must have: one to see and one to predict."""
 
 WORDS = 10_000
 """Symbols of a table of words, where nobody says how many."""
 
-LONGEST_TABLE = 16_000_000
-"""Bytes of a table in a model's header, which has room for one of all of Unicode."""
-
 QUOTED = 60
 """Characters of a passage that a notice shows."""
-
-NAMED = 8
-"""Characters that a warning names before it only counts them."""
 
 
 def prepare(
@@ -85,13 +75,13 @@ def prepare(
     _check_room(path, options.size)
 
     walk = Walk(sources, options, progress)
-    survey = _survey(walk)
-    for line in _warnings(walk, survey, options):
+    found = survey(walk)
+    for line in about_text(walk, found):
         tell(line)
-    symbols = _symbols(survey, options)
-    for line in _about_table(survey, symbols, options):
+    symbols = table(found, options)
+    for line in about_table(found, symbols, options):
         tell(line)
-    stops = _stops(survey.symbols + survey.documents, options)
+    stops = _stops(found.symbols + found.documents, options)
     fingerprint = _fingerprint(walk, options)
     with alone_at(path, lambda: tell(f"another process prepares {path}, waiting until it is done")):
         if path.is_dir() and _reusable(path, fingerprint, walk, options, force):
@@ -102,10 +92,10 @@ def prepare(
         info = {
             "format": FORMAT,
             "name": name,
-            "characters": survey.characters,
+            "characters": found.characters,
             "bytes": walk.bytes,
-            "distinct": survey.distinct,
-            "documents": survey.documents,
+            "distinct": found.distinct,
+            "documents": found.documents,
             "sha256": walk.sha256.hexdigest(),
             "fingerprint": fingerprint,
             "unit": symbols.unit,
@@ -131,62 +121,6 @@ def _settled(options: PrepareOptions) -> PrepareOptions:
     if options.words is not None:
         raise UsageError(f"--words {options.words} is the size of a table of words; add --unit word, or leave it out")
     return options
-
-
-@dataclass(frozen=True)
-class _Survey:
-    """What the first walk found: how often each symbol occurs, how much there is, and how many documents."""
-
-    codes: np.ndarray
-    times: np.ndarray
-    tally: Tally
-    characters: int
-    documents: int
-
-    @property
-    def symbols(self) -> int:
-        return int(self.times.sum())
-
-    @property
-    def distinct(self) -> int:
-        return len(self.codes)
-
-
-def _survey(walk: Walk) -> _Survey:
-    tally, characters, documents = walk.unit.tally(), 0, 0
-    for piece in walk.pieces():
-        codes = piece.codes
-        if piece.ends is not None:
-            documents += int(np.count_nonzero(piece.ends))
-            codes = codes[~piece.ends]
-        tally.add(codes)
-        characters += walk.unit.characters(codes)
-    survey = _Survey(*tally.counted(), tally, characters, documents)
-    if survey.symbols < FEWEST:
-        noun = walk.unit.noun
-        raise CorpusError(
-            f"{', '.join(walk.source.origin)} has {_number(survey.symbols, noun)}, "
-            f"and at least {FEWEST} are needed; give a longer text"
-        )
-    return survey
-
-
-def _symbols(survey: _Survey, options: PrepareOptions) -> Symbols:
-    most = None if options.words is None else options.words - FIRST
-    codes = survey.tally.chosen(options.min_count, most)
-    if not codes.size:
-        raise CorpusError(
-            f"--min-count {options.min_count} leaves no {UNITS[options.unit].noun}: the most frequent one occurs "
-            f"{survey.times.max()} times; choose a smaller --min-count"
-        )
-    symbols = Symbols(options.unit, codes)
-    size = len(json.dumps(json.dumps(symbols.to_json())))
-    if size > LONGEST_TABLE:
-        raise CorpusError(
-            f"a table of {codes.size:,} {symbols.kind.noun}s takes {size:,} bytes of a model's header, and "
-            f"{LONGEST_TABLE:,} are there; choose fewer --words, or a larger --min-count"
-        )
-    return symbols
 
 
 def _stops(symbols: int, options: PrepareOptions) -> dict[str, int]:
@@ -280,62 +214,6 @@ def _begin(stack: ExitStack, folder: Path, split: str, symbols: Symbols) -> IO[b
     file = stack.enter_context(open(folder / f"{split}.bin", "wb"))
     file.write(np.full(1, BOUNDARY, symbols.dtype).tobytes())
     return file
-
-
-def _warnings(walk: Walk, survey: _Survey, options: PrepareOptions) -> Iterator[str]:
-    """What a user may not know of the text, one line each."""
-    if walk.marks:
-        yield f"removed the byte order mark at the start of {_number(walk.marks, 'document')}"
-    if walk.returns:
-        yield _about_line_ends(walk, survey.tally.times(walk.unit.line_feed))
-    controls = [code for code in walk.unit.controls if survey.tally.times(code)]
-    if controls:
-        times = _number(sum(map(survey.tally.times, controls)), "control character")
-        yield f"the text has {times}: {_named(walk.unit, controls)}; if it is no plain text, prepare another file"
-
-
-def _about_table(survey: _Survey, symbols: Symbols, options: PrepareOptions) -> Iterator[str]:
-    """What the table has, and what it leaves out, in a line or two."""
-    kind, kinds = symbols.kind, survey.distinct - symbols.codes.size
-    once = survey.codes[survey.times == 1].tolist()
-    if kinds and symbols.size == options.words:
-        outside = int(survey.times[symbols.encode(survey.codes) == UNKNOWN].sum())
-        yield (
-            f"the {symbols.codes.size:,} most frequent of {survey.distinct:,} {kind.noun}s are in the table; the "
-            f"others become the unknown symbol, {outside:,} of {survey.symbols:,} in the text "
-            f"({outside / survey.symbols:.2%}); --words takes more"
-        )
-    elif kinds:
-        rare = survey.times < options.min_count
-        times = _number(int(survey.times[rare].sum()), kind.noun)
-        yield f"{times} of {kinds} kinds, seen less than {options.min_count} times, become the unknown symbol"
-    elif once:
-        yield (
-            f"{_number(len(once), kind.noun)} seen once: {_named(kind, once)}; "
-            f"--min-count 2 makes such {kind.noun}s the unknown symbol"
-        )
-
-
-def _about_line_ends(walk: Walk, line_feeds: int) -> str:
-    lone = walk.returns - walk.pairs
-    found = " and ".join(
-        _number(times, f"{what} line end") for times, what in ((walk.pairs, "CR LF"), (lone, "CR")) if times
-    )
-    if walk.make_lf:
-        return f"{found} made LF"
-    others = line_feeds - walk.pairs
-    kinds = sum(1 for times in (walk.pairs, lone, others) if times)
-    mixed = f", mixed with {others} LF" if others else ", mixed" if kinds > 1 else ""
-    return f"the text has {found}{mixed}; --newlines lf makes them all LF"
-
-
-def _named(kind: Unit, codes: list[Any]) -> str:
-    more = f" and {len(codes) - NAMED} more" if len(codes) > NAMED else ""
-    return ", ".join(kind.describe(code) for code in codes[:NAMED]) + more
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
 
 
 def _recipe(options: PrepareOptions) -> dict[str, Any]:

@@ -16,7 +16,8 @@ import numpy as np
 
 from charlm.errors import CheckpointError, SymbolError
 from charlm.text.spelling import Spelling
-from charlm.text.units import UNITS, Lookup, Unit
+from charlm.text.unit import Lookup, Unit
+from charlm.text.units import UNITS
 
 BOUNDARY = 0
 UNKNOWN = 1

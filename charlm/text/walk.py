@@ -21,7 +21,8 @@ from charlm.text.ahead import ahead
 from charlm.text.decoding import CR, LF
 from charlm.text.sources import Document, Source
 from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
-from charlm.text.units import UNITS, Unit
+from charlm.text.unit import Unit
+from charlm.text.units import UNITS
 
 Progress = Callable[[int], None]
 
