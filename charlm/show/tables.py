@@ -93,8 +93,8 @@ def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
         f"{found['bits_per_byte']:.4f} per byte",
         "perplexity": f"{perplexity:.4f} per character{_bounds(found, 'perplexity')}",
         "interval": uncertainty(found),
-        "characters": f"{found['characters']:,}, of which {found['documents']:,} are ends of documents "
-        f"and {found['unknown']:,} unknown",
+        "characters": f"{found['characters']:,}, of which {found['documents']:,} are ends of documents"
+        + f" and {found['unknown']:,} unknown" * (found["symbols"] == found["characters"]),
     }
     if found["symbols"] != found["characters"]:
         perplexity = inf if found["perplexity_per_symbol"] is None else found["perplexity_per_symbol"]
