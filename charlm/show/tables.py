@@ -99,7 +99,8 @@ def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
     if found["symbols"] != found["characters"]:
         perplexity = inf if found["perplexity_per_symbol"] is None else found["perplexity_per_symbol"]
         rows["symbols"] = (
-            f"{found['symbols']:,}: {found['bits_per_symbol']:.4f} bits and perplexity {perplexity:.4f} each"
+            f"{found['symbols']:,}, of which {found['unknown']:,} are unknown; "
+            f"{found['bits_per_symbol']:.4f} bits and perplexity {perplexity:.4f} each"
         )
     if found["unknown"]:
         rows["spelled"] = (
