@@ -34,7 +34,13 @@ class PrepareOptions(Options):
     name: str | None = option(None, "text", "Name of the corpus. Default: the first source's name.")
     out: str = option("data", "text", "Folder in which the folder NAME is written.")
     unit: str = option(
-        "char", "choice", "What one symbol is: a Unicode code point or a byte.", choices=("char", "byte")
+        "char",
+        "choice",
+        "What one symbol is: a Unicode code point, a byte, or a word.",
+        choices=("char", "byte", "word"),
+    )
+    words: int | None = option(
+        None, "count", "Symbols that a table of words has at most. Default: 10k.", low=3, high=500_000
     )
     documents: str = option(
         "file", "choice", "What one document is: a whole file, or each line.", choices=("file", "line")
@@ -42,7 +48,7 @@ class PrepareOptions(Options):
     encoding: str = option("utf-8", "text", "Encoding of the text (characters only).")
     valid_fraction: float = option(0.05, "number", "Share of the text kept for validation.", low=0, below=1)
     test_fraction: float = option(0.05, "number", "Share of the text kept for the final test.", low=0, below=1)
-    min_count: int = option(1, "integer", "Characters seen less often become the unknown symbol.", low=1)
+    min_count: int = option(1, "integer", "Characters (or words) seen less often become the unknown symbol.", low=1)
     newlines: str = option(
         "keep", "choice", "Line ends: kept as they are, or CR LF and CR made LF.", choices=("keep", "lf")
     )

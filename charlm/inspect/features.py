@@ -16,6 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
+from charlm.errors import UsageError
 from charlm.inspect import quotes
 from charlm.text.symbols import BOUNDARY, FIRST, Symbols
 
@@ -190,7 +191,15 @@ def of_text(ids: np.ndarray, symbols: Symbols, names: tuple[str, ...] | None = N
         ids: (N + 1,) symbols, the boundary first.
         symbols: the table.
         names: which; None for all.
+
+    Raises:
+        UsageError: symbols have several characters, so that features of characters have no place in them.
     """
+    if symbols.kind.longer:
+        raise UsageError(
+            f"features are of characters, and the model's symbols are {symbols.kind.noun}s; give a model of a corpus "
+            f"that was prepared with --unit char or byte"
+        )
     passage = Passage(ids, symbols)
     found = {name: FEATURES[name].values(passage) for name in names or FEATURES}
     return {name: values if values.dtype == bool else values.astype(np.float32) for name, values in found.items()}

@@ -53,4 +53,6 @@ def beginning(model: Model, text: Text, characters: int, report: Report | None =
     if report is not None:
         report(f"reading the first {characters:,} of {total:,} characters; --chars takes more")
     codes = model.symbols.codes[ids[ids >= FIRST].astype(np.int64) - FIRST]
-    return replace(text, ids=ids, bytes=model.symbols.kind.text_bytes(codes))
+    return replace(
+        text, ids=ids, bytes=model.symbols.kind.text_bytes(codes), letters=int(model.symbols.sizes[ids[1:]].sum())
+    )

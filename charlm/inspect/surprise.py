@@ -13,7 +13,7 @@ from charlm.inspect.context import ContextRow, by_context
 from charlm.inspect.record import Record
 from charlm.model.checkpoint import Model
 from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
-from charlm.text.units import LF
+from charlm.text.words import BEFORE
 from charlm.use.texts import Text
 
 CLASSES = (
@@ -26,7 +26,8 @@ CLASSES = (
     "others",
     "ends of documents",
 )
-"""Every character is of one class; the first of a line is of `line starts`, whatever it is."""
+"""Every character is of one class, a word of that of its first letter; the first of a line is of `line starts`,
+whatever it is."""
 
 _LINE_STARTS, _OTHERS, _ENDS = 5, 6, 7
 
@@ -114,21 +115,21 @@ def by_class(symbols: Symbols, ids: np.ndarray, bits: np.ndarray) -> list[ClassR
 
 def classify(symbols: Symbols, ids: np.ndarray) -> np.ndarray:
     """(N,) the class of each symbol of a text, as its place in `CLASSES`."""
-    kinds = np.array([_ENDS, _OTHERS, *(_class(code, symbols.unit) for code in symbols.codes.tolist())])
+    kinds = np.array([_ENDS, _OTHERS, *(_class(symbols.kind.text(code)) for code in symbols.codes.tolist())])
     classes = kinds[ids]
-    breaks = np.isin(ids, [BOUNDARY, *(FIRST + np.flatnonzero(symbols.codes == LF))])
+    breaks = np.isin(ids, [BOUNDARY, *(FIRST + np.flatnonzero(symbols.codes == symbols.kind.line_feed))])
     first_of_line = np.concatenate(([True], breaks[:-1])) & (ids != BOUNDARY)
     classes[first_of_line] = _LINE_STARTS
     return classes
 
 
-def _class(code: int, unit: str) -> int:
+def _class(text: str) -> int:
     """By Unicode's general category; of bytes, those of ASCII alone are characters."""
-    if unit == "byte" and code > 0x7F:
+    if not text:
         return _OTHERS
-    if chr(code).isspace():
+    if text.isspace():
         return CLASSES.index("spaces")
-    category = unicodedata.category(chr(code))
+    category = unicodedata.category(text[len(text) > 1 and text[0] in BEFORE])
     if category in ("Lu", "Lt"):
         return CLASSES.index("capitals")
     names = {"L": "letters", "N": "digits", "P": "punctuation", "S": "punctuation"}

@@ -212,6 +212,8 @@ def _decided(corpus: Corpus, options: TrainOptions) -> tuple[TrainOptions, list[
             f"--weight-drop {options.weight_drop:g} drops recurrent weights, and the cell {options.cell} has none; "
             f"leave it out"
         )
+    if corpus.symbols.kind.longer:
+        notices.append(f"symbols are {corpus.symbols.kind.noun}s: what training says per character is per symbol")
     if not valid:
         notices.append(f"{corpus.name} has no valid split: the latest model is kept as the best")
     return resolved, notices
@@ -299,9 +301,9 @@ def _start_from(network: Network, symbols: Symbols, source: Model) -> str:
             f"prepare the text with --unit {source.symbols.unit}"
         )
     arrays = network.arrays()
-    old = {int(code): rank + 2 for rank, code in enumerate(source.symbols.codes)}
+    old = {code: rank + 2 for rank, code in enumerate(source.symbols.codes.tolist())}
     pairs = [(0, 0), (1, 1)]
-    pairs += [(old[int(code)], rank + 2) for rank, code in enumerate(symbols.codes) if int(code) in old]
+    pairs += [(old[code], rank + 2) for rank, code in enumerate(symbols.codes.tolist()) if code in old]
     there, here = (np.array(part) for part in zip(*pairs, strict=True))
     for name, weight in source.weights.items():
         if name in ("embedding.weight", "readout.weight", "readout.bias"):
@@ -312,13 +314,13 @@ def _start_from(network: Network, symbols: Symbols, source: Model) -> str:
             arrays[name] = weight
     network.take(arrays)
     kind = symbols.kind
-    new = [kind.describe(int(code)) for code in symbols.codes if int(code) not in old]
+    new = [kind.describe(code) for code in symbols.codes.tolist() if code not in old]
     told = (
         f"new symbols, which start untrained: {', '.join(new[:10])}{' …' if len(new) > 10 else ''}"
         if new
         else "no new symbols"
     )
-    return f"weights from {source.path}: {len(pairs) - 2} characters matched; {told}"
+    return f"weights from {source.path}: {len(pairs) - 2} {kind.noun}s matched; {told}"
 
 
 def _changed(options: TrainOptions, values: dict[str, Any], folder: RunFolder) -> TrainOptions:

@@ -24,6 +24,7 @@ from charlm.errors import CharlmError, PackedError, UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.portable import LEAST, frequencies, portable
 from charlm.model.stepper import Stepper
+from charlm.text.spelling import NONE
 from charlm.text.symbols import BOUNDARY, UNKNOWN
 
 HEAD = 256
@@ -99,7 +100,7 @@ def encode(
     Args:
         model: of any cell that `charlm.model.portable` can make exact.
         ids: (N,) symbols, N > 0, without the boundary before them.
-        raw: (U,) the codes that stand behind each unknown symbol, in order.
+        raw: (U,) the codes that stand behind each unknown symbol, in order; they are spelled (`charlm.text.spelling`).
         streams: B, from 1.
         progress: told how far it is.
 
@@ -120,8 +121,11 @@ def encode(
         if progress is not None:
             progress(done)
         at, expected, logits = reading.send(symbols)
-    if len(raw):
-        encoder.encode(raw.astype(np.int32), _uniform(model))
+    letters, plain = model.symbols.spelling.write(raw)
+    if len(letters):
+        encoder.encode(letters, _letters(model))
+    if len(plain):
+        encoder.encode(plain, _uniform(model))
     return _bytes(encoder), nats
 
 
@@ -156,10 +160,24 @@ def decode(
         if progress is not None:
             progress(done)
         at, expected, _ = reading.send(found)
-    unknown = int(np.count_nonzero(ids == UNKNOWN))
-    if unknown * log2(model.symbols.kind.limit) > room:
-        raise PackedError(f"its bits end before the {unknown:,} characters that the model does not know")
-    return ids, _decoded(decoder, _uniform(model), unknown) if unknown else np.zeros(0, np.int32)
+    return ids, _spelled(decoder, model, int(np.count_nonzero(ids == UNKNOWN)), room)
+
+
+def _spelled(decoder: Any, model: Model, unknown: int, room: float) -> np.ndarray:
+    """The codes (U,) behind so many unknown symbols, from no more bits than there are."""
+    spelling, pieces, missing = model.symbols.spelling, [NONE], unknown if model.symbols.spelling.shares.size else 0
+    few = PackedError(f"its bits end before the {unknown:,} {model.symbols.kind.noun}s that the model does not know")
+    while missing:
+        pieces.append(_decoded(decoder, _letters(model), missing))  # each unknown symbol has one letter at least
+        room += float(np.log2(spelling.shares[pieces[-1]]).sum())
+        if room < 0:
+            raise few
+        missing -= spelling.ends(pieces[-1])
+    letters = np.concatenate(pieces)
+    plain = spelling.plain(letters, unknown)
+    if plain * log2(spelling.limit) > room:
+        raise few
+    return spelling.read(letters, _decoded(decoder, _uniform(model), plain) if plain else NONE)
 
 
 _Reading = Generator[tuple[np.ndarray | None, np.ndarray, np.ndarray], np.ndarray, None]
@@ -239,7 +257,11 @@ def _categorical() -> Any:
 
 
 def _uniform(model: Model) -> Any:
-    return _coder().stream.model.Uniform(model.symbols.kind.limit)
+    return _coder().stream.model.Uniform(model.symbols.spelling.limit)
+
+
+def _letters(model: Model) -> Any:
+    return _coder().stream.model.Categorical(model.symbols.spelling.shares, perfect=False)
 
 
 def _decoded(decoder: Any, kind: Any, more: Any) -> np.ndarray:

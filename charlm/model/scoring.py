@@ -37,6 +37,10 @@ WINDOW = 128
 """Symbols per call of the network, which bounds the memory for logits."""
 
 
+ROOM = 1 << 28
+"""Bytes that the logits of a window may take, and what is made of them: of a large table fewer segments run at once."""
+
+
 @dataclass(frozen=True)
 class Score:
     """A sum of surprises.
@@ -90,7 +94,7 @@ def score(
         ids: (N + 1,) symbols, the boundary first.
         exact: carry the state through the whole text instead of scoring segments.
         bounded: whether a warm-up begins with a boundary.
-        batch: segments side by side, at most.
+        batch: segments side by side, at most; fewer where the table is large (`side_by_side`).
         part: which of how many parts to score; all parts together score every symbol once. Not with `exact`.
         pieces: filled with the nats of pieces of the text, with those of the part alone.
         progress: told how many characters are done, and their nats.
@@ -98,7 +102,10 @@ def score(
     runs = (
         [_exact(network, ids)]
         if exact
-        else (_segments(network, ids, rows, bounded) for rows in _batches(len(ids) - 1, batch, *part))
+        else (
+            _segments(network, ids, rows, bounded)
+            for rows in _batches(len(ids) - 1, side_by_side(network.vocabulary, batch), *part)
+        )
     )
     nats, done, pages = 0.0, 0, Pages(ids)
     with torch.inference_mode():
@@ -113,6 +120,11 @@ def score(
                 if progress is not None:
                     progress(done, nats)
     return Score(nats, done)
+
+
+def side_by_side(vocabulary: int, batch: int) -> int:
+    """How many segments run at once: no more than were asked for, nor than `ROOM` is for with V symbols."""
+    return max(1, min(batch, ROOM // (4 * WINDOW * 3 * vocabulary)))
 
 
 def _batches(characters: int, batch: int, part: int, parts: int) -> Iterator[np.ndarray]:

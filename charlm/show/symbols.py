@@ -17,20 +17,19 @@ _MARKS = {" ": "␣", "\n": "⏎", "\t": "⇥"}
 
 
 def names(symbols: Symbols) -> list[str]:
-    """(V,) what each symbol is called in a list: one visible character, or a word such as `boundary` or `0xE9`."""
-    return ["boundary", "unknown", *(_name(code, symbols.unit) for code in symbols.codes.tolist())]
+    """(V,) what each symbol is called in a list: its visible characters, or a word such as `boundary` or `0xE9`."""
+    kind = symbols.kind
+    called = ("".join(map(_name, kind.text(code))) or f"0x{code:02X}" for code in symbols.codes.tolist())
+    return ["boundary", "unknown", *called]
 
 
-def _name(code: int, unit: str) -> str:
-    if unit == "byte" and code > 0x7F:
-        return f"0x{code:02X}"
-    character = chr(code)
+def _name(character: str) -> str:
     if character in _MARKS:
         return _MARKS[character]
     if character.isprintable():
         return f"◌{character}" if unicodedata.combining(character) else character
     picture = visible(character)
-    return picture if picture.isprintable() and picture != "\ufffd" else f"U+{code:04X}"
+    return picture if picture.isprintable() and picture != "\ufffd" else f"U+{ord(character):04X}"
 
 
 def glyphs(symbols: Symbols, ids: np.ndarray) -> tuple[list[str], np.ndarray]:
@@ -41,7 +40,7 @@ def glyphs(symbols: Symbols, ids: np.ndarray) -> tuple[list[str], np.ndarray]:
         last byte does.
     """
     if symbols.unit != "byte":
-        return [BOUNDARY_GLYPH, UNKNOWN_GLYPH, *(_glyph(chr(code)) for code in symbols.codes.tolist())], ids
+        return [BOUNDARY_GLYPH, UNKNOWN_GLYPH, *map(_glyph, map(symbols.kind.text, symbols.codes.tolist()))], ids
     table: dict[str, int] = {}
     printer, shown = symbols.kind.printer(), np.empty(len(ids), np.uint32)
     for at, symbol in enumerate(ids.tolist()):

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from charlm.show.terminal import Screen, to_stdout
 from charlm.show.words import cell_words, count, duration, line, size
+from charlm.text.units import UNITS
 
 LONGEST_VALUE = 1000
 """Characters of a value in a table; a file may say more than anyone wants to read."""
@@ -68,11 +69,19 @@ def corpus(info: Mapping[str, Any], vocabulary: int) -> dict[str, str]:
         "documents": f"{info['documents']:,}",
     }
     for name, split in info["splits"].items():
-        found[name] = f"{split['characters']:,} {noun}"
+        found[name] = f"{split['characters']:,} {noun}{_as_symbols(split)}"
     if info.get("entropy_bits_per_char") is not None:
         found["entropy"] = f"{info['entropy_bits_per_char']:.6f} bits per character, exactly known"
     found["sha256"] = info["sha256"]
     return found
+
+
+def _as_symbols(split: Mapping[str, Any]) -> str:
+    """How many symbols a split is, where that is another number, and how many of them are unknown."""
+    if split["symbols"] == split["characters"] + split["documents"]:
+        return ""
+    share = split["unknown"] / split["symbols"]
+    return f" in {split['symbols']:,} symbols, {share:.2%} unknown"
 
 
 def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
@@ -84,9 +93,20 @@ def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
         f"{found['bits_per_byte']:.4f} per byte",
         "perplexity": f"{perplexity:.4f} per character{_bounds(found, 'perplexity')}",
         "interval": uncertainty(found),
-        "characters": f"{found['characters']:,}, of which {found['documents']:,} are ends of documents "
-        f"and {found['unknown']:,} unknown",
+        "characters": f"{found['characters']:,}, of which {found['documents']:,} are ends of documents"
+        + f" and {found['unknown']:,} unknown" * (found["symbols"] == found["characters"]),
     }
+    if found["symbols"] != found["characters"]:
+        perplexity = inf if found["perplexity_per_symbol"] is None else found["perplexity_per_symbol"]
+        rows["symbols"] = (
+            f"{found['symbols']:,}, of which {found['unknown']:,} are unknown; "
+            f"{found['bits_per_symbol']:.4f} bits and perplexity {perplexity:.4f} each"
+        )
+    if found["unknown"]:
+        rows["spelled"] = (
+            f"{found['spelled_bits_per_char']:.4f} bits per character with the unknown symbols, "
+            f"{found['unknown'] / found['symbols']:.2%} of all, spelled out"
+        )
     if "entropy_bits_per_char" in found:
         rows["entropy"] = (
             f"{found['entropy_bits_per_char']:.4f} bits per character; "
@@ -124,7 +144,9 @@ def compression(found: Mapping[str, Any]) -> dict[str, str]:
     else:
         rows["bits"] = f"{found['bits_per_char']:.4f} per character"
         rows["predicted"] = f"{predicted:,} bytes by the model's probabilities; the file has {after - predicted:+,}"
-    rows["characters"] = f"{found['characters']:,}, of which {found['unknown']:,} are unknown to the model"
+    rows["characters"] = (
+        f"{found['characters']:,} in {found['symbols']:,} symbols, of which {found['unknown']:,} are unknown"
+    )
     rows["streams"] = f"{found['streams']:,}, {duration(found['seconds'])}"
     return rows
 
@@ -223,7 +245,8 @@ def model(found: Mapping[str, Any]) -> dict[str, str]:
     nats = training.get("valid_nats")
     if isinstance(nats, int | float):
         over = training.get("valid_characters", 0)
-        rows["valid"] = f"{nats:.4f} nats, {nats / log(2):.4f} bits per character over {over:,}"
+        per = "symbol" if UNITS[config["unit"]].longer else "character"
+        rows["valid"] = f"{nats:.4f} nats, {nats / log(2):.4f} bits per {per} over {over:,}"
     return rows
 
 

@@ -171,6 +171,14 @@ class Corpus:
         """Bytes of a split's text in UTF-8 (byte unit: as it is); the end of a line document counts as one."""
         return int(self.info["splits"][split]["bytes"])
 
+    def characters_of(self, split: str) -> int:
+        """Characters (or bytes) of a split, unknown ones counted, document ends not."""
+        return int(self.info["splits"][split]["characters"])
+
+    def spelling_of(self, split: str) -> float:
+        """Bits that writing out a split's unknown symbols takes (`charlm.text.spelling`)."""
+        return float(self.info["splits"][split].get("spelling", 0.0))
+
     def _count(self, split: str) -> int:
         count = self.info["splits"][split]["symbols"]
         if type(count) is not int or not 1 <= count <= MOST:
@@ -253,6 +261,9 @@ def _check_types(info: dict[str, Any]) -> None:
         for key in ("bytes", "characters", "documents"):
             if type(split[key]) is not int or not 0 <= split[key] <= MOST:
                 raise TypeError(f"{key} is {split[key]!r:.40}")
+        spelling = split.get("spelling", 0.0)  # which an older charlm did not write
+        if type(spelling) not in (int, float) or not 0 <= spelling <= MOST:
+            raise TypeError(f"spelling is {spelling!r:.40}")
 
 
 _TYPES: dict[str, type] = {

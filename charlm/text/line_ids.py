@@ -6,19 +6,37 @@ newline where it learned from running text. What is left out: where lines come f
 
 import codecs
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from charlm.errors import UsageError
 from charlm.spec import AUTO
+from charlm.text.decoding import code_points, text_encoding
 from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
-from charlm.text.units import LF, text_encoding
 
 PIECE = 1 << 16
 """Bytes of a line that are decoded at once."""
 
 MARK = "\ufeff"
 """The byte order mark, which is no character of a text that begins with it."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Some symbols of a line.
+
+    Attributes:
+        ids: (T,) in a table.
+        characters: that they have together.
+        unknown: how many of them are the unknown symbol.
+        spelling: bits that writing those out takes (`charlm.text.spelling`).
+    """
+
+    ids: np.ndarray
+    characters: int
+    unknown: int
+    spelling: float
 
 
 class LineIds:
@@ -33,23 +51,31 @@ class LineIds:
     def __init__(self, symbols: Symbols, encoding: str, end: int | None) -> None:
         self._symbols, self._encoding, self._end = symbols, encoding, end
 
-    def pieces(self, body: bytes, *, first: bool) -> Iterator[np.ndarray]:
-        """The boundary, the symbols of a line, a piece at a time, and its end.
+    def stretches(self, body: bytes, *, first: bool) -> Iterator[Stretch]:
+        """The boundary, the symbols of a line, a stretch at a time, and its end, which counts as a character.
 
         Args:
             body: the line without its end; what cannot be decoded is U+FFFD.
             first: whether it is the first of a text, which may begin with a byte order mark.
         """
-        yield np.array([BOUNDARY])
-        if self._symbols.kind.decodes:
-            for text in decoded(body, self._encoding, "replace"):
-                yield self._symbols.encode_text(text.removeprefix(MARK) if first else text)
-                first = first and not text
-        else:
-            for at in range(0, len(body), PIECE):
-                yield self._symbols.encode(np.frombuffer(body[at : at + PIECE], np.uint8))
+        yield Stretch(np.array([BOUNDARY]), 0, 0, 0.0)
+        kind = self._symbols.kind
+        for codes in kind.cut(self._points(body, first)):
+            ids = self._symbols.encode(codes)
+            outside = codes[ids == UNKNOWN]
+            yield Stretch(ids, kind.characters(codes), outside.size, self._symbols.spelling.bits(outside))
         if self._end is not None:
-            yield np.array([self._end])
+            yield Stretch(np.array([self._end]), 1, 0, 0.0)
+
+    def _points(self, body: bytes, first: bool) -> Iterator[np.ndarray]:
+        """The line in code points, or in bytes where symbols are bytes."""
+        if not self._symbols.kind.decodes:
+            for at in range(0, len(body), PIECE):
+                yield np.frombuffer(body[at : at + PIECE], np.uint8)
+            return
+        for text in decoded(body, self._encoding, "replace"):
+            yield code_points(text.removeprefix(MARK) if first else text)
+            first = first and not text
 
 
 def body(line: bytes) -> bytes:
@@ -115,7 +141,7 @@ def line_ends(tables: Mapping[str, tuple[Symbols, bool]], wanted: str) -> dict[s
 
 
 def _end(name: str, symbols: Symbols, lines: bool, wanted: str) -> int | None:
-    newline = int(symbols.encode(np.array([LF]))[0])
+    newline = int(symbols.encode(np.array([symbols.kind.line_feed], symbols.kind.dtype))[0])
     if wanted == "newline" and newline == UNKNOWN:
         raise UsageError(f"--end newline: the table of {name} has no newline; give --end boundary or --end none")
     if wanted == "boundary" or (wanted == AUTO and lines):

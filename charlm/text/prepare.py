@@ -2,8 +2,8 @@
 
 The text is walked twice, in chunks, so that memory does not grow with it: the first walk counts,
 the second one encodes and writes, and checks that it read the same bytes again.
-What is left out: how a text is read (`charlm.text.walk`) and the folder's layout
-(`charlm.text.corpus`).
+What is left out: how a text is read (`charlm.text.walk`), what the first walk makes of it
+(`charlm.text.survey`), and the folder's layout (`charlm.text.corpus`).
 """
 
 import hashlib
@@ -11,12 +11,10 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,20 +25,19 @@ from charlm.errors import CorpusError, UsageError
 from charlm.files import alone_at, failures, new_folder, write_atomically
 from charlm.spec import flag
 from charlm.text.corpus import FORMAT, INFO, SPLITS, Corpus, is_name
+from charlm.text.decoding import text_encoding
 from charlm.text.leaks import LEAST, Leak, find_leaks
 from charlm.text.sources import Report, Source, open_sources
+from charlm.text.survey import about_table, about_text, survey, table
 from charlm.text.symbols import BOUNDARY, Symbols
-from charlm.text.units import LF, UNITS, text_encoding
-from charlm.text.walk import Progress, Walk
+from charlm.text.units import UNITS
+from charlm.text.walk import Amounts, Progress, Walk
 
-FEWEST = 2
-"""Characters that a corpus must have: one to see and one to predict."""
+WORDS = 10_000
+"""Symbols of a table of words, where nobody says how many."""
 
 QUOTED = 60
 """Characters of a passage that a notice shows."""
-
-NAMED = 8
-"""Characters that a warning names before it only counts them."""
 
 
 def prepare(
@@ -71,18 +68,20 @@ def prepare(
     if not isinstance(sources, Source):
         words = [sources] if isinstance(sources, str | Path) else list(sources)
         sources = open_sources(words, size=options.size, seed=options.seed, report=report)
-    options = options.replace(**sources.drawn)
+    options = _settled(options).replace(**sources.drawn)
     name = _folder_name(options.name) if options.name is not None else sources.name
     path = Path(options.out) / name
     _check_place(path)
     _check_room(path, options.size)
 
     walk = Walk(sources, options, progress)
-    survey = _survey(walk)
-    for line in _warnings(walk, survey, options):
+    found = survey(walk)
+    for line in about_text(walk, found):
         tell(line)
-    symbols = _symbols(survey, options)
-    stops = _stops(survey.characters + survey.documents, options)
+    symbols = table(found, options)
+    for line in about_table(found, symbols, options):
+        tell(line)
+    stops = _stops(found.symbols + found.documents, options)
     fingerprint = _fingerprint(walk, options)
     with alone_at(path, lambda: tell(f"another process prepares {path}, waiting until it is done")):
         if path.is_dir() and _reusable(path, fingerprint, walk, options, force):
@@ -93,10 +92,10 @@ def prepare(
         info = {
             "format": FORMAT,
             "name": name,
-            "characters": survey.characters,
+            "characters": found.characters,
             "bytes": walk.bytes,
-            "distinct": survey.distinct,
-            "documents": survey.documents,
+            "distinct": found.distinct,
+            "documents": found.documents,
             "sha256": walk.sha256.hexdigest(),
             "fingerprint": fingerprint,
             "unit": symbols.unit,
@@ -115,64 +114,13 @@ def prepare(
         return Corpus.load(path)
 
 
-@dataclass(frozen=True)
-class _Survey:
-    """What the first walk found: how often each code occurs, and how many documents there are."""
-
-    counts: np.ndarray
-    documents: int
-
-    @property
-    def characters(self) -> int:
-        return int(self.counts.sum())
-
-    @property
-    def distinct(self) -> int:
-        return int(np.count_nonzero(self.counts))
-
-
-def _survey(walk: Walk) -> _Survey:
-    counts = np.zeros(256, np.int64)
-    documents = 0
-    for piece in walk.pieces():
-        codes = piece.codes
-        if piece.ends is not None:
-            documents += int(np.count_nonzero(piece.ends))
-            codes = codes[~piece.ends]
-        counts = _count(codes, counts)
-    survey = _Survey(counts, documents)
-    if survey.characters < FEWEST:
-        noun = walk.unit.noun
-        raise CorpusError(
-            f"{', '.join(walk.source.origin)} has {survey.characters} {noun}{'s' * (survey.characters != 1)}, "
-            f"and at least {FEWEST} are needed; give a longer text"
-        )
-    return survey
-
-
-def _count(codes: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Add the codes (T,) to their counts, in an array that grows with the highest code."""
-    highest = int(codes.max(initial=0))
-    if highest >= counts.size:
-        counts = np.concatenate((counts, np.zeros(highest + 1 - counts.size, np.int64)))
-    if highest <= 4 * codes.size + 256:
-        found = np.bincount(codes)
-        counts[: found.size] += found
-    else:
-        # A short chunk with a high code: a histogram would be mostly empty.
-        values, times = np.unique(codes, return_counts=True)
-        counts[values] += times
-    return counts
-
-
-def _symbols(survey: _Survey, options: PrepareOptions) -> Symbols:
-    codes = np.flatnonzero(survey.counts >= options.min_count)
-    if not codes.size:
-        raise CorpusError(
-            f"--min-count {options.min_count} leaves no character: the most frequent one occurs "
-            f"{survey.counts.max()} times; choose a smaller --min-count"
-        )
-    return Symbols(options.unit, codes)
+def _settled(options: PrepareOptions) -> PrepareOptions:
+    """The size of a table of words is of words only, and decided where nobody says it."""
+    if UNITS[options.unit].longer:
+        return options.replace(words=options.words or WORDS)
+    if options.words is not None:
+        raise UsageError(f"--words {options.words} is the size of a table of words; add --unit word, or leave it out")
+    return options
 
 
 def _stops(symbols: int, options: PrepareOptions) -> dict[str, int]:
@@ -191,12 +139,12 @@ def _stops(symbols: int, options: PrepareOptions) -> dict[str, int]:
     return {split: stop for split, stop in stops.items() if shares[split]}
 
 
-def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, int]) -> dict[str, dict[str, int]]:
+def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, int]) -> dict[str, dict[str, Any]]:
     """Encode the whole stream into one file per split; what was written, by split.
 
     Where lines are documents a split goes on to the end of its last one, so that none is cut in two.
     """
-    written = {split: {"symbols": 0, "characters": 0, "documents": 0, "bytes": 0} for split in stops}
+    written, amounts = dict.fromkeys(stops, 0), {split: Amounts() for split in stops}
     ahead = list(stops.items())
     place = 0
     with ExitStack() as stack:
@@ -209,13 +157,14 @@ def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, i
                 last = len(ahead) == 1
                 take, full = (ids.size, False) if last else _take(ids, stop - place, walk.lines)
                 files[split].write(ids[:take].astype(symbols.dtype.newbyteorder("<"), copy=False).tobytes())
-                _add(written[split], walk, ids[:take], codes[:take])
+                written[split] += take
+                amounts[split].add(walk, symbols, ids[:take], codes[:take])
                 ids, codes, place = ids[take:], codes[take:], place + take
                 if full:
                     ahead.pop(0)
         walk.check()
-        for split, tally in written.items():
-            if not tally["symbols"]:
+        for split, count in written.items():
+            if not count:
                 raise CorpusError(
                     f"the {split} split would be empty: the documents are too few to leave it one; "
                     f"give a longer text, or prepare it with --valid-fraction 0 --test-fraction 0"
@@ -223,7 +172,7 @@ def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, i
         for file in files.values():
             file.flush()
             os.fsync(file.fileno())
-    return written
+    return {split: {"symbols": written[split], **vars(amounts[split])} for split in stops}
 
 
 def _shared(folder: Path, symbols: Symbols, splits: list[str], tell: Report) -> dict[str, dict[str, int]]:
@@ -267,66 +216,14 @@ def _begin(stack: ExitStack, folder: Path, split: str, symbols: Symbols) -> IO[b
     return file
 
 
-def _add(tally: dict[str, int], walk: Walk, ids: np.ndarray, codes: np.ndarray) -> None:
-    ends = int(np.count_nonzero(ids == BOUNDARY))
-    tally["symbols"] += ids.size
-    tally["characters"] += ids.size - ends
-    tally["documents"] += ends
-    tally["bytes"] += walk.text_bytes(codes, ids)
-
-
-def _warnings(walk: Walk, survey: _Survey, options: PrepareOptions) -> Iterator[str]:
-    """What a user may not know of the text, one line each."""
-    noun = walk.unit.noun
-    if walk.marks:
-        yield f"removed the byte order mark at the start of {_number(walk.marks, 'document')}"
-    if walk.returns:
-        yield _about_line_ends(walk, int(survey.counts[LF]))
-    name_codes = partial(_named, walk)
-    controls = [code for code in walk.unit.controls if code < survey.counts.size and survey.counts[code]]
-    if controls:
-        times = _number(int(survey.counts[controls].sum()), "control character")
-        yield f"the text has {times}: {name_codes(controls)}; if it is no plain text, prepare another file"
-    once = np.flatnonzero(survey.counts == 1).tolist()
-    rare = np.flatnonzero((survey.counts > 0) & (survey.counts < options.min_count)).tolist()
-    if rare:
-        times = _number(int(survey.counts[rare].sum()), noun)
-        yield f"{times} of {len(rare)} kinds, seen less than {options.min_count} times, become the unknown symbol"
-    elif once:
-        yield (
-            f"{_number(len(once), noun)} seen once: {name_codes(once)}; "
-            f"--min-count 2 makes such {noun}s the unknown symbol"
-        )
-
-
-def _about_line_ends(walk: Walk, line_feeds: int) -> str:
-    lone = walk.returns - walk.pairs
-    found = " and ".join(
-        _number(times, f"{what} line end") for times, what in ((walk.pairs, "CR LF"), (lone, "CR")) if times
-    )
-    if walk.make_lf:
-        return f"{found} made LF"
-    others = line_feeds - walk.pairs
-    kinds = sum(1 for times in (walk.pairs, lone, others) if times)
-    mixed = f", mixed with {others} LF" if others else ", mixed" if kinds > 1 else ""
-    return f"the text has {found}{mixed}; --newlines lf makes them all LF"
-
-
-def _named(walk: Walk, codes: list[int]) -> str:
-    more = f" and {len(codes) - NAMED} more" if len(codes) > NAMED else ""
-    return ", ".join(walk.unit.describe(code) for code in codes[:NAMED]) + more
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'s' * (count != 1)}"
-
-
 def _recipe(options: PrepareOptions) -> dict[str, Any]:
     """The options that decide which ids a text becomes."""
     names = ("unit", "documents", "valid_fraction", "test_fraction", "min_count")
     recipe = {name: getattr(options, name) for name in names}
     recipe["newlines"] = "lf" if options.documents == "line" else options.newlines
     recipe["encoding"] = text_encoding(options.encoding) if UNITS[options.unit].decodes else None
+    if options.words is not None:
+        recipe["words"] = options.words
     return recipe
 
 
@@ -352,7 +249,7 @@ def _reusable(path: Path, fingerprint: str, walk: Walk, options: PrepareOptions,
     if force:
         return False
     old, new = _recipe(found.options), _recipe(options)
-    pairs = [(name, old[name], new[name]) for name in new if None not in (old[name], new[name])]
+    pairs = [(name, old[name], new[name]) for name in new if None not in (old.get(name), new[name])]
     changes = [f"{flag(name)} ({before}, now {now})" for name, before, now in pairs if before != now]
     if found.sha256 != walk.sha256.hexdigest():
         changes.insert(0, "another text")

@@ -1,8 +1,8 @@
 """The symbol table: which id stands for which character.
 
     id 0       the boundary: before the first document and after each one
-    id 1       the unknown symbol: every character outside the table
-    id 2 + r   the corpus' r-th character in code-point order (bytes: in numeric order)
+    id 1       the unknown symbol: every character (or word) outside the table
+    id 2 + r   the corpus' r-th character in code-point order (bytes: in numeric order; words: as texts are sorted)
 
 What is left out: where the characters come from (`charlm.text.prepare`).
 """
@@ -15,12 +15,17 @@ from typing import Any
 import numpy as np
 
 from charlm.errors import CheckpointError, SymbolError
-from charlm.text.units import UNITS, Unit
+from charlm.text.spelling import Spelling
+from charlm.text.unit import Lookup, Unit
+from charlm.text.units import UNITS
 
 BOUNDARY = 0
 UNKNOWN = 1
 FIRST = 2
 """Id of the first character."""
+
+NAMED = 8
+"""Symbols that an error names before it only counts them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,15 +33,15 @@ class Symbols:
     """One symbol table, for input and output alike. It cannot be changed.
 
     Args:
-        unit: what one symbol is, `char` or `byte`.
-        codes: (V - 2,) the characters' codes, in rising order.
+        unit: what one symbol is, one of `charlm.text.units.UNITS`.
+        codes: (V - 2,) the characters' codes, in rising order; of words, the words.
     """
 
     unit: str
     codes: np.ndarray
 
     def __post_init__(self) -> None:
-        codes = np.array(self.codes, dtype=np.uint32)
+        codes = np.array(self.codes, dtype=self.kind.dtype)
         codes.flags.writeable = False
         object.__setattr__(self, "codes", codes)
 
@@ -56,16 +61,22 @@ class Symbols:
         return UNITS[self.unit]
 
     @cached_property
-    def _table(self) -> np.ndarray:
-        # Long enough for any byte, and its last entry stands for all codes above.
-        highest = int(self.codes[-1]) if self.codes.size else 0
-        table = np.full(max(257, highest + 2), UNKNOWN, dtype=self.dtype)
-        table[self.codes] = np.arange(FIRST, self.size, dtype=self.dtype)
-        return table
+    def _lookup(self) -> Lookup:
+        return self.kind.lookup(self.codes, FIRST, UNKNOWN, self.dtype)
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        """How symbols outside the table are written out, and what that takes."""
+        return self.kind.spelling(self.codes)
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """(V,) the characters of each symbol; 1 for the boundary, which counts as one, and 0 for the unknown one."""
+        return np.concatenate(([1, 0], self.kind.sizes(self.codes)))
 
     def encode(self, codes: np.ndarray) -> np.ndarray:
         """Ids (T,) of `codes` (T,), in `dtype`; codes outside the table become the unknown symbol."""
-        return self._table.take(codes, mode="clip")  # all codes above the table have its last entry
+        return self._lookup(codes)
 
     def encode_text(self, text: str) -> np.ndarray:
         """Ids (T,) of a text; characters outside the table become the unknown symbol."""
@@ -82,24 +93,26 @@ class Symbols:
         places = np.flatnonzero(ids == UNKNOWN)
         if not places.size:
             return ids
-        first = int(codes[places[0]])
-        others = np.unique(codes[places]).size - 1
-        more = f" and {others} other {self.kind.noun}{'s' * (others > 1)}" if others else ""
+        noun, outside = self.kind.noun, codes[places]
+        first = outside.item(0)
+        others = [code for code in np.unique(outside).tolist() if code != first]
+        named = f" ({', '.join(map(self.kind.describe, others[:NAMED]))}{', …' * (len(others) > NAMED)})"
+        more = f" and {len(others)} other {noun}{'s' * (len(others) > 1)}{named}" if others else ""
         raise SymbolError(
             f"the prompt has {self.kind.describe(first)} at index {places[0]} (counted from 0){more} "
-            f"that the model's table of {self.size - FIRST} {self.kind.noun}s does not have; "
+            f"that the model's table of {self.size - FIRST} {noun}s does not have; "
             f"leave it out, or train on a text that has it"
         )
 
-    def code(self, symbol: int) -> int:
-        """The code of one id.
+    def code(self, symbol: int) -> Any:
+        """The code of one id: a number, or a word.
 
         Raises:
             ValueError: the id is the boundary, the unknown symbol, or outside the table.
         """
         if not FIRST <= symbol < self.size:
             raise ValueError(f"id {symbol} is no {self.kind.noun}; those are {FIRST} to {self.size - 1}")
-        return int(self.codes[symbol - FIRST])
+        return self.codes.item(symbol - FIRST)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of `ids` (T,); the boundary and the unknown symbol yield nothing."""
@@ -126,14 +139,13 @@ class Symbols:
                 f"the symbol table's unit {value['unit'][:40]!r} is none of {', '.join(UNITS)}; "
                 f"it may be from a newer charlm, update charlm to read it"
             )
-        codes = [ord(letter) for letter in packed] if isinstance(packed, str) else packed
-        if not isinstance(codes, list) or not codes:
-            raise _damaged("it has no characters")
-        if not all(type(code) is int and 0 <= code < unit.limit for code in codes):
-            raise _damaged(f"a code is not a number from 0 to {unit.limit - 1}")
+        try:
+            codes = unit.unpack(packed)
+        except ValueError as error:
+            raise _damaged(str(error)) from None
         if any(left >= right for left, right in zip(codes, codes[1:], strict=False)):
-            raise _damaged("its characters are not in rising order")
-        return cls(unit.name, np.array(codes, dtype=np.uint32))
+            raise _damaged(f"its {unit.noun}s are not in rising order")
+        return cls(unit.name, np.array(codes, dtype=unit.dtype))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Symbols):
@@ -141,7 +153,7 @@ class Symbols:
         return self.unit == other.unit and np.array_equal(self.codes, other.codes)
 
     def __hash__(self) -> int:
-        return hash((self.unit, self.codes.tobytes()))
+        return hash((self.unit, tuple(self.codes.tolist())))
 
 
 def _damaged(found: str) -> CheckpointError:

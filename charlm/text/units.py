@@ -2,112 +2,39 @@
 
     char    a Unicode code point; the text is decoded
     byte    a byte; the text is taken as it is
+    word    a word, or a character between words (`charlm.text.words`); the text is decoded
 
-A unit turns streamed bytes into arrays of *codes* (code points or bytes) and codes back into text.
-What is left out: the ids of a model, which depend on the corpus (`charlm.text.symbols`).
-
-The encoding of code points as one to four bytes is RFC 3629 (UTF-8).
+What is left out: what a unit can do (`charlm.text.unit`).
 """
 
 import codecs
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from charlm.errors import CorpusError
+from charlm.text import spelling, tally, words
+from charlm.text.decoding import Decoding, code_points, text_of
+from charlm.text.spelling import Spelling
+from charlm.text.tally import Tally
+from charlm.text.unit import Lookup, Printer, Unit
 
-LF, CR = 10, 13
 BYTE_ORDER_MARK = 0xFEFF
-EXTENDS_ASCII = {"utf-8", "ascii", "iso8859-1"}
-"""Codecs without state in which a chunk of ASCII bytes is its own code points."""
 
-
-class Printer(ABC):
-    """Turns codes into text as they come; what is still incomplete waits for the next call."""
-
-    @abstractmethod
-    def feed(self, codes: Sequence[int] | np.ndarray) -> str:
-        """The text that `codes` (T,) complete."""
-
-    @abstractmethod
-    def flush(self) -> str:
-        """What is left when nothing more comes, an incomplete sequence as U+FFFD."""
-
-
-class Unit(ABC):
-    """One kind of symbol.
-
-    Attributes:
-        name: the word of `--unit`.
-        noun: what one symbol is called in messages, without its plural s.
-        limit: every code is below it.
-        decodes: whether the encoding of the text matters.
-        controls: codes that a text hardly contains on purpose; tabs and line ends are not among them.
-    """
-
-    name: str
-    noun: str
-    limit: int
-    decodes: bool
-    controls: tuple[int, ...]
-
-    @abstractmethod
-    def codes(
-        self, chunks: Iterable[bytes], *, encoding: str, where: str, on_mark: Callable[[], None] | None = None
-    ) -> Iterator[np.ndarray]:
-        """Turn the bytes of one document, in chunks cut anywhere, into codes.
-
-        Args:
-            chunks: the document's bytes.
-            encoding: any of Python's text encodings.
-            where: the document's name, for messages.
-            on_mark: called when a leading byte order mark is removed.
-
-        Yields:
-            Arrays (T,), T > 0, of uint32, or of uint8 where all codes of the chunk fit.
-
-        Raises:
-            CorpusError: the encoding is unknown, or bytes cannot be decoded; offset and line are named.
-        """
-
-    @abstractmethod
-    def of_text(self, text: str) -> np.ndarray:
-        """The codes (T,) of a text that is already decoded."""
-
-    @abstractmethod
-    def printer(self) -> Printer:
-        """A new stream from codes to text."""
-
-    @abstractmethod
-    def describe(self, code: int) -> str:
-        """One code for a message: `'é' (U+00E9)` or `byte 0xE9`."""
-
-    @abstractmethod
-    def text_bytes(self, codes: np.ndarray) -> int:
-        """How many bytes the text of `codes` (T,) takes in UTF-8 (bytes: as they are)."""
-
-    @abstractmethod
-    def utf8(self, codes: np.ndarray) -> bytes:
-        """The text of `codes` (T,) in UTF-8 (bytes: as they are)."""
-
-    @abstractmethod
-    def pack(self, codes: np.ndarray) -> str | list[int]:
-        """`codes` (T,) in the shortest readable form that JSON has."""
+CONTROLS = (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0))
+"""Control characters but tabs and line ends."""
 
 
 class _Char(Unit):
     name = "char"
     noun = "character"
-    limit = 0x110000
     decodes = True
-    controls = (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0))
+    controls: tuple[int | str, ...] = CONTROLS
 
     def codes(
         self, chunks: Iterable[bytes], *, encoding: str, where: str, on_mark: Callable[[], None] | None = None
     ) -> Iterator[np.ndarray]:
-        decoding = _Decoding(encoding, where)
+        decoding = Decoding(encoding, where)
         at_start = True
         for codes in decoding.arrays(chunks):
             if at_start and codes[0] == BYTE_ORDER_MARK:
@@ -119,13 +46,16 @@ class _Char(Unit):
                 yield codes
 
     def of_text(self, text: str) -> np.ndarray:
-        return _code_points(text)
+        return code_points(text)
 
     def printer(self) -> Printer:
         return _CharPrinter()
 
-    def describe(self, code: int) -> str:
+    def describe(self, code: Any) -> str:
         return f"{chr(code)!r} (U+{code:04X})"
+
+    def text(self, code: Any) -> str:
+        return chr(code)
 
     def text_bytes(self, codes: np.ndarray) -> int:
         if codes.dtype == np.uint8:  # `codes` makes such arrays of ASCII alone
@@ -136,16 +66,21 @@ class _Char(Unit):
     def utf8(self, codes: np.ndarray) -> bytes:
         return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass").encode("utf-8", "surrogatepass")
 
-    def pack(self, codes: np.ndarray) -> str | list[int]:
+    def spelling(self, codes: np.ndarray) -> Spelling:
+        return spelling.numbers(0x110000)
+
+    def pack(self, codes: np.ndarray) -> str | list[Any]:
         if ((codes >= 0xD800) & (codes < 0xE000)).any():
             return [int(code) for code in codes]
         return codes.astype("<u4").tobytes().decode("utf-32-le")
+
+    def unpack(self, packed: Any) -> list[Any]:
+        return _numbers(packed, 0x110000)
 
 
 class _Byte(Unit):
     name = "byte"
     noun = "byte"
-    limit = 0x100
     decodes = False
     controls = (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), 0x7F)
 
@@ -167,8 +102,11 @@ class _Byte(Unit):
     def printer(self) -> Printer:
         return _BytePrinter()
 
-    def describe(self, code: int) -> str:
+    def describe(self, code: Any) -> str:
         return f"byte 0x{code:02X}"
+
+    def text(self, code: Any) -> str:
+        return chr(code) if code < 0x80 else ""
 
     def text_bytes(self, codes: np.ndarray) -> int:
         return int(codes.size)
@@ -176,12 +114,105 @@ class _Byte(Unit):
     def utf8(self, codes: np.ndarray) -> bytes:
         return codes.astype(np.uint8).tobytes()
 
-    def pack(self, codes: np.ndarray) -> str | list[int]:
+    def spelling(self, codes: np.ndarray) -> Spelling:
+        return spelling.numbers(0x100)
+
+    def pack(self, codes: np.ndarray) -> str | list[Any]:
         return [int(code) for code in codes]
+
+    def unpack(self, packed: Any) -> list[Any]:
+        return _numbers(packed, 0x100)
+
+
+class _Word(_Char):
+    """A code is the word itself, so that no table of all words is kept; what is of characters is as with `char`."""
+
+    name = "word"
+    noun = "word"
+    dtype = np.dtype(object)
+    longer = True
+    line_feed = "\n"
+    controls = tuple(map(chr, CONTROLS))
+
+    def cut(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        return (np.array(pieces, object) for pieces in words.cut_stream(map(text_of, chunks)))
+
+    def whole(self, points: np.ndarray) -> np.ndarray:
+        return np.array(words.cut(text_of(points)), object)
+
+    def of_text(self, text: str) -> np.ndarray:
+        return np.array(words.cut(text), object)
+
+    def points(self, codes: np.ndarray) -> np.ndarray:
+        return code_points("".join(codes.tolist()))
+
+    def sizes(self, codes: np.ndarray) -> np.ndarray:
+        return np.array([len(word) for word in codes.tolist()], np.int64)
+
+    def characters(self, codes: np.ndarray) -> int:
+        return len("".join(codes.tolist()))
+
+    def printer(self) -> Printer:
+        return _WordPrinter()
+
+    def describe(self, code: Any) -> str:
+        return repr(code)
+
+    def text(self, code: Any) -> str:
+        return str(code)
+
+    def stranger(self, codes: np.ndarray) -> Any:
+        known = set(codes.tolist())
+        return next(letter for letter in map(chr, range(0xFFFD, 0, -1)) if letter not in known)
+
+    def text_bytes(self, codes: np.ndarray) -> int:
+        return len(self.utf8(codes))
+
+    def utf8(self, codes: np.ndarray) -> bytes:
+        return "".join(codes.tolist()).encode("utf-8", "surrogatepass")
+
+    def lookup(self, codes: np.ndarray, first: int, unknown: int, dtype: np.dtype[Any]) -> Lookup:
+        ids = _Ids(zip(codes.tolist(), range(first, first + len(codes)), strict=True))
+        ids.unknown = unknown
+        return lambda found: np.fromiter(map(ids.__getitem__, found.tolist()), dtype, len(found))
+
+    def tally(self) -> Tally:
+        return tally.of_words()
+
+    def spelling(self, codes: np.ndarray) -> Spelling:
+        return spelling.letters(codes)
+
+    def pack(self, codes: np.ndarray) -> str | list[Any]:
+        return codes.tolist()
+
+    def unpack(self, packed: Any) -> list[Any]:
+        if not isinstance(packed, list) or not packed:
+            raise ValueError("it has no words")
+        if not all(type(word) is str and words.is_piece(word) for word in packed):
+            raise ValueError("an entry is no word")
+        return packed
+
+
+def _numbers(packed: Any, limit: int) -> list[int]:
+    codes = [ord(letter) for letter in packed] if isinstance(packed, str) else packed
+    if not isinstance(codes, list) or not codes:
+        raise ValueError("it has no characters")
+    if not all(type(code) is int and 0 <= code < limit for code in codes):
+        raise ValueError(f"a code is not a number from 0 to {limit - 1}")
+    return codes
+
+
+class _Ids(dict[str, int]):
+    """Ids of words; that of every other word is the unknown symbol's."""
+
+    unknown: int
+
+    def __missing__(self, word: str) -> int:
+        return self.unknown
 
 
 class _CharPrinter(Printer):
-    def feed(self, codes: Sequence[int] | np.ndarray) -> str:
+    def feed(self, codes: Sequence[Any] | np.ndarray) -> str:
         if len(codes) == 1 and not 0xD800 <= codes[0] < 0xE000:  # sampling comes with one at a time
             return chr(codes[0])
         return np.asarray(codes, dtype="<u4").tobytes().decode("utf-32-le", "replace")
@@ -194,7 +225,7 @@ class _BytePrinter(Printer):
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def feed(self, codes: Sequence[int] | np.ndarray) -> str:
+    def feed(self, codes: Sequence[Any] | np.ndarray) -> str:
         one = bytes((codes[0],)) if len(codes) == 1 else np.asarray(codes, dtype=np.uint8).tobytes()
         return self._decoder.decode(one)
 
@@ -202,80 +233,13 @@ class _BytePrinter(Printer):
         return self._decoder.decode(b"", True)
 
 
-class _Decoding:
-    """One document being decoded, with the place that has been reached."""
+class _WordPrinter(Printer):
+    def feed(self, codes: Sequence[Any] | np.ndarray) -> str:
+        return "".join(codes).encode("utf-32-le", "surrogatepass").decode("utf-32-le", "replace")
 
-    def __init__(self, encoding: str, where: str) -> None:
-        self.where = where
-        self.codec = text_encoding(encoding)
-        self.decoder = codecs.getincrementaldecoder(self.codec)()
-        self.bytes = 0
-        self.line = 1
-
-    def arrays(self, chunks: Iterable[bytes]) -> Iterator[np.ndarray]:
-        """The code points of `chunks`, in arrays that are never empty."""
-        for chunk in chunks:
-            codes = self._decode(chunk, final=False)
-            if codes.size:
-                yield codes
-        codes = self._decode(b"", final=True)
-        if codes.size:
-            yield codes
-
-    def _decode(self, chunk: bytes, *, final: bool) -> np.ndarray:
-        state = self.decoder.getstate()
-        self.bytes += len(chunk)
-        if self.codec in EXTENDS_ASCII and not state[0] and chunk.isascii():
-            return self._counted(np.frombuffer(chunk, np.uint8))
-        try:
-            text = self.decoder.decode(chunk, final)
-        except UnicodeDecodeError as error:
-            raise self._refusal(error, chunk, state) from None
-        except UnicodeError as error:
-            raise CorpusError(f"{self.where} is not {self.codec}: {error}; {_ADVICE}") from None
-        return self._counted(_code_points(text))
-
-    def _counted(self, codes: np.ndarray) -> np.ndarray:
-        self.line += int(np.count_nonzero(codes == LF))
-        return codes
-
-    def _refusal(self, error: UnicodeDecodeError, chunk: bytes, state: Any) -> CorpusError:
-        # What the decoder held back from earlier chunks stands before this one in error.object.
-        held = len(error.object) - len(chunk)
-        self.decoder.setstate(state)
-        line = self.line + self.decoder.decode(chunk[: max(0, error.start - held)]).count("\n")
-        offset = self.bytes - len(error.object) + error.start
-        return CorpusError(
-            f"{self.where} is not {self.codec}: byte 0x{error.object[error.start]:02X} at offset {offset} "
-            f"(counted from 0), line {line}: {error.reason}; {_ADVICE}"
-        )
+    def flush(self) -> str:
+        return ""
 
 
-_ADVICE = "name the text's encoding with --encoding, or take its bytes as they are with --unit byte"
-
-
-def text_encoding(name: str) -> str:
-    """The codec that an encoding's name stands for, a byte order mark left to us.
-
-    Raises:
-        CorpusError: Python has no text encoding of that name.
-    """
-    try:
-        b"a".decode(name)
-    except (LookupError, ValueError) as error:
-        # A multi-byte encoding rejects a lone byte, and is known all the same.
-        if not isinstance(error, UnicodeDecodeError):
-            raise CorpusError(
-                f"--encoding {name!r} is not a text encoding that Python knows; "
-                f"try utf-8, utf-16, latin-1, cp1252, shift_jis or gb18030"
-            ) from None
-    codec = codecs.lookup(name).name
-    return "utf-8" if codec == "utf-8-sig" else codec
-
-
-def _code_points(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-
-
-UNITS: dict[str, Unit] = {unit.name: unit for unit in (_Char(), _Byte())}
+UNITS: dict[str, Unit] = {unit.name: unit for unit in (_Char(), _Byte(), _Word())}
 """Every unit, by the word of `--unit`."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from charlm.errors import CorpusError
-from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
-from charlm.text.units import LF, text_encoding
+from charlm.text.decoding import code_points, text_encoding, text_of
+from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
 
 ALWAYS = "utf-8"
 """An encoding in which any bytes are decoded and encoded again without loss, given PEP 383."""
@@ -34,12 +34,13 @@ class Alphabet:
 
     def spell(self, data: bytes) -> tuple[np.ndarray, np.ndarray] | None:
         """Ids (N,) of `data`, and the codes (U,) behind its unknown symbols; None where it would not come back."""
-        codes = self._codes(data)
-        if codes is None:
+        points, kind = self._points(data), self.symbols.kind
+        if points is None:
             return None
+        codes = kind.whole(points)
         ids = self.symbols.encode(codes)
         if self.lines:
-            ids[codes == LF] = BOUNDARY
+            ids[codes == kind.line_feed] = BOUNDARY
         return ids, codes[ids == UNKNOWN]
 
     def unspell(self, ids: np.ndarray, raw: np.ndarray) -> bytes:
@@ -48,13 +49,18 @@ class Alphabet:
         Raises:
             ValueError: there are no such bytes.
         """
-        codes = np.concatenate(([LF, 0], self.symbols.codes)).astype("<u4")[ids]
+        kind = self.symbols.kind
+        table: np.ndarray = np.empty(self.symbols.size, kind.dtype)
+        table[:FIRST], table[FIRST:] = kind.line_feed, self.symbols.codes
+        codes = table[ids]
         codes[ids == UNKNOWN] = raw
-        if not self.symbols.kind.decodes:
-            return codes.astype(np.uint8).tobytes()
-        return codes.tobytes().decode("utf-32-le", "surrogatepass").encode(self.encoding, "surrogateescape")
+        points = kind.points(codes)
+        if not kind.decodes:
+            return points.astype(np.uint8).tobytes()
+        return text_of(points).encode(self.encoding, "surrogateescape")
 
-    def _codes(self, data: bytes) -> np.ndarray | None:
+    def _points(self, data: bytes) -> np.ndarray | None:
+        """Code points, or the bytes where symbols are bytes."""
         if not self.symbols.kind.decodes:
             return np.frombuffer(data, np.uint8)
         try:
@@ -63,4 +69,4 @@ class Alphabet:
                 return None
         except (CorpusError, ValueError):
             return None
-        return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+        return code_points(text)

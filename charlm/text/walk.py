@@ -18,9 +18,11 @@ from charlm.config import PrepareOptions
 from charlm.errors import CorpusError
 from charlm.files import failures
 from charlm.text.ahead import ahead
+from charlm.text.decoding import CR, LF
 from charlm.text.sources import Document, Source
 from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
-from charlm.text.units import CR, LF, UNITS
+from charlm.text.unit import Unit
+from charlm.text.units import UNITS
 
 Progress = Callable[[int], None]
 
@@ -32,9 +34,10 @@ class Encoded:
     Args:
         name: the text's name.
         ids: (n + 1,) from the leading boundary to the last document's.
-        characters: of all documents, their ends not counted.
+        characters: of all documents, their ends not counted; of a word each of its characters.
         bytes: of the text in UTF-8 (byte unit: as it is); the end of a line document counts as one.
-        unknown: characters outside the table.
+        unknown: symbols outside the table.
+        spelling: bits that writing those out takes (`charlm.text.spelling`).
         documents: those with at least one character.
         sha256: of the raw, unpacked bytes.
     """
@@ -44,6 +47,7 @@ class Encoded:
     characters: int
     bytes: int
     unknown: int
+    spelling: float
     documents: int
     sha256: str
 
@@ -57,21 +61,40 @@ def encode_source(source: Source, symbols: Symbols, options: PrepareOptions) -> 
         CorpusError: the text cannot be read or decoded, or has no characters.
     """
     walk = Walk(source, options.replace(unit=symbols.unit))
-    count, text_bytes, unknown, documents = 0, 0, 0, 0
+    count, amounts = 0, Amounts()
     with failures(Path(tempfile.gettempdir()), "writing ids to"), tempfile.TemporaryFile() as file:
         file.write(np.full(1, BOUNDARY, symbols.dtype).tobytes())
         for piece in walk.pieces():
             ids = piece.ids(symbols)
             file.write(ids.tobytes())
             count += ids.size
-            text_bytes += walk.text_bytes(piece.codes, ids)
-            unknown += int(np.count_nonzero(ids == UNKNOWN))
-            documents += int(np.count_nonzero(ids == BOUNDARY))
+            amounts.add(walk, symbols, ids, piece.codes)
         file.flush()
         if not count:
             raise CorpusError(f"{source.name} has no characters; give a text that has some")
         ids = np.memmap(file, dtype=symbols.dtype, mode="r")
-    return Encoded(source.name, ids, count - documents, text_bytes, unknown, documents, walk.sha256.hexdigest())
+    return Encoded(source.name, ids, sha256=walk.sha256.hexdigest(), **vars(amounts))
+
+
+@dataclass
+class Amounts:
+    """What a stretch of the symbol stream comes to; the attributes are those of `Encoded`."""
+
+    characters: int = 0
+    bytes: int = 0
+    unknown: int = 0
+    spelling: float = 0.0
+    documents: int = 0
+
+    def add(self, walk: "Walk", symbols: Symbols, ids: np.ndarray, codes: np.ndarray) -> None:
+        """Count some more of it: ids (T,) and codes (T,)."""
+        outside = codes[ids == UNKNOWN]
+        ends = int(np.count_nonzero(ids == BOUNDARY))
+        self.characters += walk.unit.characters(codes) - ends
+        self.bytes += walk.text_bytes(codes, ends)
+        self.unknown += outside.size
+        self.spelling += symbols.spelling.bits(outside)
+        self.documents += ends
 
 
 @dataclass(frozen=True)
@@ -121,13 +144,13 @@ class Walk:
             codes = self.unit.codes(
                 self._raw(document), encoding=self.encoding, where=document.name, on_mark=self._marked
             )
-            codes = self._line_ends(codes)
-            yield from _line_documents(codes) if self.lines else _file_document(codes)
+            codes = self.unit.cut(self._line_ends(codes))
+            yield from (_line_documents if self.lines else _file_document)(codes, self.unit)
 
-    def text_bytes(self, codes: np.ndarray, ids: np.ndarray) -> int:
-        """Bytes of a stretch of text; the end of a line is one, that of a file none."""
+    def text_bytes(self, codes: np.ndarray, ends: int) -> int:
+        """Bytes of a stretch of text with so many ends of documents: that of a line is one, that of a file none."""
         count = self.unit.text_bytes(codes)
-        return count if self.lines else count - int(np.count_nonzero(ids == BOUNDARY))
+        return count if self.lines else count - ends
 
     def check(self) -> None:
         """Raise a `CorpusError` unless this walk read what the one before it read."""
@@ -174,23 +197,28 @@ class Walk:
                 yield codes
 
 
-def _file_document(chunks: Iterator[np.ndarray]) -> Iterator[Piece]:
+def _file_document(chunks: Iterator[np.ndarray], unit: Unit) -> Iterator[Piece]:
     empty = True
     for codes in chunks:
         empty = False
         yield Piece(codes)
     if not empty:
-        yield Piece(np.zeros(1, np.uint8), np.ones(1, bool))
+        yield _end(unit)
 
 
-def _line_documents(chunks: Iterator[np.ndarray]) -> Iterator[Piece]:
+def _line_documents(chunks: Iterator[np.ndarray], unit: Unit) -> Iterator[Piece]:
     at_start = True
     for codes in chunks:
-        ends = codes == LF
+        ends = codes == unit.line_feed
         # An end that follows an end, or begins the file, closes an empty line.
         empty = ends & np.concatenate(([at_start], ends[:-1]))
         at_start = bool(ends[-1])
         if not empty.all():
             yield Piece(codes[~empty], ends[~empty])
     if not at_start:
-        yield Piece(np.full(1, LF, np.uint8), np.ones(1, bool))
+        yield _end(unit)
+
+
+def _end(unit: Unit) -> Piece:
+    """The end of a document; the code there is that of a line's end."""
+    return Piece(np.array([unit.line_feed], unit.dtype), np.ones(1, bool))

@@ -75,11 +75,12 @@ def baselines(
 
 
 def _rows(train: Text, text: Text, symbols: Symbols, lines: bool) -> Iterator[Baseline]:
-    yield Baseline("uniform", log2(symbols.size), None)
+    of_each = text.symbols / text.characters
+    yield Baseline("uniform", log2(symbols.size) * of_each, None)
     orders, best = ngrams.surprises(train.ids, text.ids, symbols.size), inf
     for order in range(1, LONGEST + 1):
         began = perf_counter()
-        loss = float(np.mean(next(orders))) / log(2)
+        loss = float(np.mean(next(orders))) / log(2) * of_each
         yield Baseline("unigram" if order == 1 else f"{order}-gram", loss, perf_counter() - began)
         if loss >= best:
             break
@@ -91,4 +92,4 @@ def _rows(train: Text, text: Text, symbols: Symbols, lines: bool) -> Iterator[Ba
     for name in compressors.NAMES:
         began = perf_counter()
         size = compressors.bits(name, reader(train), reader(text), train.bytes + text.bytes)
-        yield Baseline(name, size / (len(text.ids) - 1), perf_counter() - began)
+        yield Baseline(name, size / text.characters, perf_counter() - began)

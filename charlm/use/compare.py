@@ -141,17 +141,18 @@ def compare(
         for number, model in enumerate(models)
     ]
     places = _paired(names, texts, [model.symbols for model in models])
-    characters = len(places[0])
-    starts = uncertainty.cut(characters)
+    starts, characters = uncertainty.cut(len(places[0])), len(places[0])
     lengths = np.diff(starts, append=characters)
-    whole, before = sum(text.characters for text in texts), 0
+    if models[0].symbols.kind.longer:
+        characters, lengths = texts[0].characters, texts[0].lengths(starts, models[0].symbols.sizes)
+    whole, before = sum(text.symbols for text in texts), 0
     nats, sums = [], []
     for model, text_of, place in zip(models, texts, places, strict=True):
         told = _further(progress, before, whole)
         found = measure(model, text_of, place[starts], options, progress=told, report=None if before else report)
         nats.append(found.score.nats)
         sums.append(found.pieces)
-        before += text_of.characters
+        before += text_of.symbols
     order = sorted(range(len(models)), key=lambda number: nats[number])
     unknown = [text_of.count(UNKNOWN) for text_of in texts]
 
@@ -200,8 +201,14 @@ def _paired(names: Sequence[str], texts: Sequence[Text], tables: Sequence[Symbol
 
     Raises:
         CorpusError: the texts are not the same.
+        UsageError: symbols are words of several tables.
     """
-    memory.check(BYTES_PAIRED * max(text.characters for text in texts) * len(texts), "comparing", "give a shorter text")
+    memory.check(BYTES_PAIRED * max(text.symbols for text in texts) * len(texts), "comparing", "give a shorter text")
+    if len(set(tables)) > 1 and any(symbols.kind.longer for symbols in tables):
+        raise UsageError(
+            "models of words are compared with models of the same table of words alone; hold spelled_bits_per_char of "
+            "charlm eval --json, one model after the other, against others"
+        )
     mixed = len({symbols.unit for symbols in tables}) > 1
     found = [_characters(text, symbols, mixed) for text, symbols in zip(texts, tables, strict=True)]
     first = found[0][0]
@@ -218,7 +225,9 @@ def _paired(names: Sequence[str], texts: Sequence[Text], tables: Sequence[Symbol
 
 def _characters(text: Text, symbols: Symbols, mixed: bool) -> tuple[np.ndarray, np.ndarray]:
     """What the characters (N,) are, and where each begins among the symbols; or the bytes, where all have bytes."""
-    table = np.concatenate((np.empty(FIRST, np.int32), symbols.codes.astype(np.int32)))
+    table: np.ndarray = np.arange(symbols.size, dtype=np.int32)  # of words, which are of one table, their ids
+    if not symbols.kind.longer:
+        table[FIRST:] = symbols.codes
     table[[BOUNDARY, UNKNOWN]] = END, ANY
     codes = table[np.asarray(text.ids[1:])]
     if not mixed:

@@ -9,7 +9,7 @@ Both need the extra `compress`, and no torch. What is left out: the arithmetic (
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, log, log2
+from math import ceil, log
 from time import perf_counter
 from typing import Any
 
@@ -38,8 +38,9 @@ class Compression:
     Attributes:
         data: the file.
         bytes: of what was compressed.
-        characters: symbols that were coded.
-        unknown: of them, those outside the model's table, whose codes stand beside.
+        characters: that were coded; of a word each of its own.
+        symbols: that they are.
+        unknown: of those, the ones outside the model's table, which are spelled out beside.
         streams: read side by side.
         predicted: bytes that the model's probabilities of these symbols, and the codes beside, come to.
         stored: whether coding would have made it longer, so that it is kept as it is.
@@ -50,6 +51,7 @@ class Compression:
     data: bytes
     bytes: int
     characters: int
+    symbols: int
     unknown: int
     streams: int
     predicted: int
@@ -65,6 +67,7 @@ class Compression:
             "compressed_bytes": size,
             "predicted_bytes": self.predicted,
             "characters": self.characters,
+            "symbols": self.symbols,
             "unknown": self.unknown,
             "bits_per_char": 8 * size / self.characters if self.characters else 0.0,
             "streams": self.streams,
@@ -94,7 +97,7 @@ def compress(model: Model, data: bytes, *, progress: Progress | None = None, **v
     streams = coding.streams_for(len(ids)) if options.streams == AUTO else min(options.streams, max(1, len(ids)))
     memory.check(_bytes(model, streams), "reading so many streams side by side", "choose a smaller --streams")
     stored = Packed(STORED, identity(model), digest(data), data)
-    packed, nats = stored, 0.0
+    packed, nats, sizes = stored, 0.0, model.symbols.sizes
     if len(ids):
         told = None if progress is None else lambda done: progress(done, len(ids))
         bits, nats = coding.encode(model, ids, raw, streams=streams, progress=told)
@@ -104,10 +107,11 @@ def compress(model: Model, data: bytes, *, progress: Progress | None = None, **v
     return Compression(
         data=packed.to_bytes(),
         bytes=len(data),
-        characters=len(ids),
+        characters=int(sizes[ids].sum()) + model.symbols.kind.characters(raw),
+        symbols=len(ids),
         unknown=len(raw),
         streams=streams,
-        predicted=ceil((nats / log(2) + len(raw) * log2(model.symbols.kind.limit)) / 8),
+        predicted=ceil((nats / log(2) + model.symbols.spelling.bits(raw)) / 8),
         stored=packed is stored,
         seconds=perf_counter() - began,
         model=str(model.path or "a model in memory"),

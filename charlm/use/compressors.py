@@ -17,8 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from charlm.text.pages import Pages
-from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
-from charlm.text.units import LF
+from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
 
 BLOCK = 1 << 20
 """Symbols that are compressed at a time."""
@@ -50,9 +49,8 @@ def text_bytes(ids: np.ndarray, symbols: Symbols, lines: bool) -> Iterator[bytes
         symbols: their table.
         lines: whether documents are lines.
     """
-    table = np.concatenate((np.zeros(2, np.uint32), symbols.codes))
-    table[BOUNDARY] = LF
-    table[UNKNOWN] = next((code for code, known in enumerate(symbols.codes) if code != known), len(symbols.codes))
+    table = np.concatenate((np.zeros(FIRST, symbols.codes.dtype), symbols.codes))
+    table[BOUNDARY], table[UNKNOWN] = symbols.kind.line_feed, symbols.kind.stranger(symbols.codes)
     pages = Pages(ids)
     for at in range(1, len(ids), BLOCK):
         block = np.array(ids[at : at + BLOCK])

@@ -1,8 +1,12 @@
 """How well a model predicts a text: nats, bits and perplexity per character, every character once.
 
 A text (`charlm.use.texts`) starts cold, from the boundary, and each document's end counts as one
-character. A character outside the symbol table is scored as the unknown symbol, and counted. Beside the
-numbers stand their company: an interval (`charlm.use.uncertainty`), and baselines (`charlm.use.baselines`).
+character. A character (or word) outside the symbol table is scored as the unknown symbol, and counted. Beside
+the numbers stand their company: what they would be if unknown symbols had to be spelled out
+(`charlm.text.spelling`), an interval (`charlm.use.uncertainty`), and baselines (`charlm.use.baselines`).
+
+Of words, everything per character is all nats over the characters of the text, so that models of words and of
+characters compare; what the words themselves take stands beside, per symbol.
 """
 
 from dataclasses import dataclass
@@ -35,9 +39,11 @@ class Evaluation:
 
     Attributes:
         score: nats and characters, document ends included.
+        symbols: how many the characters are; as many, but for words.
         bytes: of the text in UTF-8.
-        unknown: characters scored as the unknown symbol.
-        documents: ends of documents among the characters.
+        unknown: symbols scored as the unknown one.
+        spelling: bits that writing those out takes, which the score leaves out.
+        documents: ends of documents among the symbols.
         seconds: scoring took.
         model, text: what was scored with what.
         protocol: how, its lengths included.
@@ -50,8 +56,10 @@ class Evaluation:
     """
 
     score: Score
+    symbols: int
     bytes: int
     unknown: int
+    spelling: float
     documents: int
     seconds: float
     model: str
@@ -69,10 +77,21 @@ class Evaluation:
         """All bits over the bytes of the text."""
         return self.score.nats / log(2) / self.bytes if self.bytes else 0.0
 
+    @property
+    def spelled_bits_per_char(self) -> float:
+        """Bits per character with unknown symbols spelled out: a text could be given back from so many."""
+        return self.score.bits_per_char + self.spelling / self.score.characters
+
+    @property
+    def per_symbol(self) -> Score:
+        """The same nats over the symbols."""
+        return Score(self.score.nats, self.symbols)
+
     def to_json(self) -> dict[str, Any]:
         """The keys of `charlm eval --json`."""
         found: dict[str, Any] = {
             "characters": self.score.characters,
+            "symbols": self.symbols,
             "bytes": self.bytes,
             "unknown": self.unknown,
             "documents": self.documents,
@@ -80,6 +99,9 @@ class Evaluation:
             "bits_per_char": self.score.bits_per_char,
             "bits_per_byte": self.bits_per_byte,
             "perplexity": self.score.perplexity if isfinite(self.score.perplexity) else None,
+            "spelled_bits_per_char": self.spelled_bits_per_char,
+            "bits_per_symbol": self.per_symbol.bits_per_char,
+            "perplexity_per_symbol": self.per_symbol.perplexity if isfinite(self.per_symbol.perplexity) else None,
             **self._bounds(),
             "seconds": self.seconds,
             "chars_per_second": self.score.characters / self.seconds if self.seconds else 0.0,
@@ -160,10 +182,18 @@ def score_text(model: Model, text: str, *, data: Path = Path("data"), **values: 
         values: any option of `charlm.config.EvalOptions`.
     """
     options = EvalOptions.of(values)
-    ids = np.concatenate(([BOUNDARY], model.symbols.encode_text(text), [BOUNDARY]))
-    size = len(text.encode("utf-8", "surrogatepass"))
+    symbols = model.symbols
+    codes = symbols.kind.of_text(text)
+    ids = np.concatenate(([BOUNDARY], symbols.encode(codes), [BOUNDARY]))
+    found = Text(
+        "a string",
+        ids,
+        len(text.encode("utf-8", "surrogatepass")),
+        letters=symbols.kind.characters(codes) + 1,
+        spelling=symbols.spelling.bits(codes[ids[1:-1] == UNKNOWN]),
+    )
     trained = train_text(model, data=data) if options.baselines else None
-    return _score(model, Text("a string", ids, size), options, trained, None, None)
+    return _score(model, found, options, trained, None, None)
 
 
 def _score(
@@ -176,24 +206,26 @@ def _score(
 ) -> Evaluation:
     if trained is not None:
         check_memory(trained, text)
-    starts = uncertainty.cut(text.characters)
+    starts = uncertainty.cut(text.symbols)
     found = measure(model, text, starts, options, exact=options.exact, progress=progress, report=report)
     rows = None
     if trained is not None and join().leads:
         lines = dict(model.corpus["options"]).get("documents") == "line"
         rows = baselines(trained, text, model.symbols, lines=lines, report=report)
     return Evaluation(
-        score=found.score,
+        score=Score(found.score.nats, text.characters),
+        symbols=text.symbols,
         bytes=text.bytes,
         unknown=text.count(UNKNOWN),
+        spelling=text.spelling,
         documents=text.count(BOUNDARY),
         seconds=found.seconds,
         model=str(model.path or "a model in memory"),
         text=text.name,
         protocol=protocol(options.exact),
-        interval=uncertainty.interval(found.pieces, np.diff(starts, append=text.characters)),
+        interval=uncertainty.interval(found.pieces, text.lengths(starts, model.symbols.sizes)),
         entropy=text.entropy,
-        default_off=found.default_off,
+        default_off=None if found.default_off is None else found.default_off / text.characters,
         baselines=rows,
         dynamic=_dynamic(model, text, options, progress, report) if options.dynamic else None,
         dynamic_protocol=_dynamic_protocol(options) if options.dynamic else "",
@@ -210,11 +242,11 @@ def _dynamic(
     """The score with weights that follow the text; not a number, with a word why, where there is none."""
     device, told = runtime.find_device(options.device), None
     if progress is not None:
-        told = partial(_told, progress, text.characters)
+        told = partial(_told, progress, text.symbols)
     rule = dynamic.Rule(options.dynamic_window, options.dynamic_lr, options.dynamic_decay)
     problem = "the weights ran away; choose a smaller --dynamic-lr, or a larger --dynamic-decay"
     try:
-        found = dynamic.score(model, text.ids, rule, device, told)
+        found = Score(dynamic.score(model, text.ids, rule, device, told).nats, text.characters)
     except CharlmError as error:  # the static number is to be had all the same
         found, problem = Score(nan, text.characters), str(error)
     if report is not None and not isfinite(found.nats):

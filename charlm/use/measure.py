@@ -6,7 +6,7 @@ What is left out: what else there is to say of the text (`charlm.use.evaluate`),
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, log
 from time import perf_counter
 
 import numpy as np
@@ -34,10 +34,10 @@ class Measure:
     """What a model made of a text.
 
     Attributes:
-        score: nats and characters.
+        score: nats and symbols.
         pieces: (K,) nats of the pieces that were asked for.
         seconds: scoring took.
-        default_off: of an exact score: how many bits per character the default protocol is above it.
+        default_off: of an exact score: how many bits in all the default protocol is above it.
     """
 
     score: Score
@@ -78,7 +78,7 @@ def measure(
     runtime.set_precision("float32", device)
     advice = "choose a smaller --batch-size"
     memory.check(
-        _bytes(model, text.characters, 1 if exact else options.batch_size),
+        _bytes(model, text.symbols, 1 if exact else options.batch_size),
         "scoring so many segments side by side",
         advice,
     )
@@ -90,7 +90,7 @@ def measure(
 
     def exactly() -> Score:
         return scoring.score(
-            network, text.ids, exact=True, pieces=pieces, progress=_of(text.characters, passes, 0, progress)
+            network, text.ids, exact=True, pieces=pieces, progress=_of(text.symbols, passes, 0, progress)
         )
 
     def by_segments(pieces: Pieces | None, before: int) -> Score:
@@ -101,7 +101,7 @@ def measure(
             batch=options.batch_size,
             part=(ranks.rank, ranks.world),
             pieces=pieces,
-            progress=_of(text.characters, passes, before, progress),
+            progress=_of(text.symbols, passes, before, progress),
         )
         return ranks.total(found)
 
@@ -114,7 +114,7 @@ def measure(
         )
     seconds = perf_counter() - began
     sums = pieces.nats if exact else ranks.summed(pieces.nats)
-    off = by_segments(None, text.characters).bits_per_char - result.bits_per_char if exact else None
+    off = (by_segments(None, text.symbols).nats - result.nats) / log(2) if exact else None
     return Measure(result, sums, seconds, off)
 
 
@@ -127,7 +127,7 @@ def protocol(exact: bool) -> str:
 
 def _bytes(model: Model, characters: int, batch: int) -> int:
     """What the largest arrays of scoring come to: of each symbol of a window a few rows of V and of H numbers."""
-    segments = min(batch, characters // scoring.SEGMENT + 1)
+    segments = min(scoring.side_by_side(model.symbols.size, batch), characters // scoring.SEGMENT + 1)
     gates = len(cells.of(model.options).gates)
     return 4 * segments * scoring.WINDOW * (3 * model.symbols.size + (gates + 2) * model.options.hidden)
 

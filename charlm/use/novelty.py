@@ -22,7 +22,6 @@ from charlm.text.corpus import Corpus
 from charlm.text.sources import Report
 from charlm.text.suffixes import Matches, check_library, check_memory, longest_matches
 from charlm.text.symbols import BOUNDARY, Symbols
-from charlm.text.units import LF
 from charlm.use.texts import own_corpus
 
 SIZES = range(2, 31)
@@ -184,7 +183,7 @@ def _ids(reference: Reference, text: str) -> np.ndarray:
     codes = reference.symbols.kind.of_text(text)
     ids = reference.symbols.encode(codes)
     if reference.lines:
-        ids[codes == LF] = BOUNDARY
+        ids[codes == reference.symbols.kind.line_feed] = BOUNDARY
     return ids
 
 

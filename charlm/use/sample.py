@@ -182,7 +182,7 @@ class _Writer:
             self.written += len(self.boundary)
         else:
             piece = self._printer.feed([self.symbols.code(symbol)])
-            self.written += 1
+            self.written += int(self.symbols.sizes[symbol])
         self._held += piece
         text = self._release()
         self._check_length()

@@ -18,10 +18,9 @@ from charlm.errors import UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.together import Reader
 from charlm.spec import AUTO
-from charlm.text.line_ids import PIECE, LineIds, body, decoded, line_encoding, line_ends
+from charlm.text.line_ids import PIECE, LineIds, Stretch, body, decoded, line_encoding, line_ends
 from charlm.text.lines import Lines
 from charlm.text.sources import Report
-from charlm.text.symbols import UNKNOWN
 
 PAUSE = 0.25
 """Seconds that the lines of a batch may take together: so long may the first of them wait for the last."""
@@ -43,15 +42,17 @@ class LineScore:
     """How surprised one model is by one line.
 
     Attributes:
-        bits: summed over the characters; infinite where the model gives no finite number.
+        bits: summed over the symbols; infinite where the model gives no finite number.
         characters: how many, the line's end among them where it is scored.
-        unknown: how many of them were scored as the unknown symbol.
-        per_char: (characters,) bits of each, float32, where they were asked for.
+        unknown: how many symbols were scored as the unknown one.
+        spelling: bits that writing those out takes beside (`charlm.text.spelling`).
+        per_char: (symbols,) bits of each, float32, where they were asked for.
     """
 
     bits: float
     characters: int
     unknown: int
+    spelling: float
     per_char: np.ndarray | None = field(default=None, repr=False)
 
 
@@ -101,7 +102,7 @@ def score_lines(
     Args:
         models: from `charlm.model.checkpoint.load`; one, which is then called `model`, or several by name.
         texts: any number of them; a line end at the end of one is that of the line.
-        per_char: keep the bits of each character.
+        per_char: keep the bits of each symbol.
         report: told what was chosen, in one line.
         values: any option of `charlm.config.ScoreOptions` but the encoding.
 
@@ -137,7 +138,7 @@ class Scorer:
     Args:
         models: at least one, by name.
         options: how.
-        per_char: keep the bits of each character.
+        per_char: keep the bits of each symbol.
         report: told what was chosen, and of the first line that cannot be decoded.
 
     Attributes:
@@ -234,41 +235,49 @@ class _Judge:
     def score(self, bodies: list[bytes], *, first: bool) -> list[LineScore]:
         """Scores of lines, of which the first may be the first of the text."""
         firsts = [first and index == 0 for index in range(len(bodies))]
-        ids = [
-            np.concatenate(list(self.ids.pieces(line, first=at_start)))
+        read = [
+            list(self.ids.stretches(line, first=at_start))
             for line, at_start in zip(bodies, firsts, strict=True)
             if len(line) <= PIECE
         ]
-        short = map(self._sum, ids, self.reader.together(ids, self.batch))
+        ids = [np.concatenate([stretch.ids for stretch in stretches]) for stretches in read]
+        short = map(self._sum, read, self.reader.together(ids, self.batch))
         return [
             next(short) if len(line) <= PIECE else self._long(line, at_start)
             for line, at_start in zip(bodies, firsts, strict=True)
         ]
 
-    def _sum(self, ids: np.ndarray, nats: np.ndarray) -> LineScore:
-        """The score of a line from its symbols (n + 1,) and the nats (n,) of all but the first."""
+    def _sum(self, stretches: list[Stretch], nats: np.ndarray) -> LineScore:
+        """The score of a line from its stretches and the nats (n,) of all symbols but the first."""
         bits = nats / np.float32(log(2))
-        unknown = int(np.count_nonzero(ids == UNKNOWN))
-        return LineScore(_finite(bits), bits.size, unknown, bits if self.per_char else None)
+        kept = bits if self.per_char else None
+        return LineScore(
+            _finite(bits),
+            sum(stretch.characters for stretch in stretches),
+            sum(stretch.unknown for stretch in stretches),
+            sum(stretch.spelling for stretch in stretches),
+            kept,
+        )
 
     def _long(self, line: bytes, first: bool) -> LineScore:
-        """A line of any length, in memory that does not grow with it but for the bits of each character."""
-        unknown = 0
+        """A line of any length, in memory that does not grow with it but for the bits of each symbol."""
+        characters, unknown, spelling = 0, 0, 0.0
 
         def counted() -> Iterator[np.ndarray]:
-            nonlocal unknown
-            for ids in self.ids.pieces(line, first=first):
-                unknown += int(np.count_nonzero(ids == UNKNOWN))
-                yield ids
+            nonlocal characters, unknown, spelling
+            for stretch in self.ids.stretches(line, first=first):
+                characters += stretch.characters
+                unknown += stretch.unknown
+                spelling += stretch.spelling
+                yield stretch.ids
 
-        bits, characters, kept = 0.0, 0, []
+        bits, kept = 0.0, []
         for nats in self.reader.alone(counted()):
             found = nats / np.float32(log(2))
             bits += _finite(found)
-            characters += found.size
             if self.per_char:
                 kept.append(found)
-        return LineScore(bits, characters, unknown, np.concatenate(kept) if self.per_char else None)
+        return LineScore(bits, characters, unknown, spelling, np.concatenate(kept) if self.per_char else None)
 
 
 def _finite(bits: np.ndarray) -> float:

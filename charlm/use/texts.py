@@ -13,9 +13,11 @@ from charlm.config import PrepareOptions
 from charlm.errors import CorpusError, UsageError
 from charlm.files import present
 from charlm.model.checkpoint import Model
+from charlm.model.pieces import Pieces
 from charlm.text.corpus import Corpus, find_corpus, is_name
 from charlm.text.pages import Pages
 from charlm.text.sources import Report, Source, open_sources
+from charlm.text.symbols import UNKNOWN
 from charlm.text.walk import encode_source
 
 BLOCK = 1 << 20
@@ -31,17 +33,26 @@ class Text:
         ids: (N + 1,) symbols, the boundary first.
         bytes: of the text in UTF-8.
         entropy: of its source, in bits per character, where that is known.
+        letters: its characters, ends of documents counted; None where each symbol is one.
+        spelling: bits that writing out its unknown symbols takes (`charlm.text.spelling`).
     """
 
     name: str
     ids: np.ndarray
     bytes: int
     entropy: float | None = None
+    letters: int | None = None
+    spelling: float = 0.0
+
+    @property
+    def symbols(self) -> int:
+        """N: the symbols that are scored."""
+        return len(self.ids) - 1
 
     @property
     def characters(self) -> int:
-        """N: the symbols that are scored."""
-        return len(self.ids) - 1
+        """Of the text, ends of documents counted."""
+        return self.symbols if self.letters is None else self.letters
 
     def count(self, symbol: int) -> int:
         """How often a symbol is to be predicted; a block at a time, as the text may be larger than memory."""
@@ -51,6 +62,26 @@ class Text:
             found += int(np.count_nonzero(block == symbol))
             pages.read(block.size)
         return found
+
+    def lengths(self, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """The characters (K,) of the pieces that begin at some symbols (K,); an unknown symbol has as many as the mean
+        of them all, as nothing else is known of it.
+
+        Args:
+            starts: rising, the first 0; or none.
+            sizes: (V,) characters of each symbol, 0 for the unknown one.
+        """
+        if self.letters is None or not len(starts):
+            return np.diff(starts, append=self.symbols)
+        known, unknown, pages = Pieces(starts), Pieces(starts), Pages(self.ids)
+        for at in range(1, len(self.ids), BLOCK):
+            block = self.ids[at : at + BLOCK]
+            places = np.arange(at - 1, at - 1 + len(block))
+            known.add(places, sizes[block].astype(np.float64))
+            unknown.add(places, (block == UNKNOWN).astype(np.float64))
+            pages.read(block.size)
+        rest = self.letters - known.nats.sum()
+        return known.nats + unknown.nats * rest / max(1.0, unknown.nats.sum())
 
 
 def find_text(
@@ -98,7 +129,7 @@ def train_text(model: Model, text: str | Path | Source | None = None, *, data: P
         corpus = own_corpus(model, text if is_prepared(text) else None, data=data)
     except CorpusError as error:
         raise CorpusError(f"the text that the model was trained on is needed too: {error}") from None
-    return Text(f"{corpus.path}:train", corpus.checked("train"), corpus.bytes_of("train"))
+    return _split_text(corpus, "train")
 
 
 def is_prepared(text: str | Path | Source | None) -> TypeGuard[str | Path]:
@@ -146,14 +177,31 @@ def _corpus_name(model: Model, otherwise: str) -> str:
 def _own_split(corpus: Corpus, split: str | None, report: Report | None) -> Text:
     """The split that was asked for; else test, or valid where there is no test."""
     chosen = split or ("test" if corpus.has("test") else "valid")
-    ids = corpus.checked(chosen)
     if report is not None:
         why = "" if split or chosen == "test" else ", which has no test split"
         report(f"text: the {chosen} split of {corpus.path}{why}")
-    return Text(f"{corpus.path}:{chosen}", ids, corpus.bytes_of(chosen), corpus.entropy_bits_per_char)
+    return _split_text(corpus, chosen)
+
+
+def _split_text(corpus: Corpus, split: str) -> Text:
+    return Text(
+        f"{corpus.path}:{split}",
+        corpus.checked(split),
+        corpus.bytes_of(split),
+        corpus.entropy_bits_per_char,
+        corpus.characters_of(split) + corpus.documents_of(split),
+        corpus.spelling_of(split),
+    )
 
 
 def _given(model: Model, text: str | Path | Source, report: Report | None) -> Text:
     source = text if isinstance(text, Source) else open_sources([text], report=report)
     encoded = encode_source(source, model.symbols, PrepareOptions.of(dict(model.corpus.get("options", {}))))
-    return Text(", ".join(source.origin), encoded.ids, encoded.bytes, source.entropy_bits_per_char)
+    return Text(
+        ", ".join(source.origin),
+        encoded.ids,
+        encoded.bytes,
+        source.entropy_bits_per_char,
+        encoded.characters + encoded.documents,
+        encoded.spelling,
+    )

@@ -99,6 +99,7 @@ def test_eval_prints_one_number_or_json_and_all_agree(trained: Shell) -> None:
     found = json.loads(trained.ok("eval", "--json"))
     assert set(found) == {
         "characters", "bytes", "unknown", "documents", "nats_per_char", "bits_per_char", "bits_per_byte", "perplexity",
+        "symbols", "spelled_bits_per_char", "bits_per_symbol", "perplexity_per_symbol",
         "seconds", "chars_per_second", "model", "text", "protocol", "interval_blocks",
         *(f"{key}_{end}" for key in ("nats_per_char", "bits_per_char", "perplexity") for end in ("low", "high")),
     }  # fmt: skip
@@ -115,6 +116,8 @@ def test_eval_scores_any_text_and_counts_what_it_does_not_know(trained: Shell) -
     Path("new.txt").write_text("the sea é\n")
     found = json.loads(trained.ok("eval", "new.txt", "--json"))
     assert (found["characters"], found["unknown"], found["documents"], found["bytes"]) == (11, 1, 1, 11)
+    assert (found["symbols"], found["bits_per_symbol"]) == (11, found["bits_per_char"])
+    assert found["spelled_bits_per_char"] == pytest.approx(found["bits_per_char"] + np.log2(0x110000) / 11)
     exact = json.loads(trained.ok("eval", "new.txt", "--json", "--exact"))
     assert exact["nats_per_char"] == pytest.approx(found["nats_per_char"], abs=1e-6)
     assert exact["protocol"].startswith("exact")

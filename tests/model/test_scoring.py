@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from charlm import cells
 from charlm.model.network import Network
-from charlm.model.scoring import SEGMENT, WARM_UP, WINDOW, Score, score
+from charlm.model.scoring import SEGMENT, WARM_UP, WINDOW, Score, score, side_by_side
 from charlm.text.symbols import BOUNDARY
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
@@ -108,6 +108,19 @@ def test_batch_size_does_not_change_the_result(make_model, make_network, charact
     found = [score(network, text(characters), batch=batch) for batch in (1, 7, 64)]
     assert {result.characters for result in found} == {characters}
     assert [result.nats for result in found] == pytest.approx([found[0].nats] * 3, rel=1e-6)
+
+
+def test_of_a_large_table_fewer_segments_run_at_once_with_the_same_result(make_model, make_network, monkeypatch):
+    network, ids = make_network(make_model("gru")), text(5 * SEGMENT + 77)
+    wanted, seen = score(network, ids), []
+    monkeypatch.setattr("charlm.model.scoring.ROOM", 2 * 4 * WINDOW * 3 * network.vocabulary)
+    network.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[1]))
+    assert score(network, ids).nats == pytest.approx(wanted.nats, rel=1e-6) and max(seen) == 2
+
+
+def test_how_many_segments_run_at_once():
+    assert [side_by_side(size, 64) for size in (67, 1000, 10_000, 10**9)] == [64, 64, 17, 1]
+    assert side_by_side(67, 3) == 3
 
 
 @pytest.mark.parametrize("parts", [2, 3, 5])

@@ -386,7 +386,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path, monkeypatch):
         ({"splits": {"../x": {"symbols": 7, "bytes": 7}}}, "its splits are ../x"),
         ({"splits": [1]}, "splits is"),
         ({"options": {"colour": 1}}, "unknown option 'colour'"),
-        ({"options": {"unit": "word"}}, "--unit must be one of"),
+        ({"options": {"unit": "phoneme"}}, "--unit must be one of"),
         ({"sha256": 5}, "sha256 is 5"),
         ({"entropy_bits_per_char": "low"}, "entropy_bits_per_char is"),
     ],
@@ -434,7 +434,7 @@ def test_a_corpus_is_found_by_folder_by_name_or_as_the_most_recent(make, tmp_pat
 
 def test_options_that_are_wrong_are_refused_before_anything_is_read(tmp_path):
     with pytest.raises(UsageError, match="--unit must be one of char, byte"):
-        prepare(tmp_path / "nowhere", unit="word")
+        prepare(tmp_path / "nowhere", unit="phoneme")
     with pytest.raises(UsageError, match="did you mean min_count"):
         prepare(tmp_path / "nowhere", min_cuont=3)
     assert open_sources(["markov"]).bytes == 2_000_000

@@ -105,7 +105,7 @@ def test_a_table_is_saved_as_a_string_where_that_is_possible():
         ([], "no unit"),
         ({"codes": "ab"}, "no unit"),
         ({"unit": 3, "codes": "ab"}, "no unit"),
-        ({"unit": "word", "codes": "ab"}, "newer charlm"),
+        ({"unit": "phoneme", "codes": "ab"}, "newer charlm"),
         ({"unit": "char"}, "no characters"),
         ({"unit": "char", "codes": ""}, "no characters"),
         ({"unit": "char", "codes": {}}, "no characters"),

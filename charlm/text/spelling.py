@@ -1,0 +1,139 @@
+"""How a symbol outside a table is written out, and what that takes: an escape code.
+
+A model gives a probability to the unknown symbol, not to what stands there. To give back a text, that has to be
+written too, and a score that is to be fair to models with smaller symbols has to pay for it:
+
+    a character or byte    uniform among all that there are
+    a word                 letter by letter, and an end; each with its share of the letters of the table's own words
+                           (`letters`), which whoever has the model has too
+
+What is left out: the coder (`charlm.model.coding`).
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from functools import cached_property
+from math import log2
+
+import numpy as np
+
+from charlm.text.decoding import code_points
+
+CODE_POINTS = 0x110000
+END, OTHER = 0, 1
+"""What `letters` has beside letters: the end of a word; a letter that no word of the table has."""
+
+NONE: np.ndarray = np.zeros(0, np.int32)
+
+
+class Spelling(ABC):
+    """A code for symbols outside one table.
+
+    Attributes:
+        limit: the plain numbers of the code are below it, each as likely as any other.
+        shares: (A,) the probability of each letter; none where there are plain numbers only.
+    """
+
+    limit: int
+    shares: np.ndarray
+
+    @abstractmethod
+    def bits(self, codes: np.ndarray) -> float:
+        """What the symbols (U,) take."""
+
+    @abstractmethod
+    def write(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Letters (S,) and plain numbers (P,) that stand for the symbols (U,), int32."""
+
+    @abstractmethod
+    def ends(self, letters: np.ndarray) -> int:
+        """How many symbols some letters complete."""
+
+    @abstractmethod
+    def plain(self, letters: np.ndarray, symbols: int) -> int:
+        """How many plain numbers come with the letters of so many symbols."""
+
+    @abstractmethod
+    def read(self, letters: np.ndarray, plain: np.ndarray) -> np.ndarray:
+        """The symbols' codes (U,) again."""
+
+
+def numbers(limit: int) -> Spelling:
+    """The code for symbols whose codes are numbers below a limit."""
+    return _Plain(limit)
+
+
+def letters(words: np.ndarray) -> Spelling:
+    """The code for words outside a table of `words` (V - 2,)."""
+    return _Letters(words)
+
+
+class _Plain(Spelling):
+    """Symbols as their codes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.shares = limit, np.zeros(0)
+
+    def bits(self, codes: np.ndarray) -> float:
+        return len(codes) * log2(self.limit)
+
+    def write(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return NONE, codes.astype(np.int32)
+
+    def ends(self, letters: np.ndarray) -> int:
+        return 0
+
+    def plain(self, letters: np.ndarray, symbols: int) -> int:
+        return symbols
+
+    def read(self, letters: np.ndarray, plain: np.ndarray) -> np.ndarray:
+        return plain
+
+
+class _Letters(Spelling):
+    """Words by their letters.
+
+    A letter's share is how often it stands in the table's words, each word counted once and ending with `END`;
+    `OTHER` counts once, and a plain number behind it says which code point it is.
+    """
+
+    def __init__(self, words: np.ndarray) -> None:
+        counts = Counter("".join(words.tolist()))
+        self._letters = np.array(sorted(map(ord, counts)), np.int64)
+        times = [len(words), 1, *(counts[chr(code)] for code in self._letters.tolist())]
+        self.limit, self.shares = CODE_POINTS, np.array(times) / sum(times)
+
+    @cached_property
+    def _costs(self) -> np.ndarray:
+        costs: np.ndarray = -np.log2(self.shares)
+        costs[OTHER] += log2(self.limit)
+        return costs
+
+    def bits(self, codes: np.ndarray) -> float:
+        ranks, _ = self._ranks(codes)
+        return float(self._costs[ranks].sum() + len(codes) * self._costs[END])
+
+    def write(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ranks, points = self._ranks(codes)
+        ends = np.cumsum([len(word) for word in codes.tolist()], dtype=np.int64)
+        return np.insert(ranks, ends, END).astype(np.int32), points[ranks == OTHER].astype(np.int32)
+
+    def ends(self, letters: np.ndarray) -> int:
+        return int(np.count_nonzero(letters == END))
+
+    def plain(self, letters: np.ndarray, symbols: int) -> int:
+        return int(np.count_nonzero(letters == OTHER))
+
+    def read(self, letters: np.ndarray, plain: np.ndarray) -> np.ndarray:
+        points = np.concatenate(([0, 0], self._letters))[letters]
+        points[letters == OTHER] = plain
+        stops = np.flatnonzero(letters == END).tolist()
+        starts = [0, *(stop + 1 for stop in stops)]
+        words = ["".join(map(chr, points[start:stop].tolist())) for start, stop in zip(starts, stops, strict=False)]
+        return np.array(words, object)
+
+    def _ranks(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of each letter of the words its rank among the shares, and its code point."""
+        points = code_points("".join(codes.tolist()))
+        places = np.minimum(np.searchsorted(self._letters, points), len(self._letters) - 1)
+        return np.where(self._letters[places] == points, places + 2, OTHER), points

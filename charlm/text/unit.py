@@ -1,0 +1,156 @@
+"""What a unit can do: the interface of everything that may be one symbol.
+
+A unit turns streamed bytes into arrays of *codes* (code points, bytes, or the words themselves) and codes back
+into text. What is left out: the units (`charlm.text.units`), and the ids of a model, which depend on the corpus
+(`charlm.text.symbols`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from charlm.text import tally
+from charlm.text.decoding import LF
+from charlm.text.spelling import Spelling
+from charlm.text.tally import Tally
+
+Lookup = Callable[[np.ndarray], np.ndarray]
+"""From codes (T,) to ids (T,)."""
+
+
+class Printer(ABC):
+    """Turns codes into text as they come; what is still incomplete waits for the next call."""
+
+    @abstractmethod
+    def feed(self, codes: Sequence[Any] | np.ndarray) -> str:
+        """The text that `codes` (T,) complete."""
+
+    @abstractmethod
+    def flush(self) -> str:
+        """What is left when nothing more comes, an incomplete sequence as U+FFFD."""
+
+
+class Unit(ABC):
+    """One kind of symbol.
+
+    Attributes:
+        name: the word of `--unit`.
+        noun: what one symbol is called in messages, without its plural s.
+        dtype: of arrays of codes.
+        decodes: whether the encoding of the text matters.
+        longer: whether a symbol may have several characters.
+        line_feed: the code of a line's end.
+        controls: codes that a text hardly contains on purpose; tabs and line ends are not among them.
+    """
+
+    name: str
+    noun: str
+    dtype: np.dtype[Any] = np.dtype(np.uint32)
+    decodes: bool
+    longer = False
+    line_feed: int | str = LF
+    controls: tuple[int | str, ...]
+
+    @abstractmethod
+    def codes(
+        self, chunks: Iterable[bytes], *, encoding: str, where: str, on_mark: Callable[[], None] | None = None
+    ) -> Iterator[np.ndarray]:
+        """Turn the bytes of one document, in chunks cut anywhere, into code points, or leave them bytes.
+
+        Args:
+            chunks: the document's bytes.
+            encoding: any of Python's text encodings.
+            where: the document's name, for messages.
+            on_mark: called when a leading byte order mark is removed.
+
+        Yields:
+            Arrays (T,), T > 0, of uint32, or of uint8 where all codes of the chunk fit.
+
+        Raises:
+            CorpusError: the encoding is unknown, or bytes cannot be decoded; offset and line are named.
+        """
+
+    def cut(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """What `codes` gave, in chunks cut anywhere, as the codes of symbols."""
+        return iter(chunks)
+
+    def whole(self, points: np.ndarray) -> np.ndarray:
+        """What `codes` gave of a whole text, as the codes of symbols."""
+        return points
+
+    @abstractmethod
+    def of_text(self, text: str) -> np.ndarray:
+        """The codes (T,) of a text that is already decoded."""
+
+    def points(self, codes: np.ndarray) -> np.ndarray:
+        """The code points (or bytes) that the symbols (T,) are made of."""
+        return codes
+
+    def sizes(self, codes: np.ndarray) -> np.ndarray:
+        """(T,) of each symbol its characters (bytes: 1)."""
+        return np.ones(len(codes), np.int64)
+
+    def characters(self, codes: np.ndarray) -> int:
+        """The characters (or bytes) of the symbols (T,) together."""
+        return int(codes.size)
+
+    @abstractmethod
+    def printer(self) -> Printer:
+        """A new stream from codes to text."""
+
+    @abstractmethod
+    def describe(self, code: Any) -> str:
+        """One code for a message: `'é' (U+00E9)`, `byte 0xE9`, `' word'`."""
+
+    @abstractmethod
+    def text(self, code: Any) -> str:
+        """What one symbol looks like; nothing, of a byte that is no character by itself."""
+
+    def stranger(self, codes: np.ndarray) -> Any:
+        """The first code that a table `codes` (V - 2,) does not have."""
+        return next((code for code, known in enumerate(codes.tolist()) if code != known), len(codes))
+
+    @abstractmethod
+    def text_bytes(self, codes: np.ndarray) -> int:
+        """How many bytes the text of `codes` (T,) takes in UTF-8 (bytes: as they are)."""
+
+    @abstractmethod
+    def utf8(self, codes: np.ndarray) -> bytes:
+        """The text of `codes` (T,) in UTF-8 (bytes: as they are)."""
+
+    def lookup(self, codes: np.ndarray, first: int, unknown: int, dtype: np.dtype[Any]) -> Lookup:
+        """A table's ids.
+
+        Args:
+            codes: (V - 2,) in rising order.
+            first: the id of the first.
+            unknown: the id of every other code.
+            dtype: of ids.
+        """
+        # Long enough for any byte, and its last entry stands for all codes above.
+        highest = int(codes[-1]) if codes.size else 0
+        table = np.full(max(257, highest + 2), unknown, dtype)
+        table[codes] = np.arange(first, first + codes.size, dtype=dtype)
+        return lambda found: table.take(found, mode="clip")
+
+    def tally(self) -> Tally:
+        """New counts of symbols."""
+        return tally.of_numbers()
+
+    @abstractmethod
+    def spelling(self, codes: np.ndarray) -> Spelling:
+        """How symbols outside the table `codes` (V - 2,) are written out."""
+
+    @abstractmethod
+    def pack(self, codes: np.ndarray) -> str | list[Any]:
+        """`codes` (T,) in the shortest readable form that JSON has."""
+
+    @abstractmethod
+    def unpack(self, packed: Any) -> list[Any]:
+        """The codes that `pack` was given, from a value that is not trusted; their order is not looked at.
+
+        Raises:
+            ValueError: it is none; what is wrong is said.
+        """
