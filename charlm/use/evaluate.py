@@ -43,6 +43,7 @@ class Evaluation:
         protocol: how, its lengths included.
         interval: of the nats per character, at 95 %; None for a short text.
         entropy: of the source, in bits per character, where the corpus knows it.
+        entropy_error: its standard error, where it is an estimate.
         default_off: of an exact score: how many bits per character the default protocol is above it.
         baselines: where they were asked for.
         dynamic: the score with weights that follow the text, where it was asked for.
@@ -59,6 +60,7 @@ class Evaluation:
     protocol: str
     interval: Interval | None = None
     entropy: float | None = None
+    entropy_error: float | None = None
     default_off: float | None = None
     baselines: list[Baseline] | None = None
     dynamic: Score | None = None
@@ -90,6 +92,8 @@ class Evaluation:
         if self.entropy is not None:
             found["entropy_bits_per_char"] = self.entropy
             found["gap_bits_per_char"] = self.score.bits_per_char - self.entropy
+        if self.entropy_error is not None:
+            found["entropy_error_bits_per_char"] = self.entropy_error
         if self.default_off is not None:
             found["default_off_bits_per_char"] = self.default_off if isfinite(self.default_off) else None
         if self.baselines is not None:
@@ -113,10 +117,11 @@ class Evaluation:
         return found
 
     def _by_merit(self, rows: list[Baseline]) -> list[Baseline]:
-        """The baselines, the model and the exact entropy, the fewest bits first."""
+        """The baselines, the model and the entropy, the fewest bits first."""
         own = [Baseline("model", self.score.bits_per_char, self.seconds)]
         if self.entropy is not None:
-            own.append(Baseline("exact entropy", self.entropy, None))
+            kind = "exact" if self.entropy_error is None else "estimated"
+            own.append(Baseline(f"{kind} entropy", self.entropy, None))
         return sorted([*rows, *own], key=lambda row: row.bits_per_char)
 
 
@@ -193,6 +198,7 @@ def _score(
         protocol=protocol(options.exact),
         interval=uncertainty.interval(found.pieces, np.diff(starts, append=text.characters)),
         entropy=text.entropy,
+        entropy_error=text.entropy_error,
         default_off=found.default_off,
         baselines=rows,
         dynamic=_dynamic(model, text, options, progress, report) if options.dynamic else None,

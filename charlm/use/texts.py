@@ -31,12 +31,14 @@ class Text:
         ids: (N + 1,) symbols, the boundary first.
         bytes: of the text in UTF-8.
         entropy: of its source, in bits per character, where that is known.
+        entropy_error: its standard error, where it is an estimate.
     """
 
     name: str
     ids: np.ndarray
     bytes: int
     entropy: float | None = None
+    entropy_error: float | None = None
 
     @property
     def characters(self) -> int:
@@ -150,10 +152,12 @@ def _own_split(corpus: Corpus, split: str | None, report: Report | None) -> Text
     if report is not None:
         why = "" if split or chosen == "test" else ", which has no test split"
         report(f"text: the {chosen} split of {corpus.path}{why}")
-    return Text(f"{corpus.path}:{chosen}", ids, corpus.bytes_of(chosen), corpus.entropy_bits_per_char)
+    known = corpus.entropy_bits_per_char, corpus.entropy_error
+    return Text(f"{corpus.path}:{chosen}", ids, corpus.bytes_of(chosen), *known)
 
 
 def _given(model: Model, text: str | Path | Source, report: Report | None) -> Text:
     source = text if isinstance(text, Source) else open_sources([text], report=report)
     encoded = encode_source(source, model.symbols, PrepareOptions.of(dict(model.corpus.get("options", {}))))
-    return Text(", ".join(source.origin), encoded.ids, encoded.bytes, source.entropy_bits_per_char)
+    known = (source.entropy.bits, source.entropy.error) if source.entropy else ()
+    return Text(", ".join(source.origin), encoded.ids, encoded.bytes, *known)
