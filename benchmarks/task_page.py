@@ -15,7 +15,7 @@ page again.
     {command}
 
 **How.** Each network has one layer and as many units as give it the same number of parameters,
-{parameters} within {spread}, and learns for {steps} steps of 32 lanes from a text that is long
+{parameters} within {spread}, and learns for {steps} steps of {batch} lanes from a text that is long
 enough never to be read twice, with AdamW, no decay and no dropout, at each of the rates {rates},
 whose best by the valid split is shown: {share}. The state is carried from window to window, and a
 window holds more than what is to be remembered. One seed each: what differs by a tenth or so may be
@@ -28,7 +28,7 @@ or pure chance, so that the mean over all hides what memory is worth; therefore 
 the *situation that needs memory* alone, which follows from what stands before and not from what
 comes. *Agreement* is the share of those characters for which the symbol that the model holds
 likeliest is the one the perfect model does. The *n-gram* row is the best of the Kneser-Ney n-grams
-after the same text, by order. In Python, `charlm.inspect.excess.by_situation(model, source, ids)`
+of the first 300,000 characters of that text. In Python, `charlm.inspect.excess.by_situation(model, source, ids)`
 gives these numbers for any model.
 
 ## Excess bits where memory is needed, and agreement
@@ -36,11 +36,10 @@ gives these numbers for any model.
 """
 
 TOLD = {
-    "copy": """Each line is a string of five letters of eight, fillers, a mark, and the string again. Nothing but
-the string is chance: 15 bits a line. A copied letter is asked for `delay` + 6 characters after it
-was first seen, and whoever has forgotten it pays 3 bits and is right once in eight times. The mark
-says when to copy, so that counting the fillers is another task (the situation *mark*). An n-gram
-sees as far back as its order, and only strings that it has counted.""",
+    "copy": """Each line is one letter of four, fillers, a mark, and the letter again. Nothing but the first letter is
+chance: two bits a line. The copy is asked for `delay` + 2 characters after the letter was seen, and whoever has
+forgotten it pays 2 bits and is right once in four times. The mark says when to copy, so that counting the fillers
+is another task (the situation *mark*). An n-gram sees as far back as its order.""",
     "anbn": """As many b as there were a, n being 1 to 19 with equal chances. Until the first b comes nothing can
 be known but the chances, which grow with n; from then on everything can, by whoever has counted.
 Most of the b are easy, as one usually follows another: what tells is the last b, and the excess has
@@ -95,6 +94,7 @@ def _head(rows: list[dict[str, Any]], best: dict[tuple[str, str], dict[str, Any]
     return HEAD.format(
         machine=describe_machine().split(" Medians")[0].strip(),
         command=command,
+        batch=", ".join(sorted({str(row["batch"]) for row in runs})),
         parameters=f"{middle:,.0f}",
         spread=f"{(max(counts) - min(counts)) / 2 / middle:.1%}",
         steps=", ".join(f"{steps:,}" for steps in sorted({row["steps"] for row in runs})),
@@ -138,7 +138,8 @@ def _section(task: str, about: dict[str, Any], best: list[dict[str, Any]]) -> st
             "agreement"]  # fmt: skip
     return (
         f"## {task}\n\n    {about['example']}\n\n{TOLD[kind]}\n\n"
-        f"A perfect model needs {known} bits per character over all; trained on {about['characters']:,} characters in windows of {about['seq_len']}.\n\n{_table(head, rows)}\n"
+        f"A perfect model needs {known} bits per character over all; trained on {about['characters']:,} "
+        f"characters in windows of {about['seq_len']}.\n\n{_table(head, rows)}\n"
     )
 
 
