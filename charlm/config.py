@@ -55,18 +55,18 @@ class PrepareOptions(Options):
     delay: int | None = option(
         None,
         "integer",
-        "copy: fillers between a string and its copy. Default: 20.",
+        "Of copy: fillers between a string and its copy. Default: 20.",
         low=0,
         high=1_000_000,
         panel="Synthetic sources",
     )
     copied: int | None = option(
-        None, "integer", "copy: letters of the string. Default: 5.", low=1, high=10_000, panel="Synthetic sources"
+        None, "integer", "Of copy: letters of the string. Default: 5.", low=1, high=10_000, panel="Synthetic sources"
     )
     alphabet: int | None = option(
         None,
         "integer",
-        "copy, hidden-markov: how many letters. Default: 8.",
+        "Of copy and hidden-markov: different letters. Default: 8.",
         low=2,
         high=26,
         panel="Synthetic sources",
@@ -74,31 +74,31 @@ class PrepareOptions(Options):
     counts: str | None = option(
         None,
         "choice",
-        "anbn: how n is drawn. Default: uniform.",
+        "Of anbn: how n is drawn. Default: uniform.",
         choices=("uniform", "geometric"),
         panel="Synthetic sources",
     )
     mean: int | None = option(
-        None, "integer", "anbn: mean of n. Default: 10.", low=1, high=100_000, panel="Synthetic sources"
+        None, "integer", "Of anbn: mean of n. Default: 10.", low=1, high=100_000, panel="Synthetic sources"
     )
     kinds: int | None = option(
-        None, "integer", "brackets: kinds of brackets. Default: 3.", low=1, high=4, panel="Synthetic sources"
+        None, "integer", "Of brackets: kinds of brackets. Default: 3.", low=1, high=4, panel="Synthetic sources"
     )
     depth: int | None = option(
         None,
         "integer",
-        "brackets: how many pairs may be open at a time; 0 = any number. Default: 0.",
+        "Of brackets: how many pairs may be open at a time; 0 = any number. Default: 0.",
         low=0,
         high=10_000,
         panel="Synthetic sources",
     )
     states: int | None = option(
-        None, "integer", "hidden-markov: hidden states. Default: 8.", low=1, high=32, panel="Synthetic sources"
+        None, "integer", "Of hidden-markov: hidden states. Default: 8.", low=1, high=32, panel="Synthetic sources"
     )
     stay: float | None = option(
         None,
         "number",
-        "hidden-markov: least probability that a state goes on. Default: 0.9.",
+        "Of hidden-markov: least probability that a state goes on. Default: 0.9.",
         low=0,
         high=0.99,
         panel="Synthetic sources",

@@ -91,9 +91,9 @@ class Evaluation:
         }
         if self.entropy is not None:
             found["entropy_bits_per_char"] = self.entropy
+            if self.entropy_error is not None:
+                found["entropy_error_bits_per_char"] = self.entropy_error
             found["gap_bits_per_char"] = self.score.bits_per_char - self.entropy
-        if self.entropy_error is not None:
-            found["entropy_error_bits_per_char"] = self.entropy_error
         if self.default_off is not None:
             found["default_off_bits_per_char"] = self.default_off if isfinite(self.default_off) else None
         if self.baselines is not None:
