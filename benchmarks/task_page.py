@@ -1,6 +1,7 @@
 """docs/tasks.md from the results: how to read each task, what a perfect model scores, and the tables."""
 
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.results import describe_machine
@@ -12,7 +13,7 @@ page again.
 
 {machine}
 
-    {command}
+    python -m benchmarks.tasks
 
 **How.** Each network has one layer and as many units as give it the same number of parameters,
 {parameters} within {spread}, and learns for {steps} steps of {batch} lanes from a text that is long
@@ -20,7 +21,7 @@ enough never to be read twice, with AdamW, no decay and no dropout, at each of t
 whose best by the valid split is shown: {share}. The state is carried from window to window, and a
 window holds more than what is to be remembered. One seed each: what differs by a tenth or so may be
 chance. Steps and not seconds are equal, so that another machine gives the same table up to
-rounding.
+rounding. A run takes {took} of one core.
 
 **What is shown.** *Excess* is what a model needs in bits per character above the perfect one, on
 the first 20,000 characters of the test split: 0 is perfect. Most characters of these texts are easy
@@ -58,14 +59,14 @@ excess elsewhere is no matter of memory.""",
 }
 
 
-def write(path: Path, rows: list[dict[str, Any]], command: str) -> None:
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
     """The whole page, from what results there are."""
     best = chosen(rows)
     if not best:
         return
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     names = list(dict.fromkeys(row["cell"] for row in rows if row["cell"] != "n-gram"))
-    page = _head(rows, best, command) + _summary(best, tasks, sorted(names))
+    page = _head(rows, best) + _summary(best, tasks, sorted(names))
     for task in tasks:
         about = next((row for row in rows if row["task"] == task and row["cell"] == "n-gram"), None)
         if about is not None:
@@ -85,7 +86,7 @@ def chosen(rows: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     return found
 
 
-def _head(rows: list[dict[str, Any]], best: dict[tuple[str, str], dict[str, Any]], command: str) -> str:
+def _head(rows: list[dict[str, Any]], best: dict[tuple[str, str], dict[str, Any]]) -> str:
     runs = [row for row in rows if row["cell"] != "n-gram"]
     counts = [row["parameters"] for row in runs]
     middle = (min(counts) + max(counts)) / 2
@@ -93,7 +94,7 @@ def _head(rows: list[dict[str, Any]], best: dict[tuple[str, str], dict[str, Any]
     shares = {rate: sum(row["rate"] == rate for row in best.values()) for rate in rates}
     return HEAD.format(
         machine=describe_machine().split(" Medians")[0].strip(),
-        command=command,
+        took=_took(runs),
         batch=", ".join(sorted({str(row["batch"]) for row in runs})),
         parameters=f"{middle:,.0f}",
         spread=f"{(max(counts) - min(counts)) / 2 / middle:.1%}",
@@ -101,6 +102,11 @@ def _head(rows: list[dict[str, Any]], best: dict[tuple[str, str], dict[str, Any]
         rates=", ".join(f"{rate:g}" for rate in rates),
         share=", ".join(f"{rate:g} in {times} of {len(best)}" for rate, times in shares.items()),
     )
+
+
+def _took(runs: list[dict[str, Any]]) -> str:
+    times = [row["processor_seconds"] for row in runs if "processor_seconds" in row and "failed" not in row]
+    return f"{median(times):.1f} seconds (from {min(times):.1f} to {max(times):.1f})" if times else "some seconds"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
