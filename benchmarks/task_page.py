@@ -21,7 +21,7 @@ enough never to be read twice, with AdamW, no decay and no dropout, at each of t
 whose best by the valid split is shown: {share}. The state is carried from window to window, and a
 window holds more than what is to be remembered. One seed each: what differs by a tenth or so may be
 chance. Steps and not seconds are equal, so that another machine gives the same table up to
-rounding. A run takes {took} of one core.
+rounding. A run takes {took} of one core; {runs} of {wanted} runs are in the table.
 
 **What is shown.** *Excess* is what a model needs in bits per character above the perfect one, on
 the first 20,000 characters of the test split: 0 is perfect. Most characters of these texts are easy
@@ -95,6 +95,8 @@ def _head(rows: list[dict[str, Any]], best: dict[tuple[str, str], dict[str, Any]
     return HEAD.format(
         machine=describe_machine().split(" Medians")[0].strip(),
         took=_took(runs),
+        runs=len(runs),
+        wanted=len(best) * len(rates),
         batch=", ".join(sorted({str(row["batch"]) for row in runs})),
         parameters=f"{middle:,.0f}",
         spread=f"{(max(counts) - min(counts)) / 2 / middle:.1%}",
