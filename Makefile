@@ -2,6 +2,7 @@
 # make test    run the tests, on up to four cores
 # make check   linters, types and tests
 # make soak    the tests with long counts, into docs/soak.md: half an hour or so
+# make tasks   every cell on every synthetic source, into docs/tasks.md: ten minutes or so
 # make tutorial  run the commands of docs/tutorial.md again, and rewrite it: half an hour or so
 #
 # Everything is installed into .venv, at the versions of constraints.txt.
@@ -17,7 +18,7 @@ TIME ?= 2m
 BIN := $(VENV)/bin
 INSTALL := PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
-.PHONY: demo test soak tutorial lint types check fix bench clean
+.PHONY: demo test soak tutorial lint types check fix bench tasks clean
 
 demo: $(VENV)/.charlm
 	$(BIN)/charlm prepare $(CORPUS)
@@ -57,6 +58,9 @@ fix: $(VENV)/.dev
 
 bench: $(VENV)/.charlm
 	$(BIN)/python -m benchmarks
+
+tasks: $(VENV)/.charlm
+	$(BIN)/python -m benchmarks.tasks
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -52,8 +52,63 @@ class PrepareOptions(Options):
     newlines: str = option(
         "keep", "choice", "Line ends: kept as they are, or CR LF and CR made LF.", choices=("keep", "lf")
     )
-    size: int | None = option(None, "count", "Characters to draw from a synthetic source. Default: 2M.", low=1)
-    seed: int | None = option(None, "integer", "Seed of a synthetic source. Default: 0.", low=0)
+    size: int | None = option(
+        None, "count", "Characters to draw from a synthetic source. Default: 2M.", low=1, panel="Synthetic sources"
+    )
+    seed: int | None = option(
+        None, "integer", "Seed of a synthetic source. Default: 0.", low=0, panel="Synthetic sources"
+    )
+    delay: int | None = option(
+        None,
+        "integer",
+        "Of copy: fillers between a string and its copy. Default: 20.",
+        low=0,
+        high=1_000_000,
+        panel="Synthetic sources",
+    )
+    copied: int | None = option(
+        None, "integer", "Of copy: letters of the string. Default: 5.", low=1, high=10_000, panel="Synthetic sources"
+    )
+    alphabet: int | None = option(
+        None,
+        "integer",
+        "Of copy and hidden-markov: different letters. Default: 8.",
+        low=2,
+        high=26,
+        panel="Synthetic sources",
+    )
+    counts: str | None = option(
+        None,
+        "choice",
+        "Of anbn: how n is drawn. Default: uniform.",
+        choices=("uniform", "geometric"),
+        panel="Synthetic sources",
+    )
+    mean: int | None = option(
+        None, "integer", "Of anbn: mean of n. Default: 10.", low=1, high=100_000, panel="Synthetic sources"
+    )
+    kinds: int | None = option(
+        None, "integer", "Of brackets: kinds of brackets. Default: 3.", low=1, high=4, panel="Synthetic sources"
+    )
+    depth: int | None = option(
+        None,
+        "integer",
+        "Of brackets: how many pairs may be open at a time; 0 = any number. Default: 0.",
+        low=0,
+        high=10_000,
+        panel="Synthetic sources",
+    )
+    states: int | None = option(
+        None, "integer", "Of hidden-markov: hidden states. Default: 8.", low=1, high=32, panel="Synthetic sources"
+    )
+    stay: float | None = option(
+        None,
+        "number",
+        "Of hidden-markov: least probability that a state goes on. Default: 0.9.",
+        low=0,
+        high=0.99,
+        panel="Synthetic sources",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,6 +117,14 @@ class PrepareOptions(Options):
                 f"--valid-fraction {self.valid_fraction:g} and --test-fraction {self.test_fraction:g} "
                 f"leave nothing to train on; their sum must be below 1"
             )
+
+    def drawing(self) -> dict[str, Any]:
+        """What was said of a synthetic source, its size and seed too, by name."""
+        return {name: value for name, value in self.values().items() if name in SYNTHETIC}
+
+
+SYNTHETIC = ("size", "seed", "delay", "copied", "alphabet", "counts", "mean", "kinds", "depth", "states", "stay")
+"""The options of `prepare` that are about a synthetic source (`charlm.synthetic`)."""
 
 
 @dataclass(frozen=True)

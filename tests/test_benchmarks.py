@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import task_page, tasks
 from benchmarks.contest import Contender, Outcome, hold, ratios
 from benchmarks.results import Row, write
 
@@ -39,3 +40,44 @@ def test_the_table_has_a_line_for_every_row(tmp_path: Path) -> None:
     text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "## training" in text and "| a step | 10 chars/s | ±3 % | 5 chars/s | 2.00 | ≥ 1.8 | more |" in text
     assert "| x | 1 s |" in text
+
+
+def test_every_cell_gets_as_many_parameters_as_the_others() -> None:
+    for vocabulary in (5, 12, 16):
+        for name, options in tasks.contenders().items():
+            _, count = tasks.fitting(options, vocabulary, tasks.PARAMETERS)
+            assert abs(count / tasks.PARAMETERS - 1) < 0.02, name
+
+
+def test_the_table_of_tasks_comes_of_runs_and_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(tasks, "TESTED", 500)
+    task = tasks.Task("anbn", "anbn", {"mean": 2}, 8)
+    corpus = tasks.prepared(task, tmp_path / "data", 1)
+    rows = tasks.Rows(tmp_path / "results.jsonl")
+    key = {"task": "anbn", "cell": "n-gram", "steps": 1}
+    rows.add(key, lambda: tasks.counted(task, corpus))
+    assert rows.found[0]["order"] >= 4 and rows.found[0]["memory"] < 0.01  # a^3 b^3 is the longest line
+    for rate in (0.01, 0.02):
+        key = {"task": "anbn", "cell": "gru", "hidden": 3, "parameters": 99, "rate": rate, "steps": 1, "batch": 9}
+        rows.add(key, lambda rate=rate: tasks.run(task, {"cell": "gru"}, 3, rate, 1, corpus.path))
+    again = tasks.Rows(tmp_path / "results.jsonl")
+    assert again.found == rows.found and len(again.found) == 3 and again.has(key)
+    again.add(key, lambda: pytest.fail("it was there already"))
+    assert not again.has(key | {"rate": 0.03})
+    task_page.write(tmp_path / "tasks.md", again.found)
+    page = (tmp_path / "tasks.md").read_text(encoding="utf-8")
+    best = min(again.found[1:], key=lambda row: row["valid"])
+    assert page.count("| gru |") == 2 and f"| 3 | 99 | {best['rate']:g} | {best['all']['excess']:.4f} |" in page
+    assert "0.01" in page and "seconds (from" in page
+    failed = {
+        "task": "anbn",
+        "cell": "rnn-relu",
+        "hidden": 3,
+        "parameters": 99,
+        "rate": 0.1,
+        "steps": 1,
+        "batch": 9,
+        "failed": "x",
+    }
+    task_page.write(tmp_path / "tasks.md", [*again.found, failed])
+    assert "| rnn-relu | diverged |" in (tmp_path / "tasks.md").read_text(encoding="utf-8")

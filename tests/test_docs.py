@@ -74,7 +74,7 @@ GROUPS = {
 }
 GROUPS |= {"compare": MeasureOptions, "compress": CompressOptions, "score": ScoreOptions}
 COMMON = {"--config", "--quiet", "--debug", "--help"}
-ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "gap_bits_per_char"}
+ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "entropy_error_bits_per_char", "gap_bits_per_char"}
 ONLY_IF_EXACT = {"default_off_bits_per_char"}
 ONLY_IF_ASKED = {"baselines", "dynamic_nats_per_char", "dynamic_bits_per_char", "dynamic_protocol"}
 
@@ -194,13 +194,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from charlm.text.sources import open_sources
 
     root = tmp_path_factory.mktemp("house")
-    corpus = prepare(open_sources(["markov"], size=2000, seed=1), out=str(root / "data"))
+    corpus = prepare(open_sources(["hidden-markov"], size=2000, seed=1), out=str(root / "data"))
     train(corpus, root=root / "runs", run="tiny", hidden=4, steps=4, eval_every=2, report_every=1)
     return root
 
 
 def test_keys_of_a_corpus(house: Path) -> None:
-    info = json.loads((house / "data" / "markov" / "corpus.json").read_text(encoding="utf-8"))
+    info = json.loads((house / "data" / "hidden-markov" / "corpus.json").read_text(encoding="utf-8"))
     assert set(first_words(INTERFACE, "### corpus.json")) == set(info)
     told = next(row[1] for row in rows(section(INTERFACE, "### corpus.json")) if row[0] == "`splits`")
     assert all({*split, name} <= set(words(told)) for name, split in info["splits"].items())
@@ -218,7 +218,7 @@ def test_keys_of_the_metrics(house: Path) -> None:
 
 def test_files_of_a_corpus_and_of_a_run(house: Path) -> None:
     told = section(INTERFACE, "## Where things are")
-    for path in (*(house / "data" / "markov").iterdir(), *(house / "runs" / "tiny").iterdir()):
+    for path in (*(house / "data" / "hidden-markov").iterdir(), *(house / "runs" / "tiny").iterdir()):
         assert path.name in told
 
 

@@ -98,7 +98,7 @@ def _cut_short(words: list[str]) -> list[str]:
         return [*words, "--length", "50"]
     if words[:2] == ["inspect", "find"]:
         return [*words, "--split", "train"]
-    if words == ["prepare", "markov"]:
+    if words[:2] in (["prepare", "markov"], ["prepare", "copy"]):
         return [*words, "--size", "5k"]
     if words[:2] == ["train", "--resume"]:
         return [*words, "--steps", "4"]

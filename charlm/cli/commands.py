@@ -70,7 +70,8 @@ def prepare(
     sources: Annotated[
         list[str],
         typer.Argument(metavar="SOURCE...", show_default=False,
-                       help="Files (also .gz, .xz, .bz2), folders, - for stdin, or built-in: python-stdlib, markov."),
+                       help="Files (also .gz, .xz, .bz2), folders, - for stdin, or built-in: python-stdlib, markov, "
+                            "hidden-markov, brackets, copy, anbn."),
     ],
     force: Annotated[bool, typer.Option("--force", help="Replace a corpus of that name.", show_default=False)] = False,
 ) -> None:  # fmt: skip
@@ -80,7 +81,7 @@ def prepare(
     from charlm.text.sources import open_sources
 
     options = PrepareOptions.of(given.values)
-    source = open_sources(sources, size=options.size, seed=options.seed, report=given.terminal.say)
+    source = open_sources(sources, report=given.terminal.say, **options.drawing())
     with given.terminal.counting("preparing") as counter:
         total = 2 * (source.bytes or 0)
         tell: dict[str, Any] = {"report": given.terminal.say, "progress": lambda done: counter(done, total, "B")}

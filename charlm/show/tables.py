@@ -71,7 +71,9 @@ def corpus(info: Mapping[str, Any], vocabulary: int) -> dict[str, str]:
     for name, split in info["splits"].items():
         found[name] = f"{split['characters']:,} {noun}{_as_symbols(split)}"
     if info.get("entropy_bits_per_char") is not None:
-        found["entropy"] = f"{info['entropy_bits_per_char']:.6f} bits per character, exactly known"
+        found["entropy"] = (
+            f"{info['entropy_bits_per_char']:.6f}{_entropy_error(info)} bits per character, {_known(info)}"
+        )
     found["sha256"] = info["sha256"]
     return found
 
@@ -82,6 +84,19 @@ def _as_symbols(split: Mapping[str, Any]) -> str:
         return ""
     share = split["unknown"] / split["symbols"]
     return f" in {split['symbols']:,} symbols, {share:.2%} unknown"
+
+
+def _entropy_error(found: Mapping[str, Any]) -> str:
+    error = found.get("entropy_error_bits_per_char")
+    return "" if error is None else f" ± {error:.4f}"
+
+
+def _known(info: Mapping[str, Any]) -> str:
+    """How surely the entropy of a corpus is known."""
+    if "entropy_bounds_bits_per_char" not in info:
+        return "exactly known"
+    low, high = info["entropy_bounds_bits_per_char"]
+    return f"an estimate with its standard error; between {low:.4f} and {high:.4f} for certain"
 
 
 def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
@@ -109,7 +124,7 @@ def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
         )
     if "entropy_bits_per_char" in found:
         rows["entropy"] = (
-            f"{found['entropy_bits_per_char']:.4f} bits per character; "
+            f"{found['entropy_bits_per_char']:.4f}{_entropy_error(found)} bits per character; "
             f"the model is {found['gap_bits_per_char']:.4f} bits above it"
         )
     rows["protocol"] = found["protocol"]
@@ -169,6 +184,7 @@ _BASELINES = {
     "bzip2": "level 9; sorts blocks of 900 kB",
     "xz": "level 9e; looks back on all of the training text",
     "exact entropy": "of the source: what no model can be below in the long run",
+    "estimated entropy": "of the source, up to its standard error: what no model can be below in the long run",
 }
 
 

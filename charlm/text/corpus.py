@@ -108,6 +108,11 @@ class Corpus:
         return self.info.get("entropy_bits_per_char")
 
     @property
+    def entropy_error(self) -> float | None:
+        """The standard error of that entropy in bits per character, where it is an estimate."""
+        return self.info.get("entropy_error_bits_per_char")
+
+    @property
     def origin(self) -> list[str]:
         """Absolute paths and built-in names that the text was read from."""
         return list(self.info["origin"])
@@ -254,9 +259,7 @@ def _check_types(info: dict[str, Any]) -> None:
         raise TypeError(f"name is {info['name']!r:.40}, which is no folder's name")
     if not info["splits"] or not set(info["splits"]) <= set(SPLITS):
         raise TypeError(f"its splits are {', '.join(info['splits']) or 'none'}")
-    entropy = info.get("entropy_bits_per_char", 0.0)
-    if type(entropy) not in (int, float) or not abs(entropy) <= MOST:
-        raise TypeError(f"entropy_bits_per_char is {info['entropy_bits_per_char']!r:.40}")
+    _check_entropy(info)
     for split in info["splits"].values():
         for key in ("bytes", "characters", "documents"):
             if type(split[key]) is not int or not 0 <= split[key] <= MOST:
@@ -264,6 +267,19 @@ def _check_types(info: dict[str, Any]) -> None:
         spelling = split.get("spelling", 0.0)  # which an older charlm did not write
         if type(spelling) not in (int, float) or not 0 <= spelling <= MOST:
             raise TypeError(f"spelling is {spelling!r:.40}")
+
+
+def _check_entropy(info: dict[str, Any]) -> None:
+    bounds = info.get("entropy_bounds_bits_per_char", [0, 0])
+    if type(bounds) is not list or len(bounds) != 2 or not all(map(_is_number, bounds)):
+        raise TypeError(f"entropy_bounds_bits_per_char is {bounds!r:.40}")
+    for key in ("entropy_bits_per_char", "entropy_error_bits_per_char"):
+        if not _is_number(info.get(key, 0.0)):
+            raise TypeError(f"{key} is {info[key]!r:.40}")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= MOST
 
 
 _TYPES: dict[str, type] = {

@@ -67,7 +67,7 @@ def prepare(
     tell = report or (lambda line: None)
     if not isinstance(sources, Source):
         words = [sources] if isinstance(sources, str | Path) else list(sources)
-        sources = open_sources(words, size=options.size, seed=options.seed, report=report)
+        sources = open_sources(words, report=report, **options.drawing())
     options = _settled(options).replace(**sources.drawn)
     name = _folder_name(options.name) if options.name is not None else sources.name
     path = Path(options.out) / name
@@ -105,11 +105,12 @@ def prepare(
             "origin": sources.origin,
             "prepared": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        if sources.entropy_bits_per_char is not None:
-            info["entropy_bits_per_char"] = sources.entropy_bits_per_char
+        if sources.entropy is not None:
+            info |= sources.entropy.to_json()
         with new_folder(path) as building:
             info["splits"] = _write_splits(building, Walk(sources, options, progress, walk), symbols, stops)
-            info["shared"] = _shared(building, symbols, list(stops), tell)
+            # What a drawn text repeats, it repeats by chance: that flatters no score.
+            info["shared"] = _shared(building, symbols, list(stops), tell if sources.entropy is None else _say_nothing)
             write_atomically(building / INFO, json.dumps(info, indent=1) + "\n")
         return Corpus.load(path)
 
@@ -188,6 +189,10 @@ def _shared(folder: Path, symbols: Symbols, splits: list[str], tell: Report) -> 
             passage = symbols.decode(ids[found[split].at :][: min(found[split].longest, 4 * QUOTED)])
             tell(_about_leak(split, found[split], symbols.kind.noun, passage))
     return {split: leak.to_json() for split, leak in found.items()}
+
+
+def _say_nothing(line: str) -> None:
+    pass
 
 
 def _about_leak(split: str, leak: Leak, noun: str, passage: str) -> str:

@@ -3,7 +3,7 @@
     a file            and .gz, .xz, .bz2 files, read as they unpack
     a folder          its text files, one document each
     -                 the standard input, kept in a temporary file
-    a built-in name   `charlm.text.builtin`
+    a built-in name   `charlm.text.builtin`, or a synthetic source (`charlm.synthetic`)
 
 What is left out: what the bytes mean (`charlm.text.units`), and fetching anything.
 """
@@ -28,9 +28,12 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from charlm import synthetic
 from charlm.errors import CorpusError, UsageError
 from charlm.files import failures, present
-from charlm.text.builtin import MARKOV_SIZE, markov, markov_entropy, stdlib_files
+from charlm.spec import flag
+from charlm.synthetic import Entropy
+from charlm.text.builtin import stdlib_files
 from charlm.text.catalogue import Entry, builtin_names, catalogue
 
 CHUNK = 1 << 20
@@ -58,17 +61,17 @@ class Source:
         name: a name for the corpus made of it, fit for a folder.
         origin: absolute paths and built-in names that it was opened from.
         documents: walks the documents, each time it is called.
-        entropy_bits_per_char: where the text was drawn from a source of known entropy.
+        entropy: where the text was drawn from a source of known entropy.
         bytes: raw bytes of all documents, where that is known before reading.
-        drawn: the size and seed of a synthetic source, those chosen for the user included.
+        drawn: size, seed and parameters of a synthetic source, those chosen for the user included.
     """
 
     name: str
     origin: list[str]
     documents: Callable[[], Iterable[Document]]
-    entropy_bits_per_char: float | None = None
+    entropy: Entropy | None = None
     bytes: int | None = None
-    drawn: dict[str, int] = field(default_factory=dict)
+    drawn: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,11 @@ class _Part:
     origin: str
     documents: list[Document]
     bytes: int | None
-    entropy: float | None = None
-    drawn: dict[str, int] = field(default_factory=dict)
+    entropy: Entropy | None = None
+    drawn: dict[str, Any] = field(default_factory=dict)
 
 
-def open_sources(
-    words: Sequence[str | Path], *, size: int | None = None, seed: int | None = None, report: Report | None = None
-) -> Source:
+def open_sources(words: Sequence[str | Path], *, report: Report | None = None, **drawing: Any) -> Source:
     """Make one source of files, folders, `-` and built-in names, in the order given.
 
     A string that names a built-in corpus means that corpus; a `Path`, or a string with a separator
@@ -93,30 +94,28 @@ def open_sources(
 
     Args:
         words: at least one.
-        size, seed: of the synthetic source among them.
         report: called with notices, such as how many files of a folder were skipped.
+        drawing: size, seed and parameters of the synthetic source among them, by the names of the options.
 
     Raises:
         CorpusError: one is missing, unreadable, damaged or without text.
-        UsageError: nothing is given, stdin twice, or a size or seed for a text that has none.
+        UsageError: nothing is given, stdin twice, or something for a synthetic source that none of them takes.
     """
     if not words:
         raise UsageError("no source is given; name a file, a folder, - or a built-in corpus: " + _builtins())
     if sum(word == "-" for word in words) > 1:
         raise UsageError("- (the standard input) is given twice, and can be read only once; give it once")
     tell = report or (lambda line: None)
-    parts = [_part(word, size, seed, tell) for word in words]
-    if all(part.entropy is None for part in parts):
-        for option, value in (("--size", size), ("--seed", seed)):
-            if value is not None:
-                raise UsageError(f"{option} {value} is for a synthetic source such as markov; {words[0]} is none")
+    drawing = {name: value for name, value in drawing.items() if value is not None}
+    _check_takers(words, drawing)
+    parts = [_part(word, drawing, tell) for word in words]
     documents = [document for part in parts for document in part.documents]
     sizes = [part.bytes for part in parts]
     return Source(
         name=parts[0].name,
         origin=[part.origin for part in parts],
         documents=lambda: iter(documents),
-        entropy_bits_per_char=parts[0].entropy if len(parts) == 1 else None,
+        entropy=parts[0].entropy if len(parts) == 1 else None,
         bytes=None if None in sizes else sum(size or 0 for size in sizes),
         drawn=next((part.drawn for part in parts if part.drawn), {}),
     )
@@ -127,7 +126,23 @@ def folder_name(word: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", word).strip("-.")[:100] or "corpus"
 
 
-def _part(word: str | Path, size: int | None, seed: int | None, tell: Report) -> _Part:
+def _check_takers(words: Sequence[str | Path], drawing: dict[str, Any]) -> None:
+    """Refuse what was said of a synthetic source where no word is a source that it fits."""
+    drawn = [str(word) for word in words if isinstance(word, str) and word in synthetic.names()]
+    for name, value in drawing.items():
+        takers = synthetic.takers(name)
+        if not set(drawn) & set(takers):
+            kind = "a synthetic source such as markov" if len(takers) > 2 else "the source " + " or ".join(takers)
+            found = f"{drawn[0]} has only {_flags_of(drawn[0])}" if drawn else f"{words[0]} is none"
+            raise UsageError(f"{flag(name)} {value} is for {kind}; {found}")
+
+
+def _flags_of(source: str) -> str:
+    *others, last = map(flag, ("size", "seed", *synthetic.parameters(source)))
+    return f"{', '.join(others)} and {last}"
+
+
+def _part(word: str | Path, drawing: dict[str, Any], tell: Report) -> _Part:
     path = Path(word)
     if word == "-":
         return _standard_input()
@@ -135,7 +150,7 @@ def _part(word: str | Path, size: int | None, seed: int | None, tell: Report) ->
     if entry is not None and entry.kind == "builtin":
         if path.exists():
             tell(f"{word} is taken as the built-in corpus; for the file or folder of that name write ./{word}")
-        return _builtin(entry.name, size, seed)
+        return _builtin(entry.name, drawing)
     found = _found(path)
     if found is None:
         raise _missing(word, entry)
@@ -162,11 +177,14 @@ def _found(path: Path) -> os.stat_result | None:
 _NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
-def _builtin(name: str, size: int | None, seed: int | None) -> _Part:
-    if name == "markov":
-        size, seed = size or MARKOV_SIZE, seed or 0
-        document = Document(name, partial(markov, size, seed))
-        return _Part(name, name, [document], size, markov_entropy(seed), {"size": size, "seed": seed})
+def _builtin(name: str, drawing: dict[str, Any]) -> _Part:
+    if name in synthetic.names():
+        size, seed = drawing.get("size", synthetic.SIZE), drawing.get("seed", 0)
+        values = {key: drawing[key] for key in synthetic.parameters(name) if key in drawing}
+        source = synthetic.make(name, seed, **values)
+        document = Document(name, partial(source.blocks, size))
+        drawn = {"size": size, "seed": seed, **synthetic.settings(source)}
+        return _Part(name, name, [document], size, source.entropy(), drawn)
     documents, sizes = zip(*(_regular(path, named) for named, path in stdlib_files()), strict=True)
     return _Part(name, name, list(documents), sum(sizes))
 

@@ -49,6 +49,7 @@ class Evaluation:
         protocol: how, its lengths included.
         interval: of the nats per character, at 95 %; None for a short text.
         entropy: of the source, in bits per character, where the corpus knows it.
+        entropy_error: its standard error, where it is an estimate.
         default_off: of an exact score: how many bits per character the default protocol is above it.
         baselines: where they were asked for.
         dynamic: the score with weights that follow the text, where it was asked for.
@@ -67,6 +68,7 @@ class Evaluation:
     protocol: str
     interval: Interval | None = None
     entropy: float | None = None
+    entropy_error: float | None = None
     default_off: float | None = None
     baselines: list[Baseline] | None = None
     dynamic: Score | None = None
@@ -111,6 +113,8 @@ class Evaluation:
         }
         if self.entropy is not None:
             found["entropy_bits_per_char"] = self.entropy
+            if self.entropy_error is not None:
+                found["entropy_error_bits_per_char"] = self.entropy_error
             found["gap_bits_per_char"] = self.score.bits_per_char - self.entropy
         if self.default_off is not None:
             found["default_off_bits_per_char"] = self.default_off if isfinite(self.default_off) else None
@@ -135,10 +139,11 @@ class Evaluation:
         return found
 
     def _by_merit(self, rows: list[Baseline]) -> list[Baseline]:
-        """The baselines, the model and the exact entropy, the fewest bits first."""
+        """The baselines, the model and the entropy, the fewest bits first."""
         own = [Baseline("model", self.score.bits_per_char, self.seconds)]
         if self.entropy is not None:
-            own.append(Baseline("exact entropy", self.entropy, None))
+            kind = "exact" if self.entropy_error is None else "estimated"
+            own.append(Baseline(f"{kind} entropy", self.entropy, None))
         return sorted([*rows, *own], key=lambda row: row.bits_per_char)
 
 
@@ -225,6 +230,7 @@ def _score(
         protocol=protocol(options.exact),
         interval=uncertainty.interval(found.pieces, text.lengths(starts, model.symbols.sizes)),
         entropy=text.entropy,
+        entropy_error=text.entropy_error,
         default_off=None if found.default_off is None else found.default_off / text.characters,
         baselines=rows,
         dynamic=_dynamic(model, text, options, progress, report) if options.dynamic else None,

@@ -35,6 +35,7 @@ class Text:
         entropy: of its source, in bits per character, where that is known.
         letters: its characters, ends of documents counted; None where each symbol is one.
         spelling: bits that writing out its unknown symbols takes (`charlm.text.spelling`).
+        entropy_error: its standard error, where it is an estimate.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Text:
     entropy: float | None = None
     letters: int | None = None
     spelling: float = 0.0
+    entropy_error: float | None = None
 
     @property
     def symbols(self) -> int:
@@ -191,6 +193,7 @@ def _split_text(corpus: Corpus, split: str) -> Text:
         corpus.entropy_bits_per_char,
         corpus.characters_of(split) + corpus.documents_of(split),
         corpus.spelling_of(split),
+        corpus.entropy_error,
     )
 
 
@@ -201,7 +204,8 @@ def _given(model: Model, text: str | Path | Source, report: Report | None) -> Te
         ", ".join(source.origin),
         encoded.ids,
         encoded.bytes,
-        source.entropy_bits_per_char,
+        source.entropy.bits if source.entropy else None,
         encoded.characters + encoded.documents,
         encoded.spelling,
+        source.entropy.error if source.entropy else None,
     )

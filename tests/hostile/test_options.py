@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from soaking import Soak
 
-from charlm import memory
+from charlm import memory, synthetic
 from charlm.cli import commands
 from charlm.config import COMMANDS
 from charlm.errors import CharlmError, UsageError
@@ -119,9 +119,9 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
     else:
         from charlm.text.prepare import prepare
 
-        drawn = bool({"size", "seed"} & set(values))
-        values = {"size": 300, **values} if drawn else values
-        prepare(["markov"] if drawn else "sea.txt", out=str(root), name="q", force=True, **values)
+        takers = [name for option in values for name in synthetic.takers(option)]
+        values = {"size": 300, **values} if takers else values
+        prepare(takers[-1] if takers else "sea.txt", out=str(root), name="q", force=True, **values)
 
 
 @pytest.mark.parametrize(("command", "name", "spec"), OPTIONS, ids=lambda part: part if isinstance(part, str) else "")

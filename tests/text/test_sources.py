@@ -161,7 +161,7 @@ def test_what_is_missing_is_named_with_the_nearest_that_exists(tmp_path, monkeyp
     assert "shakespear.txt is no file, folder or built-in corpus (did you mean shakespeare.txt?)" in refusal(
         "shakespear.txt"
     )
-    assert "(did you mean markov?); name a text file or folder, or one of: python-stdlib, markov" in refusal("markow")
+    assert "(did you mean markov?); name a text file or folder, or one of: python-stdlib, markov, " in refusal("markow")
     assert "did you mean" not in refusal("nowhere/markow")
     assert "no file" in refusal("a\0b")
 
@@ -179,7 +179,7 @@ def test_a_built_in_name_wins_over_a_file_unless_it_is_written_as_a_path(tmp_pat
     (tmp_path / "markov").write_bytes(b"mine")
     notices = []
     source = open_sources(["markov"], size=1000, seed=3, report=notices.append)
-    assert len(read(source)[0]) == 1000 and source.origin == ["markov"] and source.entropy_bits_per_char > 1
+    assert len(read(source)[0]) == 1000 and source.origin == ["markov"] and source.entropy.bits > 1
     assert notices == ["markov is taken as the built-in corpus; for the file or folder of that name write ./markov"]
     assert read(open_sources(["./markov"])) == [b"mine"]
     assert read(open_sources([tmp_path / "markov"])) == [b"mine"]
@@ -187,7 +187,7 @@ def test_a_built_in_name_wins_over_a_file_unless_it_is_written_as_a_path(tmp_pat
 
 def test_the_standard_library_is_a_source():
     source = open_sources(["python-stdlib"])
-    assert source.name == "python-stdlib" and source.bytes > 10**6 and source.entropy_bits_per_char is None
+    assert source.name == "python-stdlib" and source.bytes > 10**6 and source.entropy is None
 
 
 def test_size_and_seed_are_for_synthetic_sources(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.text.builtin import markov, markov_entropy, markov_weights
+from charlm.synthetic.markov import Markov
 from charlm.use import ngrams
 
 
@@ -97,10 +97,10 @@ def test_the_probabilities_of_all_symbols_add_up_to_one(seed, size, vocabulary):
 
 
 def test_a_source_of_known_entropy_is_learned_by_the_order_that_it_has():
-    text = np.frombuffer(b"".join(markov(420_000, 3)), np.uint8).astype(np.int64) - ord("a") + 2
+    text = np.frombuffer(b"".join(Markov(3).blocks(420_000)), np.uint8).astype(np.int64) - ord("a") + 2
     train, rest = np.concatenate(([0], text[:400_000])), np.concatenate(([0], text[400_000:]))
     bits = [nats.mean() / log(2) for nats in first(4, train, rest, 10)]
-    exact = markov_entropy(3)
+    exact = Markov(3).entropy().bits
     assert bits[0] > bits[1] > bits[2] + 0.05
     assert bits[2] == pytest.approx(exact, abs=0.02)  # the 20,000 letters' own entropy is off by about 0.006
     own = -np.log2(_weights(rest)).mean()
@@ -110,7 +110,7 @@ def test_a_source_of_known_entropy_is_learned_by_the_order_that_it_has():
 
 def _weights(ids):
     """The source's own probability of each letter, after the two before."""
-    table = np.array(markov_weights(3)) / 2.0**32
+    table = np.array(Markov(3).weights) / 2.0**32
     a = ids[1:] - 2
     return table[a[:-2] * 8 + a[1:-1], a[2:]]
 

@@ -1,0 +1,102 @@
+"""How far a model is above a perfect one, by situation: what it cannot remember of a synthetic source.
+
+The perfect model knows the law of the source (`charlm.synthetic`). A situation follows from what stands before, so
+that the excess is nowhere below 0 but by luck; in those that need memory, it is what forgetting costs.
+What is left out: texts of which nobody knows the law.
+"""
+
+from dataclasses import asdict, dataclass
+from math import log
+from typing import Any
+
+import numpy as np
+
+from charlm.errors import CorpusError
+from charlm.inspect.record import record
+from charlm.model.checkpoint import Model
+from charlm.synthetic import Source
+from charlm.text.decoding import LF
+from charlm.text.symbols import BOUNDARY, FIRST, Symbols
+
+
+@dataclass(frozen=True)
+class Excess:
+    """One situation.
+
+    Attributes:
+        situation: of `Source.situations`.
+        memory: whether it needs memory.
+        characters: how many were predicted in it.
+        perfect_bits: what the perfect model needs for one of them, on average.
+        bits: what the model needs.
+        agreement: the share of them for which the symbol that the model holds likeliest is the perfect model's.
+    """
+
+    situation: str
+    memory: bool
+    characters: int
+    perfect_bits: float
+    bits: float
+    agreement: float
+
+    @property
+    def excess(self) -> float:
+        """Bits per character above the perfect model."""
+        return self.bits - self.perfect_bits
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "excess": self.excess}
+
+
+def by_situation(model: Model, source: Source, ids: np.ndarray) -> list[Excess]:
+    """The situations that occur, in the order of the source.
+
+    Args:
+        model: of any cell, that learned characters or bytes.
+        source: that the text was drawn from, with its parameters.
+        ids: (N + 1,) symbols of the text, the boundary first. It begins as the source begins: where a line does, if
+            it writes lines. An end of a document stands for a line end.
+
+    Raises:
+        CorpusError: the source never writes such a text.
+        CharlmError: the model's numbers are not finite.
+    """
+    codes = _codes(model.symbols)
+    text = codes[np.asarray(ids[1:], np.int64)]
+    foreign = np.flatnonzero(text > 0xFF)
+    if foreign.size:
+        raise CorpusError(
+            f"the text has a symbol that {source.name} never writes (at {foreign[0]:,}, counted from 0); "
+            f"give a text of this source"
+        )
+    expected = source.expect(text.astype(np.uint8).tobytes())
+    read = record(model, ids, top=1)
+    letters = np.frombuffer(source.letters, np.uint8)
+    agrees = codes[read.top[:-1, 0].astype(np.int64)] == letters[expected.likeliest]
+    found = []
+    for place, name in enumerate(source.situations):
+        here = expected.situations == place
+        if here.any():
+            perfect, own = (float(nats[here].mean(dtype=np.float64)) / log(2) for nats in (expected.nats, read.nats))
+            agreement = float(agrees[here].mean())
+            found.append(Excess(name, name in source.memory, int(here.sum()), perfect, own, agreement))
+    return found
+
+
+def together(rows: list[Excess], name: str) -> Excess:
+    """Several situations as one, each by its characters."""
+    counts = np.array([row.characters for row in rows])
+    perfect, own, agreement = (
+        float(np.average([getattr(row, key) for row in rows], weights=counts))
+        for key in ("perfect_bits", "bits", "agreement")
+    )
+    return Excess(name, all(row.memory for row in rows), int(counts.sum()), perfect, own, agreement)
+
+
+def _codes(symbols: Symbols) -> np.ndarray:
+    """(V,) the character of each symbol; a boundary is a line end, and the unknown symbol beyond all characters."""
+    codes: np.ndarray = np.full(symbols.size, np.iinfo(np.int64).max)
+    codes[BOUNDARY] = LF
+    codes[FIRST:] = symbols.codes
+    return codes

@@ -1,0 +1,65 @@
+"""Synthetic sources: texts whose law is known, so that a model can be told how far it is from a perfect one.
+
+One file a source: its law, from which come the text, the entropy rate and what a perfect model expects at every
+character (`charlm.synthetic._source`). A source's parameters are the fields of its class; those beside the seed are
+options of `charlm prepare`. Adding a source is adding a file here that ends in `SOURCE = TheClass`, its parameters to
+`charlm.config.PrepareOptions`, and its name to the catalogue.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from charlm.errors import UsageError
+from charlm.synthetic._source import Entropy, Expected, Source
+
+__all__ = ["SIZE", "Entropy", "Expected", "Source", "make", "names", "parameters", "settings", "takers"]
+
+SIZE = 2_000_000
+"""Characters of a synthetic text where no size is given."""
+
+
+@cache
+def _sources() -> dict[str, type[Source]]:
+    files = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
+    found = [import_module(f"charlm.synthetic.{stem}").SOURCE for stem in files]
+    return {source.name: source for source in found}
+
+
+def names() -> tuple[str, ...]:
+    """Every source, sorted by the name that `charlm prepare` takes."""
+    return tuple(sorted(_sources()))
+
+
+def parameters(name: str) -> tuple[str, ...]:
+    """What can be said of a source beside its seed and size, by the names of the options."""
+    return tuple(field.name for field in fields(_sources()[name]) if field.name != "seed")  # type: ignore[arg-type]
+
+
+def make(name: str, seed: int = 0, **values: Any) -> Source:
+    """A source.
+
+    Args:
+        name: of `names()`.
+        seed: decides every draw.
+        values: of its `parameters`; what is left out has its default.
+
+    Raises:
+        UsageError: there is no such source.
+    """
+    if name not in _sources():
+        raise UsageError(f"{name} is no synthetic source; there are {', '.join(names())}")
+    return _sources()[name](seed=seed, **values)  # type: ignore[call-arg]
+
+
+def takers(option: str) -> tuple[str, ...]:
+    """The sources that take an option; all of them take a size and a seed."""
+    return tuple(name for name in names() if option in ("size", "seed", *parameters(name)))
+
+
+def settings(source: Source) -> Mapping[str, Any]:
+    """Every parameter of a source beside its seed, those left to their defaults too."""
+    return {name: getattr(source, name) for name in parameters(source.name)}

@@ -1,0 +1,78 @@
+"""Random numbers that are the same everywhere, and probabilities that are whole numbers.
+
+All arithmetic is on integers, and the generator is written out, so that a seed gives the same text on every
+machine and with every version of every library.
+
+SplitMix64: Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+ONE = 1 << 32
+"""The probability 1: weights are whole numbers out of this."""
+
+UNEVENNESS = 3
+"""Power to which uniform weights are raised: entropies near 2 of the 3 bits that 8 letters could have."""
+
+BLOCK = 1 << 16
+"""Numbers that are made together."""
+
+MASK = (1 << 64) - 1
+GAMMA = 0x9E3779B97F4A7C15
+
+
+def splitmix64(start: int, first: int, count: int) -> np.ndarray:
+    """Numbers `first` to `first + count - 1` (count,) uint64 of the SplitMix64 stream with state `start`."""
+    place = np.arange(first + 1, first + 1 + count, dtype=np.uint64)
+    z = np.uint64(start & MASK) + place * np.uint64(GAMMA)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def stream(seed: int, which: int) -> int:
+    """The state from which one of a seed's independent streams starts."""
+    return int(splitmix64(seed, which, 1)[0])
+
+
+def endless(start: int) -> Iterator[np.ndarray]:
+    """The whole stream with state `start`, in blocks (BLOCK,) uint64."""
+    first = 0
+    while True:
+        yield splitmix64(start, first, BLOCK)
+        first += BLOCK
+
+
+def uneven_rows(start: int, rows: int, width: int) -> list[tuple[int, ...]]:
+    """Random probabilities: `rows` rows of `width` positive weights that sum to `ONE`, some much larger than others."""
+    numbers = splitmix64(start, 0, rows * width).reshape(rows, width)
+    return [_uneven([int(number) >> 48 for number in row]) for row in numbers]
+
+
+def _uneven(numbers: list[int]) -> tuple[int, ...]:
+    powers = [number**UNEVENNESS + 1 for number in numbers]
+    total = sum(powers)
+    return to_one([max(1, power * ONE // total) for power in powers])
+
+
+def to_one(weights: Sequence[int]) -> tuple[int, ...]:
+    """The weights with what they lack of `ONE`, or have beyond it, given to the largest."""
+    found = list(weights)
+    found[found.index(max(found))] += ONE - sum(found)
+    return tuple(found)
+
+
+def shares(parts: Sequence[int]) -> tuple[int, ...]:
+    """Weights in these proportions, which sum to `ONE`; a part of 0 stays 0."""
+    return to_one([part * ONE // sum(parts) for part in parts])
+
+
+def running(weights: Sequence[int]) -> list[int]:
+    """Running sums without the last: the number of them that are <= a 32-bit number is the place drawn."""
+    found, total = [], 0
+    for weight in weights[:-1]:
+        total += weight
+        found.append(total)
+    return found
