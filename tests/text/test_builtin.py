@@ -10,7 +10,7 @@ import pytest
 from charlm.errors import CorpusError
 from charlm.text import builtin
 from charlm.text.builtin import CONTEXTS, LETTERS, ONE, markov, markov_entropy, markov_weights, splitmix64, stdlib_files
-from charlm.text.catalogue import builtin_names, catalogue
+from charlm.text.catalogue import builtin_names
 
 
 def slow_splitmix64(state: int, count: int) -> list[int]:
@@ -108,11 +108,5 @@ def test_a_python_without_its_sources_is_told_of(tmp_path, monkeypatch):
     assert [name for name, _ in builtin.stdlib_files()] == ["good.py"]
 
 
-def test_the_catalogue_says_how_to_tell_a_download():
-    entries = catalogue()
+def test_the_catalogue_names_what_is_built_in():
     assert builtin_names() == ["python-stdlib", "markov"]
-    for entry in entries.values():
-        assert entry.description.endswith(".") and entry.kind in ("builtin", "download")
-        if entry.kind == "download":
-            assert entry.address.startswith("https://") and entry.bytes > 0 and entry.characters > 0 and entry.licence
-            assert len(bytes.fromhex(entry.sha256)) == 32
