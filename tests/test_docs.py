@@ -390,7 +390,9 @@ def test_keys_of_the_catalogue_and_of_its_list(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "mine.toml").write_text(example)
     app(["corpora", "list", "--json", "--catalogue", str(tmp_path / "mine.toml")], standalone_mode=False)
     found = list(json.loads(capsys.readouterr().out))
-    assert found == [key for row in rows(section(INTERFACE, "### Keys of corpora list --json")) for key in words(row[0])]
+    assert found == [
+        key for row in rows(section(INTERFACE, "### Keys of corpora list --json")) for key in words(row[0])
+    ]
     verified = [entry.name for entry in catalogue.catalogue().values() if entry.sha256]
     assert [f"Only `{verified[0]}` has been held"] == [f"Only `{name}` has been held" for name in verified]
     assert f"Only `{verified[0]}` has been held against its file." in CORPORA

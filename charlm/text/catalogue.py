@@ -149,9 +149,8 @@ def _entry(name: str, table: Any) -> Entry:
     for key in ("kind", "description"):
         if key not in table:
             raise ValueError(f"[{name}] has no {key}")
-    entry = Entry(
-        name=name, **{key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    )
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    entry = Entry(name=name, **values)
     if entry.kind == "download":
         _check_download(entry)
     return entry
@@ -163,7 +162,9 @@ def _check_download(entry: Entry) -> None:
     if entry.verified and (entry.sha256 is None or entry.bytes is None):
         raise ValueError(f"[{entry.name}] needs bytes and sha256, or verified = false")
     if not entry.verified and (entry.sha256 is not None or entry.bytes is not None):
-        raise ValueError(f"[{entry.name}] is not verified and has bytes or sha256; write about for a size, or verify it")
+        raise ValueError(
+            f"[{entry.name}] is not verified and has bytes or sha256; write about for a size, or verify it"
+        )
     if (entry.unpack is None) != (entry.unpacked is None):
         raise ValueError(f"[{entry.name}] needs unpack and unpacked, or neither")
     if entry.members and entry.unpack not in ("zip", "tar"):

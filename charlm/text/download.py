@@ -116,6 +116,7 @@ def _most(entry: Entry) -> int:
 
 def _verified(entry: Entry, fetch: Fetch, before: Record | None) -> Record:
     """Fetch it, and once more from its beginning where it was put together of parts that do not fit."""
+    again = True
     while True:
         fetch.run()
         size, digest = fetch.part.stat().st_size, _sha256(fetch.part)
@@ -124,8 +125,9 @@ def _verified(entry: Entry, fetch: Fetch, before: Record | None) -> Record:
             now = datetime.now(UTC).isoformat(timespec="seconds")
             return Record(fetch.wanted.address, size, digest, entry.verified, now)
         fetch.discard()
-        if not fetch.resumed:
+        if not (again and fetch.resumed):
             raise FetchError(wrong)
+        again = False
 
 
 def _wrong(entry: Entry, digest: str, size: int, before: Record | None) -> str | None:

@@ -2,26 +2,22 @@
 
 What came is kept, with what the server said of it, and a later try, of this process or another, asks for the rest
 (`Range`). It says which text it has the beginning of (`If-Range`), so that one that has changed meanwhile
-begins anew. What is left out: telling whether it is the right text, and who may write the part (`charlm.text.download`).
-
-Ranges and their conditions: RFC 9110, "HTTP semantics", 2022, sections 13 and 14.
+begins anew. What is left out: what an answer is of (`charlm.text.answers`), telling whether it is the right text, and
+who may write the part (`charlm.text.download`).
 """
 
 import json
-import re
 import shutil
 import time
-import zlib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from charlm.errors import CharlmError, FetchError
 from charlm.files import failures, write_atomically
-from charlm.text.shelf import read_short
+from charlm.text.answers import AnotherText, Unzip, extent, packed, read_begun
 from charlm.text.web import WebError, failed, host, open_address
 
 CHUNK = 1 << 16
@@ -29,7 +25,7 @@ PAUSE = 1.0
 """Seconds before the first new try; each further pause is twice as long."""
 
 LONGEST_PAUSE = 60.0
-"""Seconds. A server that asks for more patience is left alone."""
+"""Seconds. Pauses stop growing here, and a server that asks for more patience is left alone."""
 
 WORTH = 1 << 20
 """Bytes more than ever before that make the tries count anew: a long text may break off often."""
@@ -58,21 +54,6 @@ class Wanted:
     most: int
     room: int = 0
     about: int = 0
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """What the server said of the text whose beginning is in the part file."""
-
-    address: str
-    total: int | None
-    etag: str | None
-    modified: str | None
-
-    @property
-    def validator(self) -> str | None:
-        """What tells this text from a later one; an ETag that begins with W/ does not tell every byte."""
-        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
 
 class Fetch:
@@ -121,7 +102,7 @@ class Fetch:
                 if self._size() >= most + WORTH:
                     tries = 0
                 most = max(most, self._size())
-                pause = max(error.wait, PAUSE * 2**tries)
+                pause = max(error.wait, min(PAUSE * 2**tries, LONGEST_PAUSE))
                 if not error.again or tries >= self.retries or pause > LONGEST_PAUSE:
                     raise FetchError(self._given_up(error)) from error
                 tries += 1
@@ -143,7 +124,8 @@ class Fetch:
         )
 
     def _try(self) -> None:
-        begun = self._begun()
+        address = self.wanted.address
+        begun = read_begun(self._told, address)
         have = self._size() if begun is not None else 0
         if begun is not None and have and have == begun.total:
             self.resumed = True
@@ -151,8 +133,12 @@ class Fetch:
         validator = begun.validator if begun is not None else None
         have = have if validator else 0
         headers = {"Range": f"bytes={have}-", "If-Range": str(validator)} if have else {}
-        with closing(open_address(self.wanted.address, self.timeout, headers)) as response:
-            start, now = self._extent(response, have, begun)
+        with closing(open_address(address, self.timeout, headers)) as response:
+            try:
+                start, now = extent(response, address, have, begun)
+            except AnotherText:
+                self.discard()
+                raise
             self._check_size(now.total, start)
             with failures(self.part, "writing"):
                 if start == 0:
@@ -160,37 +146,6 @@ class Fetch:
                     write_atomically(self._told, json.dumps(asdict(now)))
                 self.resumed = start > 0
                 self._receive(response, start, now.total)
-
-    def _begun(self) -> _Begun | None:
-        """What is known of the text in the part file; None where that is nothing, or of another address."""
-        try:
-            begun = _Begun(**json.loads(read_short(self._told)))
-        except (OSError, ValueError, RecursionError, TypeError):
-            return None
-        fit = (type(begun.total) is int or begun.total is None) and all(
-            isinstance(word, str | None) for word in (begun.etag, begun.modified)
-        )
-        return begun if fit and begun.address == self.wanted.address else None
-
-    def _extent(self, response: HTTPResponse, have: int, begun: _Begun | None) -> tuple[int, _Begun]:
-        """Where an answer begins, and what it is of."""
-        where, headers = host(self.wanted.address), response.headers
-        if response.status == 416:
-            self.discard()
-            raise WebError(f"{where} does not have the rest; beginning anew", again=True)
-        if headers.get_content_type() == "text/html" and not _path(self.wanted.address).endswith((".html", ".htm")):
-            raise WebError(f"{where} answers with a web page instead of the text; open {self.wanted.address} to read it")
-        packed = _packed(response)
-        # What was unpacked on the way cannot be gone on with in the middle.
-        validators = (None, None) if packed else (headers.get("ETag"), headers.get("Last-Modified"))
-        if response.status == 200:
-            return 0, _Begun(self.wanted.address, None if packed else response.length, *validators)
-        found = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", headers.get("Content-Range", ""))
-        now = _Begun(self.wanted.address, int(found[2]) if found else None, *validators)
-        if packed or not found or int(found[1]) != have or (have and begun is not None and not _same(begun, now)):
-            self.discard()
-            raise WebError(f"{where} has another text by now; beginning anew", again=True)
-        return have, now
 
     def _check_size(self, total: int | None, start: int) -> None:
         exact, most = self.wanted.bytes, self.wanted.most
@@ -208,7 +163,7 @@ class Fetch:
 
     def _receive(self, response: HTTPResponse, start: int, total: int | None) -> None:
         """Append the answer to the part file, up to its announced end."""
-        unzip = _Unzip(host(self.wanted.address)) if _packed(response) else None
+        unzip = Unzip(host(self.wanted.address)) if packed(response) else None
         place, since, mark = start, time.monotonic(), start
         ends = total if total is not None else self.wanted.bytes
         with self.part.open("r+b", buffering=0) as file:
@@ -247,52 +202,6 @@ class Fetch:
             return self.part.stat().st_size
         except OSError:
             return 0
-
-
-class _Unzip:
-    """Undoes the gzip that a server put around the text on the way, a piece at a time."""
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-        self._stream = zlib.decompressobj(wbits=31)
-
-    @property
-    def whole(self) -> bool:
-        """Whether the end came."""
-        return self._stream.eof
-
-    def __call__(self, chunk: bytes) -> bytes:
-        """The text of the next piece; a piece of 64 kB cannot hold more than 64 MB."""
-        try:
-            return self._stream.decompress(chunk)
-        except zlib.error as error:
-            raise WebError(f"{self._where} sends damaged gzip ({error})", again=True) from error
-
-
-def _packed(response: HTTPResponse) -> bool:
-    """Whether the server packed the text with gzip on the way, which nobody asked for.
-
-    A file that is a .gz itself is often announced in the same words, and is taken as it is.
-
-    Raises:
-        WebError: it is packed otherwise.
-    """
-    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if coding in ("", "identity"):
-        return False
-    if coding not in ("gzip", "x-gzip"):
-        raise WebError(f"{host(response.geturl())} sends the encoding {coding!r:.40}, which nobody asked for")
-    return not _path(response.geturl()).endswith((".gz", ".tgz"))
-
-
-def _path(address: str) -> str:
-    return urlsplit(address).path.lower()
-
-
-def _same(begun: _Begun, now: _Begun) -> bool:
-    """Whether two answers speak of the same text, as far as they say."""
-    pairs = ((begun.total, now.total), (begun.etag, now.etag), (begun.modified, now.modified))
-    return all(one == other for one, other in pairs if one is not None and other is not None)
 
 
 def _write(write: Callable[[bytes], int | None], data: bytes) -> None:

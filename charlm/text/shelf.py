@@ -84,7 +84,7 @@ def part_of(path: Path) -> Path:
 
 
 def state(entry: Entry, root: Path = ROOT) -> str:
-    """How far a text is: `built in`, `downloaded`, `begun`, `not yet`, or `elsewhere`, where charlm does not fetch it."""
+    """How far a text is: `built in`, `downloaded`, `begun`, `not yet`, or `elsewhere` where charlm fetches none."""
     if entry.kind == "elsewhere":
         return "elsewhere"
     if entry.kind != "download":

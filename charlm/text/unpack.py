@@ -46,7 +46,7 @@ def unpack(
         report: told of what was left out.
 
     Raises:
-        FetchError: it is damaged, holds more than `most`, nothing that is wanted, or a file that would lie outside of `folder`.
+        FetchError: it is damaged, holds more than `most`, nothing that is wanted, or a file that would lie outside.
         OSError: a file cannot be written.
     """
     gate = _Gate(folder, most, members)
