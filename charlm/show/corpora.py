@@ -3,15 +3,26 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from charlm.show.tables import Grid, grids
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from charlm.show.terminal import Screen, to_stdout
 from charlm.show.words import line, size
 
 HEAD = ("name", "size", "language", "script", "licence", "state")
 
 
+@to_stdout()
 def table(rows: Sequence[Mapping[str, Any]]) -> None:
     """The table of `charlm corpora list` on a terminal, from the keys of its JSON."""
-    grids([Grid("", HEAD, [words(row) for row in rows])])
+    found = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in HEAD:
+        whole = name in ("name", "size", "state")
+        found.add_column(name, justify="right" if name == "size" else "left", no_wrap=whole, overflow="fold")
+    for row in rows:
+        found.add_row(*map(Text, words(row)))
+    Screen(highlight=False).print(found)
 
 
 def words(row: Mapping[str, Any]) -> tuple[str, ...]:

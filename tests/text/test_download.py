@@ -381,7 +381,7 @@ def test_only_what_is_a_download_is_downloaded() -> None:
         download("tiny-shakespear")
     with pytest.raises(UsageError, match="markov is built in"):
         download("markov")
-    with pytest.raises(CorpusError, match="Linguistic Data Consortium.*ldc.upenn.edu"):
+    with pytest.raises(CorpusError, match="LDC User Agreement; get it from https://catalog.ldc.upenn.edu"):
         download("penn-treebank")
     assert not Path("corpora").exists()
 
