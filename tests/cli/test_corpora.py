@@ -90,7 +90,7 @@ def test_the_list_of_charlm_itself(
     shown = run(capsys, "corpora", "list")[1]
     assert "\t" not in shown and all(len(line) <= 80 for line in shown.splitlines())
     for name, found in states.items():
-        assert any(line.startswith(f"{name} ") and line.rstrip().endswith(found) for line in shown.splitlines())
+        assert any(line.startswith(f" {name} ") and line.rstrip().endswith(found) for line in shown.splitlines())
 
 
 def test_failures_are_one_line_with_their_exit_code(server: Site, capsys: pytest.CaptureFixture[str]) -> None:
