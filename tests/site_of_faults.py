@@ -2,6 +2,7 @@
 
 import re
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,7 @@ class Site:
     answers: Sequence[Answer]
     requests: list[Request] = field(default_factory=list)
     closing: Event = field(default_factory=Event)
+    tls: ssl.SSLContext | None = None
 
     def __post_init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -65,29 +67,35 @@ class Site:
             thread.start()
 
     def _answer(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            connection.settimeout(PATIENCE)
-            head = b""
-            while b"\r\n\r\n" not in head:
-                piece = connection.recv(4096)
-                if not piece:
-                    return
-                head += piece
-            lines = head.decode("latin-1").split("\r\n")
-            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-            request = Request(lines[0].split(" ")[1], headers)
-            answer = self.answers[min(len(self.requests), len(self.answers) - 1)]
-            self.requests.append(request)
-            answer(request, connection, self.closing)
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_WR)
-                connection.settimeout(0.2)
-                connection.recv(4096)
+        connection.settimeout(PATIENCE)
+        with suppress(OSError):
+            if self.tls is not None:
+                connection = self.tls.wrap_socket(connection, server_side=True)
+            self._speak(connection)
+        connection.close()
+
+    def _speak(self, connection: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            piece = connection.recv(4096)
+            if not piece:
+                return
+            head += piece
+        lines = head.decode("latin-1").split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        request = Request(lines[0].split(" ")[1], headers)
+        answer = self.answers[min(len(self.requests), len(self.answers) - 1)]
+        self.requests.append(request)
+        answer(request, connection, self.closing)
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(0.2)
+            connection.recv(4096)
 
 
 @contextmanager
-def site(*answers: Answer) -> Iterator[Site]:
-    made = Site(answers)
+def site(*answers: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Site]:
+    made = Site(answers, tls=tls)
     try:
         yield made
     finally:
@@ -186,3 +194,10 @@ def text(
             closing.wait(PATIENCE)
 
     return answer
+
+
+def catalogue_of(address: str, *lines: str) -> str:
+    """A catalogue with one text, named as the file at its address, which nobody verified."""
+    name = address.rpartition("/")[2].partition(".")[0]
+    rows = [f"[{name}]", 'kind = "download"', 'description = "A text."', 'licence = "free"', "verified = false"]
+    return "\n".join([*rows, f'address = "{address}"', *lines]) + "\n"

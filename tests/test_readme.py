@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from site_of_faults import site, text
+from site_of_faults import catalogue_of, site, text
 from texts import text_of
 
 import charlm
@@ -91,18 +91,9 @@ def test_the_commands_of_the_readme_are_accepted(
     lines = [part for line in shown for part in line.split(", ")]
     assert len(lines) > 10
     with site(text(b"Bach\nHaydn\n")) as server:
-        Path("near.toml").write_text(NEAR.format(server.address()), encoding="utf-8")
+        Path("near.toml").write_text(catalogue_of(server.address("/names-by-language.txt")), encoding="utf-8")
         for line in lines:
             assert entry.run(_cut_short(shlex.split(line)[1:])) == 0, (line, capfd.readouterr().err)
-
-
-NEAR = """[names-by-language]
-kind = "download"
-description = "Names from a server of the test."
-address = "{}"
-verified = false
-licence = "free"
-"""
 
 
 def _cut_short(words: list[str]) -> list[str]:

@@ -19,7 +19,7 @@ from charlm.errors import CorpusError, FetchError, Interrupted, UsageError
 from charlm.files import alone_at, failures, new_folder, present
 from charlm.text.catalogue import Entry, find_entry
 from charlm.text.fetch import Fetch, Progress, Wanted
-from charlm.text.shelf import Record, downloaded, part_of, read_record
+from charlm.text.shelf import Record, begun_at, downloaded, read_record
 from charlm.text.unpack import unpack
 from charlm.text.web import judge
 
@@ -62,37 +62,40 @@ def download(
     tell = report or (lambda line: None)
     entry = find_entry(name, options.catalogue)
     path = Path(options.out) / name
-    address = _address(entry)
+    fetch = Fetch(
+        Wanted(_address(entry), entry.bytes, _most(entry), entry.unpacked or 0, entry.about or 0),
+        begun_at(path),
+        timeout=options.timeout,
+        retries=options.retries,
+        report=tell,
+        progress=progress or (lambda done, total, start: None),
+    )
     with alone_at(path, lambda: tell(f"another process downloads {name}, waiting until it is done")):
         before = read_record(path) if downloaded(name, path.parent) else None
-        if before is not None and not force:
-            tell(f"{name} is here already; --force fetches it again")
-            return path
         if before is None and present(path):
             raise CorpusError(f"{path} is there and no download of charlm; move it away, or choose another --out")
-        wanted = Wanted(address, entry.bytes, _most(entry), entry.unpacked or 0, entry.about or 0)
-        fetch = Fetch(
-            wanted,
-            part_of(path),
-            timeout=options.timeout,
-            retries=options.retries,
-            report=tell,
-            progress=progress or (lambda done, total, start: None),
-        )
-        try:
-            record = _verified(entry, fetch, before)
-            with new_folder(path) as building:
-                record.write(building)
-                _put(entry, fetch.part, building, tell)
-        except Interrupted as error:
-            raise Interrupted(f"{error}; what came of {name} is kept, and the same command goes on with it") from None
+        if before is not None and not force:
+            tell(f"{name} is here already; --force fetches it again")
+        else:
+            _bring(entry, path, fetch, before, tell)
         fetch.discard()
-        if not entry.verified and before is None:
-            tell(
-                f"{name}: nobody told its SHA-256 before; it has {record.sha256} ({record.bytes:,} bytes), "
-                f"which is remembered"
-            )
-        return path
+    return path
+
+
+def _bring(entry: Entry, path: Path, fetch: Fetch, before: Record | None, tell: Report) -> None:
+    """Fetch and verify it, and put it under its name in one step."""
+    try:
+        record = _verified(entry, fetch, before)
+        with new_folder(path) as building:
+            record.write(building)
+            _put(entry, fetch, building, tell)
+    except Interrupted as error:
+        raise Interrupted(f"{error}; what came of {entry.name} is kept, and the same command goes on with it") from None
+    if not entry.verified and before is None:
+        tell(
+            f"{entry.name}: nobody told its SHA-256 before; it has {record.sha256} ({record.bytes:,} bytes), which is "
+            f"remembered"
+        )
 
 
 def _address(entry: Entry) -> str:
@@ -150,18 +153,18 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _put(entry: Entry, part: Path, building: Path, tell: Report) -> None:
+def _put(entry: Entry, fetch: Fetch, building: Path, tell: Report) -> None:
     """The text in the folder: unpacked, or the file as it came, moved there as the last thing that can fail."""
     name = _file_name(entry)
     if entry.unpack is None or entry.unpacked is None:
-        os.replace(part, building / name)
+        os.replace(fetch.part, building / name)
         return
     tell(f"unpacking {entry.name}")
     single = name.removesuffix(f".{entry.unpack}")
     try:
-        unpack(part, building, entry.unpack, entry.unpacked, name=single, members=entry.members, report=tell)
+        unpack(fetch.part, building, entry.unpack, entry.unpacked, name=single, members=entry.members, report=tell)
     except FetchError as error:
-        part.unlink()
+        fetch.discard()
         raise FetchError(f"{entry.name} cannot be unpacked: {error}; nothing was taken") from None
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from charlm.errors import CharlmError, FetchError
 from charlm.files import failures, write_atomically
 from charlm.text.answers import AnotherText, Unzip, extent, packed, read_begun
+from charlm.text.shelf import part_in
 from charlm.text.web import WebError, failed, host, open_address
 
 CHUNK = 1 << 16
@@ -61,17 +62,21 @@ class Fetch:
 
     Args:
         wanted: what, and how much of it at most.
-        part: where it is kept; `part` with `.json` behind has what the server said.
+        place: a folder for what came and what the server said of it.
         timeout: seconds without a byte after which a try has failed.
         retries: tries after the first one, where trying again may help.
         report: told of each new try.
         progress: told how far it is.
+
+    Attributes:
+        part: the file with what came, or the beginning of it.
+        resumed: whether it was put together of what came at different times.
     """
 
     def __init__(
         self,
         wanted: Wanted,
-        part: Path,
+        place: Path,
         *,
         timeout: float,
         retries: int,
@@ -79,13 +84,14 @@ class Fetch:
         progress: Progress,
     ) -> None:
         self.wanted = wanted
-        self.part = part
+        self.part = part_in(place)
         self.timeout = timeout
         self.retries = retries
         self.report = report
         self.progress = progress
         self.resumed = False
-        self._told = part.with_name(part.name + ".json")
+        self._place = place
+        self._told = place / "told.json"
 
     def run(self) -> None:
         """Bring all of it.
@@ -110,10 +116,8 @@ class Fetch:
                 time.sleep(pause)
 
     def discard(self) -> None:
-        """Remove the part file, and what was said of it."""
-        with failures(self.part, "removing"):
-            self.part.unlink(missing_ok=True)
-            self._told.unlink(missing_ok=True)
+        """Remove all that is kept."""
+        shutil.rmtree(self._place, ignore_errors=True)
 
     def _given_up(self, error: WebError) -> str:
         if error.again and error.wait > LONGEST_PAUSE:
@@ -139,8 +143,9 @@ class Fetch:
             except AnotherText:
                 self.discard()
                 raise
-            self._check_size(now.total, start)
             with failures(self.part, "writing"):
+                self._place.mkdir(exist_ok=True)
+                self._check_size(now.total, start)
                 if start == 0:
                     self.part.write_bytes(b"")
                     write_atomically(self._told, json.dumps(asdict(now)))

@@ -3,6 +3,7 @@
     corpora/NAME/            the text, as one file or a folder of files
     corpora/NAME/.download.json
                              its address, size, SHA-256 and day; hidden, and so no part of the text
+    corpora/.NAME.part/      a download that is under way or broke off
 
 A folder without that record is none of ours. What is left out: how a text comes there (`charlm.text.download`).
 """
@@ -78,9 +79,14 @@ def downloaded(name: str, root: Path = ROOT) -> Path | None:
     return root / name if read_record(root / name) is not None else None
 
 
-def part_of(path: Path) -> Path:
-    """Where the beginning of a download is kept until it is whole, beside the folder that it becomes."""
+def begun_at(path: Path) -> Path:
+    """Where the beginning of a download is kept until it is whole: a folder beside the one that it becomes."""
     return path.parent / f".{path.name}.part"
+
+
+def part_in(place: Path) -> Path:
+    """The file with the beginning itself, in that folder."""
+    return place / "text"
 
 
 def state(entry: Entry, root: Path = ROOT) -> str:
@@ -91,7 +97,7 @@ def state(entry: Entry, root: Path = ROOT) -> str:
         return "built in"
     if downloaded(entry.name, root) is not None:
         return "downloaded"
-    return "begun" if part_of(root / entry.name).is_file() else "not yet"
+    return "begun" if part_in(begun_at(root / entry.name)).is_file() else "not yet"
 
 
 def listing(entry: Entry, root: Path = ROOT) -> dict[str, Any]:

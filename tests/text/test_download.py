@@ -4,17 +4,20 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 import signal
+import ssl
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from threading import Thread
 from typing import Any
 
 import pytest
-from processes import command, ended, fork, forks, kill
+from processes import command, dying_at, ended, fork, forks, kill
 from site_of_faults import (
     Answer,
     Site,
@@ -34,10 +37,11 @@ from charlm.errors import CharlmError, CorpusError, FetchError, UsageError
 from charlm.text import fetch, web
 from charlm.text.catalogue import find_entry
 from charlm.text.download import download
-from charlm.text.shelf import RECORD, downloaded, part_of, read_record, state
+from charlm.text.shelf import RECORD, begun_at, downloaded, part_in, read_record, state
 
 DATA = Random(1).randbytes(50_000)
 OTHER = Random(2).randbytes(50_000)
+FETCHING = ("charlm/text/fetch.py", "charlm/text/download.py", "charlm/text/shelf.py", "charlm/files.py")
 DIGEST = hashlib.sha256(DATA).hexdigest()
 
 
@@ -86,7 +90,7 @@ def refusal(address: str, *lines: str, **values: Any) -> str:
 
 
 def kept() -> bytes | None:
-    part = part_of(Path("corpora/novel"))
+    part = part_in(begun_at(Path("corpora/novel")))
     return part.read_bytes() if part.exists() else None
 
 
@@ -215,7 +219,7 @@ def test_what_came_is_kept_and_gone_on_with() -> None:
 def test_a_whole_part_is_verified_without_a_request() -> None:
     with site(text(DATA, cut=10_000)) as server:
         refusal(server.address(), retries=0)
-        part_of(Path("corpora/novel")).write_bytes(DATA)
+        part_in(begun_at(Path("corpora/novel"))).write_bytes(DATA)
         path, _ = get(server.address())
         assert len(server.requests) == 1
     assert_right(path)
@@ -225,8 +229,8 @@ def test_a_whole_part_is_verified_without_a_request() -> None:
 def test_a_part_that_was_tampered_with_does_no_harm(damage: str) -> None:
     with site(text(DATA, cut=10_000), text(DATA)) as server:
         refusal(server.address(), retries=0)
-        part = part_of(Path("corpora/novel"))
-        told = part.with_name(part.name + ".json")
+        part = part_in(begun_at(Path("corpora/novel")))
+        told = part.with_name("told.json")
         if damage == "longer":
             part.write_bytes(OTHER + OTHER)
         elif damage == "other":
@@ -363,6 +367,37 @@ def test_something_else_in_its_place_is_left_alone() -> None:
     assert Path("corpora/novel/mine.txt").read_text() == "mine" and server.requests == []
 
 
+@pytest.fixture
+def secure(tmp_path: Path) -> Iterator[ssl.SSLContext]:
+    """What a server of https needs, with a certificate that it signed itself; `near.pem` has that."""
+    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+    done = [*words.split(), "-keyout", "key.pem", "-out", "near.pem"]
+    if shutil.which("openssl") is None or subprocess.run(["openssl", *done], capture_output=True).returncode:
+        pytest.skip("a certificate needs openssl")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain("near.pem", "key.pem")
+    yield context
+
+
+def test_https_is_trusted_by_its_certificate_and_leads_to_no_http(
+    secure: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site(text(DATA, cut=20_000), text(DATA), tls=secure) as server, site(text(DATA)) as plain:
+        address = server.address().replace("http", "https")
+        assert "cannot prove that it is 127.0.0.1" in refusal(address) and server.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", "near.pem")
+        path, _ = get(address)
+        assert_right(path)
+        assert [request.start for request in server.requests] == [None, 20_000]
+        server.answers = [redirect(plain.address())]
+        with pytest.raises(FetchError, match="redirects from https to .* is not followed"):
+            get(address, out="again")
+        plain.answers = [redirect(address)]
+        server.answers = [text(DATA)]
+        get(plain.address(), out="again")
+        assert len(plain.requests) == 1
+
+
 def test_two_at_once_fetch_it_once() -> None:
     with site(text(DATA, trickle=None)) as server:
         book = catalogue(server.address())
@@ -451,7 +486,9 @@ def test_a_file_that_may_not_grow_is_one_error_and_goes_on_once_it_may() -> None
     with site(text(DATA)) as server:
         words = _getting(server)
         code, out, err = command(words, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
-        assert (code, out) == (1, "") and err.startswith("error: writing corpora/.novel.part failed: File too large")
+        assert (code, out) == (1, "") and err.startswith(
+            "error: writing corpora/.novel.part/text failed: File too large"
+        )
         assert err.count("\n") == 1 and kept() == DATA[:20_000] and not Path("corpora/novel").exists()
         assert command(words)[:2] == (0, "corpora/novel\n")
         assert [request.start for request in server.requests] == [None, 20_000]
@@ -463,6 +500,41 @@ def _until(true: Callable[[], bool]) -> None:
     while not true():
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+@forks
+def test_killed_at_every_line_it_goes_on_to_the_right_text(tmp_path: Path, soak: Soak) -> None:
+    """Each time the text breaks off once, so that the lines which go on with it are among them."""
+
+    def whole(out: str) -> None:
+        with site(text(DATA, cut=20_000), text(DATA)) as server:
+            get(server.address(), out=out)
+
+    def dies(out: str, moment: int) -> None:
+        with site(text(DATA, cut=20_000), text(DATA)) as server, dying_at(moment, *FETCHING):
+            get(server.address(), out=out)
+
+    with dying_at(-1, *FETCHING) as lines:
+        whole("whole")
+    assert lines[0] > 200, "these lines are no longer where a download is written"
+    tried, kept_some = min(soak.count(12, lines[0]), lines[0]), 0
+    for number in range(tried):
+        moment = number * lines[0] // tried
+        out = tmp_path / f"killed-{moment}"
+        assert ended(fork(lambda out=out, moment=moment: dies(str(out), moment))) == -signal.SIGKILL
+        if (out / "novel").exists():
+            assert sorted(file.name for file in (out / "novel").iterdir()) == [RECORD, "novel.txt"]
+            assert (out / "novel" / "novel.txt").read_bytes() == DATA
+        kept_some += part_in(begun_at(out / "novel")).exists()
+        with site(text(DATA)) as server:
+            path, _ = get(server.address(), out=str(out))
+        assert_right(path)
+    assert 0 < kept_some < tried
+    soak.saw(
+        "SIGKILL of `charlm corpora get` before every line of the code that fetches and writes",
+        f"{tried} of {lines[0]} lines: no other text ever stood under its name, and the next brought the right one; "
+        f"{kept_some} times with what was kept",
+    )
 
 
 def test_random_faults_end_in_the_right_text_or_in_one_line(tmp_path: Path, soak: Soak) -> None:
