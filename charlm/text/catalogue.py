@@ -108,7 +108,14 @@ def entries_of(path: str | None) -> dict[str, Entry]:
     Raises:
         CorpusError: it cannot be used.
     """
-    return catalogue() if path is None else read_catalogue(Path(path))
+    if path is None:
+        return catalogue()
+    entries = read_catalogue(Path(path))
+    for entry in entries.values():
+        if entry.kind not in ("download", "elsewhere"):
+            told = f"[{entry.name}] has kind = {entry.kind!r:.60}, and download or elsewhere is needed"
+            raise CorpusError(f"the catalogue {path} cannot be used: {told}")
+    return entries
 
 
 def find_entry(name: str, path: str | None = None) -> Entry:
@@ -151,14 +158,14 @@ def _entry(name: str, table: Any) -> Entry:
             raise ValueError(f"[{name}] has no {key}")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     entry = Entry(name=name, **values)
+    if entry.kind in ("download", "elsewhere") and (entry.address is None or entry.licence is None):
+        raise ValueError(f"[{name}] needs an address and a licence")
     if entry.kind == "download":
         _check_download(entry)
     return entry
 
 
 def _check_download(entry: Entry) -> None:
-    if entry.address is None or entry.licence is None:
-        raise ValueError(f"[{entry.name}] is a download and needs an address and a licence")
     if entry.verified and (entry.sha256 is None or entry.bytes is None):
         raise ValueError(f"[{entry.name}] needs bytes and sha256, or verified = false")
     if not entry.verified and (entry.sha256 is not None or entry.bytes is not None):

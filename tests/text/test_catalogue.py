@@ -63,6 +63,7 @@ def test_the_catalogue_has_texts_in_many_scripts() -> None:
         ("bytes = 12", "bytes = 12\nscripts = [3]", "scripts"),
         ('"0a', '"0A', "sha256"),
         ('licence = "free"', "", "needs an address and a licence"),
+        ('"download"', '"elsewhere"\nlicense = "x"', "license = 'x', which is not known"),
         ('"free"', '"fr\\u001bee"', "licence"),
         ('"free"', '""', "licence"),
         ("[novel]", "[novel", "cannot be used"),
@@ -94,6 +95,10 @@ def test_a_users_catalogue_takes_the_place_of_charlms(tmp_path: Path) -> None:
     path.write_text(WHOLE)
     assert list(entries_of(str(path))) == ["novel"] and find_entry("novel", str(path)).bytes == 12
     assert entries_of(None) is catalogue()
+    path.write_text(WHOLE + "[made]\nkind = 'builtin'\ndescription = 'Made on the spot.'\n")
+    with pytest.raises(CorpusError, match="kind = 'builtin', and download or elsewhere is needed"):
+        entries_of(str(path))
+    path.write_text(WHOLE)
     with pytest.raises(UsageError, match="did you mean novel"):
         find_entry("novels", str(path))
     with pytest.raises(UsageError, match="is not in the catalogue; charlm corpora list"):
