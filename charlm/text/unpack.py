@@ -99,8 +99,12 @@ class _Gate:
     def take(self, name: str, stream: IO[bytes]) -> None:
         """Write a member's file, whose bytes are counted where they come from."""
         path = self._folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("xb")
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            raise FetchError(f"the archive has two members in one place, {name!r:.100}") from None
+        with file:
             shutil.copyfileobj(stream, file, CHUNK)
         self.taken += 1
 

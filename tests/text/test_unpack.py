@@ -101,6 +101,16 @@ def test_a_member_that_leads_out_refuses_the_whole_archive(
     assert not [path for path in tmp_path.rglob("*evil*")]
 
 
+@pytest.mark.parametrize("names", [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("a", "./a"), ("a", "a//b")])
+def test_two_members_in_one_place_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(name))
+    with pytest.raises(FetchError, match="two members in one place"):
+        unpacked(tmp_path, made.getvalue(), "tar")
+
+
 def test_links_and_devices_are_left_out_and_lead_nowhere(tmp_path: Path) -> None:
     others = []
     for name, kind, target in (
