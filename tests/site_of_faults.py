@@ -1,5 +1,6 @@
 """A web site on 127.0.0.1 that answers as it is told: rightly, or with whatever can go wrong."""
 
+import os
 import re
 import socket
 import ssl
@@ -9,6 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+from charlm.text import fetch
 
 PATIENCE = 10.0
 """Seconds that a stalled answer waits at most for its site to close."""
@@ -194,6 +200,22 @@ def text(
             closing.wait(PATIENCE)
 
     return answer
+
+
+def stay_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy, no name of a host but this one is known, and pauses are short."""
+    asked = socket.getaddrinfo
+
+    def known(where: str, *more: Any, **named: Any) -> Any:
+        if where not in ("127.0.0.1", "localhost"):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return asked(where, *more, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", known)
+    monkeypatch.setattr(fetch, "PAUSE", 0.001)
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
 
 
 def catalogue_of(address: str, *lines: str) -> str:

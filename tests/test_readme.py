@@ -1,13 +1,12 @@
 """What the README and the docstrings promise is so."""
 
 import ast
-import os
 import re
 import shlex
 from pathlib import Path
 
 import pytest
-from site_of_faults import catalogue_of, site, text
+from site_of_faults import catalogue_of, site, stay_here, text
 from texts import text_of
 
 import charlm
@@ -83,9 +82,7 @@ def test_the_commands_of_the_readme_are_accepted(
     monkeypatch.chdir(tmp_path)
     for name in ("novel.txt", "names.txt", "other.txt"):
         Path(name).write_text(text_of(8000) + "ROMEO:", encoding="utf-8")
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+    stay_here(monkeypatch)
     section = README.split("## Using it")[1].split("Every option is")[0]
     shown = [re.split(r"\s{2,}", line.strip())[0] for line in section.splitlines() if line.startswith("    charlm")]
     lines = [part for line in shown for part in line.split(", ")]

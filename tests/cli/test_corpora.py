@@ -1,17 +1,15 @@
 """`charlm corpora`, from the list to a prepared corpus, and what other commands say of a text that is not there."""
 
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from site_of_faults import Site, site, status, text
+from site_of_faults import Site, site, status, stay_here, text
 from texts import text_of
 
 from charlm.cli import main as entry
-from charlm.text import fetch
 from charlm.text.catalogue import catalogue
 from charlm.text.obtain import obtain
 
@@ -21,10 +19,7 @@ NOVEL = text_of(3000).encode()
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(fetch, "PAUSE", 0.001)
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+    stay_here(monkeypatch)
     with site(text(NOVEL)) as made:
         rows = ["[novel]", 'kind = "download"', 'description = "A novel."', 'licence = "free\\u202e"', "about = 3000",
                 "verified = false", f'address = "{made.address()}"', 'languages = ["English"]']  # fmt: skip

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from site_of_faults import catalogue_of, site, text
+from site_of_faults import catalogue_of, site, stay_here, text
 from soaking import Soak
 
 from charlm import memory
@@ -133,8 +133,9 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
 
 @pytest.mark.parametrize(("command", "name", "spec"), OPTIONS, ids=lambda part: part if isinstance(part, str) else "")
 def test_the_least_and_the_most_that_is_allowed_works_or_is_refused(
-    house: Path, tmp_path: Path, command: str, name: str, spec: Spec
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str, spec: Spec
 ) -> None:
+    stay_here(monkeypatch)
     corpus, model = Corpus.load("data/sea"), Path("runs/one/model.safetensors")
     for value in extreme(spec):
         assert spec.read(name, value) == value

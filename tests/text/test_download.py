@@ -28,6 +28,7 @@ from site_of_faults import (
     site,
     stalls,
     status,
+    stay_here,
     text,
 )
 from soaking import Soak
@@ -48,11 +49,8 @@ DIGEST = hashlib.sha256(DATA).hexdigest()
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Short pauses, no proxy, and a folder of its own for each test."""
-    monkeypatch.setattr(fetch, "PAUSE", 0.001)
-    for name in list(os.environ):
-        if name.lower().endswith("_proxy"):
-            monkeypatch.delenv(name)
+    """Nothing beyond this machine, and a folder of its own for each test."""
+    stay_here(monkeypatch)
     monkeypatch.chdir(tmp_path)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from site_of_faults import catalogue_of, site, text
+from site_of_faults import catalogue_of, site, stay_here, text
 from soaking import Soak
 
 from charlm.errors import CharlmError, FetchError
@@ -199,6 +199,7 @@ def test_a_download_is_unpacked_as_the_catalogue_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    stay_here(monkeypatch)
     data = {"zip": zipped(FILES), "tar": lzma.compress(tarred(FILES)), "gz": gzip.compress(b"Bach\n")}[kind]
     with site(text(data)) as server:
         more = [f'unpack = "{kind}"', "unpacked = 50000"] + ['members = ["data/names/*"]'] * (kind != "gz")
