@@ -239,6 +239,30 @@ def test_speed_and_rest_count_only_what_came_now(monkeypatch: pytest.MonkeyPatch
     assert notes == [(90_000, 100_000, "1k B/s  10s left")]
 
 
+def test_a_text_that_breaks_off_often_comes_as_long_as_it_gets_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "WORTH", 5_000)
+    with site(text(DATA, cut=6_000)) as server:
+        path, _ = get(server.address(), retries=1)
+        assert len(server.requests) == 9
+    assert_right(path)
+    monkeypatch.setattr(fetch, "WORTH", 7_000)
+    with site(text(DATA, cut=6_000)) as server, pytest.raises(FetchError, match="broke off after 12,000 bytes"):
+        get(server.address(), retries=1, out="again")
+
+
+def test_pauses_grow_up_to_a_limit_and_are_as_long_as_the_server_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(fetch, "PAUSE", 1.0)
+    monkeypatch.setattr(fetch.time, "sleep", pauses.append)
+    with site(status(503)) as server:
+        refusal(server.address(), retries=8)
+        assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+        pauses.clear()
+        server.answers = [status(429, "Retry-After: 5")]
+        refusal(server.address(), retries=4)
+        assert pauses == [5, 5, 5, 8]
+
+
 def test_a_whole_part_is_verified_without_a_request() -> None:
     with site(text(DATA, cut=10_000)) as server:
         refusal(server.address(), retries=0)
