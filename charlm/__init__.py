@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from charlm.model.checkpoint import Model as Model
     from charlm.model.checkpoint import load as load
     from charlm.text.corpus import Corpus as Corpus
+    from charlm.text.download import download as download
     from charlm.text.prepare import prepare as prepare
     from charlm.use.compare import compare as compare
     from charlm.use.compress import compress as compress
@@ -40,6 +41,7 @@ _HOME = {
     "compare": "charlm.use.compare",
     "compress": "charlm.use.compress",
     "decompress": "charlm.use.compress",
+    "download": "charlm.text.download",
     "evaluate": "charlm.use.evaluate",
     "load": "charlm.model.checkpoint",
     "novelty": "charlm.use.novelty",

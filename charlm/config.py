@@ -582,6 +582,26 @@ class CompressOptions(Options):
     )
 
 
+@dataclass(frozen=True)
+class CatalogueOptions(Options):
+    """Which texts are known by name, and where downloaded ones lie."""
+
+    catalogue: str | None = option(None, "text", "A catalogue of your own, a TOML file. Default: the one of charlm.")
+    out: str = option("corpora", "text", "Folder in which downloaded texts lie, each in a folder NAME.")
+
+
+@dataclass(frozen=True)
+class GetOptions(CatalogueOptions):
+    """How a text is downloaded."""
+
+    timeout: float = option(
+        30, "duration", "How long to wait for an answer, or for the next bytes.", above=0, high=86400
+    )
+    retries: int = option(
+        4, "integer", "How often to try again where that may help, after growing pauses.", low=0, high=1000
+    )
+
+
 COMMANDS: dict[str, type[Options]] = {
     "prepare": PrepareOptions,
     "train": TrainOptions,
@@ -598,6 +618,8 @@ COMMANDS: dict[str, type[Options]] = {
     "compare": MeasureOptions,
     "compress": CompressOptions,
     "score": ScoreOptions,
+    "corpora list": CatalogueOptions,
+    "corpora get": GetOptions,
 }
 """The option group of each command that has one; `inspect find` is a command within another."""
 

@@ -8,6 +8,7 @@
     │   ├── CheckpointError          a file that is not a model, is damaged, or is from a newer charlm
     │   ├── PackedError              a compressed file that is damaged, of another model or of another arithmetic
     │   └── RunError                 a run that is missing, finished, or in the way
+    ├── FetchError          exit 1   a download that did not come, or is not what was announced
     ├── DivergedError       exit 3   the loss or its gradient stopped being a finite number
     └── Interrupted         exit 130 SIGINT or SIGTERM, after saving what can be resumed
 
@@ -52,6 +53,10 @@ class PackedError(InputError):
 
 class RunError(InputError):
     """A training run cannot be found, made or resumed."""
+
+
+class FetchError(CharlmError):
+    """A download did not come, or is not what was announced."""
 
 
 class DivergedError(CharlmError):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from charlm import config
 from charlm.config import (
     EvalOptions,
+    GetOptions,
     MeasureOptions,
     ModelOptions,
     PrepareOptions,
@@ -22,7 +23,7 @@ from charlm.config import (
 from charlm.errors import UsageError
 from charlm.spec import AUTO, MOST, Spec, flag
 
-GROUPS = [PrepareOptions, TrainOptions, EvalOptions, SampleOptions, MeasureOptions]
+GROUPS = [PrepareOptions, TrainOptions, EvalOptions, SampleOptions, MeasureOptions, GetOptions]
 ALL = [(group, name) for group in GROUPS for name in group.specs()]
 NUMERIC = {"integer", "number", "count", "duration"}
 NUMBERS = [(group, name) for group, name in ALL if group.specs()[name].kind in NUMERIC]

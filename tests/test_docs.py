@@ -1,5 +1,6 @@
 """The pages in docs/ say what the program does: options, defaults, keys, rules, and the bytes of a model."""
 
+import dataclasses
 import hashlib
 import json
 import re
@@ -17,10 +18,12 @@ from charlm import cells
 from charlm.cli.commands import app
 from charlm.config import (
     AblateOptions,
+    CatalogueOptions,
     CellsOptions,
     CompressOptions,
     EvalOptions,
     FindOptions,
+    GetOptions,
     GradientOptions,
     LearningOptions,
     MeasureOptions,
@@ -44,6 +47,7 @@ ROOT = Path(__file__).resolve().parent.parent
 INTERFACE = (ROOT / "docs" / "interface.md").read_text(encoding="utf-8")
 CHECKPOINT = (ROOT / "docs" / "checkpoint.md").read_text(encoding="utf-8")
 COMPRESSED = (ROOT / "docs" / "compressed.md").read_text(encoding="utf-8")
+CORPORA = (ROOT / "docs" / "corpora.md").read_text(encoding="utf-8")
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
@@ -73,6 +77,7 @@ GROUPS = {
     "inspect gates": ReadOptions,
 }
 GROUPS |= {"compare": MeasureOptions, "compress": CompressOptions, "score": ScoreOptions}
+GROUPS |= {"corpora list": CatalogueOptions, "corpora get": GetOptions}
 COMMON = {"--config", "--quiet", "--debug", "--help"}
 ONLY_WHERE_KNOWN = {"entropy_bits_per_char", "entropy_error_bits_per_char", "gap_bits_per_char"}
 ONLY_IF_EXACT = {"default_off_bits_per_char"}
@@ -140,7 +145,7 @@ def test_the_options_of_every_command_are_told_once() -> None:
 def test_every_option_named_anywhere_exists() -> None:
     known = COMMON.union(flags_of(typer.main.get_command(app)), *map(flags_of, COMMANDS.values()))
     of_torchrun = {"--nproc-per-node"}
-    assert flags(INTERFACE + CHECKPOINT + COMPRESSED + CHANGELOG) - of_torchrun <= known
+    assert flags(INTERFACE + CHECKPOINT + COMPRESSED + CORPORA + CHANGELOG) - of_torchrun <= known
 
 
 def test_every_command_is_described() -> None:
@@ -375,6 +380,24 @@ def test_keys_of_score(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert first_words(INTERFACE, "### Keys of score --json") == [*one, *several]
     told = next(row[1] for row in rows(section(INTERFACE, "### Keys of score --json")) if row[0] == "`models`")
     assert all(set(words(told)) == set(found) for found in several["models"].values())
+
+
+def test_keys_of_the_catalogue_and_of_its_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from charlm.text import catalogue, shelf
+
+    told = [key for row in rows(section(CORPORA, "## A catalogue")) for key in words(row[0])]
+    assert sorted(told) == sorted(catalogue._TYPES)
+    (example,) = re.findall(r"```toml\n(.*?)```", CORPORA, re.S)
+    (tmp_path / "mine.toml").write_text(example)
+    app(["corpora", "list", "--json", "--catalogue", str(tmp_path / "mine.toml")], standalone_mode=False)
+    found = list(json.loads(capsys.readouterr().out))
+    assert found == [
+        key for row in rows(section(INTERFACE, "### Keys of corpora list --json")) for key in words(row[0])
+    ]
+    remembered = next(line for line in CORPORA.split("\n\n") if line.startswith("What is remembered"))
+    assert set(words(remembered)) >= {field.name for field in dataclasses.fields(shelf.Record)}
+    verified = [entry.name for entry in catalogue.catalogue().values() if entry.sha256]
+    assert len(verified) == 1 and f"Only `{verified[0]}` has been held against its file." in CORPORA
 
 
 def test_metadata_of_a_model(house: Path) -> None:

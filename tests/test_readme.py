@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from site_of_faults import catalogue_of, site, stay_here, text
 from texts import text_of
 
 import charlm
@@ -81,12 +82,15 @@ def test_the_commands_of_the_readme_are_accepted(
     monkeypatch.chdir(tmp_path)
     for name in ("novel.txt", "names.txt", "other.txt"):
         Path(name).write_text(text_of(8000) + "ROMEO:", encoding="utf-8")
+    stay_here(monkeypatch)
     section = README.split("## Using it")[1].split("Every option is")[0]
     shown = [re.split(r"\s{2,}", line.strip())[0] for line in section.splitlines() if line.startswith("    charlm")]
     lines = [part for line in shown for part in line.split(", ")]
     assert len(lines) > 10
-    for line in lines:
-        assert entry.run(_cut_short(shlex.split(line)[1:])) == 0, (line, capfd.readouterr().err)
+    with site(text(b"Bach\nHaydn\n")) as server:
+        Path("near.toml").write_text(catalogue_of(server.address("/names-by-language.txt")), encoding="utf-8")
+        for line in lines:
+            assert entry.run(_cut_short(shlex.split(line)[1:])) == 0, (line, capfd.readouterr().err)
 
 
 def _cut_short(words: list[str]) -> list[str]:
@@ -98,6 +102,8 @@ def _cut_short(words: list[str]) -> list[str]:
         return [*words, "--length", "50"]
     if words[:2] == ["inspect", "find"]:
         return [*words, "--split", "train"]
+    if words[:2] == ["corpora", "get"]:
+        return [*words, "--catalogue", "near.toml"]
     if words[:2] in (["prepare", "markov"], ["prepare", "copy"]):
         return [*words, "--size", "5k"]
     if words[:2] == ["train", "--resume"]:

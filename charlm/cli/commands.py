@@ -17,6 +17,7 @@ from charlm import __version__
 from charlm.cli import (  # noqa: F401 - they add commands
     compare,
     compress,
+    corpora,
     inspect,
     inspect_text,
     inspect_training,
@@ -70,8 +71,7 @@ def prepare(
     sources: Annotated[
         list[str],
         typer.Argument(metavar="SOURCE...", show_default=False,
-                       help="Files (also .gz, .xz, .bz2), folders, - for stdin, or built-in: python-stdlib, markov, "
-                            "hidden-markov, brackets, copy, anbn."),
+                       help="Files (also .gz, .xz, .bz2), folders, - for stdin, or names from charlm corpora list."),
     ],
     force: Annotated[bool, typer.Option("--force", help="Replace a corpus of that name.", show_default=False)] = False,
 ) -> None:  # fmt: skip
@@ -384,3 +384,4 @@ compare.register(app)
 compress.register(app)
 score.register(app)
 app.add_typer(inspect.app)
+app.add_typer(corpora.app)

@@ -177,16 +177,17 @@ class Counter:
         self._every = every
         self._began = self._told = time.perf_counter()
 
-    def __call__(self, done: int, total: int, unit: str, more: str = "") -> None:
-        """Say that `done` of `total` units are done."""
+    def __call__(self, done: int, total: int, unit: str, more: str = "", before: int = 0) -> None:
+        """Say that `done` of `total` units are done, `before` of them by somebody else."""
         now = time.perf_counter()
         if now - self._told < self._every or not total:
             return
         self._told = now
         spent = now - self._began
-        left = duration(spent * (total - done) / max(done, 1))
+        own = done - before
+        left = duration(spent * (total - done) / max(own, 1))
         try:
-            self._tell(done, total, f"{count(done / spent)} {unit}/s  {left} left  {more}".rstrip())
+            self._tell(done, total, f"{count(own / spent)} {unit}/s  {left} left  {more}".rstrip())
         except Unprintable:
             self._every = float("inf")
 

@@ -1,18 +1,28 @@
-"""The catalogue of corpora that charlm knows by name.
+"""The catalogue of corpora that charlm knows by name, and catalogues of users.
 
-It is the file `corpora/catalogue.toml`, which an installed package carries inside itself and a
-checkout has beside it. What is left out: fetching; a catalogued address is for the user.
+charlm's own is the file `corpora/catalogue.toml`, which an installed package carries inside itself and a
+checkout has beside it; docs/corpora.md describes the format. What is left out: fetching (`charlm.text.download`).
 """
 
+import difflib
+import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from charlm.errors import CharlmError
+from charlm.errors import CharlmError, CorpusError, UsageError
 
 PACKAGE = Path(__file__).resolve().parent.parent
 PLACES = (PACKAGE / "corpora" / "catalogue.toml", PACKAGE.parent / "corpora" / "catalogue.toml")
+
+UNPACK = ("zip", "tar", "gz", "xz", "bz2")
+"""What a download may be unpacked from; `tar` also where it is compressed itself."""
+
+LARGEST = 1 << 20
+"""Bytes that a catalogue may have."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +31,19 @@ class Entry:
 
     Args:
         name: what `charlm prepare` takes.
-        kind: `builtin` (made on the spot) or `download`.
+        kind: `builtin` (made on the spot), `download`, or `elsewhere` (has its owner's conditions, and is got by hand).
         description: one sentence.
-        address, bytes, characters, sha256, licence: of a download: where it is and how to tell it.
+        address: where it is, or the page of its owner.
+        bytes: the size of the download, exactly; None where that is not known.
+        about: its size roughly, where that is all that is known.
+        characters: of the text.
+        sha256: of the download, in hexadecimal.
+        verified: whether the size and the SHA-256 were seen with the file itself; where not, there is no SHA-256.
+        licence: under what conditions it may be used.
+        languages, scripts: of the text.
+        unpack: what it is unpacked from, one of `UNPACK`; None leaves it as it is.
+        unpacked: the most bytes that may come out of it.
+        members: patterns of the files of an archive that are wanted, all where there are none.
     """
 
     name: str
@@ -31,14 +51,26 @@ class Entry:
     description: str
     address: str | None = None
     bytes: int | None = None
+    about: int | None = None
     characters: int | None = None
     sha256: str | None = None
+    verified: bool = True
     licence: str | None = None
+    languages: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
+    unpack: str | None = None
+    unpacked: int | None = None
+    members: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the download, exactly or roughly."""
+        return self.bytes if self.bytes is not None else self.about
 
 
 @cache
 def catalogue() -> dict[str, Entry]:
-    """Every entry, by name, in the file's order.
+    """Every entry of charlm's own catalogue, by name, in the file's order.
 
     Raises:
         CharlmError: the file is missing from the installation, or damaged.
@@ -47,12 +79,131 @@ def catalogue() -> dict[str, Entry]:
     if place is None:
         raise CharlmError(f"{PLACES[0]} is missing; the installation is incomplete, install charlm again")
     try:
-        tables = tomllib.loads(place.read_text(encoding="utf-8"))
-        return {name: Entry(name=name, **table) for name, table in tables.items()}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, TypeError) as error:
-        raise CharlmError(f"{place} cannot be read: {error}; install charlm again") from None
+        return read_catalogue(place)
+    except CorpusError as error:
+        raise CharlmError(f"{error}; install charlm again") from None
+
+
+def read_catalogue(path: Path) -> dict[str, Entry]:
+    """The entries of a catalogue, by name, in the file's order.
+
+    Raises:
+        CorpusError: it cannot be read, is not TOML, or an entry is not as docs/corpora.md says.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise ValueError(f"it has more than {LARGEST:,} bytes")
+        tables = tomllib.loads(data.decode("utf-8"))
+        return {name: _entry(name, table) for name, table in tables.items()}
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CorpusError(f"the catalogue {path} cannot be used: {reason}") from None
+
+
+def entries_of(path: str | None) -> dict[str, Entry]:
+    """The entries of a user's catalogue, or of charlm's own where none is given.
+
+    Raises:
+        CorpusError: it cannot be used.
+    """
+    if path is None:
+        return catalogue()
+    entries = read_catalogue(Path(path))
+    for entry in entries.values():
+        if entry.kind not in ("download", "elsewhere"):
+            told = f"[{entry.name}] has kind = {entry.kind!r:.60}, and download or elsewhere is needed"
+            raise CorpusError(f"the catalogue {path} cannot be used: {told}")
+    return entries
+
+
+def find_entry(name: str, path: str | None = None) -> Entry:
+    """The entry of that name.
+
+    Args:
+        name: as the catalogue has it.
+        path: of a user's catalogue; None for charlm's own.
+
+    Raises:
+        UsageError: there is none; the nearest name is suggested.
+        CorpusError: the catalogue cannot be used.
+    """
+    entries = entries_of(path)
+    if name in entries:
+        return entries[name]
+    near = difflib.get_close_matches(name, entries, n=1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    whose = "the catalogue" if path is None else f"the catalogue {path}"
+    raise UsageError(f"{name!r:.80} is not in {whose}{hint}; charlm corpora list shows what is")
 
 
 def builtin_names() -> list[str]:
     """The names of the corpora that need no download."""
     return [name for name, entry in catalogue().items() if entry.kind == "builtin"]
+
+
+def _entry(name: str, table: Any) -> Entry:
+    """One table of the file as an entry. Raises `ValueError` for whatever is wrong with it."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._+-]{0,99}", name):
+        raise ValueError(f"[{name!r:.80}] is no name: small letters, digits and . _ + - are, a letter or digit first")
+    if not isinstance(table, Mapping):
+        raise ValueError(f"{name} is no table; write [{name}]")
+    for key, value in table.items():
+        if key not in _TYPES or not _TYPES[key](value):
+            told = f"{key} = {value!r:.60}"
+            raise ValueError(f"[{name}] has {told}, which {'is no value for it' if key in _TYPES else 'is not known'}")
+    for key in ("kind", "description"):
+        if key not in table:
+            raise ValueError(f"[{name}] has no {key}")
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    entry = Entry(name=name, **values)
+    if entry.kind in ("download", "elsewhere") and (entry.address is None or entry.licence is None):
+        raise ValueError(f"[{name}] needs an address and a licence")
+    if entry.kind == "download":
+        _check_download(entry)
+    return entry
+
+
+def _check_download(entry: Entry) -> None:
+    if entry.verified and (entry.sha256 is None or entry.bytes is None):
+        raise ValueError(f"[{entry.name}] needs bytes and sha256, or verified = false")
+    if not entry.verified and (entry.sha256 is not None or entry.bytes is not None):
+        raise ValueError(
+            f"[{entry.name}] is not verified and has bytes or sha256; write about for a size, or verify it"
+        )
+    if (entry.unpack is None) != (entry.unpacked is None):
+        raise ValueError(f"[{entry.name}] needs unpack and unpacked, or neither")
+    if entry.members and entry.unpack not in ("zip", "tar"):
+        raise ValueError(f"[{entry.name}] has members, which only a zip or a tar has")
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and value.isprintable()
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_size(value: Any) -> bool:
+    return type(value) is int and 0 < value <= 1 << 50
+
+
+_TYPES = {
+    "kind": _is_text,
+    "description": _is_text,
+    "address": _is_text,
+    "bytes": _is_size,
+    "about": _is_size,
+    "characters": _is_size,
+    "sha256": lambda value: isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None,
+    "verified": lambda value: isinstance(value, bool),
+    "licence": _is_text,
+    "languages": _is_list,
+    "scripts": _is_list,
+    "unpack": lambda value: value in UNPACK,
+    "unpacked": _is_size,
+    "members": _is_list,
+}
+"""What each key of an entry may hold."""

@@ -6,8 +6,10 @@ from pathlib import Path
 from charlm.config import PrepareOptions
 from charlm.errors import CorpusError
 from charlm.files import present
+from charlm.text.catalogue import catalogue
 from charlm.text.corpus import INFO, Corpus, find_corpus
 from charlm.text.prepare import prepare
+from charlm.text.shelf import downloaded
 from charlm.text.sources import Report, open_sources
 
 
@@ -59,7 +61,5 @@ def is_prepared(word: str | Path, root: Path = Path("data")) -> bool:
 
 
 def _is_text(word: str | Path) -> bool:
-    """Whether preparing could take it: something on the disk, or the name of a built-in text."""
-    from charlm.text.catalogue import builtin_names
-
-    return present(Path(word)) or str(word) in builtin_names()
+    """Whether preparing could take it, or knows how to come by it: something on the disk, or a known name."""
+    return present(Path(word)) or str(word) in catalogue() or downloaded(str(word)) is not None

@@ -4,8 +4,9 @@
     a folder          its text files, one document each
     -                 the standard input, kept in a temporary file
     a built-in name   `charlm.text.builtin`, or a synthetic source (`charlm.synthetic`)
+    a downloaded one  its folder, `charlm.text.shelf`
 
-What is left out: what the bytes mean (`charlm.text.units`), and fetching anything.
+What is left out: what the bytes mean (`charlm.text.units`), and fetching anything (`charlm.text.download`).
 """
 
 import bz2
@@ -35,6 +36,7 @@ from charlm.spec import flag
 from charlm.synthetic import Entropy
 from charlm.text.builtin import stdlib_files
 from charlm.text.catalogue import Entry, builtin_names, catalogue
+from charlm.text.shelf import downloaded
 
 CHUNK = 1 << 20
 HEAD = 8192
@@ -89,8 +91,8 @@ class _Part:
 def open_sources(words: Sequence[str | Path], *, report: Report | None = None, **drawing: Any) -> Source:
     """Make one source of files, folders, `-` and built-in names, in the order given.
 
-    A string that names a built-in corpus means that corpus; a `Path`, or a string with a separator
-    or a suffix, never does.
+    A string that names a built-in corpus means that corpus, and one that names no file or folder but a downloaded
+    text means that text; a `Path`, or a string with a separator, never does.
 
     Args:
         words: at least one.
@@ -153,7 +155,11 @@ def _part(word: str | Path, drawing: dict[str, Any], tell: Report) -> _Part:
         return _builtin(entry.name, drawing)
     found = _found(path)
     if found is None:
-        raise _missing(word, entry)
+        shelved = downloaded(word) if isinstance(word, str) else None
+        if shelved is None:
+            raise _missing(word, entry)
+        tell(f"{word} is the downloaded text in {shelved}")
+        return _folder(shelved, tell)
     if stat.S_ISDIR(found.st_mode):
         if present(path / "corpus.json"):
             raise CorpusError(f"{word} is a prepared corpus, not a text; name the text that it was made from")
@@ -330,17 +336,18 @@ def _unreadable(path: Path, error: OSError) -> CorpusError:
 
 def _missing(word: str | Path, entry: Entry | None) -> CorpusError:
     if entry is not None:
-        return CorpusError(
-            f"{entry.name} is not built in; it is public ({entry.licence}): download {entry.address} "
-            f"and give the file: charlm prepare FILE"
-        )
+        how = f"give its file: charlm prepare FILE ({entry.address} has it; {entry.licence})"
+        if entry.kind == "download":
+            how = f"download it first: charlm corpora get {entry.name} ({entry.licence})"
+        return CorpusError(f"{entry.name} is not here; {how}")
     path = Path(word)
     beside = os.listdir(path.parent) if os.path.isdir(path.parent) and os.access(path.parent, os.R_OK) else []
     known = [*beside, *catalogue()] if path.parent == Path() else beside
     near = difflib.get_close_matches(path.name, known, n=1)
     hint = f" (did you mean {path.parent / near[0]}?)" if near else ""
     return CorpusError(
-        f"{word} is no file, folder or built-in corpus{hint}; name a text file or folder, or one of: {_builtins()}"
+        f"{word} is no file, folder or built-in corpus{hint}; name a text file or folder, or one of: {_builtins()}, or "
+        f"of those that charlm corpora list shows"
     )
 
 

@@ -32,7 +32,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["train", "--help"], ["info"], ["runs"], ["prepare", "sea.txt"], ["sample", "--length", "5"]]
+    "words",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["info"],
+        ["runs"],
+        ["prepare", "sea.txt"],
+        ["sample", "--length", "5"],
+        ["corpora", "list"],
+    ],
 )
 def test_what_needs_no_tensors_starts_without_torch(place: Path, words: list[str]) -> None:
     program = (

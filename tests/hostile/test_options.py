@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from site_of_faults import catalogue_of, site, stay_here, text
 from soaking import Soak
 
 from charlm import memory, synthetic
@@ -17,6 +18,7 @@ from charlm.learn.train import train
 from charlm.model.checkpoint import load
 from charlm.spec import MOST, Spec, flag
 from charlm.text.corpus import Corpus
+from charlm.text.download import download
 from charlm.use.compress import compress
 from charlm.use.evaluate import score_text
 from charlm.use.sample import stream
@@ -44,6 +46,7 @@ FIRST = {
     "inspect gates": ["sea.txt"],
     "score": ["sea.txt"],
     "compress": ["sea.txt"],
+    "corpora get": ["nothing-of-this-name"],
     "compare": ["runs/one", "runs/one", "--text", "sea.txt"],
 }
 """What makes a command line of a command complete, where it needs more than an option."""
@@ -113,6 +116,10 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
         pieces = stream(load(model), **values)
         for _ in range(3):
             next(pieces, "")
+    elif command == "corpora get":
+        with site(text(b"the sea")) as server:
+            Path("near.toml").write_text(catalogue_of(server.address("/sea.txt")), encoding="utf-8")
+            download("sea", catalogue="near.toml", out=str(root), **values)
     elif command == "compare" or command.startswith("inspect"):
         words = [f"{flag(name)}={value}" for name, value in values.items()]
         commands.app([*command.split(), *FIRST.get(command, []), *words], standalone_mode=False)
@@ -126,8 +133,9 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
 
 @pytest.mark.parametrize(("command", "name", "spec"), OPTIONS, ids=lambda part: part if isinstance(part, str) else "")
 def test_the_least_and_the_most_that_is_allowed_works_or_is_refused(
-    house: Path, tmp_path: Path, command: str, name: str, spec: Spec
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str, spec: Spec
 ) -> None:
+    stay_here(monkeypatch)
     corpus, model = Corpus.load("data/sea"), Path("runs/one/model.safetensors")
     for value in extreme(spec):
         assert spec.read(name, value) == value

@@ -166,10 +166,10 @@ def test_what_is_missing_is_named_with_the_nearest_that_exists(tmp_path, monkeyp
     assert "no file" in refusal("a\0b")
 
 
-def test_a_catalogued_text_that_is_not_built_in_names_its_address(tmp_path, monkeypatch):
+def test_a_catalogued_text_that_is_not_here_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    message = refusal("tiny-shakespeare")
-    assert "https://raw.githubusercontent.com/karpathy/char-rnn/" in message and "charlm prepare FILE" in message
+    assert "download it first: charlm corpora get tiny-shakespeare (public domain)" in refusal("tiny-shakespeare")
+    assert "charlm prepare FILE (https://catalog.ldc.upenn.edu/LDC99T42 has it" in refusal("penn-treebank")
     (tmp_path / "tiny-shakespeare").write_bytes(b"mine")
     assert read(open_sources(["tiny-shakespeare"])) == [b"mine"]
 

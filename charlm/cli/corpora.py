@@ -1,0 +1,67 @@
+"""`charlm corpora`: the texts that are known by name, and how to get one."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from charlm.cli.models import JSON
+from charlm.cli.options import Given, command
+from charlm.config import CatalogueOptions, GetOptions
+from charlm.show.terminal import result
+
+app = typer.Typer(
+    name="corpora",
+    help="Texts that are known by name: list them, get one.",
+    invoke_without_command=True,
+)
+
+
+@app.callback()
+def _root(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        result(context.get_help())
+
+
+@command(app, CatalogueOptions, "corpora list", networks=False)
+def list_texts(given: Given, as_json: JSON = False) -> None:
+    """List the texts: size, language, licence, and which are here."""
+    from charlm.show import corpora
+    from charlm.text.catalogue import entries_of
+    from charlm.text.shelf import listing
+
+    options = CatalogueOptions.of(given.values)
+    rows = [listing(entry, Path(options.out)) for entry in entries_of(options.catalogue).values()]
+    if as_json:
+        for row in rows:
+            result(json.dumps(row))
+    elif sys.stdout.isatty():
+        corpora.table(rows)
+    else:
+        for row in rows:
+            result("\t".join(corpora.words(row)))
+
+
+@command(app, GetOptions, "corpora get", networks=False)
+def get(
+    given: Given,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False,
+                                               help="Texts of the catalogue.")],
+    force: Annotated[bool, typer.Option("--force", help="Fetch again what is here.", show_default=False)] = False,
+) -> None:  # fmt: skip
+    """Download a text, which charlm prepare NAME then takes."""
+    for name in names:
+        result(str(_get(given, name, force)))
+
+
+def _get(given: Given, name: str, force: bool) -> Path:
+    from charlm.text.download import download
+
+    with given.terminal.counting(f"getting {name}") as counter:
+        tell: dict[str, Any] = {
+            "report": given.terminal.say,
+            "progress": lambda done, total, before: counter(done, total, "B", before=before),
+        }
+        return download(name, force=force, **tell, **given.values)

@@ -1,0 +1,39 @@
+"""The texts that are known by name, as a table, from plain values."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from charlm.show.terminal import Screen, to_stdout
+from charlm.show.words import line, size
+
+HEAD = ("name", "size", "language", "script", "licence", "state")
+
+
+@to_stdout()
+def table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The table of `charlm corpora list` on a terminal, from the keys of its JSON."""
+    found = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in HEAD:
+        whole = name in ("name", "size", "state")
+        found.add_column(name, justify="right" if name == "size" else "left", no_wrap=whole, overflow="fold")
+    for row in rows:
+        found.add_row(*map(Text, words(row)))
+    Screen(highlight=False).print(found)
+
+
+def words(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns of one text: name, size (`~` before a rough one), languages, scripts, licence and state."""
+    about = "" if row["exact"] else "~"
+    columns = (
+        row["name"],
+        "" if row["bytes"] is None else f"{about}{size(row['bytes'])}",
+        ", ".join(row["languages"]),
+        ", ".join(row["scripts"]),
+        row["licence"] or "",
+        row["state"],
+    )
+    return tuple(line(column) for column in columns)
