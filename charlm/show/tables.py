@@ -220,6 +220,10 @@ def model(found: Mapping[str, Any]) -> dict[str, str]:
         "corpus": f"{line(found['corpus'].get('name', '?'))}, sha256 {line(found['corpus'].get('sha256', '?'))}",
         "trained": f"{training.get('step', 0):,} steps, {training.get('epoch', 0):.2f} epochs",
     }
+    if found["preset"]:
+        changed = found["preset"]["changed"]
+        how = "which this charlm does not know" if changed is None else f"but for {', '.join(changed)}"
+        rows["preset"] = found["preset"]["name"] + (f", {how}" if changed != [] else "")
     nats = training.get("valid_nats")
     if isinstance(nats, int | float):
         over = training.get("valid_characters", 0)
