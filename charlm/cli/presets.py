@@ -22,7 +22,7 @@ class Train(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The usual help; behind an option's default the value that it has in the preset."""
-        name = _chosen(ctx.meta[__name__])
+        name = _chosen(ctx.meta.get(__name__, []))
         if name is None:
             return super().format_help(ctx, formatter)
         from charlm.learn.presets import load
