@@ -183,7 +183,7 @@ class TrainOptions(ModelOptions):
         above=0,
         high=100,
         panel="Learning",
-        auto="uniform 1 / sqrt(hidden); normal 1 / sqrt(numbers that a unit reads); embeddings then stay normal, with 1",
+        auto="uniform 1 / sqrt(hidden), normal 1 / sqrt(numbers that a unit reads); an embedding stays normal with 1",
     )
     forget_bias: float = option(
         AUTO,
@@ -349,11 +349,6 @@ class TrainOptions(ModelOptions):
         super().__post_init__()
         if self.steps is not None and self.time is not None:
             raise UsageError("--steps and --time both say when to stop; give one of them")
-        if self.init_scale != AUTO and self.init not in ("uniform", "normal"):
-            raise UsageError(
-                f"--init-scale {self.init_scale:g} is the size of uniform or normal weights, and --init {self.init} "
-                f"has a size of its own; give --init-scale auto, or another --init"
-            )
 
 
 @dataclass(frozen=True)

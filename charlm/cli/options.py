@@ -44,7 +44,8 @@ def command(
     """Register a function as a command with its own parameters, the options of `group`, and the common ones.
 
     The name of a command within another is both words. The function's first parameter receives a `Given`. A
-    command that has to do with networks takes cells from plugins, which are known before an option is read. `cls` is for one whose help is its own.
+    command that has to do with networks takes cells from plugins, which are known before an option is read.
+    `cls` is for one whose help is its own.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:

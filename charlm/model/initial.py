@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from charlm.config import TrainOptions
+from charlm.errors import UsageError
 from charlm.model.network import Network
 from charlm.spec import AUTO
 
@@ -29,7 +30,15 @@ def begin(network: Network, options: TrainOptions) -> None:
 
     An embedding is drawn anew only where a scale is given. At last gates whose bias the cell wants to start from
     something else get that in `bias_ih`, and forget gates `forget_bias`.
+
+    Raises:
+        UsageError: a scale is given, and the rule has a size of its own.
     """
+    if options.init_scale != AUTO and options.init not in ("uniform", "normal"):
+        raise UsageError(
+            f"--init-scale {options.init_scale:g} is the size of uniform or normal weights, and --init {options.init} "
+            f"has a size of its own; give --init-scale auto, or another --init"
+        )
     generator = torch.Generator().manual_seed(options.seed)
     with torch.no_grad():
         if options.init != "orthogonal":

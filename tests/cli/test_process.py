@@ -32,8 +32,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["train", "--help"], ["info"], ["runs"], ["prepare", "sea.txt"], ["sample", "--length", "5"],
-              ["presets"], ["presets", "char-rnn"], ["train", "--preset", "char-rnn", "--help"]]
+    "words",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["info"],
+        ["runs"],
+        ["prepare", "sea.txt"],
+        ["sample", "--length", "5"],
+        ["presets"],
+        ["presets", "char-rnn"],
+        ["train", "--preset", "char-rnn", "--help"],
+    ],
 )
 def test_what_needs_no_tensors_starts_without_torch(place: Path, words: list[str]) -> None:
     program = (

@@ -167,6 +167,6 @@ def test_a_cell_from_outside_keeps_its_vectors_and_has_its_own_bias(monkeypatch,
 @pytest.mark.parametrize("init", ["orthogonal", "glorot"])
 def test_a_scale_is_refused_where_it_would_do_nothing(init):
     with pytest.raises(UsageError, match=f"--init-scale 0.08 .* --init {init} .*--init-scale auto") as caught:
-        options(init=init, init_scale=0.08)
+        made(init=init, init_scale=0.08)
     assert "\n" not in str(caught.value)
-    assert options(init=init, init_scale="auto").init == init
+    assert made(init=init, init_scale="auto")

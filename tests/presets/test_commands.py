@@ -26,6 +26,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     """Command lines in a folder with a prepared text: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr("charlm.learn.loop.WARM_UP", 0.0)
     Path("sea.txt").write_text(text_of(3000), encoding="utf-8")
     assert entry.run(["prepare", "sea.txt", "--valid-fraction", "0.1", "--test-fraction", "0.1"]) == 0
 
@@ -62,6 +63,10 @@ def test_flags_win_over_a_file_which_wins_over_the_preset_which_wins_over_defaul
     assert (named["optimizer"], named["init_scale"], named["epochs"], named["patience"]) == ("rmsprop", 0.08, 50.0, 0)
     Path("own.toml").write_text('[train]\npreset = "char-rnn"\nlayers = 1\nlr = 0.5\nhidden = 9\n')
     assert merged(shell, "--config", "own.toml", "--hidden", "5", *SMALL[2:]) == named
+    Path("scale.toml").write_text("[train]\ninit-scale = 0.5\n")
+    assert merged(shell, "--preset", "char-rnn", "--config", "scale.toml", *SMALL)["init_scale"] == 0.5
+    assert merged(shell, "--preset", "char-rnn", "--init-scale", "0.25", *SMALL)["init_scale"] == 0.25
+    assert "--init-scale 0.08" in refused(shell("train", "--preset", "char-rnn", "--init", "glorot", *SMALL))
     other = merged(shell, "--config", "own.toml", "--preset", "torch-rnn", *SMALL)
     assert (other["preset"], other["optimizer"], other["lr"], other["layers"]) == ("torch-rnn", "adam", 0.5, 1)
 
@@ -171,4 +176,3 @@ def test_the_page_of_presets_says_what_the_files_say(name: str) -> None:
     for key in ("cell", "layers", "hidden", "optimizer", "lr", "batch_size", "seq_len", "init"):
         value = preset.train[key]
         assert (f"{value:g}" if isinstance(value, int | float) else value) in row, key
-

@@ -21,7 +21,9 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return e / e.sum()
 
 
-def gist_step(w: dict[str, np.ndarray], ids: np.ndarray, h: np.ndarray) -> tuple[float, dict[str, np.ndarray], np.ndarray]:
+def gist_step(
+    w: dict[str, np.ndarray], ids: np.ndarray, h: np.ndarray
+) -> tuple[float, dict[str, np.ndarray], np.ndarray]:
     """Loss of a window in nats, gradient of its sum, and the state after it: a tanh rnn, one character at a time."""
     states, outputs = [h], []
     for symbol in ids[:-1]:

@@ -188,7 +188,7 @@ SOURCES = {
 WITHOUT_EFFECT = {
     "torch-rnn": {"rms_decay"},
     "awd-lstm": {"rms_decay"},
-    "keras-lstm128": {"decay", "decay_after", "decay_every"},
+    "keras-lstm128": {"init_scale", "decay", "decay_after", "decay_every"},
     "pytorch-tutorial-rnn": {"epsilon"},
 }
 """What a preset leaves out of those it is told from above, since nothing reads it there."""
@@ -286,9 +286,13 @@ def test_values_win_over_the_preset_and_none_of_a_length_says_nothing() -> None:
     assert presets.completed({"hidden": 7}) == {"hidden": 7}
 
 
-def test_an_option_that_contradicts_the_presets_own_is_refused_in_one_line() -> None:
+def test_an_option_that_contradicts_the_presets_own_is_refused_before_anything_is_made(
+    small_corpus, tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match="--init-scale 0.08 .*--init glorot"):
-        TrainOptions.of(presets.completed({"preset": "char-rnn", "init": "glorot"}))
+        train(small_corpus, root=tmp_path, preset="char-rnn", init="glorot", steps=1, **SMALL)
+    assert not list(tmp_path.iterdir())
+    train(small_corpus, root=tmp_path, preset="char-rnn", init="glorot", init_scale=AUTO, steps=1, **SMALL)
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest_name() -> None:
@@ -301,7 +305,10 @@ def test_an_unknown_preset_is_refused_with_the_nearest_name() -> None:
             presets.load(odd)
 
 
-def test_what_a_preset_asks_of_the_corpus_is_said_where_it_differs(small_text: Path, tmp_path: Path) -> None:
+def test_what_a_preset_asks_of_the_corpus_is_said_where_it_differs(
+    small_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("charlm.learn.loop.WARM_UP", 0.0)
     tenths = prepare(small_text, out=str(tmp_path), name="tenths", valid_fraction=0.1, test_fraction=0.1)
     lines = prepare(small_text, out=str(tmp_path), name="lines", documents="line")
 
@@ -323,9 +330,7 @@ def test_what_a_preset_asks_of_the_corpus_is_said_where_it_differs(small_text: P
 def test_with_the_weights_of_a_model_the_network_is_its_own(small_corpus, tmp_path: Path) -> None:
     first = train(small_corpus, root=tmp_path, run="first", cell="gru", steps=2, **SMALL)
     values = {key: value for key, value in SMALL.items() if key not in ("hidden", "embedding")}
-    done = train(
-        small_corpus, root=tmp_path, run="second", preset="char-rnn", init_from=first.model, steps=2, **values
-    )
+    done = train(small_corpus, root=tmp_path, run="second", preset="char-rnn", init_from=first.model, steps=2, **values)
     header = checkpoint.read_header(done.model)
     assert (header.options.cell, header.options.layers, header.options.hidden) == ("gru", 1, 4)
     assert header.training["options"]["optimizer"] == "rmsprop"
