@@ -72,7 +72,7 @@ def presets(
     elif name is not None:
         result(found[0].to_toml())
     else:
-        tables.facts({preset.name: f"{preset.about} {preset.source}" for preset in found})
+        tables.presets([preset.to_json() for preset in found])
 
 
 def register(app: typer.Typer) -> None:

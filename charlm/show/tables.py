@@ -232,6 +232,16 @@ def model(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 @to_stdout()
+def presets(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The list of `charlm presets` on stdout, from its JSON keys: name and what it was, and the source below."""
+    width = max(len(row["name"]) for row in rows) + 2
+    console = Screen(highlight=False, soft_wrap=True)
+    for row in rows:
+        console.print(Text.assemble((f"{row['name']:<{width}}", "bold"), line(row["about"], LONGEST_VALUE)))
+        console.print(Text.assemble(" " * width, (line(row["source"], LONGEST_VALUE), "dim")))
+
+
+@to_stdout()
 def runs(rows: Sequence[Mapping[str, Any]]) -> None:
     """The table of `charlm runs` on stdout."""
     terminal = Screen(highlight=False)

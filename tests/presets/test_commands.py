@@ -147,9 +147,10 @@ def test_help_with_a_preset_shows_what_becomes_of_each_option(shell: Shell, word
 def test_the_command_lists_every_preset_with_its_source(shell: Shell) -> None:
     out = ok(shell("presets"))
     rows = [json.loads(line) for line in ok(shell("presets", "--json")).splitlines()]
-    assert [row["name"] for row in rows] == list(preset_names()) == [line.split()[0] for line in out.splitlines()]
-    for row, line in zip(rows, out.splitlines(), strict=True):
-        assert row["about"] in line and row["source"] in line
+    heads, sources = out.splitlines()[::2], out.splitlines()[1::2]
+    assert [row["name"] for row in rows] == list(preset_names()) == [head.split()[0] for head in heads]
+    for row, head, source in zip(rows, heads, sources, strict=True):
+        assert head.endswith(row["about"]) and source.strip() == row["source"]
         assert [row] == [json.loads(ok(shell("presets", row["name"], "--json")))]
 
 
