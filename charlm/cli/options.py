@@ -19,6 +19,9 @@ from charlm.spec import AUTO, Options, Spec, flag
 
 METAVARS = {"integer": "INTEGER", "number": "NUMBER", "count": "COUNT", "duration": "TIME", "text": "TEXT"}
 
+LONGEST_METAVAR = 60
+"""Characters of the words of a choice that stand beside its flag; more of them stand in the help text."""
+
 
 @dataclass(frozen=True)
 class Given:
@@ -118,6 +121,8 @@ def _parameter(name: str, spec: Spec, default: Any) -> inspect.Parameter:
     else:
         words = (*spec.words(), *((AUTO,) if spec.auto and spec.kind == "choice" else ()))
         metavar = "|".join(words) if spec.kind == "choice" else METAVARS[spec.kind]
+        if words and len(metavar) > LONGEST_METAVAR:
+            metavar, more["help"] = "NAME", f"{more['help']} One of {', '.join(words)}."
         complete = (lambda: list(words)) if words else None
         annotation = Annotated[str | None, typer.Option(flag(name), metavar=metavar, autocompletion=complete, **more)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
