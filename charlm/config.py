@@ -14,12 +14,20 @@ from charlm.spec import AUTO, Options, option
 OUTSIDE: dict[str, Any] = {}
 """The cells that are no part of the package, by name: `charlm.cells._plugin` puts them here."""
 
+PRESETS = Path(__file__).parent / "presets"
+"""The folder of the presets of `charlm train` (`charlm.learn.presets`)."""
+
 
 def own_cells() -> tuple[str, ...]:
     """The cells of the package, by listing its folder: adding a cell is adding a file."""
     folder = Path(__file__).parent / "cells"
     names = (path.stem.replace("_", "-") for path in folder.glob("*.py") if not path.stem.startswith("_"))
     return tuple(sorted(names))
+
+
+def preset_names() -> tuple[str, ...]:
+    """The presets of `charlm train`, by listing their folder: adding one is adding a file."""
+    return tuple(sorted(path.stem for path in PRESETS.glob("*.toml")))
 
 
 def cell_names() -> tuple[str, ...]:
@@ -198,6 +206,14 @@ class TrainOptions(ModelOptions):
 
     alternatives = ("epochs", "steps", "time")
 
+    preset: str | None = option(
+        None,
+        "choice",
+        "Take the settings of a known system for whatever is given neither here nor in a --config file; "
+        "charlm presets tells of each.",
+        choices=preset_names,
+        panel="Learning",
+    )
     batch_size: int = option(
         AUTO,
         "integer",
@@ -222,6 +238,39 @@ class TrainOptions(ModelOptions):
         high=1,
         panel="Learning",
     )
+    window_loss: str = option(
+        "mean",
+        "choice",
+        "What is followed of a window: the mean loss of its characters, or their sum, the mean over the lanes.",
+        choices=("mean", "sum"),
+        panel="Learning",
+    )
+    init: str = option(
+        "orthogonal",
+        "choice",
+        "Initial weights: recurrent ones orthogonal for each gate and the rest uniform; or all uniform, with biases; "
+        "or normal; or uniform by Glorot's rule, with recurrent ones orthonormal.",
+        choices=("orthogonal", "uniform", "normal", "glorot"),
+        panel="Learning",
+    )
+    init_scale: float = option(
+        AUTO,
+        "number",
+        "Largest size of initial weights that are uniform, standard deviation of normal ones.",
+        above=0,
+        high=100,
+        panel="Learning",
+        auto="uniform 1 / sqrt(hidden), normal 1 / sqrt(numbers that a unit reads); an embedding stays normal with 1",
+    )
+    forget_bias: float = option(
+        AUTO,
+        "number",
+        "Initial bias of forget gates; without effect where the cell has none.",
+        low=0,
+        high=100,
+        panel="Learning",
+        auto="the cell's own: 1 for lstm",
+    )
     optimizer: str = option(
         "adamw",
         "choice",
@@ -245,9 +294,12 @@ class TrainOptions(ModelOptions):
         choices=("constant", "step", "cosine"),
         panel="Learning",
     )
-    decay: float = option(0.95, "number", "Factor per epoch of the step schedule.", above=0, high=1, panel="Learning")
+    decay: float = option(0.95, "number", "Factor of the step schedule.", above=0, high=1, panel="Learning")
     decay_after: float = option(
         10, "number", "Epochs before the step schedule begins to decay.", low=0, panel="Learning"
+    )
+    decay_every: float = option(
+        1, "number", "Epochs between two decays of the step schedule.", low=0.001, panel="Learning"
     )
     warmup: int = option(
         AUTO,
@@ -275,6 +327,18 @@ class TrainOptions(ModelOptions):
         panel="Learning",
     )
     momentum: float = option(0.9, "number", "Momentum of sgd.", low=0, below=1, panel="Learning")
+    rms_decay: float = option(
+        0.95, "number", "Share of its average that rmsprop keeps at each step.", low=0, below=1, panel="Learning"
+    )
+    epsilon: float = option(
+        AUTO,
+        "number",
+        "Added to the root that rmsprop, adagrad, adam and adamw divide by.",
+        low=1e-30,
+        high=1,
+        panel="Learning",
+        auto="1e-8; adagrad 1e-10",
+    )
     clip_norm: float = option(1.0, "number", "Largest norm of the whole gradient; 0 = off.", low=0, panel="Learning")
     clip_value: float = option(
         0.0, "number", "Largest size of each gradient element; 0 = off.", low=0, panel="Learning"

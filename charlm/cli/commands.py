@@ -22,6 +22,7 @@ from charlm.cli import (  # noqa: F401 - they add commands
     inspect_text,
     inspect_training,
     inspect_units,
+    presets,
     score,
 )
 from charlm.cli.models import JSON, ModelChoice, load_model, model_path
@@ -90,7 +91,7 @@ def prepare(
     result(str(corpus.path))
 
 
-@command(app, TrainOptions, "train")
+@command(app, TrainOptions, "train", cls=presets.Train)
 def train(
     given: Given,
     corpus: Annotated[
@@ -164,13 +165,13 @@ def _draw_curve(run: Path | None) -> None:
 
 def _dry_run(given: Given, corpus: str | None, init_from: str | None) -> None:
     from charlm.learn.train import plan
-    from charlm.show.training import plan_lines
+    from charlm.show.training import TrainingDisplay, plan_lines, settings
 
     if init_from is not None:
         raise UsageError("--dry-run and --init-from: the sizes are those of the model; give them as options instead")
     with tempfile.TemporaryDirectory() as elsewhere:
         prepared = _corpus(given, corpus, Path(elsewhere))
-        planned, milliseconds = plan(prepared, **given.values)
+        planned, milliseconds = plan(prepared, report=TrainingDisplay(given.terminal), **given.values)
     lines = plan_lines(planned)
     speed = planned.options.batch_size * planned.options.seq_len / milliseconds * 1000
     lines.append(f"speed: {milliseconds:.3g} ms per step, {speed:,.0f} characters/s")
@@ -180,7 +181,7 @@ def _dry_run(given: Given, corpus: str | None, init_from: str | None) -> None:
         steps = int(planned.options.time * 1000 / milliseconds)
         passes = steps / planned.windows
         lines.append(f"steps: about {steps:,}, {passes:.1f} passes over the text, fewer by what evaluations take")
-    for line in lines:
+    for line in [*lines, "", settings(planned)]:
         result(line)
 
 
@@ -383,5 +384,6 @@ def _corpus(given: Given, word: str | None, elsewhere: Path | None = None) -> "C
 compare.register(app)
 compress.register(app)
 score.register(app)
+presets.register(app)
 app.add_typer(inspect.app)
 app.add_typer(corpora.app)

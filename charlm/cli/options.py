@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 from typer.models import ArgumentInfo
 
 from charlm.cells._plugin import plugin
@@ -17,6 +18,9 @@ from charlm.show.terminal import NobodyReads, Terminal
 from charlm.spec import AUTO, Options, Spec, flag
 
 METAVARS = {"integer": "INTEGER", "number": "NUMBER", "count": "COUNT", "duration": "TIME", "text": "TEXT"}
+
+LONGEST_METAVAR = 60
+"""Characters of the words of a choice that stand beside its flag; more of them stand in the help text."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,18 @@ class Given:
 
 
 def command(
-    app: typer.Typer, group: type[Options], name: str, *, networks: bool = True
+    app: typer.Typer,
+    group: type[Options],
+    name: str,
+    *,
+    networks: bool = True,
+    cls: type[TyperCommand] = TyperCommand,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a command with its own parameters, the options of `group`, and the common ones.
 
     The name of a command within another is both words. The function's first parameter receives a `Given`. A
     command that has to do with networks takes cells from plugins, which are known before an option is read.
+    `cls` is for one whose help is its own.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -70,15 +80,17 @@ def command(
         flags = [p for p in own if p not in arguments] + ([_plugins()] if networks else [])
         run.__signature__ = inspect.Signature([*arguments, *derived, *flags, *_common()])  # type: ignore[attr-defined]
         run.__annotations__ = {}
-        app.command(name.split()[-1])(run)
+        app.command(name.split()[-1], cls=cls)(run)
         return run
 
     return register
 
 
-def plain(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def plain(
+    app: typer.Typer, name: str, *, networks: bool = True
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command that has no options but its own and the common ones."""
-    return command(app, _NoOptions, name)
+    return command(app, _NoOptions, name, networks=networks)
 
 
 @dataclass(frozen=True)
@@ -109,6 +121,8 @@ def _parameter(name: str, spec: Spec, default: Any) -> inspect.Parameter:
     else:
         words = (*spec.words(), *((AUTO,) if spec.auto and spec.kind == "choice" else ()))
         metavar = "|".join(words) if spec.kind == "choice" else METAVARS[spec.kind]
+        if words and len(metavar) > LONGEST_METAVAR:
+            metavar, more["help"] = "NAME", f"{more['help']} One of {', '.join(words)}."
         complete = (lambda: list(words)) if words else None
         annotation = Annotated[str | None, typer.Option(flag(name), metavar=metavar, autocompletion=complete, **more)]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -40,8 +40,8 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
         train, valid: characters of the splits.
 
     Returns:
-        The options without any `auto` but `device`, `threads` and `save_every`, which change no result; and
-        notices of what had to shrink.
+        The options without any `auto` but `device`, `threads` and `save_every`, which change no result, and
+        `init_scale` and `forget_bias`, which are no single number; and notices of what had to shrink.
 
     Raises:
         CorpusError: batch and window that the user gave do not fit the text.
@@ -59,6 +59,7 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
     chosen |= {"batch_size": batch, "seq_len": seq_len}
     settle("lr", _rate(options, hidden))
     settle("weight_decay", _weight_decay(options, chosen["lr"], train / batch / seq_len))
+    settle("epsilon", 1e-10 if options.optimizer == "adagrad" else 1e-8)
     steps = planned_steps(options, train, batch, seq_len)
     undropped = ModelOptions(**{name: chosen.get(name, getattr(options, name)) for name in _NAMES} | {"dropout": 0.0})
     seen = steps * batch * seq_len if steps is not None else _seen_in_time(options, undropped, vocabulary)

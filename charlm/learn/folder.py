@@ -161,7 +161,9 @@ class RunFolder:
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row to metrics.jsonl; what was not measured, or is no finite number, is left out."""
-        known = {key: value for key, value in row.items() if value is not None and isfinite(value)}
+        known = {
+            key: value for key, value in row.items() if isinstance(value, str) or value is not None and isfinite(value)
+        }
         self._append(self.metrics, json.dumps(known) + "\n")
 
     def log_sample(self, step: int, text: str) -> None:

@@ -74,6 +74,6 @@ class Keeper:
         checkpoint.save(path, Model(model.options, self.symbols, model.weights, self.corpus, training))
 
     def log(self, row: dict[str, Any]) -> None:
-        """Append a row to metrics.jsonl."""
+        """Append a row to metrics.jsonl, which says of what preset the run is, if it is of one."""
         if self.ranks.leads:
-            self.folder.log(row)
+            self.folder.log({**row, "preset": self.options.preset})

@@ -175,7 +175,7 @@ class Trainer:
             logits, states = self.network(inputs, self.states, drop, drop_weights)
             loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
         self.optimizer.zero_grad()
-        loss.backward()
+        (loss * self.lanes.seq_len if self.options.window_loss == "sum" else loss).backward()
         gradients = [w.grad for w in self.network.parameters() if w.grad is not None]
         loss = self.ranks.average(gradients, loss)
         norm = optimize.clip(gradients, self.options)

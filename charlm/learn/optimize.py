@@ -12,10 +12,6 @@ from charlm.errors import CheckpointError
 from charlm.model.checkpoint import Arrays
 from charlm.model.network import Network
 
-RMS_DECAY = 0.95
-"""RMSprop's averaging, as in Graves 2013 and char-rnn; torch's own 0.99 averages five times longer."""
-
-
 MOMENTS: dict[type[Optimizer], set[str]] = {
     SGD: {"momentum_buffer"},
     RMSprop: {"step", "square_avg"},
@@ -27,23 +23,27 @@ MOMENTS: dict[type[Optimizer], set[str]] = {
 
 
 def make(network: Network, options: TrainOptions) -> Optimizer:
-    """The optimiser that the options name; decay applies to weight matrices, never to biases."""
+    """The optimiser that the options name; decay applies to weight matrices, never to biases.
+
+    RMSprop keeps 0.95 of its average unless it is told otherwise, as in Graves 2013 and char-rnn; torch's own
+    0.99 averages five times longer. Every epsilon is added to the root, not under it.
+    """
     weights = network.named_weights()
     groups: list[dict[str, Any]] = [
         {"params": [w for w in weights.values() if w.dim() > 1], "weight_decay": options.weight_decay},
         {"params": [w for w in weights.values() if w.dim() == 1], "weight_decay": 0.0},
     ]
-    lr = options.lr
+    lr, eps = options.lr, options.epsilon
     fused = network.device.type in ("cpu", "cuda")
     if options.optimizer == "sgd":
         return SGD(groups, lr=lr, momentum=options.momentum, fused=fused)
     if options.optimizer == "rmsprop":
-        return RMSprop(groups, lr=lr, alpha=RMS_DECAY)
+        return RMSprop(groups, lr=lr, alpha=options.rms_decay, eps=eps)
     if options.optimizer == "adagrad":
-        return Adagrad(groups, lr=lr)
+        return Adagrad(groups, lr=lr, eps=eps)
     if options.optimizer == "adam":
-        return Adam(groups, lr=lr, fused=fused)
-    return AdamW(groups, lr=lr, fused=fused)
+        return Adam(groups, lr=lr, eps=eps, fused=fused)
+    return AdamW(groups, lr=lr, eps=eps, fused=fused)
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:

@@ -27,14 +27,14 @@ def rate(options: TrainOptions, step: int, epoch: float, share: float) -> float:
     """The learning rate of step `step`, counted from 0, with `share` of the run done before it.
 
     `cosine` falls along half a cosine to a hundredth (Loshchilov & Hutter 2017, without restarts);
-    `step` multiplies by `decay` at the start of every epoch from `decay_after` on, as char-rnn did. Both
-    begin with a linear rise over `warmup` steps.
+    `step` multiplies by `decay` at the start of epoch `decay_after`, as char-rnn did, and every `decay_every`
+    epochs from there on. All begin with a linear rise over `warmup` steps.
     """
     rise = min(1.0, (step + 1) / options.warmup) if options.warmup else 1.0
     if options.schedule == "cosine":
         fall = FLOOR + (1 - FLOOR) * 0.5 * (1 + cos(pi * share))
     elif options.schedule == "step":
-        fall = options.decay ** max(0, floor(epoch - options.decay_after) + 1)
+        fall = options.decay ** max(0, floor((epoch - options.decay_after) / options.decay_every) + 1)
     else:
         fall = 1.0
     return options.lr * rise * fall

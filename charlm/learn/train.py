@@ -18,14 +18,14 @@ from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import CheckpointError, CorpusError, RunError, UsageError
 from charlm.files import present
-from charlm.learn import auto, optimize, runtime
+from charlm.learn import auto, optimize, presets, runtime
 from charlm.learn.folder import Progress, RunFolder, Saved
 from charlm.learn.keep import Keeper
 from charlm.learn.loop import Trainer
 from charlm.learn.ranks import ALONE, Ranks, join
 from charlm.learn.reports import Event, Noted, Plan, Report, Result
 from charlm.learn.schedule import Length
-from charlm.model import checkpoint, parameters
+from charlm.model import checkpoint, initial, parameters
 from charlm.model.checkpoint import Arrays, Model
 from charlm.model.network import Network
 from charlm.spec import AUTO, flag
@@ -68,7 +68,7 @@ def train(
         stop: asked after every step; True saves everything and raises `Interrupted`.
         clock: seconds, from any origin.
         started: when the run began by that clock; `--time` counts from there.
-        values: any option of `charlm.config.TrainOptions`, by name.
+        values: any option of `charlm.config.TrainOptions`, by name; those of a `preset` stand below the others.
 
     Raises:
         UsageError, CorpusError, RunError, CheckpointError: before anything is trained.
@@ -82,7 +82,7 @@ def train(
     options, notices = _resolved(found, _like(source, values))
     device = _compute(options)
     runtime.check_memory(_plan(found, options, device).memory, device)
-    network = Network(_model_options(options), found.symbols.size, options.seed)
+    network = _new(options, found)
     if source is not None:
         notices.append(_start_from(network, found.symbols, source))
     network.on(device, options.precision)
@@ -144,22 +144,27 @@ def resume(
         return trainer.run()
 
 
-def plan(corpus: Corpus | str | Path | None = None, *, measure: int = 5, **values: Any) -> tuple[Plan, float]:
+def plan(
+    corpus: Corpus | str | Path | None = None, *, measure: int = 5, report: Report | None = None, **values: Any
+) -> tuple[Plan, float]:
     """What `train` would do, without writing anything.
 
     Args:
         corpus: as in `train`.
         measure: steps to time, after a second of steps that are not counted.
+        report: told of what had to shrink or does not fit, as `train` would say it.
         values: as in `train`.
 
     Returns:
         The plan, and the milliseconds of a step.
     """
     found = _corpus(corpus)
-    options, _ = _resolved(found, values)
+    options, notices = _resolved(found, values)
+    for notice in notices:
+        (report or _ignore)(Noted(notice))
     device = _compute(options)
     runtime.check_memory(_plan(found, options, device).memory, device)
-    network = Network(_model_options(options), found.symbols.size, options.seed).on(device, options.precision)
+    network = _new(options, found).on(device, options.precision)
     trainer = _trainer(found, options, network, RunFolder(Path()), Progress(), _ignore, None, time.perf_counter, 0.0)
     return _plan(found, options, device), trainer.time_steps(measure)
 
@@ -197,7 +202,14 @@ def _shared_corpus(corpus: Corpus | str | Path | None, ranks: Ranks) -> Corpus:
 
 
 def _resolved(corpus: Corpus, values: dict[str, Any]) -> tuple[TrainOptions, list[str]]:
-    return _decided(corpus, TrainOptions.of(values))
+    options, notices = _decided(corpus, TrainOptions.of(presets.completed(values)))
+    return options, notices + presets.wishes(options.preset, corpus.options)
+
+
+def _new(options: TrainOptions, corpus: Corpus) -> Network:
+    network = Network(_model_options(options), corpus.symbols.size, options.seed)
+    initial.begin(network, options)
+    return network
 
 
 def _decided(corpus: Corpus, options: TrainOptions) -> tuple[TrainOptions, list[str]]:

@@ -258,12 +258,26 @@ def model(found: Mapping[str, Any]) -> dict[str, str]:
         "corpus": f"{line(found['corpus'].get('name', '?'))}, sha256 {line(found['corpus'].get('sha256', '?'))}",
         "trained": f"{training.get('step', 0):,} steps, {training.get('epoch', 0):.2f} epochs",
     }
+    if found["preset"]:
+        changed = found["preset"]["changed"]
+        how = "which this charlm does not know" if changed is None else f"but for {', '.join(changed)}"
+        rows["preset"] = found["preset"]["name"] + (f", {how}" if changed != [] else "")
     nats = training.get("valid_nats")
     if isinstance(nats, int | float):
         over = training.get("valid_characters", 0)
         per = "symbol" if UNITS[config["unit"]].longer else "character"
         rows["valid"] = f"{nats:.4f} nats, {nats / log(2):.4f} bits per {per} over {over:,}"
     return rows
+
+
+@to_stdout()
+def presets(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The list of `charlm presets` on stdout, from its JSON keys: name and what it was, and the source below."""
+    width = max(len(row["name"]) for row in rows) + 2
+    console = Screen(highlight=False, soft_wrap=True)
+    for row in rows:
+        console.print(Text.assemble((f"{row['name']:<{width}}", "bold"), line(row["about"], LONGEST_VALUE)))
+        console.print(Text.assemble(" " * width, (line(row["source"], LONGEST_VALUE), "dim")))
 
 
 @to_stdout()

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import tomli_w
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
@@ -140,9 +141,15 @@ def plan_lines(plan: Plan) -> list[str]:
         f"dropout {options.dropout:g}, {count(plan.parameters)} parameters, about {size(plan.memory)} of memory",
         f"learning: {options.optimizer} {options.lr:g} {options.schedule}, batch {options.batch_size}, "
         f"window {options.seq_len}, {length}{went}, seed {options.seed}",
+        *([f"preset: {options.preset}"] if options.preset else []),
         plan.device,
         *([f"run: {plan.path}"] if plan.path else []),
     ]
+
+
+def settings(plan: Plan) -> str:
+    """Every option of a run, as its `config.toml` will have them."""
+    return tomli_w.dumps({"train": plan.options.values()}).rstrip("\n")
 
 
 def result_line(result: Result) -> str:

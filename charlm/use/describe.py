@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.errors import CheckpointError
+from charlm.learn import presets
 from charlm.learn.folder import runs
 from charlm.model.checkpoint import Header, read_header
 
@@ -51,9 +52,19 @@ def describe(header: Header) -> dict[str, Any]:
         "symbols": header.symbols.to_json(),
         "corpus": header.corpus,
         "training": training,
+        "preset": _preset(header),
         "options": header.training.get("options", {}),
         "tensors": {name: list(shape) for name, shape in header.shapes.items()},
     }
+
+
+def _preset(header: Header) -> dict[str, Any] | None:
+    """The preset that a model says it was trained by, and the settings in which it is not."""
+    options = header.training.get("options", {})
+    name = options.get("preset")
+    if not isinstance(name, str):
+        return None
+    return {"name": name, "changed": presets.departures(name, {**header.options.values(), **options})}
 
 
 def summarize(root: Path = Path("runs")) -> list[RunSummary]:

@@ -41,6 +41,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["prepare", "sea.txt"],
         ["sample", "--length", "5"],
         ["corpora", "list"],
+        ["presets"],
+        ["presets", "char-rnn"],
+        ["train", "--preset", "char-rnn", "--help"],
     ],
 )
 def test_what_needs_no_tensors_starts_without_torch(place: Path, words: list[str]) -> None:

@@ -14,7 +14,7 @@ from charlm.model import parameters
 from charlm.spec import AUTO
 from charlm.text.lanes import Lanes
 
-STILL_OPEN = {"device", "threads", "save_every"}
+STILL_OPEN = {"device", "threads", "save_every", "init_scale", "forget_bias"}
 V = 67
 TEXT = 1_000_000
 
@@ -236,3 +236,9 @@ def test_planned_steps_are_the_windows_of_the_epochs():
     assert planned_steps(TrainOptions(epochs=0.001), 1000, 10, 10) == 1
     assert planned_steps(TrainOptions(steps=7), 1000, 10, 10) == 7
     assert planned_steps(TrainOptions(time=60), 1000, 10, 10) is None
+
+
+def test_epsilon_is_the_one_of_the_optimiser_unless_it_is_given():
+    for optimizer, epsilon in {"adam": 1e-8, "adamw": 1e-8, "rmsprop": 1e-8, "adagrad": 1e-10}.items():
+        assert resolve(TrainOptions(optimizer=optimizer), 65, 10_000, 500)[0].epsilon == epsilon
+        assert resolve(TrainOptions(optimizer=optimizer, epsilon=0.5), 65, 10_000, 500)[0].epsilon == 0.5

@@ -16,6 +16,7 @@ V = 9
 
 def options(optimizer="adam", **values):
     sizes = {"hidden": 6, "embedding": 3, "dropout": 0.0, "input": "embedding", "lr": 0.01, "weight_decay": 0.0}
+    sizes["epsilon"] = 1e-10 if optimizer == "adagrad" else 1e-8
     return TrainOptions(optimizer=optimizer, **{**sizes, **values})
 
 
@@ -95,7 +96,7 @@ def test_one_element_that_is_not_finite_makes_the_norm_so(value, clipping):
     [
         # From memory zero: sgd -lr g; rmsprop -lr g / sqrt(0.05 g^2); adagrad and adam -lr sign(g).
         ("sgd", lambda g: -0.01 * g),
-        ("rmsprop", lambda g: -0.01 * g / (np.sqrt((1 - optimize.RMS_DECAY) * g * g) + 1e-8)),
+        ("rmsprop", lambda g: -0.01 * g / (np.sqrt(0.05 * g * g) + 1e-8)),
         ("adagrad", lambda g: -0.01 * g / (np.abs(g) + 1e-10)),
         ("adam", lambda g: -0.01 * g / (np.abs(g) + 1e-8)),
         ("adamw", lambda g: -0.01 * g / (np.abs(g) + 1e-8)),

@@ -52,6 +52,14 @@ def test_step_schedule_decays_at_the_start_of_every_epoch_from_decay_after_on():
         assert rate(chosen, 99, epoch, 0.9) == pytest.approx(0.1 * factor, rel=1e-12), epoch
 
 
+@pytest.mark.parametrize(("every", "changes"), [(5, [4, 9, 14]), (2.5, [4, 6.5, 9, 11.5, 14]), (100, [4])])
+def test_step_schedule_may_leave_epochs_between_two_decays(every, changes):
+    chosen = options(schedule="step", decay=0.5, decay_after=4, decay_every=every)
+    rates = [rate(chosen, step, step / 10, 0.0) for step in range(160)]
+    assert [step / 10 for step in range(1, 160) if rates[step] != rates[step - 1]] == changes
+    assert rates[-1] == pytest.approx(0.1 * 0.5 ** len(changes), rel=1e-12)
+
+
 @pytest.mark.parametrize("windows", [3, 7, 10, 49])
 def test_step_schedule_changes_on_the_very_step_that_begins_an_epoch(windows):
     """The epoch that the loop hands over is step / windows, a float."""
@@ -62,7 +70,9 @@ def test_step_schedule_changes_on_the_very_step_that_begins_an_epoch(windows):
 
 
 def test_decay_that_lasts_for_thousands_of_epochs_ends_at_zero_and_not_in_an_error():
-    assert rate(options(schedule="step", decay=0.5, decay_after=0), 10**9, 1e6, 1.0) == 0.0
+    for every in (1, 0.001):
+        chosen = options(schedule="step", decay=0.5, decay_after=0, decay_every=every)
+        assert rate(chosen, 10**9, 1e6, 1.0) == 0.0
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
