@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import wiring
 from benchmarks.contest import Contender, Outcome, hold, ratios
 from benchmarks.results import Row, write
+from charlm.text.corpus import Corpus
 
 TINY = {"cell": "gru", "layers": 1, "hidden": 4, "vocabulary": 5, "length": 3}
 
@@ -39,3 +41,20 @@ def test_the_table_has_a_line_for_every_row(tmp_path: Path) -> None:
     text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert "## training" in text and "| a step | 10 chars/s | ±3 % | 5 chars/s | 2.00 | ≥ 1.8 | more |" in text
     assert "| x | 1 s |" in text
+
+
+def test_wirings_are_compared_at_equal_numbers_of_parameters() -> None:
+    plain = {"cell": "lstm", "layers": 3, "hidden": 64}
+    wanted, found = wiring.count(plain, 67), dict(wiring.jobs(plain, list(wiring.WIRINGS), 67))
+    assert {name for name in found if "," not in name} <= set(wiring.WIRINGS) <= set(found)
+    for name, values in found.items():
+        if name.endswith("as many parameters"):
+            assert abs(wiring.count(values, 67) / wanted - 1) <= 0.02, name
+    assert "residual, as many parameters" not in found, "it has none of its own"
+    assert found["skip, as many parameters"]["hidden"] < 64 < found["tied, as many parameters"]["hidden"]
+
+
+def test_a_wiring_becomes_a_row(small_corpus: Corpus) -> None:
+    values = {"layers": 2, "hidden": 8, "steps": 3, "batch_size": 4, "seq_len": 16, "skip": True}
+    row = wiring.run(small_corpus, "skip", values)
+    assert row.cells()[:2] == ("skip", "2 x 8") and (row.characters, row.steps) == (192, 3) and 0 < row.nats < 10

@@ -27,11 +27,11 @@ MOMENTS: dict[type[Optimizer], set[str]] = {
 
 
 def make(network: Network, options: TrainOptions) -> Optimizer:
-    """The optimiser that the options name; decay applies to weight matrices, never to biases."""
-    weights = network.named_weights()
+    """The optimiser that the options name; decay applies to weight matrices, never to biases nor to what is frozen."""
+    weights = [w for w in network.named_weights().values() if w.requires_grad]
     groups: list[dict[str, Any]] = [
-        {"params": [w for w in weights.values() if w.dim() > 1], "weight_decay": options.weight_decay},
-        {"params": [w for w in weights.values() if w.dim() == 1], "weight_decay": 0.0},
+        {"params": [w for w in weights if w.dim() > 1], "weight_decay": options.weight_decay},
+        {"params": [w for w in weights if w.dim() == 1], "weight_decay": 0.0},
     ]
     lr = options.lr
     fused = network.device.type in ("cpu", "cuda")

@@ -19,7 +19,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from charlm import __version__, cells
-from charlm.config import ModelOptions
+from charlm.config import WIRING, ModelOptions
 from charlm.errors import CheckpointError, UsageError
 from charlm.files import write_atomically
 from charlm.model import parameters
@@ -84,7 +84,8 @@ def save(path: Path, model: Model) -> None:
         "format": FORMAT,
         "version": __version__,
         "config": {
-            **{name: getattr(model.options, name) for name in ModelOptions.specs()},
+            **{name: getattr(model.options, name) for name in ModelOptions.specs() if name not in WIRING},
+            **model.options.wiring(),  # named where it is not plain: a reader that does not know it must refuse
             "unit": model.symbols.unit,
             **FIXED,
         },
@@ -315,11 +316,13 @@ def _options(path: Path, config: dict[str, Any]) -> ModelOptions:
         )
     check_cell(path, config)
     try:
-        options = ModelOptions(**{name: config[name] for name in known_names})
+        known = [name for name in known_names if name in config or name not in WIRING]
+        options = ModelOptions(**{name: config[name] for name in known})
         undecided = [name for name in known_names if getattr(options, name) in (None, AUTO)]
         if undecided:
             raise CheckpointError(f"{path}: the header leaves {undecided[0]!r} open; the file is damaged")
         cells.make(options.cell, options.activation)
+        parameters.check(options)
     except KeyError as error:
         raise CheckpointError(f"{path}: the header lacks {error.args[0]!r}; the file is damaged") from None
     except UsageError as error:

@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from charlm.show.network import wiring
 from charlm.show.terminal import Screen, to_stdout
 from charlm.show.words import count, duration, line, size
 
@@ -214,7 +215,8 @@ def model(found: Mapping[str, Any]) -> dict[str, str]:
     rows = {
         "model": f"{found['model']} ({size(found['bytes'])}, format {found['format']}, "
         f"charlm {line(found['version'])})",
-        "network": f"{kind}, {config['layers']} x {config['hidden']}, {entering}, dropout {config['dropout']:g}",
+        "network": f"{kind}, {config['layers']} x {config['hidden']}, {entering}{wiring(config)}, "
+        f"dropout {config['dropout']:g}",
         "parameters": f"{found['parameters']:,}",
         "symbols": f"{found['vocabulary']:,} ({config['unit']})",
         "corpus": f"{line(found['corpus'].get('name', '?'))}, sha256 {line(found['corpus'].get('sha256', '?'))}",

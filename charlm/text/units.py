@@ -84,6 +84,10 @@ class Unit(ABC):
     def describe(self, code: int) -> str:
         """One code for a message: `'é' (U+00E9)` or `byte 0xE9`."""
 
+    def written(self, code: int) -> tuple[str, ...]:
+        """How a file of vectors may write one code (`charlm.text.embeddings`): by its number, and if seen, as itself."""
+        return (self.describe(code),)
+
     @abstractmethod
     def text_bytes(self, codes: np.ndarray) -> int:
         """How many bytes the text of `codes` (T,) takes in UTF-8 (bytes: as they are)."""
@@ -126,6 +130,9 @@ class _Char(Unit):
 
     def describe(self, code: int) -> str:
         return f"{chr(code)!r} (U+{code:04X})"
+
+    def written(self, code: int) -> tuple[str, ...]:
+        return _as_itself(code, f"U+{code:04X}")
 
     def text_bytes(self, codes: np.ndarray) -> int:
         if codes.dtype == np.uint8:  # `codes` makes such arrays of ASCII alone
@@ -170,6 +177,9 @@ class _Byte(Unit):
     def describe(self, code: int) -> str:
         return f"byte 0x{code:02X}"
 
+    def written(self, code: int) -> tuple[str, ...]:
+        return _as_itself(code, f"0x{code:02X}") if code < 0x80 else (f"0x{code:02X}",)
+
     def text_bytes(self, codes: np.ndarray) -> int:
         return int(codes.size)
 
@@ -178,6 +188,12 @@ class _Byte(Unit):
 
     def pack(self, codes: np.ndarray) -> str | list[int]:
         return [int(code) for code in codes]
+
+
+def _as_itself(code: int, number: str) -> tuple[str, ...]:
+    """A character's number, and itself where it is neither white space nor beyond showing."""
+    letter = chr(code)
+    return (number, letter) if letter.isprintable() and not letter.isspace() else (number,)
 
 
 class _CharPrinter(Printer):

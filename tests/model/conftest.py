@@ -14,7 +14,7 @@ from charlm.text.symbols import Symbols
 CHARACTERS = "\n ehlorw"
 
 
-def _options(cell="lstm", activation="tanh", layers=1, input="one-hot", hidden=7, embedding=5):
+def _options(cell="lstm", activation="tanh", layers=1, input="one-hot", hidden=7, embedding=5, **wiring):
     return ModelOptions(
         cell=cell,
         activation=activation,
@@ -23,6 +23,7 @@ def _options(cell="lstm", activation="tanh", layers=1, input="one-hot", hidden=7
         hidden=hidden,
         embedding=embedding,
         dropout=0.0,
+        **wiring,
     )
 
 

@@ -323,7 +323,10 @@ plain_values = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.sampled_from(["cell", "layers", "hidden", "input", "embedding", "dropout", "activation", "unit", "wiring"]),
+    st.sampled_from(
+        ["cell", "layers", "hidden", "input", "embedding", "dropout", "activation", "unit", "wiring"]
+        + ["skip", "between", "layer_norm", "tied"]
+    ),
     plain_values,
 )
 def test_any_value_in_the_config_is_refused_or_makes_a_whole_model(tmp_path_factory, make_model, key, value):
