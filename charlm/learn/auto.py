@@ -87,7 +87,7 @@ def _check_embeddings(options: TrainOptions) -> None:
 
 
 def embedding_size(options: ModelOptions) -> int:
-    """The size of an embedding, of a network whose hidden units are decided: what the readout reads, if that is tied."""
+    """The size of an embedding where the hidden units are decided: what the readout reads, if that is tied to it."""
     return options.readout_size if options.tied else min(64, options.hidden)
 
 

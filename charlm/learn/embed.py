@@ -1,6 +1,6 @@
 """The embedding that a run starts from, where a file has one (`--embeddings`).
 
-What is left out: reading the file (`charlm.text.embeddings`), and freezing, which is not learning (`charlm.learn.train`).
+What is left out: reading the file (`charlm.text.embeddings`), and freezing it (`charlm.learn.train`).
 """
 
 from pathlib import Path

@@ -171,14 +171,17 @@ class Network(nn.Module):
 
         `kept` (V, 1) is what each symbol's x is multiplied by, None for 1.
         """
-        by_products, skip = recurrence.reads_products(self.path), self.options.skip
-        if read is None and by_products:
-            return F.embedding(ids, self._products(p["weight_ih"], kept) + p["bias_ih"])
+        by_products = recurrence.reads_products(self.path)
         if read is None:
+            if by_products:
+                return F.embedding(ids, self._products(p["weight_ih"], kept) + p["bias_ih"])
             return self._inputs(ids, kept)
+        looked_up = by_products and self.options.input == "one-hot"
+        if self.options.skip and not looked_up:
+            read = torch.cat([read, self._inputs(ids, kept)], -1)
         if not by_products:
-            return torch.cat([read, self._inputs(ids, kept)], -1) if skip else read
-        if not skip:
+            return read
+        if not (self.options.skip and looked_up):
             return products.linear(read, p["weight_ih"], p["bias_ih"])
         into, entering = p["weight_ih"].tensor_split([self.options.hidden], 1)
         return products.linear(read, into, p["bias_ih"]) + F.embedding(ids, self._products(entering, kept))

@@ -6,9 +6,9 @@ few enough bits that every product and every partial sum is a whole number of gr
 holds. What is left is done with +, -, ×, ÷ and rounding, one at a time, of which IEEE 754 fixes every bit; e^x is
 made of these, as the functions of libraries differ in the last bit.
 
-The equations are those of `charlm.cells` and `charlm.model.wiring`, in float64; rounding states to 24 bits and weights to 28 beside the sum of
-their row changes them by less than float32 does. What is left out: what the probabilities are for
-(`charlm.model.coding`).
+The equations are those of `charlm.cells` and `charlm.model.wiring`, in float64; rounding states to 24 bits and
+weights to 28 beside the sum of their row changes them by less than float32 does. What is left out: what the
+probabilities are for (`charlm.model.coding`).
 """
 
 from itertools import accumulate, repeat
@@ -28,7 +28,7 @@ WEIGHT_BITS = 28
 """Of the sum of the sizes of a row's weights. With `STATE_BITS` it stays below float64's 53."""
 
 MEAN_BITS = 36
-"""Of what a mean is made of, beside the largest: 65,536 such numbers, the most units that a layer has, add up below 2^53."""
+"""Of what a mean is made of, beside the largest: 65,536 of them, the most units of a layer, add up below 2^53."""
 
 LEAST_MEAN = 2.0**-100
 """What is below counts as nothing in a mean."""
@@ -135,7 +135,9 @@ class _Functions:
     def mean(x: np.ndarray, axis: int, keepdims: bool) -> np.ndarray:
         """The mean of up to 65,536 numbers, each rounded to `MEAN_BITS` beside the largest, so that no sum is."""
         largest = np.abs(x).max(axis, keepdims=True)
-        return _rounded(x, _grain(np.maximum(largest, LEAST_MEAN), MEAN_BITS)).sum(axis, keepdims=keepdims) / x.shape[axis]
+        return (
+            _rounded(x, _grain(np.maximum(largest, LEAST_MEAN), MEAN_BITS)).sum(axis, keepdims=keepdims) / x.shape[axis]
+        )
 
     @staticmethod
     def exp(x: np.ndarray) -> np.ndarray:

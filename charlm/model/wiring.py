@@ -4,7 +4,7 @@ With x_t the input (the symbol's embedding, or its one-hot vector), h^n the firs
 cell made it, r^n what that layer hands on, and n = 0 … L - 1 from the lowest layer up:
 
     o^n = h^n
-    o^n = g (h^n - mean) / sqrt(variance + ε) + b               with layer_norm, over the H units (Ba, Kiros & Hinton 2016)
+    o^n = g (h^n - mean) / sqrt(variance + ε) + b               layer_norm, over the H units (Ba, Kiros & Hinton 2016)
 
     r^0 = o^0,  and above it
     r^n = o^n                                                   plain

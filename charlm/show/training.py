@@ -140,7 +140,8 @@ def plan_lines(plan: Plan) -> list[str]:
         f"corpus: {plan.corpus}, {plan.used:,} characters to train on in {plan.windows:,} windows, "
         f"{plan.left_over:,} left over",
         f"network: {options.cell}{activation} {options.layers}x{options.hidden}, {entering}"
-        f"{wiring(vars(options))}, {_dropping(options)}, {count(plan.parameters)} parameters, about {size(plan.memory)} of memory",
+        f"{wiring(vars(options))}, {_dropping(options)}, {count(plan.parameters)} parameters, "
+        f"about {size(plan.memory)} of memory",
         f"learning: {options.optimizer} {options.lr:g} {options.schedule}, batch {options.batch_size}, "
         f"window {options.seq_len}, {length}{went}, seed {options.seed}",
         plan.device,

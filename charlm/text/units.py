@@ -85,7 +85,7 @@ class Unit(ABC):
         """One code for a message: `'é' (U+00E9)` or `byte 0xE9`."""
 
     def written(self, code: int) -> tuple[str, ...]:
-        """How a file of vectors may write one code (`charlm.text.embeddings`): by its number, and if seen, as itself."""
+        """How a file of vectors may write one code (`charlm.text.embeddings`): its number, itself where it is seen."""
         return (self.describe(code),)
 
     @abstractmethod

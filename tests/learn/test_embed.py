@@ -111,7 +111,11 @@ def test_what_does_not_fit_is_refused(
     vectors(small_corpus, file)
     for do in (plan, train):
         with pytest.raises((UsageError, InputError), match=words) as caught:
-            do(small_corpus, **({"root": tmp_path} if do is train else {}), **{**VALUES, "embeddings": str(file), **more})
+            do(
+                small_corpus,
+                **({"root": tmp_path} if do is train else {}),
+                **{**VALUES, "embeddings": str(file), **more},
+            )
         assert "\n" not in str(caught.value) and caught.value.exit_code == 2
     assert not (tmp_path / "runs").exists()
 

@@ -33,8 +33,16 @@ KINDS: dict[str, dict[str, Any]] = {
     "lstm": {"cell": "lstm", "layers": 2, "dropout": 0.3, "input": "embedding"},
     "gru": {"cell": "gru", "layers": 2, "dropout": 0.4, "weight_drop": 0.2, "cold_starts": 0.3},
     "wired": {
-        "cell": "lstm", "layers": 3, "input": "embedding", "tied": True, "skip": True, "between": "highway",
-        "layer_norm": True, "dropout": 0.4, "dropout_kind": "locked", "embedding_dropout": 0.3,
+        "cell": "lstm",
+        "layers": 3,
+        "input": "embedding",
+        "tied": True,
+        "skip": True,
+        "between": "highway",
+        "layer_norm": True,
+        "dropout": 0.4,
+        "dropout_kind": "locked",
+        "embedding_dropout": 0.3,
     },
 }
 

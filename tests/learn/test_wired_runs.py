@@ -14,8 +14,8 @@ from charlm.errors import UsageError
 from charlm.learn import auto
 from charlm.learn.train import plan, resume, train
 from charlm.model import checkpoint
-from charlm.model.generate import generate, streams
 from charlm.model.draw import Rules
+from charlm.model.generate import generate, streams
 from charlm.model.stepper import Stepper
 from charlm.text.corpus import Corpus
 from charlm.text.prepare import prepare
@@ -125,7 +125,9 @@ def test_tied_embedding_has_the_readout_s_size(small_corpus: Corpus) -> None:
     for more, size in (({"hidden": 96}, 96), ({"hidden": 8, "skip": True}, 24), ({}, 256)):
         found, _ = auto.resolve(TrainOptions.of({**tied, **more}), 20, 5000, 500)
         assert found.embedding == size
-    with pytest.raises(UsageError, match="--tied needs an embedding of 24 numbers, .* 3 layers of --hidden 8, .* has 9"):
+    with pytest.raises(
+        UsageError, match="--tied needs an embedding of 24 numbers, .* 3 layers of --hidden 8, .* has 9"
+    ):
         plan(small_corpus, **tied, hidden=8, skip=True, embedding=9)
     with pytest.raises(UsageError, match="--input one-hot has none; give --input embedding"):
         plan(small_corpus, tied=True)
@@ -161,7 +163,13 @@ def test_a_network_of_any_wiring_learns(small_corpus: Corpus, tmp_path: Path) ->
     unigram = -sum(share * np.log(share) for share in shares if share)
     for name, more in RUNS.items():
         values = {**TINY, **more, "optimizer": "adamw", "layers": 2, "hidden": 24, "eval_every": 0}
-        done = train(small_corpus, root=tmp_path, run=name, steps=150, seq_len=20, dropout=0.0, **{
-            key: value for key, value in values.items() if key not in ("seq_len", "dropout")
-        })
+        done = train(
+            small_corpus,
+            root=tmp_path,
+            run=name,
+            steps=150,
+            seq_len=20,
+            dropout=0.0,
+            **{key: value for key, value in values.items() if key not in ("seq_len", "dropout")},
+        )
         assert done.valid_nats is not None and done.valid_nats < 0.7 * unigram, name
