@@ -316,8 +316,8 @@ def _options(path: Path, config: dict[str, Any]) -> ModelOptions:
         )
     check_cell(path, config)
     try:
-        known = [name for name in known_names if name in config or name not in WIRING]
-        options = ModelOptions(**{name: config[name] for name in known})
+        given = [name for name in known_names if name in config or name not in WIRING]
+        options = ModelOptions(**{name: config[name] for name in given})
         undecided = [name for name in known_names if getattr(options, name) in (None, AUTO)]
         if undecided:
             raise CheckpointError(f"{path}: the header leaves {undecided[0]!r} open; the file is damaged")

@@ -105,7 +105,8 @@ def _parted(fields: list[str], size: int) -> tuple[str, list[str]]:
 def _vector(path: Path, number: int, numbers: list[str]) -> np.ndarray:
     """(E,) float32."""
     try:
-        vector = np.array([float(word) for word in numbers], np.float64).astype(np.float32)
+        with np.errstate(over="ignore"):
+            vector = np.array([float(word) for word in numbers], np.float64).astype(np.float32)
     except ValueError as error:
         raise _refusal(path, number, f"holds what is no number ({' '.join(str(error).split()):.80})") from None
     if not np.isfinite(vector).all():

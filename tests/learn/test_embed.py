@@ -111,11 +111,8 @@ def test_what_does_not_fit_is_refused(
     vectors(small_corpus, file)
     for do in (plan, train):
         with pytest.raises((UsageError, InputError), match=words) as caught:
-            do(
-                small_corpus,
-                **({"root": tmp_path} if do is train else {}),
-                **{**VALUES, "embeddings": str(file), **more},
-            )
+            place = {"root": tmp_path / "runs"} if do is train else {}
+            do(small_corpus, **{**place, **VALUES, "embeddings": str(file), **more})
         assert "\n" not in str(caught.value) and caught.value.exit_code == 2
     assert not (tmp_path / "runs").exists()
 
