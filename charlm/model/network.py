@@ -146,8 +146,9 @@ class Network(nn.Module):
         Returns:
             Logits (T, B, V), and the states after the window.
         """
-        weights = self.named_weights()
-        kept = None if drop_symbols is None else drop_symbols(0, weights["readout.bias"].new_ones(self.vocabulary, 1))
+        bias = self.weight("readout.bias")
+        kept = None if drop_symbols is None else drop_symbols(0, bias.new_ones(self.vocabulary, 1))
+        weights = {} if wiring.is_stack(self.options) else self.named_weights()
         after: States = []
         handed: list[Tensor] = []
         below, read = None, None
@@ -159,12 +160,12 @@ class Network(nn.Module):
             h, state, below = recurrence.window(self.path, self.cell, p, x, below, state)
             after.append(state)
             if self.options.layer_norm:
-                h = h.to(weights["readout.bias"].dtype)  # bfloat16 would round the mean and the variance
+                h = h.to(bias.dtype)  # bfloat16 would round the mean and the variance
             read = wiring.leaving(torch, self.options, weights, number, h, read, drop)
             handed.append(read)
         top = torch.cat(handed, -1) if self.options.skip else handed[-1]
-        into = weights["embedding.weight" if self.options.tied else "readout.weight"]
-        return products.linear(top, into, weights["readout.bias"]), after
+        into = self.weight("embedding.weight" if self.options.tied else "readout.weight")
+        return products.linear(top, into, bias), after
 
     def _entering(self, p: dict[str, Tensor], ids: Tensor, read: Tensor | None, kept: Tensor | None) -> Tensor:
         """What a layer's way through the window takes, from the symbols and what the layer below handed on.

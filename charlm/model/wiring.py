@@ -119,6 +119,7 @@ class Wired:
     def __init__(self, options: ModelOptions, weights: Mapping[str, Array], xp: Any) -> None:
         self.layers: list[Parameters] = [layer_weights(weights, number) for number in range(options.layers)]
         self._options, self._weights, self._xp = options, weights, xp
+        self._stack = is_stack(options)
         self._tables = [input_table(weights)]
         for p in self.layers[1:] if options.skip else ():
             self._tables.append(_table(weights, p["weight_skip"]))
@@ -139,7 +140,7 @@ class Wired:
 
     def leaving(self, number: int, h: Array, read: Array | None) -> Array:
         """What a layer hands on; as the function of that name."""
-        return leaving(self._xp, self._options, self._weights, number, h, read)
+        return h if self._stack else leaving(self._xp, self._options, self._weights, number, h, read)
 
     def logits(self, handed: Sequence[Array]) -> Array:
         """(B, V) from what every layer handed on, each (B, H)."""
