@@ -97,9 +97,19 @@ def _names(symbols: Symbols, symbol: int) -> tuple[str, ...]:
 
 
 def _parted(fields: list[str], size: int) -> tuple[str, list[str]]:
-    """The symbol and the numbers of a line; the symbols of some files have blanks in them."""
+    """The symbol and the numbers of a line; the words of some files have blanks in them, and no number behind one."""
     at = len(fields) - size if 0 < size < len(fields) else 1
+    if all(_is_number(field) for field in fields[1:at]):
+        at = 1
     return " ".join(fields[:at]), fields[at:]
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
 
 
 def _vector(path: Path, number: int, numbers: list[str]) -> np.ndarray:

@@ -89,6 +89,7 @@ def test_what_is_written_comes_back(tmp_path_factory, letters, size) -> None:
     ("text", "words"),
     [
         ("a 1 2\nb 1\n", "line 2 has 1 numbers behind its symbol, and needs 2 numbers, as the lines before it"),
+        ("a 1 2\nb 1 2 3\n", "line 2 has 3 numbers behind its symbol, and needs 2"),
         ("2 3\na 1 2\n", "line 2 has 2 numbers behind its symbol, and needs 3"),
         ("a\n", "line 1 has 0 numbers behind its symbol, and needs numbers"),
         ("a 1 2\na 3 4\n", "line 2 has a second vector of 'a'; the first is in line 1"),
