@@ -134,10 +134,8 @@ class _Functions:
     @staticmethod
     def mean(x: np.ndarray, axis: int, keepdims: bool) -> np.ndarray:
         """The mean of up to 65,536 numbers, each rounded to `MEAN_BITS` beside the largest, so that no sum is."""
-        largest = np.abs(x).max(axis, keepdims=True)
-        return (
-            _rounded(x, _grain(np.maximum(largest, LEAST_MEAN), MEAN_BITS)).sum(axis, keepdims=keepdims) / x.shape[axis]
-        )
+        largest = np.maximum(np.abs(x).max(axis, keepdims=True), LEAST_MEAN)
+        return _rounded(x, _grain(largest, MEAN_BITS)).sum(axis, keepdims=keepdims) / x.shape[axis]
 
     @staticmethod
     def exp(x: np.ndarray) -> np.ndarray:
