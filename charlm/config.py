@@ -170,7 +170,7 @@ class ModelOptions(Options):
         "Size of the embedding.",
         low=1,
         high=65536,
-        auto="64, at most --hidden",
+        auto="64, at most --hidden; as many as --embeddings has; with --tied what the readout reads",
         panel="Model",
     )
     dropout: float = option(
@@ -198,6 +198,34 @@ class ModelOptions(Options):
         high=1024,
         panel="Model",
     )
+    skip: bool = option(
+        False, "switch", "Every layer reads the input too, and the readout reads every layer.", panel="Model"
+    )
+    between: str = option(
+        "plain",
+        "choice",
+        "What a layer above the first hands on: its output, that added to what it read, or a gated mean of both.",
+        choices=("plain", "residual", "highway"),
+        panel="Model",
+    )
+    layer_norm: bool = option(
+        False, "switch", "Normalise each layer's output before anything but itself reads it.", panel="Model"
+    )
+    tied: bool = option(False, "switch", "One table for the input's embedding and the readout.", panel="Model")
+
+    @property
+    def readout_size(self) -> int:
+        """How many numbers the readout reads: H, or with skip those of all layers; `hidden` must be decided."""
+        return self.hidden * (self.layers if self.skip else 1)
+
+    def wiring(self) -> dict[str, Any]:
+        """What connects the layers in another way than a plain stack, by name; empty for one."""
+        return {name: getattr(self, name) for name in WIRING if getattr(self, name) != self.default(name)}
+
+
+WIRING = ("skip", "between", "layer_norm", "tied")
+"""The options of `ModelOptions` that say how layers are connected. A model file names those alone that are not at
+their defaults (`charlm.model.checkpoint`)."""
 
 
 @dataclass(frozen=True)
@@ -326,6 +354,28 @@ class TrainOptions(ModelOptions):
         below=1,
         panel="Learning",
     )
+    dropout_kind: str = option(
+        "element",
+        "choice",
+        "What --dropout draws anew: every element of every step, or one mask for all steps of a window.",
+        choices=("element", "locked"),
+        panel="Learning",
+    )
+    embedding_dropout: float = option(
+        0.0,
+        "number",
+        "Share of the symbols whose input is dropped in each window.",
+        low=0,
+        below=1,
+        panel="Learning",
+    )
+    embeddings: str | None = option(
+        None,
+        "text",
+        "A file of vectors, in the text format of word2vec or GloVe, that the embedding starts from.",
+        panel="Learning",
+    )
+    freeze_embeddings: bool = option(False, "switch", "Leave the embedding as it starts.", panel="Learning")
     momentum: float = option(0.9, "number", "Momentum of sgd.", low=0, below=1, panel="Learning")
     rms_decay: float = option(
         0.95, "number", "Share of its average that rmsprop keeps at each step.", low=0, below=1, panel="Learning"

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import task_page, tasks
+from benchmarks import task_page, tasks, wiring
 from benchmarks.contest import Contender, Outcome, hold, ratios
 from benchmarks.results import Row, write
+from charlm.text.corpus import Corpus
 
 TINY = {"cell": "gru", "layers": 1, "hidden": 4, "vocabulary": 5, "length": 3}
 
@@ -81,3 +82,20 @@ def test_the_table_of_tasks_comes_of_runs_and_goes_on_where_it_was_stopped(tmp_p
     }
     task_page.write(tmp_path / "tasks.md", [*again.found, failed])
     assert "| rnn-relu | diverged |" in (tmp_path / "tasks.md").read_text(encoding="utf-8")
+
+
+def test_wirings_are_compared_at_equal_numbers_of_parameters() -> None:
+    plain = {"cell": "lstm", "layers": 3, "hidden": 64}
+    wanted, found = wiring.count(plain, 67), dict(wiring.jobs(plain, list(wiring.WIRINGS), 67))
+    assert {name for name in found if "," not in name} <= set(wiring.WIRINGS) <= set(found)
+    for name, values in found.items():
+        if name.endswith("as many parameters"):
+            assert abs(wiring.count(values, 67) / wanted - 1) <= 0.02, name
+    assert "residual, as many parameters" not in found, "it has none of its own"
+    assert all(found[f"{name}, as many parameters"]["hidden"] < 64 for name in ("skip", "highway", "embedding"))
+
+
+def test_a_wiring_becomes_a_row(small_corpus: Corpus) -> None:
+    values = {"layers": 2, "hidden": 8, "steps": 3, "batch_size": 4, "seq_len": 16, "skip": True}
+    row = wiring.run(small_corpus, "skip", values)
+    assert row.cells()[:2] == ("skip", "2 x 8") and (row.characters, row.steps) == (192, 3) and 0 < row.nats < 10

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from wirings import CASES, label
 
 from charlm.config import ModelOptions
 from charlm.learn.chance import masks
@@ -60,6 +61,37 @@ def test_outputs_and_gradients_are_those_of_the_plain_loop_on_the_cpu(
         assert torch.allclose(one, other, atol=2e-4, rtol=2e-3)
 
 
+@pytest.mark.parametrize("case", CASES, ids=label)
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_every_wiring_is_that_of_the_cpu(cell: str, case: dict[str, Any]) -> None:
+    options = ModelOptions.of({"embedding": 5, "cell": cell, "layers": 3, "hidden": 7, "dropout": 0.0, **case})
+    ids = torch.randint(9, (12, 3), generator=torch.Generator().manual_seed(0))
+    found = []
+    for device in ("cpu", "cuda"):
+        network = Network(options, 9, seed=1)
+        if device == "cuda":
+            network.on(torch.device(device))
+        logits, _ = network(ids.to(device), network.start(3), None, None, lambda _, ones: ones * 2)
+        logits.square().sum().backward()
+        found.append([logits.detach().cpu(), *(w.grad.cpu() for w in network.parameters() if w.grad is not None)])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, atol=2e-4, rtol=2e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_wired_run_with_every_dropout_trains_and_is_read_without_the_gpu(
+    small_corpus: Corpus, tmp_path: Path, precision: str
+) -> None:
+    wired = {"layers": 3, "skip": True, "between": "highway", "layer_norm": True, "tied": True, "input": "embedding"}
+    drops = {"dropout_kind": "locked", "embedding_dropout": 0.2, "weight_drop": 0.2}
+    values = {**SIZES, **wired, **drops, "device": "cuda", "precision": precision}
+    run = train(small_corpus, root=tmp_path, run="wired", **values)
+    model = checkpoint.load(run.model)
+    scores = [evaluate(model, data=small_corpus.path.parent, device=d).score.nats_per_char for d in ("cpu", "cuda")]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+    assert len("".join(stream(model, length=30, seed=1, device="cuda"))) == 30
+
+
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
 def test_a_model_trained_on_the_gpu_evaluates_and_samples_without_it(
     small_corpus: Corpus, tmp_path: Path, cell: str, activation: str
@@ -103,6 +135,7 @@ def test_nothing_in_a_step_waits_for_the_gpu(
 
     monkeypatch.setattr(Trainer, "_step", watched)
     values = {**SIZES, "steps": 40, "report_every": 0, "eval_every": 0, "cold_starts": 0.5}
+    values |= {"layers": 2, "skip": True, "layer_norm": True, "embedding_dropout": 0.2, "dropout_kind": "locked"}
     train(small_corpus, root=tmp_path, run="quiet", device="cuda", **values)
     assert sum(quiet) > 30
 

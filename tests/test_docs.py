@@ -17,6 +17,7 @@ import charlm
 from charlm import cells
 from charlm.cli.commands import app
 from charlm.config import (
+    WIRING,
     AblateOptions,
     CatalogueOptions,
     CellsOptions,
@@ -457,6 +458,23 @@ def test_tensors_and_gates(cell: str, entering: str) -> None:
         where = table[name][2]
         of_others = "each layer of a" in where and f"a {cell}" not in where
         assert of_others or {"each layer, where R is not 0": reading, "with embedding input only": "0"}[where] == "0"
+
+
+def test_keys_and_tensors_of_other_wirings() -> None:
+    page = section(CHECKPOINT, "## Wiring")
+    table = {row[0].strip("`"): row for row in rows(page)}
+    assert [key for key in table if "." not in key] == list(WIRING)
+    size = {"layers": 3, "hidden": 5, "input": "embedding", "embedding": 15}
+    more = {"skip": True, "between": "highway", "layer_norm": True}
+    letters = {"G·H": 20, "H + E": 20, "V": 7, "L·H": 15, "H": 5}
+    plain = shapes(ModelOptions.of(size), 7)
+    found = shapes(ModelOptions.of({**size, **more}), 7)
+    changed = {name: shape for name, shape in found.items() if plain.get(name) != shape}
+    assert {re.sub(r"\.\d\.", ".{l}.", name) for name in changed} == {name for name in table if "." in name}
+    for name, shape in changed.items():
+        told = table[re.sub(r"\.\d\.", ".{l}.", name)][1].split(")")[0].strip("(").split(", ")
+        assert tuple(letters[letter] for letter in told) == shape
+    assert "readout.weight" not in shapes(ModelOptions.of({**size, **more, "tied": True}), 7)
 
 
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", section(CHECKPOINT, "## A complete example"), re.S)

@@ -17,7 +17,7 @@ from torch import Tensor
 from charlm import cells
 from charlm.cells import Parameters, State
 from charlm.model.checkpoint import Model
-from charlm.model.stepper import input_table, layer_weights
+from charlm.model.wiring import Wired, parts
 from charlm.text.symbols import BOUNDARY
 
 States = list[State]
@@ -50,15 +50,15 @@ class Unrolled:
     def __init__(self, model: Model) -> None:
         self.cell = cells.of(model.options)
         self.hidden: int = model.options.hidden
-        weights = {name: torch.from_numpy(weight.astype(np.float64)) for name, weight in model.weights.items()}
-        self.layers: list[Parameters] = [layer_weights(weights, number) for number in range(model.options.layers)]
-        self._table = input_table(weights)
-        self._readout, self._bias = weights["readout.weight"].T, weights["readout.bias"]
+        exact = {name: torch.from_numpy(weight.astype(np.float64)) for name, weight in model.weights.items()}
+        self._wired = Wired(model.options, parts(model.options, exact), torch)
+        self.layers: list[Parameters] = self._wired.layers
+        self._like = self._wired.like
         self._bounded = not model.corpus.get("documents")
 
     def start(self, batch: int) -> States:
         """The state before any text, zeros (B, H)."""
-        return [tuple(self._bias.new_zeros(batch, self.hidden) for _ in self.cell.state) for _ in self.layers]
+        return [tuple(self._like.new_zeros(batch, self.hidden) for _ in self.cell.state) for _ in self.layers]
 
     def warm(self, ids: np.ndarray, ends: np.ndarray, characters: int) -> States:
         """The states before the symbols at `ends` (B,), after so many symbols before them, or as many as there are.
@@ -84,31 +84,35 @@ class Unrolled:
         symbols = torch.from_numpy(ids.astype(np.int64))
         names = self.cell.state
         nudges = {
-            (layer, name): self._bias.new_zeros(*ids.shape, self.hidden, requires_grad=True)
+            (layer, name): self._like.new_zeros(*ids.shape, self.hidden, requires_grad=True)
             for layer in range(len(self.layers))
             for name in names
         }
         passed: list[States] = []
         inputs: list[list[Tensor]] = []
+        handed: list[Tensor] = []
         for t, row in enumerate(symbols):
             nudge = [tuple(nudges[layer, name][t] for name in names) for layer in range(len(self.layers))]
-            states, read = self._step(row, states, nudge)
+            states, entered, handed = self._step(row, states, nudge)
             passed.append(states)
-            inputs.append(read)
-        return Trail(states[-1][0] @ self._readout + self._bias, passed, inputs, nudges)
+            inputs.append(entered)
+        return Trail(self._wired.logits(handed), passed, inputs, nudges)
 
-    def _step(self, symbols: Tensor, states: States, nudge: States | None = None) -> tuple[States, list[Tensor]]:
-        """Read one symbol (B,): the new states, and what each layer read (B, G·H)."""
-        x = self._table[symbols]
+    def _step(
+        self, symbols: Tensor, states: States, nudge: States | None = None
+    ) -> tuple[States, list[Tensor], list[Tensor]]:
+        """Read one symbol (B,): the new states, and what each layer read (B, G·H) and handed on (B, H)."""
         below: State | None = None
+        read: Tensor | None = None
         after: States = []
-        inputs = []
+        inputs, handed = [], []
         for number, (p, state) in enumerate(zip(self.layers, states, strict=True)):
-            if below is not None:
-                x = below[0] @ p["weight_ih"].T + p["bias_ih"]
+            x = self._wired.entering(number, symbols, read)
             inputs.append(x)
             below, _ = self.cell.at(number).step(torch, p, x, below, state)
             if nudge is not None:
                 below = tuple(part + zero for part, zero in zip(below, nudge[number], strict=True))
             after.append(below)
-        return after, inputs
+            read = self._wired.leaving(number, below[0], read)
+            handed.append(read)
+        return after, inputs, handed

@@ -8,7 +8,7 @@ from math import ceil, sqrt
 from typing import Any
 
 from charlm.config import ModelOptions, TrainOptions
-from charlm.errors import CorpusError
+from charlm.errors import CorpusError, UsageError
 from charlm.model import parameters
 from charlm.spec import AUTO
 from charlm.text.lanes import too_short
@@ -45,7 +45,10 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
 
     Raises:
         CorpusError: batch and window that the user gave do not fit the text.
+        UsageError: options of the network contradict each other.
     """
+    parameters.check(options)
+    _check_embeddings(options)
     chosen: dict[str, Any] = {}
 
     def settle(name: str, value: Any) -> Any:
@@ -54,7 +57,7 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
         return chosen[name]
 
     hidden = settle("hidden", _hidden(options, train))
-    settle("embedding", min(64, hidden))
+    settle("embedding", embedding_size(options.replace(hidden=hidden)))
     batch, seq_len, notices = _window(options, hidden, train)
     chosen |= {"batch_size": batch, "seq_len": seq_len}
     settle("lr", _rate(options, hidden))
@@ -70,7 +73,23 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
     spacing = max(LEAST_SPACING, ceil(EVALUATION_SPACING * min(stretch, max(valid, 1)) / (batch * seq_len)))
     every = settle("eval_every", spacing)
     settle("sample_every", 4 * (every or spacing))
-    return options.replace(**chosen), notices
+    resolved = options.replace(**chosen)
+    parameters.check(resolved)
+    return resolved, notices
+
+
+def _check_embeddings(options: TrainOptions) -> None:
+    """Refuse what is said of embeddings where there are none, or where it would be said of the readout too."""
+    asked = "--embeddings" if options.embeddings is not None else "--freeze-embeddings"
+    if options.input != "embedding" and (options.embeddings is not None or options.freeze_embeddings):
+        raise UsageError(f"{asked} is about embeddings, and --input {options.input} has none; give --input embedding")
+    if options.freeze_embeddings and options.tied:
+        raise UsageError("--freeze-embeddings with --tied would freeze the readout too; leave one of them out")
+
+
+def embedding_size(options: ModelOptions) -> int:
+    """The size of an embedding where the hidden units are decided: what the readout reads, if that is tied to it."""
+    return options.readout_size if options.tied else min(64, options.hidden)
 
 
 def planned_steps(options: TrainOptions, train: int, batch: int, seq_len: int) -> int | None:

@@ -1,8 +1,10 @@
 """What is random in a training step, without a memory: dropout, and which lanes start cold.
 
 Dropout of activations is between layers and before the readout, not on the recurrence (Srivastava et al.
-2014; Zaremba, Sutskever & Vinyals 2014). The recurrence has dropout of its weights, one mask a window
-(DropConnect, Wan et al. 2013; for recurrent weights Merity, Keskar & Socher 2018).
+2014; Zaremba, Sutskever & Vinyals 2014), anew for every step or *locked*, one mask for all steps of a window (Gal &
+Ghahramani 2016; Merity, Keskar & Socher 2018). The recurrence has dropout of its weights, one mask a window
+(DropConnect, Wan et al. 2013; for recurrent weights Merity, Keskar & Socher 2018), and the input dropout of whole
+symbols, the same all through a window (Gal & Ghahramani 2016).
 
 An NVIDIA GPU draws its own masks, other ones than the CPU: to send them there would hold up every step.
 
@@ -18,7 +20,9 @@ from torch import Tensor
 from charlm.model.network import Drop
 
 
-def masks(rate: float, seed: int, step: int, of: str = "", part: tuple[int, int] = (0, 1)) -> Drop | None:
+def masks(
+    rate: float, seed: int, step: int, of: str = "", part: tuple[int, int] = (0, 1), *, locked: bool = False
+) -> Drop | None:
     """The dropout of one step, or None where nothing is dropped.
 
     The rate is rounded to 1/256: a random byte per activation is cheaper to draw than a random number.
@@ -30,6 +34,7 @@ def masks(rate: float, seed: int, step: int, of: str = "", part: tuple[int, int]
         of: tells several kinds of masks apart.
         part: which of how many equal parts of the lanes the activations are; the masks are drawn for all lanes, so
             that they do not depend on it.
+        locked: one mask for the whole length of the first axis.
     """
     level = min(round(rate * 256), 255)
     if level == 0:
@@ -40,13 +45,14 @@ def masks(rate: float, seed: int, step: int, of: str = "", part: tuple[int, int]
         """Drop elements of x and scale up those that stay."""
         device = x.device if x.device.type == "cuda" else torch.device("cpu")
         rank, world = part
-        numbers = x.numel() * world
+        like = x[:1] if locked else x
+        numbers = like.numel() * world
         words = torch.empty((numbers + 7) // 8, dtype=torch.int64, device=device)
         words.random_(-(2**63), None, generator=_generator(seed, step, f"{of}{layer}", device))
-        noise = words.view(torch.uint8)[:numbers].view(len(x), -1, x.shape[-1]).to(x.device)
+        noise = words.view(torch.uint8)[:numbers].view(len(like), -1, x.shape[-1]).to(x.device)
         if world > 1:
             noise = noise.chunk(world, 1)[rank]
-        noise = noise.reshape(x.shape)
+        noise = noise.reshape(like.shape)
         mask = (noise >= level).to(x.dtype)
         return x * mask.mul_(keep) if x.dtype.itemsize > 2 else x * mask * keep  # bfloat16 would round `keep`
 

@@ -169,10 +169,12 @@ class Trainer:
         learning_rate = rate(self.options, number, number / self.lanes.windows, share)
         optimize.set_rate(self.optimizer, learning_rate)
         own = self.ranks.rank, self.ranks.world
-        drop = chance.masks(self.options.dropout, self.options.seed, number, part=own)
-        drop_weights = chance.masks(self.options.weight_drop, self.options.seed, number, "weights ")
+        seed, locked = self.options.seed, self.options.dropout_kind == "locked"
+        drop = chance.masks(self.options.dropout, seed, number, part=own, locked=locked)
+        drop_weights = chance.masks(self.options.weight_drop, seed, number, "weights ")
+        drop_symbols = chance.masks(self.options.embedding_dropout, seed, number, "symbols ")
         with self._autocast():
-            logits, states = self.network(inputs, self.states, drop, drop_weights)
+            logits, states = self.network(inputs, self.states, drop, drop_weights, drop_symbols)
             loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
         self.optimizer.zero_grad()
         (loss * self.lanes.seq_len if self.options.window_loss == "sum" else loss).backward()

@@ -23,15 +23,15 @@ MOMENTS: dict[type[Optimizer], set[str]] = {
 
 
 def make(network: Network, options: TrainOptions) -> Optimizer:
-    """The optimiser that the options name; decay applies to weight matrices, never to biases.
+    """The optimiser that the options name; decay applies to weight matrices, never to biases nor to what is frozen.
 
     RMSprop keeps 0.95 of its average unless it is told otherwise, as in Graves 2013 and char-rnn; torch's own
     0.99 averages five times longer. Every epsilon is added to the root, not under it.
     """
-    weights = network.named_weights()
+    weights = [w for w in network.named_weights().values() if w.requires_grad]
     groups: list[dict[str, Any]] = [
-        {"params": [w for w in weights.values() if w.dim() > 1], "weight_decay": options.weight_decay},
-        {"params": [w for w in weights.values() if w.dim() == 1], "weight_decay": 0.0},
+        {"params": [w for w in weights if w.dim() > 1], "weight_decay": options.weight_decay},
+        {"params": [w for w in weights if w.dim() == 1], "weight_decay": 0.0},
     ]
     lr, eps = options.lr, options.epsilon
     fused = network.device.type in ("cpu", "cuda")

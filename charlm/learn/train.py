@@ -18,7 +18,7 @@ from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import CheckpointError, CorpusError, RunError, UsageError
 from charlm.files import present
-from charlm.learn import auto, optimize, presets, runtime
+from charlm.learn import auto, embed, optimize, presets, runtime
 from charlm.learn.folder import Progress, RunFolder, Saved
 from charlm.learn.keep import Keeper
 from charlm.learn.loop import Trainer
@@ -79,12 +79,15 @@ def train(
     begun = clock() if started is None else started
     found = _shared_corpus(corpus, ranks)
     source = None if init_from is None else checkpoint.load(Path(init_from))
-    options, notices = _resolved(found, _like(source, values))
+    vectors = ranks.first(lambda: embed.vectors(values, found.symbols, source))
+    options, notices = _resolved(found, embed.sized(vectors, _like(source, values)))
     device = _compute(options)
     runtime.check_memory(_plan(found, options, device).memory, device)
     network = _new(options, found)
     if source is not None:
         notices.append(_start_from(network, found.symbols, source))
+    if vectors is not None:
+        notices.append(embed.put(vectors, network, found.symbols, options))
     network.on(device, options.precision)
     ranks.check(options.batch_size)
     with _led(ranks, lambda: RunFolder.create(run, usual_name(found.name, options), Path(root))) as folder:
@@ -159,7 +162,7 @@ def plan(
         The plan, and the milliseconds of a step.
     """
     found = _corpus(corpus)
-    options, notices = _resolved(found, values)
+    options, notices = _resolved(found, embed.sized(embed.vectors(values, found.symbols, None), values))
     for notice in notices:
         (report or _ignore)(Noted(notice))
     device = _compute(options)
@@ -246,6 +249,8 @@ def _trainer(
     text, vocabulary = corpus.split("train"), corpus.symbols.size
     lanes = Lanes(text, options.batch_size, options.seq_len, ranks.rank, ranks.world, vocabulary)
     steps = auto.planned_steps(options, len(lanes.ids) - 1, options.batch_size, options.seq_len)
+    if options.freeze_embeddings:
+        network.weight("embedding.weight").requires_grad_(False)
     optimizer = optimize.make(network, options)
     identity, place = corpus.identity(), str(corpus.path)
     return Trainer(
@@ -272,7 +277,8 @@ def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
     lanes = Lanes(corpus.split("train"), options.batch_size, options.seq_len)
     number = parameters.count(options, corpus.symbols.size)
     gates = len(cells.of(options).gates)
-    per_character = options.layers * options.hidden * (2 * gates + 4) + 3 * corpus.symbols.size
+    numbers = 2 * gates + 4 + 4 * options.layer_norm + 4 * (options.between == "highway") + 2 * options.skip
+    per_character = options.layers * options.hidden * numbers + 3 * corpus.symbols.size
     floats = number * (2 + MOMENTS[options.optimizer]) + options.batch_size * options.seq_len * per_character
     return Plan(
         options=options,
@@ -296,9 +302,9 @@ def _like(source: Model | None, values: dict[str, Any]) -> dict[str, Any]:
     if source is None:
         return values
     network = {name: value for name, value in source.options.values().items() if name != "dropout"}
-    given = TrainOptions.of(values)
+    specs = TrainOptions.specs()
     for name, value in network.items():
-        if values.get(name) not in (None, AUTO) and getattr(given, name) != value:
+        if values.get(name) not in (None, AUTO) and specs[name].read(name, values[name]) != value:
             raise UsageError(
                 f"{flag(name)} {values[name]} does not fit --init-from {source.path}, which has {value}; leave it out"
             )
@@ -320,8 +326,9 @@ def _start_from(network: Network, symbols: Symbols, source: Model) -> str:
     for name, weight in source.weights.items():
         if name in ("embedding.weight", "readout.weight", "readout.bias"):
             arrays[name][here] = weight[there]
-        elif name == "layers.0.weight_ih" and source.options.input == "one-hot":
-            arrays[name][:, here] = weight[:, there]
+        elif (before := _columns_before(name, source.options)) is not None:
+            arrays[name][:, :before] = weight[:, :before]
+            arrays[name][:, before + here] = weight[:, before + there]
         else:
             arrays[name] = weight
     network.take(arrays)
@@ -333,6 +340,15 @@ def _start_from(network: Network, symbols: Symbols, source: Model) -> str:
         else "no new symbols"
     )
     return f"weights from {source.path}: {len(pairs) - 2} {kind.noun}s matched; {told}"
+
+
+def _columns_before(name: str, options: ModelOptions) -> int | None:
+    """After how many columns a matrix has one for each symbol; None where it has none."""
+    if options.input != "one-hot" or not name.endswith(".weight_ih"):
+        return None
+    if name.startswith("layers.0."):
+        return 0
+    return options.hidden if options.skip else None
 
 
 def _changed(options: TrainOptions, values: dict[str, Any], folder: RunFolder) -> TrainOptions:

@@ -19,7 +19,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from charlm import __version__, cells
-from charlm.config import ModelOptions
+from charlm.config import WIRING, ModelOptions
 from charlm.errors import CheckpointError, UsageError
 from charlm.files import write_atomically
 from charlm.model import parameters
@@ -32,7 +32,7 @@ FORMAT = 1
 FIXED = {"direction": "forward", "wiring": "stack"}
 """How the network is put together, where this version knows one way only; recorded for later ones."""
 
-LATER = {"context": 8}
+LATER = {name: ModelOptions.default(name) for name in ("context", *WIRING)}
 """Settings that format 1 did not have at first, with what they are where a file does not name them. A model that has
 them so is written without them, and readers that do not know them go on reading it."""
 
@@ -88,6 +88,7 @@ def save(path: Path, model: Model) -> None:
         "format": FORMAT,
         "version": __version__,
         "config": {
+            # A reader that does not know what is not at its default must refuse.
             **{name: value for name, value in _told(model.options) if value != LATER.get(name)},
             "unit": model.symbols.unit,
             **FIXED,
@@ -329,6 +330,7 @@ def _options(path: Path, config: dict[str, Any]) -> ModelOptions:
         if undecided:
             raise CheckpointError(f"{path}: the header leaves {undecided[0]!r} open; the file is damaged")
         cells.of(options)
+        parameters.check(options)
     except KeyError as error:
         raise CheckpointError(f"{path}: the header lacks {error.args[0]!r}; the file is damaged") from None
     except UsageError as error:

@@ -1,8 +1,8 @@
 """The first weights of a network, where they are not its own: those of systems that people know.
 
 A network comes with weights that suit most (`charlm.model.network`). Here every matrix and every bias is drawn
-anew, as `--init` says; a vector that is no bias, such as a gain, keeps its own start. What is left out: the
-weights of another model (`charlm.learn.train`).
+anew, as `--init` says; other vectors, such as a gain or what belongs to the wiring between layers, keep their own
+start. What is left out: the weights of another model (`charlm.learn.train`).
 
 Shapes: V symbols, E embedding, H hidden, G gates.
 """
@@ -51,7 +51,8 @@ def begin(network: Network, options: TrainOptions) -> None:
 def _draw(network: Network, name: str, weight: Tensor, options: TrainOptions, generator: torch.Generator) -> None:
     """One parameter by the rule `options.init`, which is not `orthogonal`."""
     kind = name.rsplit(".", 1)[-1]
-    if weight.dim() == 1 and not kind.startswith("bias") or name == "embedding.weight" and options.init_scale == AUTO:
+    own = not name.startswith(("layers.", "readout.")) or not kind.startswith("bias")
+    if weight.dim() == 1 and own or name == "embedding.weight" and options.init_scale == AUTO:
         return
     if options.init == "uniform":
         bound = 1 / sqrt(network.options.hidden) if options.init_scale == AUTO else options.init_scale

@@ -9,7 +9,7 @@ of calls on small arrays, all into buffers made once:
 - σ(a) = (1 + tanh(a/2)) / 2, so that one tanh serves all gates. The halves are moved into the weights, where
   a factor of two is exact; a layer keeps h times `FACTOR`, and who reads it divides.
 
-`charlm.model.stepper` is the slow twin: any cell, many streams, with a view inside.
+`charlm.model.stepper` is the slow twin: any cell and wiring, many streams, with a view inside.
 
 Shapes: V symbols, H hidden, G gates, R numbers that a layer reads: H in the first, 2 H above.
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 from charlm.cells import Parameters
 from charlm.model.checkpoint import Model
-from charlm.model.stepper import input_table, layer_weights
+from charlm.model.wiring import input_table, layer_weights, parts
 
 Step = Callable[[np.ndarray], None]
 """Given the input product (G·H) of a symbol, or the bias above the first layer, moves the layer's state on."""
@@ -30,14 +30,14 @@ class Lean:
     """A model that reads one symbol after the other, in one stream; the state is its own.
 
     Args:
-        model: of a cell in `LAYERS`.
+        model: of a cell in `LAYERS`, its layers a plain stack (`charlm.model.wiring.is_stack`).
         dtype: of all arithmetic; the tests take float64.
     """
 
     def __init__(self, model: Model, dtype: type = np.float32) -> None:
         hidden, layers = model.options.hidden, model.options.layers
         weights: dict[str, np.ndarray] = {
-            name: weight.astype(dtype, copy=False) for name, weight in model.weights.items()
+            name: weight.astype(dtype, copy=False) for name, weight in parts(model.options, model.weights).items()
         }
         layer = LAYERS[model.options.cell](model.options.activation)
         states: np.ndarray = np.zeros(layers * hidden + 1, dtype)

@@ -2,6 +2,8 @@
 
     (T, B) ids -> x -> layer 0 -> dropout -> layer 1 -> … -> dropout -> W_hy h + b_y = logits (T, B, V)
 
+The arrows are those of a plain stack; `charlm.model.wiring` has the others.
+
 State is passed in and returned, never stored, so that evaluating in the middle of training cannot
 touch it. What is left out: the loss (`charlm.model.scoring`, `charlm.learn.loop`), and stepping one
 character at a time (`charlm.model.stepper`).
@@ -20,12 +22,13 @@ from torch.nn import functional as F
 from charlm import cells
 from charlm.cells import State
 from charlm.config import ModelOptions
-from charlm.model import parameters, products, recurrence
+from charlm.model import parameters, products, recurrence, wiring
 
 States = list[State]
 
 Drop = Callable[[int, Tensor], Tensor]
-"""Dropout: given the layer's number and its output (T, B, H) or its weights (G·H, H), the same with some dropped."""
+"""Dropout: given the layer's number and its output (T, B, H) or its weights (G·H, H), or 0 and a 1 for every symbol
+(V, 1), the same with some dropped."""
 
 
 class Network(nn.Module):
@@ -54,13 +57,18 @@ class Network(nn.Module):
 
         Recurrent weights are orthogonal, a block for each gate: a product of such matrices neither
         grows nor shrinks a gradient (Saxe, McClelland & Ganguli 2014). Biases are 0, but for those
-        the cell asks for (the forget gate's 1). The rest is uniform in ±1/sqrt(H); an embedding is
-        normal, as in torch.
+        the cell asks for (the forget gate's 1), and the -1 of a highway. A layer normalisation
+        starts with the gain 1. The rest is uniform in ±1/sqrt(H); an embedding is normal, as in
+        torch, unless it is the readout's table too.
         """
         value = torch.zeros(shape)
-        kind = name.rsplit(".", 1)[-1]
-        if name == "embedding.weight":
+        part, kind = name.split(".")[0], name.rsplit(".", 1)[-1]
+        if name == "embedding.weight" and not self.options.tied:
             return value.normal_(generator=generator)
+        if part == "norm" and kind == "weight":
+            return value.fill_(1.0)
+        if part == "highway" and kind == "bias":
+            return value.fill_(wiring.TRANSFORM_BIAS)
         if kind == "weight_hh":
             for block in value.split(self.options.hidden):
                 nn.init.orthogonal_(block, generator=generator)
@@ -113,14 +121,19 @@ class Network(nn.Module):
 
     def start(self, batch: int) -> States:
         """The state before any text: zeros (B, H)."""
-        like = self.weight("readout.weight")
+        like = self.weight("readout.bias")
         return [
             tuple(like.new_zeros(batch, self.options.hidden) for _ in self.cell.state)
             for _ in range(self.options.layers)
         ]
 
     def forward(
-        self, ids: Tensor, states: States, drop: Drop | None = None, drop_weights: Drop | None = None
+        self,
+        ids: Tensor,
+        states: States,
+        drop: Drop | None = None,
+        drop_weights: Drop | None = None,
+        drop_symbols: Drop | None = None,
     ) -> tuple[Tensor, States]:
         """Read a window.
 
@@ -129,38 +142,68 @@ class Network(nn.Module):
             states: from `start` or from the window before; not changed.
             drop: dropout of activations, in training.
             drop_weights: dropout of the recurrent weights, one mask for the whole window.
+            drop_symbols: dropout of whole symbols where they enter, one mask for the whole window.
 
         Returns:
             Logits (T, B, V), and the states after the window.
         """
+        bias = self.weight("readout.bias")
+        kept = None if drop_symbols is None else drop_symbols(0, bias.new_ones(self.vocabulary, 1))
+        weights = {} if wiring.is_stack(self.options) else self.named_weights()
         after: States = []
-        below = None
-        x = self._first_input(ids)
+        handed: list[Tensor] = []
+        below, read = None, None
         for number, state in enumerate(states):
             p = self._layer(number)
             if drop_weights is not None:
                 p["weight_hh"] = drop_weights(number, p["weight_hh"])
-            if number and recurrence.reads_products(self.path):
-                x = products.linear(x, p["weight_ih"], p["bias_ih"])
-            x, state, below = recurrence.window(self.path, self.cell.at(number), p, x, below, state)
+            x = self._entering(p, ids, read, kept)
+            h, state, below = recurrence.window(self.path, self.cell.at(number), p, x, below, state)
             after.append(state)
-            if drop is not None:
-                x = drop(number, x)
-        return products.linear(x, self.weight("readout.weight"), self.weight("readout.bias")), after
+            if self.options.layer_norm:
+                h = h.to(bias.dtype)  # bfloat16 would round the mean and the variance
+            read = wiring.leaving(torch, self.options, weights, number, h, read, drop)
+            handed.append(read)
+        top = torch.cat(handed, -1) if self.options.skip else handed[-1]
+        into = self.weight("embedding.weight" if self.options.tied else "readout.weight")
+        return products.linear(top, into, bias), after
 
-    def _first_input(self, ids: Tensor) -> Tensor:
-        """What the first layer reads: W_ih x + b_ih is a table of V rows, so that a product becomes a look-up."""
-        embedded = self.options.input == "embedding"
-        if not recurrence.reads_products(self.path):
-            return (
-                F.embedding(ids, self.weight("embedding.weight"))
-                if embedded
-                else F.one_hot(ids, self.vocabulary).to(self.weight("readout.weight").dtype)
-            )
-        p = self._layer(0)
-        into = p["weight_ih"].T
-        table = (self.weight("embedding.weight") @ into if embedded else into) + p["bias_ih"]
-        return F.embedding(ids, table)
+    def _entering(self, p: dict[str, Tensor], ids: Tensor, read: Tensor | None, kept: Tensor | None) -> Tensor:
+        """What a layer's way through the window takes, from the symbols and what the layer below handed on.
+
+        `kept` (V, 1) is what each symbol's x is multiplied by, None for 1.
+        """
+        by_products = recurrence.reads_products(self.path)
+        if read is None:
+            if by_products:
+                return F.embedding(ids, self._products(p["weight_ih"], kept) + p["bias_ih"])
+            return self._inputs(ids, kept)
+        looked_up = by_products and self.options.input == "one-hot"
+        if self.options.skip and not looked_up:
+            read = torch.cat([read, self._inputs(ids, kept)], -1)
+        if not by_products:
+            return read
+        if not (self.options.skip and looked_up):
+            return products.linear(read, p["weight_ih"], p["bias_ih"])
+        into, entering = p["weight_ih"].tensor_split([self.options.hidden], 1)
+        return products.linear(read, into, p["bias_ih"]) + F.embedding(ids, self._products(entering, kept))
+
+    def _inputs(self, ids: Tensor, kept: Tensor | None) -> Tensor:
+        """x (T, B, E), or (T, B, V) with one-hot input."""
+        if self.options.input == "embedding":
+            return F.embedding(ids, self._embedding(kept))
+        x = F.one_hot(ids, self.vocabulary).to(self.weight("readout.bias").dtype)
+        return x if kept is None else x * F.embedding(ids, kept)
+
+    def _products(self, into: Tensor, kept: Tensor | None) -> Tensor:
+        """(V, G·H): W x of every symbol, so that a product becomes a look-up; W is (G·H, E), or (G·H, V)."""
+        if self.options.input == "embedding":
+            return self._embedding(kept) @ into.T
+        return into.T if kept is None else into.T * kept
+
+    def _embedding(self, kept: Tensor | None) -> Tensor:
+        table = self.weight("embedding.weight")
+        return table if kept is None else table * kept
 
     def _layer(self, number: int) -> dict[str, Tensor]:
         names = self.cell.at(number).shapes(1, 1)

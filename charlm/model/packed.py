@@ -98,11 +98,13 @@ def identity(model: Model) -> bytes:
     They begin a SHA-256 over the network, the symbols, how text is read, and the weights; docs/compressed.md says how.
     """
     options = dict(model.corpus.get("options", {}))
-    told = {
+    told: dict[str, object] = {
         "config": [model.options.cell, model.options.activation, model.options.layers, model.options.hidden],
         "symbols": [model.symbols.unit, model.symbols.codes.tolist()],
         "reading": [str(options.get("encoding", "utf-8")), options.get("documents") == "line"],
     }
+    if model.options.wiring():
+        told["wiring"] = model.options.wiring()
     digest = sha256(json.dumps(told, sort_keys=True).encode())
     for name in sorted(model.weights):
         digest.update(f"{name} {model.weights[name].shape}".encode())

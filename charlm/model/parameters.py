@@ -1,4 +1,4 @@
-"""What parameters a network has: their names, shapes and number. No arrays here.
+"""What parameters a network has: their names, shapes and number; and whether its options agree. No arrays here.
 
 Shapes: V symbols, E embedding, H hidden, G gates of the cell.
 """
@@ -7,6 +7,29 @@ from math import prod
 
 from charlm import cells
 from charlm.config import ModelOptions
+from charlm.errors import UsageError
+from charlm.spec import AUTO
+
+
+def check(options: ModelOptions) -> None:
+    """Look whether there is such a network; sizes may still be `auto`.
+
+    Raises:
+        UsageError: an embedding is to be the readout's table too, and there is none, or it has not the readout's size.
+    """
+    if not options.tied:
+        return
+    if options.input != "embedding":
+        raise UsageError(
+            f"--tied shares the table of embeddings with the readout, and --input {options.input} has none; "
+            f"give --input embedding, or leave out --tied"
+        )
+    if AUTO not in (options.hidden, options.embedding) and options.embedding != options.readout_size:
+        of = f"{options.layers} layers of --hidden" if options.skip else "--hidden"
+        raise UsageError(
+            f"--tied needs an embedding of {options.readout_size} numbers, as many as the readout reads of {of} "
+            f"{options.hidden}, and it has {options.embedding}; change --hidden, or leave out --embedding or --tied"
+        )
 
 
 def input_size(options: ModelOptions, vocabulary: int) -> int:
@@ -18,19 +41,27 @@ def shapes(options: ModelOptions, vocabulary: int) -> dict[str, tuple[int, ...]]
     """The shape of every tensor of a model file, by the name it has there.
 
     `embedding.weight (V, E)` is absent with one-hot input. `layers.{l}.…` are the cell's own; for
-    rnn, lstm and gru they have torch's meaning and gate order.
+    rnn, lstm and gru they have torch's meaning and gate order. What is multiplied with what is in
+    `charlm.model.wiring`: with skip, a layer above the first reads H + E or H + V numbers, and the
+    readout those of all layers; `readout.weight` is absent where it is the embedding.
     """
     cell = cells.of(options)
     found: dict[str, tuple[int, ...]] = {}
     if options.input == "embedding":
         found["embedding.weight"] = (vocabulary, options.embedding)
-    inputs = input_size(options, vocabulary)
+    entering = inputs = input_size(options, vocabulary)
     for layer in range(options.layers):
         for name, shape in cell.at(layer).shapes(inputs, options.hidden).items():
             found[f"layers.{layer}.{name}"] = shape
-        inputs = options.hidden
-    found["readout.weight"] = (vocabulary, options.hidden)
+        inputs = options.hidden + (entering if options.skip else 0)
+    if not options.tied:
+        found["readout.weight"] = (vocabulary, options.readout_size)
     found["readout.bias"] = (vocabulary,)
+    for layer in range(options.layers) if options.layer_norm else ():
+        found[f"norm.{layer}.weight"] = found[f"norm.{layer}.bias"] = (options.hidden,)
+    for layer in range(1, options.layers) if options.between == "highway" else ():
+        found[f"highway.{layer}.weight"] = (options.hidden, options.hidden)
+        found[f"highway.{layer}.bias"] = (options.hidden,)
     return found
 
 

@@ -6,9 +6,9 @@ few enough bits that every product and every partial sum is a whole number of gr
 holds. What is left is done with +, -, ×, ÷ and rounding, one at a time, of which IEEE 754 fixes every bit; e^x is
 made of these, as the functions of libraries differ in the last bit.
 
-The equations are those of `charlm.cells`, in float64; rounding states to 24 bits and weights to 28 beside the sum of
-their row changes them by less than float32 does. What is left out: what the probabilities are for
-(`charlm.model.coding`).
+The equations are those of `charlm.cells` and `charlm.model.wiring`, in float64; rounding states to 24 bits and
+weights to 28 beside the sum of their row changes them by less than float32 does. What is left out: what the
+probabilities are for (`charlm.model.coding`).
 """
 
 from itertools import accumulate, repeat
@@ -19,12 +19,19 @@ import numpy as np
 from charlm.errors import UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import Stepper
+from charlm.model.wiring import parts
 
 STATE_BITS = 24
 """Of what is multiplied with a weight, beside the largest in its row."""
 
 WEIGHT_BITS = 28
 """Of the sum of the sizes of a row's weights. With `STATE_BITS` it stays below float64's 53."""
+
+MEAN_BITS = 36
+"""Of what a mean is made of, beside the largest: 65,536 of them, the most units of a layer, add up below 2^53."""
+
+LEAST_MEAN = 2.0**-100
+"""What is below counts as nothing in a mean."""
 
 ONE = 2.0**30
 """What a probability of 1 is as a frequency, before those of the other symbols are added."""
@@ -42,7 +49,7 @@ EXACT = frozenset(
     "abs absolute add ceil clip concatenate divide empty_like floor full_like logical_and logical_not logical_or "
     "maximum minimum multiply negative ones_like rint sign sqrt square stack subtract trunc where zeros_like".split()
 )
-"""Functions of NumPy that round correctly or not at all; a cell may call these, `tanh` and `exp`."""
+"""Functions of NumPy that round correctly or not at all; a cell may call these, `tanh`, `exp` and `mean`."""
 
 
 def portable(model: Model) -> Stepper:
@@ -51,12 +58,17 @@ def portable(model: Model) -> Stepper:
     Raises:
         UsageError: the model's cell, from a plugin, does what cannot be made exact; when first stepped.
     """
-    looked_up = {"embedding.weight"} if "embedding.weight" in model.weights else {"layers.0.weight_ih"}
+    embedded = "embedding.weight" in model.weights
     weights: dict[str, Any] = {
-        name: weight.astype(np.float64) if weight.ndim == 1 or name in looked_up else Weight(weight)
-        for name, weight in model.weights.items()
+        name: weight.astype(np.float64) if weight.ndim == 1 or _looked_up(name, embedded) else Weight(weight)
+        for name, weight in parts(model.options, model.weights).items()
     }
     return Stepper(model, xp=_Functions(model.options.cell), weights=weights)
+
+
+def _looked_up(name: str, embedded: bool) -> bool:
+    """Whether a symbol picks a row or a column of this matrix, instead of a product with it."""
+    return name == "embedding.weight" if embedded else name == "layers.0.weight_ih" or name.endswith(".weight_skip")
 
 
 class Weight:
@@ -111,13 +123,19 @@ class _Functions:
             return getattr(np, name)
         raise UsageError(
             f"the cell {self._cell} calls {name}, which is not the same to the last bit on every machine; "
-            f"compressing knows tanh, exp, arithmetic and comparisons"
+            f"compressing knows tanh, exp, mean, arithmetic and comparisons"
         )
 
     @staticmethod
     def tanh(x: np.ndarray) -> np.ndarray:
         """(e^2x - 1) / (e^2x + 1)."""
         return 1.0 - 2.0 / (_exp(2.0 * x) + 1.0)
+
+    @staticmethod
+    def mean(x: np.ndarray, axis: int, keepdims: bool) -> np.ndarray:
+        """The mean of up to 65,536 numbers, each rounded to `MEAN_BITS` beside the largest, so that no sum is."""
+        largest = np.maximum(np.abs(x).max(axis, keepdims=True), LEAST_MEAN)
+        return _rounded(x, _grain(largest, MEAN_BITS)).sum(axis, keepdims=keepdims) / x.shape[axis]
 
     @staticmethod
     def exp(x: np.ndarray) -> np.ndarray:

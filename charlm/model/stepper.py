@@ -14,6 +14,7 @@ import numpy as np
 from charlm import cells
 from charlm.cells import Array, State
 from charlm.model.checkpoint import Model
+from charlm.model.wiring import Wired, parts
 
 States = list[State]
 """The state of every layer, each part (B, H)."""
@@ -31,7 +32,8 @@ class Stepper:
     Args:
         model: the weights.
         device: None for NumPy; otherwise a torch device such as `cuda`.
-        xp, weights: what stands for NumPy and for the model's weights in another arithmetic on NumPy's arrays.
+        xp, weights: what stands for NumPy and for the `charlm.model.wiring.parts` of the model's weights in another
+            arithmetic on NumPy's arrays.
     """
 
     def __init__(
@@ -41,22 +43,19 @@ class Stepper:
         self.hidden: int = model.options.hidden
         self.vocabulary = model.symbols.size
         self._xp, self._numpy = xp, device is None
-        weights = weights or dict(model.weights)
+        weights = weights or parts(model.options, model.weights)
         if device is not None:
             import torch
 
             self._xp = torch
             weights = {name: torch.from_numpy(weight).to(device) for name, weight in weights.items()}
-        self._layers = [layer_weights(weights, number) for number in range(model.options.layers)]
-        self._table = input_table(weights)
-        self._readout = weights["readout.weight"].T
-        self._bias = weights["readout.bias"]
+        self._wired = Wired(model.options, weights, self._xp)
 
     def start(self, batch: int = 1) -> States:
         """The state before any text, zeros (B, H), for `batch` streams."""
-        like = self._table[:1, :1]
+        like = self._wired.like
         zeros = like.repeat(batch, 0).repeat(self.hidden, 1) if self._numpy else like.repeat(batch, self.hidden)
-        return [tuple(zeros * 0 for _ in self.cell.state) for _ in self._layers]
+        return [tuple(zeros * 0 for _ in self.cell.state) for _ in self._wired.layers]
 
     def repeat(self, states: States, batch: int) -> States:
         """One stream's states (1, H), copied for `batch` streams (B, H)."""
@@ -76,29 +75,21 @@ class Stepper:
         Returns:
             Logits (B, V) in NumPy, float32 but in another arithmetic, and the new states.
         """
-        x = self._table[ids if self._numpy else self._xp.from_numpy(ids.astype(np.int64)).to(self._table.device)]
+        if not self._numpy:
+            ids = self._xp.from_numpy(ids.astype(np.int64)).to(self._wired.like.device)
         below: State | None = None
+        read: Array | None = None
         after: States = []
-        for number, (p, state) in enumerate(zip(self._layers, states, strict=True)):
-            if below is not None:
-                x = below[0] @ p["weight_ih"].T + p["bias_ih"]
+        handed: list[Array] = []
+        for number, (p, state) in enumerate(zip(self._wired.layers, states, strict=True)):
+            x = self._wired.entering(number, ids, read)
             below, gates = self.cell.at(number).step(self._xp, p, x, below, state)
             if edit is not None:
                 below = edit(number, below)
             if trace is not None:
                 trace(number, below, gates)
             after.append(below)
-        logits = after[-1][0] @ self._readout + self._bias
+            read = self._wired.leaving(number, below[0], read)
+            handed.append(read)
+        logits = self._wired.logits(handed)
         return logits if self._numpy else logits.cpu().numpy(), after
-
-
-def layer_weights(weights: dict[str, Array], number: int) -> dict[str, Array]:
-    """One layer's parameters by the cell's own names."""
-    prefix = f"layers.{number}."
-    return {name.removeprefix(prefix): weight for name, weight in weights.items() if name.startswith(prefix)}
-
-
-def input_table(weights: dict[str, Array]) -> Array:
-    """(V, G·H): the first layer's input product for every symbol, so that reading one is a look-up."""
-    into, bias = weights["layers.0.weight_ih"].T, weights["layers.0.bias_ih"]
-    return weights["embedding.weight"] @ into + bias if "embedding.weight" in weights else into + bias

@@ -10,6 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from charlm.show.network import wiring
 from charlm.show.terminal import Screen, to_stdout
 from charlm.show.words import cell_words, count, duration, line, size
 from charlm.text.units import UNITS
@@ -251,7 +252,7 @@ def model(found: Mapping[str, Any]) -> dict[str, str]:
     rows = {
         "model": f"{found['model']} ({size(found['bytes'])}, format {found['format']}, "
         f"charlm {line(found['version'])})",
-        "network": f"{cell_words(config)}, {config['layers']} x {config['hidden']}, {entering}, "
+        "network": f"{cell_words(config)}, {config['layers']} x {config['hidden']}, {entering}{wiring(config)}, "
         f"dropout {config['dropout']:g}",
         "parameters": f"{found['parameters']:,}",
         "symbols": f"{found['vocabulary']:,} ({config['unit']})",

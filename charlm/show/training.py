@@ -11,7 +11,9 @@ from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from charlm.config import TrainOptions
 from charlm.learn.reports import Evaluated, Event, Judging, Noted, Plan, Result, Sampled, Stepped
+from charlm.show.network import wiring
 from charlm.show.terminal import LINE_EVERY, REDRAW, Terminal
 from charlm.show.words import cell_words, count, duration, loss, size, visible
 
@@ -137,8 +139,9 @@ def plan_lines(plan: Plan) -> list[str]:
     return [
         f"corpus: {plan.corpus}, {plan.used:,} characters to train on in {plan.windows:,} windows, "
         f"{plan.left_over:,} left over",
-        f"network: {cell_words(options.values())} {options.layers}x{options.hidden}, {entering}, "
-        f"dropout {options.dropout:g}, {count(plan.parameters)} parameters, about {size(plan.memory)} of memory",
+        f"network: {cell_words(options.values())} {options.layers}x{options.hidden}, {entering}"
+        f"{wiring(vars(options))}, {_dropping(options)}, {count(plan.parameters)} parameters, "
+        f"about {size(plan.memory)} of memory",
         f"learning: {options.optimizer} {options.lr:g} {options.schedule}, batch {options.batch_size}, "
         f"window {options.seq_len}, {length}{went}, seed {options.seed}",
         *([f"preset: {options.preset}"] if options.preset else []),
@@ -150,6 +153,13 @@ def plan_lines(plan: Plan) -> list[str]:
 def settings(plan: Plan) -> str:
     """Every option of a run, as its `config.toml` will have them."""
     return tomli_w.dumps({"train": plan.options.values()}).rstrip("\n")
+
+
+def _dropping(options: TrainOptions) -> str:
+    """`dropout 0.4`, and what else is dropped."""
+    kind = "locked dropout" if options.dropout_kind == "locked" and options.dropout else "dropout"
+    more = {"of recurrent weights": options.weight_drop, "of symbols": options.embedding_dropout}
+    return ", ".join([f"{kind} {options.dropout:g}", *(f"{rate:g} {what}" for what, rate in more.items() if rate)])
 
 
 def result_line(result: Result) -> str:

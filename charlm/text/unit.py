@@ -105,6 +105,10 @@ class Unit(ABC):
         """One code for a message: `'é' (U+00E9)`, `byte 0xE9`, `' word'`."""
 
     @abstractmethod
+    def written(self, code: Any) -> tuple[str, ...]:
+        """How a file of vectors may write one code (`charlm.text.embeddings`): its number, itself where it is seen."""
+
+    @abstractmethod
     def text(self, code: Any) -> str:
         """What one symbol looks like; nothing, of a byte that is no character by itself."""
 

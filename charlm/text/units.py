@@ -57,6 +57,9 @@ class _Char(Unit):
     def text(self, code: Any) -> str:
         return chr(code)
 
+    def written(self, code: int) -> tuple[str, ...]:
+        return _as_itself(code, f"U+{code:04X}")
+
     def text_bytes(self, codes: np.ndarray) -> int:
         if codes.dtype == np.uint8:  # `codes` makes such arrays of ASCII alone
             return int(codes.size)
@@ -108,6 +111,9 @@ class _Byte(Unit):
     def text(self, code: Any) -> str:
         return chr(code) if code < 0x80 else ""
 
+    def written(self, code: int) -> tuple[str, ...]:
+        return _as_itself(code, f"0x{code:02X}") if code < 0x80 else (f"0x{code:02X}",)
+
     def text_bytes(self, codes: np.ndarray) -> int:
         return int(codes.size)
 
@@ -157,6 +163,12 @@ class _Word(_Char):
 
     def describe(self, code: Any) -> str:
         return repr(code)
+
+    def written(self, code: Any) -> tuple[str, ...]:
+        """A word counts as written with or without the blank before it; white space by its numbers."""
+        word = code.removeprefix(" ") or code
+        seen = word.isprintable() and not any(letter.isspace() for letter in word)
+        return (word if seen else "".join(f"U+{ord(letter):04X}" for letter in word),)
 
     def text(self, code: Any) -> str:
         return str(code)
@@ -209,6 +221,12 @@ class _Ids(dict[str, int]):
 
     def __missing__(self, word: str) -> int:
         return self.unknown
+
+
+def _as_itself(code: int, number: str) -> tuple[str, ...]:
+    """A character's number, and itself where it is neither white space nor beyond showing."""
+    letter = chr(code)
+    return (number, letter) if letter.isprintable() and not letter.isspace() else (number,)
 
 
 class _CharPrinter(Printer):

@@ -22,6 +22,7 @@ from charlm.model.generate import generate, generate_one, streams
 from charlm.model.lean import LAYERS, Lean
 from charlm.model.stepper import Edit, Stepper
 from charlm.model.units import clamp as held
+from charlm.model.wiring import is_stack
 from charlm.text.symbols import BOUNDARY, Symbols
 
 Clamp = Mapping[str, float | str]
@@ -123,7 +124,8 @@ def _ids(model: Model, prompt: str, seed: int, options: SampleOptions, edit: Edi
     start = _encoded(model, prompt)
     random = streams(seed, options.num)
     with np.errstate(all="ignore"):  # of weights whose products overflow, the draws will speak
-        if options.num == 1 and options.device == "cpu" and edit is None and model.options.cell in LAYERS:
+        lean_enough = model.options.cell in LAYERS and is_stack(model.options)
+        if options.num == 1 and options.device == "cpu" and edit is None and lean_enough:
             lean = Lean(model)
             return ([symbol] for symbol in generate_one(lean, start, rules, random[0]))
         stepper = _stepper(model, options.device)

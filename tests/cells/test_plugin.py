@@ -1,5 +1,6 @@
 """Cells from outside the package: trained, resumed, scored and sampled with `--plugin`, and never without."""
 
+import json
 import os
 import re
 import subprocess
@@ -273,3 +274,14 @@ def test_neither_a_configuration_nor_a_run_can_name_a_plugin(shell: Shell) -> No
         Path("c.toml").write_text(content)
         assert "plugin" in refused(shell("train", "--config", "c.toml", *SMALL, "--steps", "1"))
     assert not Path("ran").exists()
+
+
+def test_layers_of_a_plugin_s_cell_are_connected_in_every_way(shell: Shell) -> None:
+    wired = ["--skip", "--between", "highway", "--layer-norm", "--tied", "--input", "embedding", "--layers", "3"]
+    drops = ["--dropout-kind", "locked", "--dropout", "0.2", "--embedding-dropout", "0.1"]
+    ok(shell("train", "--cell", "minimal", "--run", "wired", "--steps", "6", *WITH, *SMALL, *wired, *drops))
+    found = json.loads(ok(shell("eval", "--json", "--exact", *WITH)))
+    assert 0 < found["nats_per_char"] < 5
+    assert len(ok(shell("sample", "--length", "30", "--seed", "1", *WITH))) >= 30
+    assert json.loads(ok(shell("inspect", "gates", "--json", *WITH)))["gates"]
+    ok(shell("inspect", "gradients", "--window", "5", "--positions", "2", "--json", *WITH))

@@ -37,8 +37,17 @@ SLOW = 10.0
 """Seconds that no file of the size of these may take; most take a millisecond."""
 
 
-def made(cell: str = "lstm", layers: int = 1, input: str = "one-hot", hidden: int = 3, codes: Any = "\n abc") -> Model:
-    options = ModelOptions(cell=cell, layers=layers, hidden=hidden, input=input, embedding=2, dropout=0.0)
+def made(
+    cell: str = "lstm",
+    layers: int = 1,
+    input: str = "one-hot",
+    hidden: int = 3,
+    codes: Any = "\n abc",
+    embedding: int = 2,
+    **wiring: Any,
+) -> Model:
+    sizes = {"layers": layers, "hidden": hidden, "embedding": embedding}
+    options = ModelOptions.of({"cell": cell, "input": input, "dropout": 0.0, **sizes, **wiring})
     symbols = Symbols("char", np.array([ord(code) if isinstance(code, str) else code for code in codes], np.uint32))
     random = np.random.default_rng(1)
     weights = {
@@ -56,7 +65,9 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
     kinds = [("rnn", 1, "one-hot"), ("lstm", 2, "one-hot"), ("gru", 1, "embedding"), ("lstm", 1, "embedding")]
     for number, kind in enumerate(kinds):
         save(folder / str(number), made(*kind))
-    return [(folder / str(number)).read_bytes() for number in range(len(kinds))]
+    wired = made("gru", 2, "embedding", embedding=6, skip=True, between="highway", layer_norm=True, tied=True)
+    save(folder / str(len(kinds)), wired)
+    return [(folder / str(number)).read_bytes() for number in range(len(kinds) + 1)]
 
 
 def flip_header(data: bytes, other: bytes, random: Random) -> bytes:

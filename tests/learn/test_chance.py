@@ -80,6 +80,22 @@ def test_units_columns_and_steps_in_time_are_dropped_independently():
         assert 0.3 < (one == two).float().mean() < 0.7
 
 
+def test_a_locked_mask_is_the_same_at_all_steps_of_a_window_and_another_in_the_next():
+    found, after = (masks(0.5, 0, step, locked=True)(0, ONES) for step in (0, 1))
+    assert (found == found[:1]).all() and 0.3 < (found > 0).float().mean() < 0.7
+    assert 0.3 < (found[0] == after[0]).float().mean() < 0.7
+    one, other = found[0, 0] > 0, found[0, 1] > 0
+    assert 0.25 < (one == other).float().mean() < 0.75, "lanes are dropped by themselves"
+    share = torch.stack([masks(0.25, 0, step, locked=True)(0, ONES)[0] == 0 for step in range(40)]).double().mean()
+    assert abs(share - 0.25) < 5 * (0.25 * 0.75 / (40 * B * H)) ** 0.5
+
+
+def test_symbols_are_dropped_as_a_whole_and_scaled_up():
+    found = torch.stack([masks(0.25, 1, step, "symbols ")(0, torch.ones(200, 1)) for step in range(40)])
+    assert found.shape == (40, 200, 1) and abs((found == 0).double().mean() - 0.25) < 5 * (0.25 * 0.75 / 8000) ** 0.5
+    torch.testing.assert_close(found[found > 0], torch.full_like(found[found > 0], 4 / 3))
+
+
 def test_gradient_passes_where_the_activation_did():
     x = torch.randn(T, B, H, generator=torch.Generator().manual_seed(1)).requires_grad_()
     masks(0.5, 0, 0)(0, x).sum().backward()

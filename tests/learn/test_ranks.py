@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,11 +27,23 @@ from charlm.use.evaluate import evaluate
 WORKER = Path(__file__).parent.parent / "rank_worker.py"
 PATIENT = 120
 STEPS = {**TINY, "steps": 50, "report_every": 1, "eval_every": 20, "seed": 3}
-KINDS = {
+KINDS: dict[str, dict[str, Any]] = {
     "rnn": {"cell": "rnn", "layers": 2},
     "relu": {"cell": "rnn", "activation": "relu", "optimizer": "rmsprop"},
     "lstm": {"cell": "lstm", "layers": 2, "dropout": 0.3, "input": "embedding"},
     "gru": {"cell": "gru", "layers": 2, "dropout": 0.4, "weight_drop": 0.2, "cold_starts": 0.3},
+    "wired": {
+        "cell": "lstm",
+        "layers": 3,
+        "input": "embedding",
+        "tied": True,
+        "skip": True,
+        "between": "highway",
+        "layer_norm": True,
+        "dropout": 0.4,
+        "dropout_kind": "locked",
+        "embedding_dropout": 0.3,
+    },
 }
 
 
@@ -204,11 +217,12 @@ def test_every_lane_belongs_to_one_process() -> None:
         Third().check(6)
 
 
+@pytest.mark.parametrize("locked", [False, True])
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
-def test_masks_of_the_parts_are_those_of_the_whole(world: int) -> None:
+def test_masks_of_the_parts_are_those_of_the_whole(world: int, locked: bool) -> None:
     x = torch.ones(5, 12, 7)
-    whole = chance.masks(0.5, seed=1, step=9)
-    parts = [chance.masks(0.5, seed=1, step=9, part=(rank, world)) for rank in range(world)]
+    whole = chance.masks(0.5, seed=1, step=9, locked=locked)
+    parts = [chance.masks(0.5, seed=1, step=9, part=(rank, world), locked=locked) for rank in range(world)]
     assert whole is not None
     found = torch.cat([part(3, own) for part, own in zip(parts, x.chunk(world, 1), strict=True) if part], 1)
     assert torch.equal(found, whole(3, x))

@@ -14,7 +14,7 @@ from charlm.text.symbols import Symbols
 CHARACTERS = "\n ehlorw"
 
 
-def _options(cell="lstm", activation="tanh", layers=1, input="one-hot", hidden=7, embedding=5, context=8):
+def _options(cell="lstm", activation="tanh", layers=1, input="one-hot", hidden=7, embedding=5, context=8, **wiring):
     return ModelOptions(
         cell=cell,
         activation=activation,
@@ -24,6 +24,7 @@ def _options(cell="lstm", activation="tanh", layers=1, input="one-hot", hidden=7
         embedding=embedding,
         dropout=0.0,
         context=context,
+        **wiring,
     )
 
 

@@ -333,7 +333,21 @@ plain_values = st.recursive(
 @settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(
-        ["cell", "layers", "hidden", "input", "embedding", "dropout", "activation", "unit", "wiring", "context"]
+        [
+            "cell",
+            "layers",
+            "hidden",
+            "input",
+            "embedding",
+            "dropout",
+            "activation",
+            "unit",
+            "wiring",
+            "context",
+            "skip",
+            "between",
+        ]
+        + ["layer_norm", "tied"]
     ),
     plain_values,
 )
@@ -409,3 +423,33 @@ def test_older_files_without_the_later_settings_are_read(saved):
     rewrite(saved, lambda metadata, tensors: metadata.pop("version"))
     header = read_header(saved)
     assert header.version == "unknown" and header.options.layers == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tied": True}, "--tied needs an embedding of 3 numbers"),
+        ({"tied": True, "input": "one-hot"}, "--input one-hot has none"),
+        ({"tied": True, "embedding": 3}, "readout.weight is unexpected"),
+        ({"skip": True}, "layers.1.weight_ih is F32"),
+        ({"layer_norm": True}, "norm.0.bias is missing"),
+        ({"between": "highway"}, "highway.1.bias is missing"),
+        ({"between": "bypass"}, "--between must be one of plain, residual, highway"),
+        ({"skip": 1}, "--skip must be true or false"),
+        ({"layer_norm": None}, "--layer-norm must be true or false"),
+    ],
+)
+def test_a_wiring_that_is_not_that_of_the_tensors_is_refused(saved, change, words):
+    rewrite(saved, lambda metadata, tensors: metadata["config"].update(change))
+    assert words in refusal(saved)
+
+
+def test_a_file_from_before_there_were_wirings_is_a_plain_stack(saved):
+    """Plain files do not name them, so that they are what they were; naming them is no fault either."""
+    metadata, _ = parts(saved)
+    assert not {"skip", "between", "layer_norm", "tied"} & set(metadata["config"])
+    before = load(saved)
+    assert before.options.wiring() == {} and not before.options.skip and before.options.between == "plain"
+    named = {"skip": False, "between": "plain", "layer_norm": False, "tied": False}
+    rewrite(saved, lambda metadata, tensors: metadata["config"].update(named))
+    assert load(saved).options == before.options

@@ -161,6 +161,7 @@ SOURCES = {
             "input": ("embedding", "nn.Embedding"),
             "embedding": (200, "--emsize 200"),
             "dropout": (0.25, "--dropouth 0.25"),
+            "dropout_kind": ("locked", "LockedDropout"),
             "weight_drop": (0.5, "--wdrop 0.5"),
             "batch_size": (128, "--batch_size 128"),
             "seq_len": (150, "--bptt 150"),

@@ -1,0 +1,154 @@
+"""Vectors of symbols from a file, in the text format of word2vec and of GloVe.
+
+A line is a symbol and its numbers, separated by single blanks; word2vec has one line in front, of two whole numbers:
+how many vectors there are, and how many numbers each has. A symbol is written as itself, or where that cannot be seen
+by its number (`charlm.text.units.Unit.written`); the boundary as `</s>`, which word2vec has at the end of each line
+of its text, and the unknown symbol as `<unk>`.
+
+    e 0.418 0.24968 -0.41242
+    U+0020 0.013441 0.23682 -0.16899
+    </s> 0.15164 0.30177 -0.16763
+
+The file is read line by line, and what is kept of it are the vectors of symbols that the table has. What is left out:
+where they go (`charlm.learn.train`).
+
+Shapes: N vectors, E numbers of each.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from charlm.errors import InputError
+from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
+
+LONGEST_LINE = 1 << 21
+"""Bytes that a line may have: 65,536 numbers, the most that an embedding has, of 30 characters."""
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What a file says of the symbols of a table.
+
+    Attributes:
+        ids: (N,) the symbols that it has, in rising order.
+        values: (N, E) float32, a row for each.
+        others: how many of its vectors are of no symbol of the table.
+    """
+
+    ids: np.ndarray
+    values: np.ndarray
+    others: int
+
+    @property
+    def size(self) -> int:
+        """E."""
+        return int(self.values.shape[1])
+
+
+def read_vectors(path: Path, symbols: Symbols) -> Vectors:
+    """Read a file of vectors.
+
+    Args:
+        path: of a text file.
+        symbols: whose vectors are wanted; those of other words are passed over.
+
+    Raises:
+        InputError: it cannot be read, has no vectors or none of the table's, a line with another number of numbers
+            than the one before, a number that is none, or two vectors of one symbol.
+    """
+    known: dict[str, list[int]] = {}
+    for symbol in range(symbols.size):
+        for name in _names(symbols, symbol):
+            known.setdefault(name, []).append(symbol)
+    rows: dict[int, np.ndarray] = {}
+    places: dict[int, int] = {}
+    size, others = 0, 0
+    for number, line in _lines(path):
+        fields = line.split(" ")
+        if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
+            size = int(fields[1])
+            continue
+        word, numbers = _parted(fields, size)
+        size = size or len(numbers)
+        if not size or len(numbers) != size or not word:
+            needed = f"{size} numbers, as the lines before it" if size else "numbers"
+            raise _refusal(path, number, f"has {len(fields) - 1} numbers behind its symbol, and needs {needed}")
+        wanted = known.get(word, [])
+        if not wanted:
+            others += 1
+            continue
+        if wanted[0] in rows:
+            first = places[wanted[0]]
+            raise _refusal(path, number, f"has a second vector of {word!r:.40}; the first is in line {first}")
+        vector = _vector(path, number, numbers)
+        for symbol in wanted:
+            rows[symbol], places[symbol] = vector, number
+    if not rows:
+        raise InputError(
+            f"--embeddings {path} has no vector of any of the {symbols.size} symbols, and {others:,} of others; "
+            f"its symbols must be those of the corpus, each written as itself or as U+0020 is"
+        )
+    ids = sorted(rows)
+    return Vectors(np.array(ids), np.stack([rows[symbol] for symbol in ids]), others)
+
+
+def _names(symbols: Symbols, symbol: int) -> tuple[str, ...]:
+    """How a file may write a symbol."""
+    if symbol < FIRST:
+        return {BOUNDARY: ("</s>",), UNKNOWN: ("<unk>",)}[symbol]
+    return symbols.kind.written(symbols.code(symbol))
+
+
+def _parted(fields: list[str], size: int) -> tuple[str, list[str]]:
+    """The symbol and the numbers of a line; the words of some files have blanks in them, and no number behind one."""
+    at = len(fields) - size if 0 < size < len(fields) else 1
+    if all(_is_number(field) for field in fields[1:at]):
+        at = 1
+    return " ".join(fields[:at]), fields[at:]
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
+
+
+def _vector(path: Path, number: int, numbers: list[str]) -> np.ndarray:
+    """(E,) float32."""
+    try:
+        with np.errstate(over="ignore"):
+            vector = np.array([float(word) for word in numbers], np.float64).astype(np.float32)
+    except ValueError as error:
+        raise _refusal(path, number, f"holds what is no number ({' '.join(str(error).split()):.80})") from None
+    if not np.isfinite(vector).all():
+        raise _refusal(path, number, "holds a number that is not finite, or too large for 32 bits")
+    return vector
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines, counted from 1, without their ends and trailing blanks; empty ones are left out."""
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while data := file.readline(LONGEST_LINE):
+                number += 1
+                if len(data) == LONGEST_LINE:
+                    raise _refusal(path, number, f"is longer than {LONGEST_LINE:,} bytes")
+                line = data.decode("utf-8", "replace").rstrip(" \t\r\n")
+                if line:
+                    yield number, line
+    except OSError as error:
+        raise InputError(
+            f"--embeddings {path} cannot be read: {error.strerror or error}; give a file of vectors as text"
+        ) from None
+
+
+def _refusal(path: Path, number: int, what: str) -> InputError:
+    return InputError(
+        f"--embeddings {path}: line {number} {what}; a line is a symbol and its numbers, separated by single blanks"
+    )
