@@ -98,7 +98,7 @@ def contenders() -> dict[str, dict[str, str]]:
 def fitting(options: dict[str, str], vocabulary: int, wanted: int) -> tuple[int, int]:
     """The number of hidden units whose network comes nearest to so many parameters, and how many it has."""
     counts = {h: parameters.count(ModelOptions.of({**options, "hidden": h, "embedding": h}), vocabulary)
-              for h in range(1, 400)}  # fmt: skip
+              for h in range(1, 4000)}  # fmt: skip
     hidden = min(counts, key=lambda h: abs(counts[h] - wanted))
     return hidden, counts[hidden]
 

@@ -32,7 +32,7 @@ def slow_wired(model, ids, states=None, symbols=None, edit=None):
 
     `symbols` (V,) is what the x of each symbol is multiplied by; `edit` changes h of a layer.
     """
-    options, cell = model.options, cells.make(model.options.cell, model.options.activation)
+    options, cell = model.options, cells.of(model.options)
     w = {name: np.asarray(weight, np.float64) for name, weight in model.weights.items()}
     size = model.symbols.size
     x_of = (w["embedding.weight"] if options.input == "embedding" else np.eye(size)) * (
@@ -51,11 +51,11 @@ def slow_wired(model, ids, states=None, symbols=None, edit=None):
         for t, symbol in enumerate(ids[:, lane]):
             handed, below = [], None
             for n in range(options.layers):
-                p = {name: w[f"layers.{n}.{name}"] for name in cell.shapes(1, 1)}
+                p = {name: w[f"layers.{n}.{name}"] for name in cell.at(n).shapes(1, 1)}
                 enters = [] if n == 0 else [handed[-1]]
                 enters += [x_of[symbol]] if n == 0 or options.skip else []
                 a = p["weight_ih"] @ np.concatenate(enters) + p["bias_ih"]
-                below, _ = cell.step(np, p, a[None], below, state[n])
+                below, _ = cell.at(n).step(np, p, a[None], below, state[n])
                 state[n] = below if edit is None else edit(n, below)
                 below = state[n]
                 out = below[0][0]

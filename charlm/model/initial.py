@@ -45,7 +45,7 @@ def begin(network: Network, options: TrainOptions) -> None:
             for name, weight in network.named_weights().items():
                 _draw(network, name, weight, options, generator)
         for layer in range(network.options.layers):
-            _set_biases(network, network.weight(f"layers.{layer}.bias_ih"), options)
+            _set_biases(network, layer, options)
 
 
 def _draw(network: Network, name: str, weight: Tensor, options: TrainOptions, generator: torch.Generator) -> None:
@@ -77,11 +77,12 @@ def _reads(network: Network, name: str) -> int:
     return below + network.options.hidden if kind == "weight_ih" else below
 
 
-def _set_biases(network: Network, bias: Tensor, options: TrainOptions) -> None:
+def _set_biases(network: Network, layer: int, options: TrainOptions) -> None:
     """The starts that a cell asks for in its `bias_ih` (G·H), and the forget gate's where it is given."""
-    wanted = dict(network.cell.first_bias)
+    cell, bias = network.cell.at(layer), network.weight(f"layers.{layer}.bias_ih")
+    wanted = dict(cell.first_bias)
     if options.forget_bias != AUTO:
         wanted["f"] = options.forget_bias
-    for gate, block in zip(network.cell.gates, bias.split(network.options.hidden), strict=True):
+    for gate, block in zip(cell.gates, bias.split(network.options.hidden), strict=True):
         if gate in wanted:
             block.fill_(wanted[gate])
