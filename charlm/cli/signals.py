@@ -23,7 +23,8 @@ class Stop:
         self._patient = False
 
     def install(self) -> None:
-        """Take over both signals."""
+        """Take over both signals, for a command line of which nobody has asked anything yet."""
+        self.at_once = self._asked = self._patient = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
 

@@ -57,7 +57,8 @@ def shown_text(page):
 
 
 def span(page, at):
-    return page.evaluate_handle("at => [...document.querySelectorAll('#text span')].find(s => s.at === at)", at)
+    """The element of a character, once it is drawn."""
+    return page.wait_for_function("at => [...document.querySelectorAll('#text span')].find(s => s.at === at)", arg=at)
 
 
 def background(page, at):

@@ -34,6 +34,7 @@ from site_of_faults import (
 from soaking import Soak
 
 from charlm.cli import main as entry
+from charlm.cli.signals import stop
 from charlm.errors import CharlmError, CorpusError, FetchError, UsageError
 from charlm.show.terminal import Counter
 from charlm.text import fetch, web
@@ -516,6 +517,7 @@ def test_killed_in_the_middle_it_goes_on() -> None:
 @forks
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_says_how_to_go_on(number: int) -> None:
+    stop.patiently()  # as a training in the same process leaves it
     with site(text(DATA, cut=20_000, stall=True)) as server:
         child = _child(_getting(server))
         _until(lambda: len(kept() or b"") == 20_000)
