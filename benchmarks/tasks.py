@@ -16,6 +16,7 @@ import argparse
 import json
 import shutil
 import time
+from bisect import bisect_left
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
@@ -97,10 +98,13 @@ def contenders() -> dict[str, dict[str, str]]:
 
 def fitting(options: dict[str, str], vocabulary: int, wanted: int) -> tuple[int, int]:
     """The number of hidden units whose network comes nearest to so many parameters, and how many it has."""
-    counts = {h: parameters.count(ModelOptions.of({**options, "hidden": h, "embedding": h}), vocabulary)
-              for h in range(1, 4000)}  # fmt: skip
-    hidden = min(counts, key=lambda h: abs(counts[h] - wanted))
-    return hidden, counts[hidden]
+
+    def count(hidden: int) -> int:
+        return parameters.count(ModelOptions.of({**options, "hidden": hidden, "embedding": hidden}), vocabulary)
+
+    over = 1 + bisect_left(range(1, wanted), wanted, key=count)  # every unit has a parameter at least
+    hidden = min((max(over - 1, 1), over), key=lambda h: abs(count(h) - wanted))
+    return hidden, count(hidden)
 
 
 def prepared(task: Task, folder: Path, steps: int) -> charlm.Corpus:

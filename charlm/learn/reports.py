@@ -17,7 +17,8 @@ class Plan:
         corpus: its name.
         parameters: of the network.
         memory: bytes for weights, gradients, optimiser and one window, about.
-        used, left_over: characters of the train split that windows reach, and do not.
+        symbol: what one symbol is, in a word: `character`, `byte` or `word`; losses are per symbol.
+        used, left_over: symbols of the train split that windows reach, and do not.
         windows: steps per epoch.
         steps: in all; None where the clock decides.
         device: where it computes.
@@ -27,6 +28,7 @@ class Plan:
 
     options: TrainOptions
     corpus: str
+    symbol: str
     parameters: int
     memory: int
     used: int

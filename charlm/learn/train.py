@@ -227,8 +227,6 @@ def _decided(corpus: Corpus, options: TrainOptions) -> tuple[TrainOptions, list[
             f"--weight-drop {options.weight_drop:g} drops recurrent weights, and the cell {options.cell} has none; "
             f"leave it out"
         )
-    if corpus.symbols.kind.longer:
-        notices.append(f"symbols are {corpus.symbols.kind.noun}s: what training says per character is per symbol")
     if not valid:
         notices.append(f"{corpus.name} has no valid split: the latest model is kept as the best")
     return resolved, notices
@@ -283,6 +281,7 @@ def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
     return Plan(
         options=options,
         corpus=corpus.name,
+        symbol=corpus.symbols.kind.noun,
         parameters=number,
         memory=4 * floats,
         used=lanes.used,

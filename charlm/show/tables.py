@@ -266,8 +266,8 @@ def model(found: Mapping[str, Any]) -> dict[str, str]:
     nats = training.get("valid_nats")
     if isinstance(nats, int | float):
         over = training.get("valid_characters", 0)
-        per = "symbol" if UNITS[config["unit"]].longer else "character"
-        rows["valid"] = f"{nats:.4f} nats, {nats / log(2):.4f} bits per {per} over {over:,}"
+        symbol = UNITS[config["unit"]].noun
+        rows["valid"] = f"{nats:.4f} nats, {nats / log(2):.4f} bits per {symbol} over {over:,}"
     return rows
 
 

@@ -28,6 +28,7 @@ class TrainingDisplay:
     def __init__(self, terminal: Terminal) -> None:
         self.path: Path | None = None
         self._terminal = terminal
+        self._symbol = "character"
         self._bar: Progress | None = None
         self._drawn = 0.0
         if terminal.live:
@@ -55,7 +56,7 @@ class TrainingDisplay:
     def __call__(self, event: Event) -> None:
         """Show one event."""
         if isinstance(event, Plan):
-            self.path = event.path
+            self.path, self._symbol = event.path, event.symbol
         self._guarded(lambda: self._show(event))
 
     def _guarded(self, action: Callable[[], object]) -> None:
@@ -79,17 +80,19 @@ class TrainingDisplay:
             for line in plan_lines(event):
                 self._terminal.say(line)
         elif isinstance(event, Result):
-            self._terminal.say(result_line(event), style="bold")
+            self._terminal.say(result_line(event, self._symbol), style="bold")
 
     def _step(self, event: Stepped) -> None:
         if self._bar is not None:
             now = time.perf_counter()
             if now - self._drawn >= REDRAW:
                 self._drawn = now
-                self._bar.update(self._task, completed=event.share, description=step_line(event), refresh=True)
+                self._bar.update(
+                    self._task, completed=event.share, description=step_line(event, self._symbol), refresh=True
+                )
         elif event.due:
             self._drawn = time.perf_counter()
-            self._terminal.say(f"{event.share:4.0%}  {step_line(event)}")
+            self._terminal.say(f"{event.share:4.0%}  {step_line(event, self._symbol)}")
 
     def _judging(self, event: Judging) -> None:
         now = time.perf_counter()
@@ -117,16 +120,17 @@ class TrainingDisplay:
         mark = "  best" if event.best else ""
         part = f"{'all' if event.whole else 'the first'} {event.characters:,}"
         self._terminal.say(
-            f"step {event.step:,}  {train}valid {loss(event.nats)} per character over {part}{mark}",
+            f"step {event.step:,}  {train}valid {loss(event.nats)} per {self._symbol} over {part}{mark}",
             style="green" if event.best else "",
         )
 
 
-def step_line(event: Stepped) -> str:
+def step_line(event: Stepped, symbol: str) -> str:
     """Where training is: `step 1,200  epoch 1.22  1.5301 nats, 2.207 bits  98.1k chars/s  1:02 left`."""
+    plural = {"character": "chars"}.get(symbol, f"{symbol}s")
     return (
         f"step {event.step:,}  epoch {event.epoch:.2f}  {loss(event.nats)}  "
-        f"{count(event.chars_per_second)} chars/s  {duration(event.seconds_left)} left"
+        f"{count(event.chars_per_second)} {plural}/s  {duration(event.seconds_left)} left"
     )
 
 
@@ -137,7 +141,7 @@ def plan_lines(plan: Plan) -> list[str]:
     length = f"{duration(options.time)} by the clock" if plan.steps is None else f"{plan.steps:,} steps"
     went = f", from step {plan.first_step:,}" if plan.first_step else ""
     return [
-        f"corpus: {plan.corpus}, {plan.used:,} characters to train on in {plan.windows:,} windows, "
+        f"corpus: {plan.corpus}, {plan.used:,} {plan.symbol}s to train on in {plan.windows:,} windows, "
         f"{plan.left_over:,} left over",
         f"network: {cell_words(options.values())} {options.layers}x{options.hidden}, {entering}"
         f"{wiring(vars(options))}, {_dropping(options)}, {count(plan.parameters)} parameters, "
@@ -162,10 +166,10 @@ def _dropping(options: TrainOptions) -> str:
     return ", ".join([f"{kind} {options.dropout:g}", *(f"{rate:g} {what}" for what, rate in more.items() if rate)])
 
 
-def result_line(result: Result) -> str:
+def result_line(result: Result, symbol: str) -> str:
     """How a run ended."""
     judged = (
-        f"best at step {result.best_step:,}: {loss(result.valid_nats)} per character "
+        f"best at step {result.best_step:,}: {loss(result.valid_nats)} per {symbol} "
         f"over {result.valid_characters:,} of valid"
         if result.valid_nats is not None
         else "no valid split to judge by"

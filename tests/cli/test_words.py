@@ -27,7 +27,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     code, _, err = run("prepare", "sea.txt", "--unit", "word", "--words", "20", "--valid-fraction", "0.1")
     assert code == 0 and "unknown" in err and "--words takes more" in err
     code, _, err = run("train", *SMALL)
-    assert code == 0 and "per symbol" in err
+    assert code == 0 and "bits per word over" in err and "per character" not in err and "words to train on" in err
     return run
 
 

@@ -13,6 +13,7 @@ from charlm.config import ModelOptions
 from charlm.errors import SymbolError, UsageError
 from charlm.inspect.features import of_text
 from charlm.inspect.surprise import CLASSES, classify
+from charlm.learn.reports import Plan
 from charlm.model import parameters
 from charlm.model.checkpoint import Model, load, save
 from charlm.show.symbols import glyphs, names
@@ -159,7 +160,7 @@ def test_training_can_be_resumed_and_begun_from_a_model(words, tmp_path):
     small = {"hidden": 6, "batch_size": 4, "seq_len": 8, "threads": 1}
     told = []
     first = charlm.train(words["few"], root=tmp_path, run="a", steps=20, report=told.append, **small)
-    assert any("per symbol" in getattr(event, "text", "") for event in told)
+    assert [event.symbol for event in told if isinstance(event, Plan)] == ["word"]
     whole = charlm.train(words["few"], root=tmp_path, run="b", steps=30, **small)
     longer = charlm.resume(first.model.parent, corpus=words["few"].path, steps=30)
     assert longer.step == whole.step == 30
