@@ -7,7 +7,6 @@ from typing import Annotated, Any
 import typer
 
 from charlm.cli.options import Given
-from charlm.show import html as pages
 from charlm.show import plots
 
 HTML = Annotated[
@@ -24,7 +23,9 @@ class Drawing:
     """
 
     def __init__(self, given: Given, html: str | None, svg: str | None) -> None:
-        self._given = given
+        from charlm.show import html as pages
+
+        self._given, self._pages = given, pages
         self._html = None if html is None else pages.check_name(Path(html))
         self._svg = None if svg is None else plots.check_name(Path(svg))
         if html is not None:
@@ -45,5 +46,5 @@ class Drawing:
             plots.save(self._svg, drawn)
             self._given.terminal.say(f"plot: {self._svg}")
         if self._html is not None:
-            pages.save(self._html, pages.page(template, picture=plots.data_uri(drawn), **values()))
+            self._pages.save(self._html, self._pages.page(template, picture=plots.data_uri(drawn), **values()))
             self._given.terminal.say(f"report: {self._html}")

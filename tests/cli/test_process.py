@@ -56,6 +56,15 @@ def test_what_needs_no_tensors_starts_without_torch(place: Path, words: list[str
     assert done.stderr.splitlines()[-1] == "False"
 
 
+def test_help_needs_no_numbers_and_no_pages(place: Path) -> None:
+    program = (
+        "import sys; from charlm.cli.main import run; run(sys.argv[1:]); "
+        "print({'numpy', 'jinja2', 'safetensors'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "--help"], cwd=place, text=True, capture_output=True)
+    assert done.stderr.splitlines()[-1] == "set()"
+
+
 def test_importing_the_package_loads_nothing(place: Path) -> None:
     program = "import sys, charlm; print({'numpy', 'torch', 'typer', 'rich', 'safetensors'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], cwd=place, text=True, capture_output=True, check=True)
