@@ -174,7 +174,7 @@ def _dry_run(given: Given, corpus: str | None, init_from: str | None) -> None:
         planned, milliseconds = plan(prepared, report=TrainingDisplay(given.terminal), **given.values)
     lines = plan_lines(planned)
     speed = planned.options.batch_size * planned.options.seq_len / milliseconds * 1000
-    lines.append(f"speed: {milliseconds:.3g} ms per step, {speed:,.0f} characters/s")
+    lines.append(f"speed: {milliseconds:.3g} ms per step, {speed:,.0f} {planned.symbol}s/s")
     if planned.steps is not None:
         lines.append(f"time: about {duration(planned.steps * milliseconds / 1000)} without evaluations")
     elif planned.options.time is not None:
