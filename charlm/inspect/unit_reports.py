@@ -40,6 +40,7 @@ def find_report(model: Model, text: Text, options: FindOptions, counting: Counti
     Raises:
         CorpusError, UsageError, CharlmError: as in `find` and `ablate`.
     """
+    _check_direction(model)
     names = (options.feature,) if options.feature else None
     features = of_text(text.ids, model.symbols, names)
     with counting("reading") as progress:
