@@ -5,8 +5,8 @@ from typing import Any
 
 
 def wiring(config: Mapping[str, Any]) -> str:
-    """What connects its layers and how it reads, after a comma each: `, skip connections, residual`; nothing for a plain
-    stack that reads forward."""
+    """What connects its layers and how it reads, after a comma each: `, skip connections, residual`; nothing for a
+    plain stack that reads forward."""
     words = [
         "skip connections" if config["skip"] else "",
         config["between"] if config["between"] != "plain" else "",

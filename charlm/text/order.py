@@ -56,8 +56,8 @@ def places(ids: np.ndarray, at: np.ndarray) -> np.ndarray:
         at: (K,) places among the N symbols that `reading` predicts, counted from 0.
 
     Returns:
-        (K,) places among the N symbols from the left. The boundary at the end of a text, if there is one, is paired with
-        the one at its beginning: each is predicted from one side alone.
+        (K,) places among the N symbols from the left. The boundary at the end of a text, if there is one, is paired
+        with the one at its beginning: each is predicted from one side alone.
     """
     symbols = len(ids) - 1
     return (symbols - 2 - at) % symbols if ids[-1] == BOUNDARY else symbols - 1 - at

@@ -255,8 +255,8 @@ class _BytePrinter(Printer):
 
 
 class _BytesFromRight(Printer):
-    """Bytes from the last to the first. In UTF-8 those from 0x80 to 0xBF belong to the byte before them, and wait for it;
-    a fourth one has waited in vain, as no character has more than three of them."""
+    """Bytes from the last to the first. In UTF-8 those from 0x80 to 0xBF belong to the byte before them, and wait for
+    it; a fourth one has waited in vain, as no character has more than three of them."""
 
     def __init__(self) -> None:
         self._waiting: list[int] = []

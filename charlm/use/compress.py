@@ -173,8 +173,8 @@ def _spelled(model: Model, data: bytes) -> tuple[int, np.ndarray, np.ndarray]:
 
 
 def _coded(model: Model, ids: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ids (N,) and codes beside (U,) in the order of coding, which is that of reading; and from that order back again."""
-    return (ids[::-1], raw[::-1]) if model.options.direction == BACKWARD else (ids, raw)
+    """Ids (N,) and codes beside (U,) in the order of coding, which is that of reading; and from that order back."""
+    return (ids[::-1].copy(), raw[::-1].copy()) if model.options.direction == BACKWARD else (ids, raw)
 
 
 def _alphabet(model: Model, kind: int) -> Alphabet:

@@ -268,7 +268,8 @@ class _Judge:
         )
 
     def _long(self, line: bytes, first: bool) -> LineScore:
-        """A line of any length, in memory that does not grow with it but for the bits of each symbol."""
+        """A line of any length, in memory that does not grow with it but for the bits of each symbol, and for the line
+        itself where it is read from its end."""
         characters, unknown, spelling = 0, 0, 0.0
 
         def counted() -> Iterator[np.ndarray]:
@@ -279,13 +280,17 @@ class _Judge:
                 spelling += stretch.spelling
                 yield stretch.ids
 
-        bits, kept = 0.0, []
-        for nats in self.reader.alone(counted()):
+        bits, kept, whole, pieces = 0.0, [], np.zeros(0, np.int64), counted()
+        if self.direction == order.BACKWARD:
+            whole = np.concatenate(list(pieces))
+            pieces = iter([order.reading(whole, self.direction)])
+        for nats in self.reader.alone(pieces):
             found = nats / np.float32(log(2))
             bits += _finite(found)
             if self.per_char:
                 kept.append(found)
-        return LineScore(bits, characters, unknown, spelling, np.concatenate(kept) if self.per_char else None)
+        each = order.from_left(whole, np.concatenate(kept), self.direction) if self.per_char else None
+        return LineScore(bits, characters, unknown, spelling, each)
 
 
 def _finite(bits: np.ndarray) -> float:
