@@ -34,8 +34,8 @@ def _check_direction(model: Model) -> None:
     """Refuse a model for which features are not defined: they begin with what stands on the left of a text."""
     if model.options.direction == BACKWARD:
         raise UsageError(
-            f"features of a text are what is so once a character was read from the left, and "
-            f"{model.path or 'the model'} reads from right to left; give a model that was trained with --direction forward"
+            "features of a text are what is so once a character was read from the left, and "
+            f"{model.path or 'the model'} reads from right to left; give one trained with --direction forward"
         )
 
 

@@ -202,11 +202,11 @@ def test_a_run_goes_on_in_its_direction_and_gives_it_on(small_corpus, tmp_path):
 
 def test_a_source_has_the_same_entropy_from_both_sides(tmp_path):
     """A Markov chain read backwards is one too; a network comes as near to its entropy from the right."""
-    corpus = prepare("markov", out=str(tmp_path / "data"), size=60_000, valid_fraction=0.2, test_fraction=0)
-    sizes = {"cell": "gru", "hidden": 32, "batch_size": 16, "seq_len": 16, "steps": 500, "lr": 0.02, "dropout": 0.0}
+    corpus = prepare("markov", out=str(tmp_path / "data"), size=100_000, valid_fraction=0.2, test_fraction=0)
+    sizes = {"cell": "gru", "hidden": 64, "batch_size": 32, "seq_len": 16, "steps": 800, "lr": 0.01, "dropout": 0.0}
     learn = partial(train, corpus, root=tmp_path, sample_every=0, **sizes)
     gaps = [learn(direction=way).valid_nats / log(2) - corpus.entropy_bits_per_char for way in ("forward", "backward")]
-    assert all(-0.03 < gap < 0.1 for gap in gaps) and abs(gaps[0] - gaps[1]) < 0.04
+    assert all(-0.03 < gap < 0.1 for gap in gaps) and abs(gaps[0] - gaps[1]) < 0.02
 
 
 def test_a_model_is_told_from_its_twin(make_model, tmp_path):
