@@ -227,7 +227,7 @@ def _score(
         seconds=found.seconds,
         model=str(model.path or "a model in memory"),
         text=text.name,
-        protocol=protocol(options.exact),
+        protocol=protocol(options.exact) + ", from right to left" * (text.turned is not None),
         interval=uncertainty.interval(found.pieces, text.lengths(starts, model.symbols.sizes)),
         entropy=text.entropy,
         entropy_error=text.entropy_error,

@@ -1,25 +1,33 @@
 """A backward model is a forward model of the reversed text: in training, in every number, and in what it writes."""
 
+import json
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from math import exp, log
+from math import log
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from running import TINY, assert_same_run, interrupted
 from texts import text_of
 
 from charlm import cells
-from charlm.errors import CheckpointError, UsageError
+from charlm.cli.main import run
+from charlm.errors import CheckpointError, PackedError, UsageError
 from charlm.inspect.passage import beginning
+from charlm.inspect.record import record
+from charlm.learn.stage import Stage
 from charlm.learn.train import resume, train
-from charlm.model import checkpoint
+from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
-from charlm.model.packed import identity
+from charlm.model.packed import Packed, identity
+from charlm.text.lanes import Lanes
 from charlm.text.line_ids import PIECE
 from charlm.text.prepare import prepare
 from charlm.use.compare import compare
+from charlm.use.compress import compress, decompress
 from charlm.use.evaluate import evaluate, score_text
 from charlm.use.sample import samples, stream
 from charlm.use.score import score_lines
@@ -36,7 +44,7 @@ def turned(model: Model) -> Model:
 
 @pytest.mark.parametrize("cell", cells.names())
 def test_bits_are_those_of_the_reversed_text_to_the_last_digit(make_model, tmp_path, cell):
-    model, text = make_model(cell, layers=2), text_of(3000)
+    model, text = make_model(cell, layers=2), text_of(1500)
     (tmp_path / "text").write_text(text)
     (tmp_path / "reversed").write_text(text[::-1])
     for more in ({}, {"exact": True}):
@@ -131,18 +139,26 @@ def test_characters_from_the_left_and_bytes_from_the_right(kinds, untrained, tmp
 @pytest.mark.parametrize("end", ["boundary", "newline", "none"])
 def test_lines_are_scored_from_their_ends_and_told_from_the_left(make_model, slow_bits, end):
     model = make_model("lstm", layers=2)
-    texts = ["the sea", "", "x", "ÄΩ unknown 😀", "abc " * (PIECE // 4 + 3)]
+    texts = ["the sea", "", "x", "ÄΩ unknown 😀"]
     symbol = {"boundary": [0], "newline": [2], "none": []}[end]
     for scored, text in zip(score_lines(turned(model), texts, per_char=True, end=end), texts, strict=True):
         body, found = model.symbols.encode_text(text).tolist(), scored.scores["model"]
         right = [0, *([2] if end == "newline" else []), *body[::-1], *([0] if end == "boundary" else [])]
         assert found.characters == len(body) + len(symbol)
-        if len(body) < 100:
-            bits = slow_bits(model, right)
-            turn = [*bits[: len(body)][::-1], *bits[len(body) :]] if end == "boundary" else bits[::-1]
-            np.testing.assert_allclose(found.per_char, turn, rtol=1e-4, atol=1e-5)
-        assert len(found.per_char) == found.characters
-        assert found.bits == pytest.approx(found.per_char.sum(dtype=np.float64), rel=1e-5)
+        bits = slow_bits(model, right)
+        turn = [*bits[: len(body)][::-1], *bits[len(body) :]] if end == "boundary" else bits[::-1]
+        np.testing.assert_allclose(found.per_char, turn, rtol=1e-4, atol=1e-5)
+        assert found.bits == pytest.approx(bits.sum(), rel=1e-5, abs=1e-5)
+
+
+def test_a_line_too_long_to_be_read_at_once_is_read_from_its_end(make_model):
+    model, text = make_model("rnn", hidden=3), text_of(PIECE + 100).replace("\n", " ")
+    (found,), (wanted,) = (
+        list(score_lines(made, [line], per_char=True, end="none"))
+        for made, line in ((turned(model), text), (model, text[::-1]))
+    )
+    np.testing.assert_array_equal(found.scores["model"].per_char, wanted.scores["model"].per_char[::-1])
+    assert found.scores["model"].bits == pytest.approx(wanted.scores["model"].bits, rel=1e-9)
 
 
 @pytest.mark.parametrize("corpus", [{}, LINES], ids=["text", "lines"])
@@ -175,12 +191,12 @@ def test_bytes_are_put_together_from_the_right(make_model):
 
 def test_training_learns_what_training_on_the_reversed_text_learns(tmp_path):
     text = text_of(4000)
-    runs = []
+    done = []
     for name, written, direction in (("text", text, "backward"), ("reversed", text[::-1], "forward")):
         (tmp_path / name).write_text(written)
         corpus = prepare(tmp_path / name, out=str(tmp_path / "data"), valid_fraction=0, test_fraction=0)
-        runs.append(train(corpus, root=tmp_path, direction=direction, cell="gru", dropout=0.1, steps=20, **TINY))
-    one, other = (checkpoint.load(run.model) for run in runs)
+        done.append(train(corpus, root=tmp_path, direction=direction, cell="gru", dropout=0.1, steps=20, **TINY))
+    one, other = (checkpoint.load(each.model) for each in done)
     assert (one.options.direction, other.options.direction) == ("backward", "forward")
     assert all(np.array_equal(weight, other.weights[name]) for name, weight in one.weights.items())
 
@@ -216,11 +232,85 @@ def test_a_model_is_told_from_its_twin(make_model, tmp_path):
     assert checkpoint.load(tmp_path / "one").options.direction == "backward"
     data = (tmp_path / "one").read_bytes().replace(b'\\"backward\\"', b'\\"inwards \\"')
     (tmp_path / "two").write_bytes(data)
-    with pytest.raises(CheckpointError, match="direction inwards , this charlm .* knows only 'forward' and 'backward'"):
+    with pytest.raises(CheckpointError, match="direction inwards, this charlm .* knows only 'forward' and 'backward'"):
         checkpoint.load(tmp_path / "two")
 
 
-def test_perplexity_is_of_the_same_characters(make_model):
+def test_words_are_turned_whole_and_have_their_lengths(make_model, lively, tmp_path):
+    corpus = prepare(lively, out=str(tmp_path), unit="word", words=20, valid_fraction=0.1, test_fraction=0.2)
+    options = make_model(hidden=3).options
+    random = np.random.default_rng(2)
+    shapes = parameters.shapes(options, corpus.symbols.size)
+    weights = {name: random.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
+    model = Model(options, corpus.symbols, weights, corpus.identity())
+    forward, backward = (find_text(one, split="valid", data=tmp_path) for one in (model, turned(model)))
+    starts = np.arange(0, forward.symbols, 50)
+    lengths = forward.lengths(starts, corpus.symbols.sizes)
+    np.testing.assert_allclose(backward.lengths(starts, corpus.symbols.sizes), lengths, rtol=1e-12)
+    found = evaluate(turned(model), split="valid", data=tmp_path)
+    assert (found.score.characters, found.unknown) == (forward.characters, forward.count(1))
+    assert found.protocol.endswith("from right to left")
+    drawn = samples(turned(model), prompt=" the sea", length=60, seed=1, num=2)
+    wanted = [corpus.symbols.encode_text(one.text) for one in drawn]
+    assert all((ids > 1).all() for ids in wanted)  # made of words of the table, each from left to right
+
+
+@pytest.mark.parametrize("corpus", [{"documents": "file"}, LINES], ids=["text", "lines"])
+def test_a_compressed_file_comes_back(make_model, corpus):
+    model = make_model(corpus={"encoding": "utf-8", **corpus})
+    data = text_of(900).encode() + "Ä 😀, Ω\r\n".encode() + bytes([200, 0, 255]) + b"the end\n"
+    packed = compress(turned(model), data)
+    assert decompress(turned(model), packed.data) == data
+    with pytest.raises(PackedError, match="another model"):
+        decompress(model, packed.data)
+    plain = text_of(500).replace("\n", " ")
+    one, other = (Packed.of(compress(*pair).data) for pair in ((turned(model), plain.encode()),
+                                                               (model, plain[::-1].encode())))  # fmt: skip
+    assert one.payload == other.payload
+
+
+def test_a_text_on_the_device_is_the_mapped_one():
+    ids = np.random.default_rng(3).integers(0, 9, 400).astype(np.uint8)[::-1]
+    lanes = Lanes(ids, 4, 7)
+    mapped, whole = (Stage(lanes, torch.device("cpu"), room=room) for room in (None, 1 << 20))
+    assert whole.whole and not mapped.whole
+    for step in range(lanes.windows + 2):
+        for one, other in zip(mapped.window(step), whole.window(step), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_the_command_line_says_so(make_model, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("sea.txt").write_text(text_of(3000))
+    checkpoint.save(Path("m.safetensors"), turned(make_model("lstm")))
+    model = ["--model", "m.safetensors"]
+
+    def said(*words, code=0):
+        capfd.readouterr()
+        assert run([*words, *model]) == code, words
+        return capfd.readouterr()
+
+    shown = said("sample", "--prompt", "the sea", "--length", "20", "--seed", "1")
+    assert shown.out.endswith("the sea") and len(shown.out) == 27 and "from right to left" in shown.err
+    bare = said("sample", "--prompt", "the sea", "--length", "20", "--seed", "1", "--no-echo").out
+    assert shown.out == bare + "the sea"
+    several = said("sample", "--prompt", "the sea", "--length", "20", "--seed", "1", "--num", "2").out
+    assert several.split("\n" + "-" * 40 + "\n")[0] == shown.out
+    found = json.loads(said("sample", "--prompt", "the sea", "--length", "20", "--seed", "1", "--jsonl").out)
+    assert (found["prompt"], found["text"]) == ("the sea", bare)
+    for command in ("surprise", "gates", "gradients"):
+        assert said(
+            "inspect", command, "sea.txt", "--chars", "600", *(["--window", "8"] * (command == "gradients"))
+        ).out
+    for words in (["find"], ["ablate", "--unit", "0:1"]):
+        refused = said("inspect", *words, "sea.txt", code=2)
+        assert not refused.out and "reads from right to left; give one" in refused.err
+    assert run(["info", "m.safetensors"]) == 0
+    assert "reads from right to left" in capfd.readouterr().out
+
+
+def test_surprise_is_told_in_the_order_of_reading(make_model, slow_bits):
     model = turned(make_model())
-    found = score_text(model, "the sea")
-    assert found.score.characters == 8 and found.score.perplexity == pytest.approx(exp(found.score.nats_per_char))
+    text = beginning(model, in_order(model, Text("", np.array([0, *model.symbols.encode_text("the sea"), 0]), 8)), 5)
+    assert model.symbols.decode(text.ids[1:].tolist()) == "s eht"
+    np.testing.assert_allclose(record(model, text.ids).bits, slow_bits(model, text.ids.tolist()), rtol=1e-4)
