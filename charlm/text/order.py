@@ -14,10 +14,14 @@ which text that is (`charlm.use.texts`).
 
 import numpy as np
 
+from charlm import memory
 from charlm.text.symbols import BOUNDARY
 
 BACKWARD = "backward"
 """The word of `--direction` for a model that reads from the right."""
+
+LARGE = 1 << 26
+"""Bytes of a text from which memory is looked at before it is copied."""
 
 
 def reading(ids: np.ndarray, direction: str) -> np.ndarray:
@@ -29,10 +33,17 @@ def reading(ids: np.ndarray, direction: str) -> np.ndarray:
 
     Returns:
         (N + 1,) the boundary first; `ids` itself, a view of it, or a copy.
+
+    Raises:
+        UsageError: a large text would have to be copied, and there is not enough memory.
     """
     if direction != BACKWARD:
         return ids
-    return ids[::-1] if ids[-1] == BOUNDARY else np.concatenate((ids[:1], ids[:0:-1]))
+    if ids[-1] == BOUNDARY:
+        return ids[::-1]
+    if ids.nbytes >= LARGE:
+        memory.check(ids.nbytes, "reading from its end a text that is cut inside a document,", "choose another split")
+    return np.concatenate((ids[:1], ids[:0:-1]))
 
 
 def training(ids: np.ndarray, direction: str) -> np.ndarray:

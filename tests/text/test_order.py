@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charlm import memory
+from charlm.errors import UsageError
 from charlm.text import order
 from charlm.text.lanes import Lanes
 from charlm.text.units import UNITS
@@ -58,6 +60,17 @@ def test_a_large_text_is_not_copied(tmp_path):
     ):
         assert np.shares_memory(whole, ids)
     assert order.training(ids, "forward") is ids
+
+
+def test_a_copy_that_does_not_fit_is_refused(monkeypatch):
+    monkeypatch.setattr(order, "LARGE", 100)
+    monkeypatch.setattr(memory, "available", lambda: 150)
+    ids = np.array([0, *[1] * 199], np.uint8)
+    with pytest.raises(UsageError, match="cut inside a document, needs about .* choose another split"):
+        order.reading(ids, "backward")
+    assert order.reading(np.append(ids, np.uint8(0)), "backward").size == 201
+    assert order.reading(ids[:120], "backward").size == 120
+    assert order.training(ids, "backward").size == order.reading(ids, "forward").size == 200
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
