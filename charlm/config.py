@@ -212,6 +212,13 @@ class ModelOptions(Options):
         False, "switch", "Normalise each layer's output before anything but itself reads it.", panel="Model"
     )
     tied: bool = option(False, "switch", "One table for the input's embedding and the readout.", panel="Model")
+    direction: str = option(
+        "forward",
+        "choice",
+        "Read and write from left to right, or, backward, from right to left.",
+        choices=("forward", "backward"),
+        panel="Model",
+    )
 
     @property
     def readout_size(self) -> int:

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -255,7 +256,7 @@ def sample(
         "--clamp", metavar="LAYER:UNIT=VALUE", show_default=False,
         help="Hold a unit's output at a value (LAYER:UNIT:c=VALUE: its memory); may be given more than once.")] = None,
 ) -> None:  # fmt: skip
-    """Write new text, character by character."""
+    """Write new text, character by character; of a backward model, what stands before the prompt."""
     from charlm.model.units import split_clamps
     from charlm.use.novelty import find_reference, measure
     from charlm.use.sample import samples, stream
@@ -270,13 +271,20 @@ def sample(
         seed = secrets.randbelow(2**31)
         given.terminal.say(f"seed: {seed}")
     echo = "" if no_echo else start
+    backward = loaded.options.direction == "backward"
+    if backward:
+        given.terminal.say(
+            "the model writes from right to left: the prompt is the end of the text, shown when complete"
+        )
     if options.num == 1 and not jsonl:
-        pieces = stream(loaded, prompt=start, seed=seed, clamp=held, **given.values)
-        if reference is None:
-            _streamed(pieces, echo)
+        pieces, kept = stream(loaded, prompt=start, seed=seed, clamp=held, **given.values), list[str]()
+        if reference is not None:
+            pieces = _keeping(pieces, kept)
+        if backward:
+            _streamed(chain(pieces, [echo]), "")
         else:
-            kept: list[str] = []
-            _streamed(_keeping(pieces, kept), echo)
+            _streamed(pieces, echo)
+        if reference is not None:
             _say_novelty(given, measure(reference, ["".join(kept)]))
         return
     written = samples(loaded, prompt=start, seed=seed, clamp=held, **given.values)
@@ -287,7 +295,8 @@ def sample(
                      "characters": drawn.characters, "ended": drawn.ended, "model": str(loaded.path)}  # fmt: skip
             result(json.dumps(found | ({"novelty": measured.to_json(number)} if measured else {})))
         else:
-            result(shown(("-" * 40 + "\n" if number else "") + echo + drawn.text))
+            whole = drawn.text + echo if backward else echo + drawn.text
+            result(shown(("-" * 40 + "\n" if number else "") + whole))
     if measured is not None and not jsonl:
         _say_novelty(given, measured)
 

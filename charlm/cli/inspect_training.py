@@ -38,6 +38,7 @@ def gradients(
 ) -> None:  # fmt: skip
     """How far back the loss reaches: gradients through time, vanishing or exploding."""
     from charlm.inspect.gradients import gradients as measure
+    from charlm.inspect.passage import beginning
     from charlm.inspect.recurrent import scaled
     from charlm.show import gradients as show
     from charlm.use.texts import find_text
@@ -55,7 +56,7 @@ def gradients(
             name = _run_name(model) + ("" if factor == 1 else f", W_hh x {factor:g}")
             with given.terminal.counting(f"following {name}") as counter:
                 measured = measure(
-                    scaled(model, factor), read.ids[: options.chars + 1], window=options.window,
+                    scaled(model, factor), beginning(model, read, options.chars).ids, window=options.window,
                     positions=options.positions, seed=options.seed, progress=partial(counter, unit="places"),
                 )  # fmt: skip
             found.append(

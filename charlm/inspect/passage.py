@@ -12,7 +12,7 @@ from charlm.config import ReadOptions
 from charlm.model.checkpoint import Model
 from charlm.text.sources import Report, Source
 from charlm.text.symbols import FIRST
-from charlm.use.texts import Text, find_text
+from charlm.use.texts import Text, find_text, in_order
 
 
 def passage(
@@ -34,11 +34,14 @@ def passage(
         UsageError: a split is given together with a text.
     """
     found = find_text(model, text, split=options.split, data=data, report=report)
+    if found.turned is not None and report is not None:
+        report("the model reads from right to left: the text is shown as it reads it, from its end")
     return beginning(model, found, options.chars, report)
 
 
 def beginning(model: Model, text: Text, characters: int, report: Report | None = None) -> Text:
-    """The first characters of a text, ends of documents counted, as arrays in memory; all where it is not longer.
+    """The first characters of a text from the left, ends of documents counted, as arrays in memory; all where it is not
+    longer. A model that reads from the right reads them from the last one on.
 
     Args:
         model: whose symbols the ids are.
@@ -47,12 +50,11 @@ def beginning(model: Model, text: Text, characters: int, report: Report | None =
         report: told where the text is longer.
     """
     total = len(text.ids) - 1
-    ids = np.array(text.ids[: characters + 1])
+    ids = np.array(text.written[: characters + 1])
     if characters >= total:
-        return replace(text, ids=ids)
+        return in_order(model, replace(text, ids=ids, turned=None))
     if report is not None:
         report(f"reading the first {characters:,} of {total:,} characters; --chars takes more")
     codes = model.symbols.codes[ids[ids >= FIRST].astype(np.int64) - FIRST]
-    return replace(
-        text, ids=ids, bytes=model.symbols.kind.text_bytes(codes), letters=int(model.symbols.sizes[ids[1:]].sum())
-    )
+    size, letters = model.symbols.kind.text_bytes(codes), int(model.symbols.sizes[ids[1:]].sum())
+    return in_order(model, replace(text, ids=ids, turned=None, bytes=size, letters=letters))

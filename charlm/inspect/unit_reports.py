@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from charlm.config import AblateOptions, FindOptions
+from charlm.errors import UsageError
 from charlm.inspect.ablate import Ablation, Loss, ablate
 from charlm.inspect.features import FEATURES, of_text
 from charlm.inspect.find import Find, Followed, Progress, find
 from charlm.inspect.gates import always, gates
 from charlm.model.checkpoint import Model
 from charlm.model.units import Unit, parse_unit
+from charlm.text.order import BACKWARD
 from charlm.use.texts import Text
 
 ABLATED = 50_000
@@ -28,6 +30,15 @@ Counting = Callable[[str], AbstractContextManager[Progress | None]]
 """Shows progress of what is named while it lasts."""
 
 
+def _check_direction(model: Model) -> None:
+    """Refuse a model for which features are not defined: they begin with what stands on the left of a text."""
+    if model.options.direction == BACKWARD:
+        raise UsageError(
+            "features of a text are what is so once a character was read from the left, and "
+            f"{model.path or 'the model'} reads from right to left; give one trained with --direction forward"
+        )
+
+
 def _uncounted(what: str) -> AbstractContextManager[None]:
     return nullcontext()
 
@@ -38,8 +49,9 @@ def find_report(model: Model, text: Text, options: FindOptions, counting: Counti
     Taken away is the best confirmed unit of each feature, on the half of the text that confirmed it.
 
     Raises:
-        CorpusError, UsageError, CharlmError: as in `find` and `ablate`.
+        CorpusError, UsageError, CharlmError: as in `find` and `ablate`, or the model reads from right to left.
     """
+    _check_direction(model)
     names = (options.feature,) if options.feature else None
     features = of_text(text.ids, model.symbols, names)
     with counting("reading") as progress:
@@ -88,9 +100,10 @@ def ablate_report(
         words: units as LAYER:UNIT.
 
     Raises:
-        UsageError: there is no such unit.
+        UsageError: there is no such unit, or the model reads from right to left.
         CharlmError: as in `ablate`.
     """
+    _check_direction(model)
     units = tuple(dict.fromkeys(parse_unit(word, model) for word in words))
     groups = [*((unit,) for unit in units), *([units] if len(units) > 1 else [])]
     features = of_text(text.ids, model.symbols, (options.feature,) if options.feature else None)

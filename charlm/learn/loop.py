@@ -56,7 +56,7 @@ class Trainer:
     Attributes:
         network, optimizer: what learns.
         lanes: the train split.
-        valid: ids of the valid split with the boundary first, None where there is none.
+        valid: ids of the valid split as the network reads it, the boundary first, None where there is none.
         has_ends: whether documents end within the train split, so that it teaches the boundary by itself.
         symbols: the table of symbols.
         options: every `auto` resolved.

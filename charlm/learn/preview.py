@@ -7,6 +7,7 @@ from charlm.model.draw import Rules
 from charlm.model.generate import generate, streams
 from charlm.model.network import Network
 from charlm.model.stepper import Stepper
+from charlm.text.order import BACKWARD
 from charlm.text.symbols import BOUNDARY, Symbols
 
 LENGTH = 200
@@ -14,12 +15,15 @@ TEMPERATURE = 0.8
 
 
 def preview(network: Network, symbols: Symbols, seed: int) -> str:
-    """LENGTH symbols from the network as it is, through a copy of its weights; ends of documents are line ends."""
+    """LENGTH symbols from the network as it is, through a copy of its weights, the text from left to right; ends of
+    documents are line ends."""
     stepper = Stepper(Model(network.options, symbols, network.arrays()))
     drawn = generate(stepper, np.array([], dtype=np.int64), Rules(TEMPERATURE), streams(seed, 1))
-    printer = symbols.kind.printer()
+    backward = network.options.direction == BACKWARD
+    printer = symbols.kind.printer_from_right() if backward else symbols.kind.printer()
     pieces = []
     for ids, _ in zip(drawn, range(LENGTH), strict=False):
         symbol = int(ids[0])
         pieces.append(printer.flush() + "\n" if symbol == BOUNDARY else printer.feed([symbols.code(symbol)]))
-    return "".join(pieces) + printer.flush()
+    text = "".join(pieces) + printer.flush()
+    return text[::-1] if backward else text

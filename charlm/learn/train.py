@@ -29,6 +29,7 @@ from charlm.model import checkpoint, initial, parameters
 from charlm.model.checkpoint import Arrays, Model
 from charlm.model.network import Network
 from charlm.spec import AUTO, flag
+from charlm.text import order
 from charlm.text.corpus import Corpus, find_corpus
 from charlm.text.lanes import Lanes
 from charlm.text.symbols import Symbols
@@ -244,7 +245,7 @@ def _trainer(
     corpus: Corpus, options: TrainOptions, network: Network, folder: RunFolder, progress: Progress,
     report: Report, stop: Callable[[], bool] | None, clock: Clock, started: float, ranks: Ranks = ALONE,
 ) -> Trainer:  # fmt: skip
-    text, vocabulary = corpus.split("train"), corpus.symbols.size
+    text, vocabulary = order.training(corpus.split("train"), options.direction), corpus.symbols.size
     lanes = Lanes(text, options.batch_size, options.seq_len, ranks.rank, ranks.world, vocabulary)
     steps = auto.planned_steps(options, len(lanes.ids) - 1, options.batch_size, options.seq_len)
     if options.freeze_embeddings:
@@ -255,7 +256,7 @@ def _trainer(
         network=network,
         optimizer=optimizer,
         lanes=lanes,
-        valid=corpus.checked("valid") if corpus.has("valid") else None,
+        valid=order.reading(corpus.checked("valid"), options.direction) if corpus.has("valid") else None,
         has_ends=corpus.documents_of("train") > 0,
         symbols=corpus.symbols,
         options=options,

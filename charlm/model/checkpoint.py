@@ -29,8 +29,11 @@ from charlm.text.symbols import Symbols
 FORMAT = 1
 """Version of the layout. A reader refuses what is newer and goes on reading what is older."""
 
-FIXED = {"direction": "forward", "wiring": "stack"}
+FIXED = {"wiring": "stack"}
 """How the network is put together, where this version knows one way only; recorded for later ones."""
+
+KNOWN = {"direction": ModelOptions.specs()["direction"].words(), "wiring": ("stack",)}
+"""Words of a file that a later version may have more of. The first of each is meant where a file has none."""
 
 LATER = {name: ModelOptions.default(name) for name in ("context", *WIRING)}
 """Settings that format 1 did not have at first, with what they are where a file does not name them. A model that has
@@ -311,10 +314,12 @@ def _symbols(path: Path, table: dict[str, Any]) -> Symbols:
 
 
 def _options(path: Path, config: dict[str, Any]) -> ModelOptions:
-    for key, known in FIXED.items():
-        if config.get(key, known) != known:
+    config = {**{key: words[0] for key, words in KNOWN.items()}, **config}
+    for key, words in KNOWN.items():
+        if config[key] not in words:
             raise CheckpointError(
-                f"{path} has {key} {_brief(config[key])}, this charlm {__version__} knows only {known!r}; update charlm"
+                f"{path} has {key} {_brief(config[key])}, this charlm {__version__} knows only "
+                f"{' and '.join(map(repr, words))}; update charlm"
             )
     known_names = ModelOptions.specs()
     extra = sorted(set(config) - set(known_names) - set(FIXED) - {"unit"})

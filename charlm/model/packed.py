@@ -12,6 +12,7 @@ from zlib import crc32
 from charlm import __version__
 from charlm.errors import PackedError
 from charlm.model.checkpoint import Model
+from charlm.text.order import BACKWARD
 
 MAGIC = b"\x93clm"
 VERSION = 1
@@ -105,6 +106,8 @@ def identity(model: Model) -> bytes:
     }
     if model.options.wiring():
         told["wiring"] = model.options.wiring()
+    if model.options.direction == BACKWARD:
+        told["direction"] = BACKWARD
     digest = sha256(json.dumps(told, sort_keys=True).encode())
     for name in sorted(model.weights):
         digest.update(f"{name} {model.weights[name].shape}".encode())

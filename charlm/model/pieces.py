@@ -3,6 +3,8 @@
 What is left out: where the pieces begin, and what their sums are good for (`charlm.use.uncertainty`).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 
@@ -11,18 +13,22 @@ class Pieces:
 
     Args:
         starts: (K,) places in the text at which pieces begin, in rising order, the first 0; place 0 is that of
-            the first symbol that is scored.
+            the first symbol of the text.
+        where: of places (T,) among the symbols as they are scored, which they are in the text; None where scoring goes
+            from the left.
 
     Attributes:
         nats: (K,) summed so far.
     """
 
-    def __init__(self, starts: np.ndarray) -> None:
+    def __init__(self, starts: np.ndarray, where: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
         self.starts = starts
+        self._where = where
         self.nats = np.zeros(len(starts))
 
     def add(self, places: np.ndarray, nats: np.ndarray) -> None:
-        """Add the surprise (T,) of the symbols at `places` (T,)."""
+        """Add the surprise (T,) of the symbols that are scored at `places` (T,)."""
         if self.starts.size:
-            piece = np.searchsorted(self.starts, places, side="right") - 1
+            at = places if self._where is None else self._where(places)
+            piece = np.searchsorted(self.starts, at, side="right") - 1
             self.nats += np.bincount(piece, weights=nats, minlength=self.nats.size)

@@ -5,11 +5,13 @@ from typing import Any
 
 
 def wiring(config: Mapping[str, Any]) -> str:
-    """What connects its layers, after a comma each: `, skip connections, residual, tied`; nothing for a plain stack."""
+    """What connects its layers and how it reads, after a comma each: `, skip connections, residual`; nothing for a
+    plain stack that reads forward."""
     words = [
         "skip connections" if config["skip"] else "",
         config["between"] if config["between"] != "plain" else "",
         "layer normalisation" if config["layer_norm"] else "",
         "readout tied to the embedding" if config["tied"] else "",
+        "reads from right to left" if config["direction"] == "backward" else "",
     ]
     return "".join(f", {word}" for word in words if word)

@@ -28,7 +28,7 @@ class Lanes:
     """A text as B lanes of windows.
 
     Args:
-        ids: (N,) symbols, the boundary first; not copied.
+        ids: (N,) symbols in the order in which they are read (`charlm.text.order`); not copied.
         batch: B, over all processes.
         seq_len: T.
         rank, world: which process of how many; it owns B / world lanes.
@@ -85,7 +85,7 @@ class Lanes:
         """
         own = self.batch // self.world
         text = np.asarray(self.ids)[self.rank * own * self.length + self.first(step) :]
-        size = text.itemsize
+        (size,) = text.strides  # below zero where a text is read from its end
         lanes = as_strided(text, (self.seq_len + 1, own), (size, self.length * size), writeable=False)
         ids = lanes.astype(np.int64)
         if self.vocabulary is not None:

@@ -32,6 +32,26 @@ class Printer(ABC):
         """What is left when nothing more comes, an incomplete sequence as U+FFFD."""
 
 
+class FromRight(Printer):
+    """Turns codes into text where the last of a text comes first: what it gives is the text from its end too, letter by
+    letter, and gives the text when it is turned round.
+
+    Args:
+        printer: of a unit each of whose codes is whole letters.
+    """
+
+    def __init__(self, printer: Printer) -> None:
+        self._printer = printer
+
+    def feed(self, codes: Sequence[Any] | np.ndarray) -> str:
+        """The letters of `codes` (T,), those of each from its end."""
+        return "".join(self._printer.feed([code])[::-1] for code in codes)
+
+    def flush(self) -> str:
+        """Nothing: no letter waits for another code."""
+        return self._printer.flush()
+
+
 class Unit(ABC):
     """One kind of symbol.
 
@@ -99,6 +119,10 @@ class Unit(ABC):
     @abstractmethod
     def printer(self) -> Printer:
         """A new stream from codes to text."""
+
+    def printer_from_right(self) -> Printer:
+        """A new stream from codes, the last of a text first, to that text from its end (`FromRight`)."""
+        return FromRight(self.printer())
 
     @abstractmethod
     def describe(self, code: Any) -> str:

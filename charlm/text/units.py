@@ -105,6 +105,9 @@ class _Byte(Unit):
     def printer(self) -> Printer:
         return _BytePrinter()
 
+    def printer_from_right(self) -> Printer:
+        return _BytesFromRight()
+
     def describe(self, code: Any) -> str:
         return f"byte 0x{code:02X}"
 
@@ -249,6 +252,30 @@ class _BytePrinter(Printer):
 
     def flush(self) -> str:
         return self._decoder.decode(b"", True)
+
+
+class _BytesFromRight(Printer):
+    """Bytes from the last to the first. In UTF-8 those from 0x80 to 0xBF belong to the byte before them, and wait for
+    it; a fourth one has waited in vain, as no character has more than three of them."""
+
+    def __init__(self) -> None:
+        self._waiting: list[int] = []
+
+    def feed(self, codes: Sequence[Any] | np.ndarray) -> str:
+        text = ""
+        for code in codes:
+            self._waiting.append(int(code))
+            if not 0x80 <= code < 0xC0:
+                text += self.flush()
+            elif len(self._waiting) > 3:
+                del self._waiting[0]
+                text += "\ufffd"
+        return text
+
+    def flush(self) -> str:
+        text = bytes(reversed(self._waiting)).decode("utf-8", "replace")
+        self._waiting = []
+        return text[::-1]
 
 
 class _WordPrinter(Printer):

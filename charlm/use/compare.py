@@ -224,12 +224,13 @@ def _paired(names: Sequence[str], texts: Sequence[Text], tables: Sequence[Symbol
 
 
 def _characters(text: Text, symbols: Symbols, mixed: bool) -> tuple[np.ndarray, np.ndarray]:
-    """What the characters (N,) are, and where each begins among the symbols; or the bytes, where all have bytes."""
+    """What the characters (N,) are from the left, and where each begins among the symbols; or the bytes, where all have
+    bytes."""
     table: np.ndarray = np.arange(symbols.size, dtype=np.int32)  # of words, which are of one table, their ids
     if not symbols.kind.longer:
         table[FIRST:] = symbols.codes
     table[[BOUNDARY, UNKNOWN]] = END, ANY
-    codes = table[np.asarray(text.ids[1:])]
+    codes = table[np.asarray(text.written[1:])]
     if not mixed:
         return codes, np.arange(len(codes))
     places = np.arange(len(codes))

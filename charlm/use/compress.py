@@ -22,6 +22,7 @@ from charlm.model import coding
 from charlm.model.checkpoint import Model
 from charlm.model.packed import OWN, STORED, UTF8, Packed, digest, identity
 from charlm.spec import AUTO
+from charlm.text.order import BACKWARD
 from charlm.text.verbatim import ALWAYS, Alphabet
 
 Progress = Callable[[int, int], None]
@@ -100,7 +101,7 @@ def compress(model: Model, data: bytes, *, progress: Progress | None = None, **v
     packed, nats, sizes = stored, 0.0, model.symbols.sizes
     if len(ids):
         told = None if progress is None else lambda done: progress(done, len(ids))
-        bits, nats = coding.encode(model, ids, raw, streams=streams, progress=told)
+        bits, nats = coding.encode(model, *_coded(model, ids, raw), streams=streams, progress=told)
         answer = coding.known_answer(model)
         coded = Packed(kind, stored.model, stored.original, bits, answer, version, len(ids), streams)
         packed = min(coded, stored, key=lambda file: len(file.to_bytes()))
@@ -154,7 +155,8 @@ def _decoded(model: Model, packed: Packed, progress: Progress | None) -> bytes:
             f"decompress it where it was made"
         )
     told = None if progress is None else lambda done: progress(done, total)
-    ids, raw = coding.decode(model, packed.payload, total, streams=packed.streams, progress=told)
+    found = coding.decode(model, packed.payload, total, streams=packed.streams, progress=told)
+    ids, raw = _coded(model, *found)
     try:
         return _alphabet(model, packed.kind).unspell(ids, raw)
     except ValueError:
@@ -168,6 +170,11 @@ def _spelled(model: Model, data: bytes) -> tuple[int, np.ndarray, np.ndarray]:
         if spelled is not None:
             return (kind, *spelled)
     raise CharlmError("UTF-8 did not give the bytes back")  # which PEP 383 rules out
+
+
+def _coded(model: Model, ids: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ids (N,) and codes beside (U,) in the order of coding, which is that of reading; and from that order back."""
+    return (ids[::-1].copy(), raw[::-1].copy()) if model.options.direction == BACKWARD else (ids, raw)
 
 
 def _alphabet(model: Model, kind: int) -> Alphabet:

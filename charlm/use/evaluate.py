@@ -29,7 +29,7 @@ from charlm.text.symbols import BOUNDARY, UNKNOWN
 from charlm.use import uncertainty
 from charlm.use.baselines import Baseline, baselines, check_memory
 from charlm.use.measure import Progress, measure, protocol
-from charlm.use.texts import Text, find_text, train_text
+from charlm.use.texts import Text, find_text, in_order, train_text
 from charlm.use.uncertainty import Interval
 
 
@@ -198,7 +198,7 @@ def score_text(model: Model, text: str, *, data: Path = Path("data"), **values: 
         spelling=symbols.spelling.bits(codes[ids[1:-1] == UNKNOWN]),
     )
     trained = train_text(model, data=data) if options.baselines else None
-    return _score(model, found, options, trained, None, None)
+    return _score(model, in_order(model, found), options, trained, None, None)
 
 
 def _score(
@@ -227,7 +227,7 @@ def _score(
         seconds=found.seconds,
         model=str(model.path or "a model in memory"),
         text=text.name,
-        protocol=protocol(options.exact),
+        protocol=protocol(options.exact) + ", from right to left" * (text.turned is not None),
         interval=uncertainty.interval(found.pieces, text.lengths(starts, model.symbols.sizes)),
         entropy=text.entropy,
         entropy_error=text.entropy_error,

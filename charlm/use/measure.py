@@ -61,7 +61,7 @@ def measure(
     Args:
         model: from `charlm.model.checkpoint.load`.
         text: in the model's symbols.
-        starts: (K,) where pieces of it begin (`charlm.model.pieces`).
+        starts: (K,) where pieces of it begin, counted from the left (`charlm.model.pieces`).
         options: batch size, device and threads.
         exact: score in one pass, and say how far the default protocol is off.
         progress: told how many characters are done.
@@ -86,7 +86,7 @@ def measure(
         report(runtime.describe(device, options.device))
     network = Network(model.options, model.symbols.size).take(model.weights).on(device)
     passes = 1 + exact
-    pieces = Pieces(starts)
+    pieces = text.pieces(starts)
 
     def exactly() -> Score:
         return scoring.score(

@@ -4,6 +4,9 @@
     samples(model, num=8, length=200)                              several side by side, each whole
     samples(model, clamp={"0:17": 1.0})                            with unit 17 of layer 0 held at 1
 
+A model that reads from the right writes to the left: its text grows before the prompt, and is given from left to right
+when it is complete.
+
 On the CPU this needs no torch. What is left out: the filters (`charlm.model.draw`) and the stream
 of ids (`charlm.model.generate`).
 """
@@ -23,6 +26,7 @@ from charlm.model.lean import LAYERS, Lean
 from charlm.model.stepper import Edit, Stepper
 from charlm.model.units import clamp as held
 from charlm.model.wiring import is_stack
+from charlm.text.order import BACKWARD
 from charlm.text.symbols import BOUNDARY, Symbols
 
 Clamp = Mapping[str, float | str]
@@ -55,7 +59,7 @@ def stream(
     """Write one sample, piece by piece, each as soon as it is certain. The prompt is checked at once.
 
     Args:
-        model: from `charlm.model.checkpoint.load`.
+        model: from `charlm.model.checkpoint.load`. One that reads from the right gives one piece, at the end.
         prompt: read first, not repeated.
         seed: of the draws.
         clamp: units that are held while reading and writing, the value by LAYER:UNIT (its output h) or
@@ -71,7 +75,8 @@ def stream(
     """
     options = SampleOptions.of({**values, "num": 1})
     edit = held(model, clamp or {})
-    return _pieces(_ids(model, prompt, seed, options, edit), _Writer(model.symbols, options, _boundary_text(model)))
+    pieces = _pieces(_ids(model, prompt, seed, options, edit), _Writer.of(model, options))
+    return _from_left(pieces) if model.options.direction == BACKWARD else pieces
 
 
 def samples(
@@ -87,19 +92,15 @@ def samples(
     """
     options = SampleOptions.of(values)
     memory.check(_bytes(model, options), f"writing {options.num} samples at once", "choose a smaller --num or --length")
-    writers = [_Writer(model.symbols, options, _boundary_text(model)) for _ in range(options.num)]
+    writers = [_Writer.of(model, options) for _ in range(options.num)]
     drawn = _ids(model, prompt, seed, options, held(model, clamp or {}))
     if options.num == 1:
-        text = "".join(_pieces(drawn, writers[0]))
-        return [Sample(0, text, writers[0].written, writers[0].ended)]
-    texts = [""] * options.num
-    while not all(writer.ended for writer in writers):
-        ids = next(drawn)
-        for index, (writer, symbol) in enumerate(zip(writers, ids, strict=True)):
-            if not writer.ended:
-                texts[index] += writer.take(symbol)
+        texts = ["".join(_pieces(drawn, writers[0]))]
+    else:
+        texts = _side_by_side(drawn, writers)
+    step = -1 if model.options.direction == BACKWARD else 1
     return [
-        Sample(index, text + writer.finish(), writer.written, writer.ended)
+        Sample(index, text[::step], writer.written, writer.ended)
         for index, (writer, text) in enumerate(zip(writers, texts, strict=True))
     ]
 
@@ -118,6 +119,21 @@ def _pieces(drawn: Iterator[list[int]], writer: "_Writer") -> Iterator[str]:
     yield writer.finish()
 
 
+def _from_left(pieces: Iterator[str]) -> Iterator[str]:
+    """What was written from its end, turned round, as one piece."""
+    yield "".join(pieces)[::-1]
+
+
+def _side_by_side(drawn: Iterator[list[int]], writers: list["_Writer"]) -> list[str]:
+    texts = [""] * len(writers)
+    while not all(writer.ended for writer in writers):
+        ids = next(drawn)
+        for index, (writer, symbol) in enumerate(zip(writers, ids, strict=True)):
+            if not writer.ended:
+                texts[index] += writer.take(symbol)
+    return [text + writer.finish() for text, writer in zip(texts, writers, strict=True)]
+
+
 def _ids(model: Model, prompt: str, seed: int, options: SampleOptions, edit: Edit | None) -> Iterator[list[int]]:
     """The next symbol of every sample, again and again; a state that is edited takes the way that has one."""
     rules = Rules(options.temperature, options.top_k, options.top_p, options.min_p)
@@ -133,12 +149,14 @@ def _ids(model: Model, prompt: str, seed: int, options: SampleOptions, edit: Edi
 
 
 def _encoded(model: Model, prompt: str) -> np.ndarray:
-    """The symbols of a prompt; where lines are documents, a line's end is the end of one."""
-    if not _boundary_text(model):
-        return model.symbols.encode_prompt(prompt)
-    lines = [model.symbols.encode_prompt(line) for line in prompt.split("\n")]
-    joined = [part for line in lines for part in ([BOUNDARY], line)][1:]
-    return np.concatenate(joined).astype(np.int64)
+    """The symbols of a prompt as the model reads them; where lines are documents, a line's end is the end of one."""
+    if _boundary_text(model):
+        lines = [model.symbols.encode_prompt(line) for line in prompt.split("\n")]
+        joined = [part for line in lines for part in ([BOUNDARY], line)][1:]
+        ids = np.concatenate(joined).astype(np.int64)
+    else:
+        ids = model.symbols.encode_prompt(prompt)
+    return ids[::-1] if model.options.direction == BACKWARD else ids
 
 
 def _stepper(model: Model, device: str) -> Stepper:
@@ -159,19 +177,30 @@ def _boundary_text(model: Model) -> str:
 class _Writer:
     """One sample's symbols turned into text, and its end found.
 
-    Text that may be the beginning of the stop string is held back until that is decided.
+    Text that may be the beginning of the stop string is held back until that is decided. Of symbols that come from the
+    right, text and stop string are turned round.
     """
 
     symbols: Symbols
     options: SampleOptions
     boundary: str
+    backward: bool
     written: int = 0
     ended: str = ""
     _held: str = ""
     _printer: Any = field(init=False)
+    _stop: str | None = field(init=False)
+
+    @classmethod
+    def of(cls, model: Model, options: SampleOptions) -> "_Writer":
+        """A writer of what a model draws."""
+        return cls(model.symbols, options, _boundary_text(model), model.options.direction == BACKWARD)
 
     def __post_init__(self) -> None:
-        self._printer = self.symbols.kind.printer()
+        kind = self.symbols.kind
+        self._printer = kind.printer_from_right() if self.backward else kind.printer()
+        stop = self.options.stop
+        self._stop = stop[::-1] if stop is not None and self.backward else stop
         self._check_length()
 
     def take(self, symbol: int) -> str:
@@ -203,7 +232,7 @@ class _Writer:
 
     def _release(self) -> str:
         """Cut off what cannot be part of the stop string any more."""
-        stop = self.options.stop
+        stop = self._stop
         if stop is None:
             text, self._held = self._held, ""
             return text

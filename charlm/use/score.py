@@ -18,6 +18,7 @@ from charlm.errors import UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.together import Reader
 from charlm.spec import AUTO
+from charlm.text import order
 from charlm.text.line_ids import PIECE, LineIds, Stretch, body, decoded, line_encoding, line_ends
 from charlm.text.lines import Lines
 from charlm.text.sources import Report
@@ -174,6 +175,7 @@ class Scorer:
                 LineIds(model.symbols, self._encoding, ends[name]),
                 options.batch_size,
                 per_char,
+                model.options.direction,
             )
             for name, model in models.items()
         }
@@ -231,6 +233,7 @@ class _Judge:
     ids: LineIds
     batch: int
     per_char: bool
+    direction: str
 
     def score(self, bodies: list[bytes], *, first: bool) -> list[LineScore]:
         """Scores of lines, of which the first may be the first of the text."""
@@ -241,11 +244,16 @@ class _Judge:
             if len(line) <= PIECE
         ]
         ids = [np.concatenate([stretch.ids for stretch in stretches]) for stretches in read]
-        short = map(self._sum, read, self.reader.together(ids, self.batch))
+        short = map(self._sum, read, self._nats(ids))
         return [
             next(short) if len(line) <= PIECE else self._long(line, at_start)
             for line, at_start in zip(bodies, firsts, strict=True)
         ]
+
+    def _nats(self, texts: list[np.ndarray]) -> list[np.ndarray]:
+        """The nats (n,) of the symbols of each text (n + 1,) but the first, from the left."""
+        nats = self.reader.together([order.reading(ids, self.direction) for ids in texts], self.batch)
+        return [order.from_left(ids, found, self.direction) for ids, found in zip(texts, nats, strict=True)]
 
     def _sum(self, stretches: list[Stretch], nats: np.ndarray) -> LineScore:
         """The score of a line from its stretches and the nats (n,) of all symbols but the first."""
@@ -260,7 +268,8 @@ class _Judge:
         )
 
     def _long(self, line: bytes, first: bool) -> LineScore:
-        """A line of any length, in memory that does not grow with it but for the bits of each symbol."""
+        """A line of any length, in memory that does not grow with it but for the bits of each symbol, and for the line
+        itself where it is read from its end."""
         characters, unknown, spelling = 0, 0, 0.0
 
         def counted() -> Iterator[np.ndarray]:
@@ -271,13 +280,17 @@ class _Judge:
                 spelling += stretch.spelling
                 yield stretch.ids
 
-        bits, kept = 0.0, []
-        for nats in self.reader.alone(counted()):
+        bits, kept, whole, pieces = 0.0, [], np.zeros(0, np.int64), counted()
+        if self.direction == order.BACKWARD:
+            whole = np.concatenate(list(pieces))
+            pieces = iter([order.reading(whole, self.direction)])
+        for nats in self.reader.alone(pieces):
             found = nats / np.float32(log(2))
             bits += _finite(found)
             if self.per_char:
                 kept.append(found)
-        return LineScore(bits, characters, unknown, spelling, np.concatenate(kept) if self.per_char else None)
+        each = order.from_left(whole, np.concatenate(kept), self.direction) if self.per_char else None
+        return LineScore(bits, characters, unknown, spelling, each)
 
 
 def _finite(bits: np.ndarray) -> float:

@@ -1,9 +1,11 @@
 """The text that a model is to read: a split of its own corpus, or any other text.
 
-Any other is treated as the model's corpus was: unit, encoding, line ends, documents.
+Any other is treated as the model's corpus was: unit, encoding, line ends, documents. Whoever takes a text from here has
+it in the order in which the model reads (`charlm.text.order`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeGuard
 
@@ -14,6 +16,7 @@ from charlm.errors import CorpusError, UsageError
 from charlm.files import present
 from charlm.model.checkpoint import Model
 from charlm.model.pieces import Pieces
+from charlm.text import order
 from charlm.text.corpus import Corpus, find_corpus, is_name
 from charlm.text.pages import Pages
 from charlm.text.sources import Report, Source, open_sources
@@ -30,12 +33,13 @@ class Text:
 
     Attributes:
         name: what to call it.
-        ids: (N + 1,) symbols, the boundary first.
+        ids: (N + 1,) symbols in the order in which the model reads them, the boundary first.
         bytes: of the text in UTF-8.
         entropy: of its source, in bits per character, where that is known.
         letters: its characters, ends of documents counted; None where each symbol is one.
         spelling: bits that writing out its unknown symbols takes (`charlm.text.spelling`).
         entropy_error: its standard error, where it is an estimate.
+        turned: (N + 1,) the symbols from the left, the boundary first, where the model reads from the right.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Text:
     letters: int | None = None
     spelling: float = 0.0
     entropy_error: float | None = None
+    turned: np.ndarray | None = None
 
     @property
     def symbols(self) -> int:
@@ -55,6 +60,16 @@ class Text:
     def characters(self) -> int:
         """Of the text, ends of documents counted."""
         return self.symbols if self.letters is None else self.letters
+
+    @property
+    def written(self) -> np.ndarray:
+        """(N + 1,) the symbols from the left, the boundary first."""
+        return self.ids if self.turned is None else self.turned
+
+    def pieces(self, starts: np.ndarray) -> Pieces:
+        """Sums over pieces of the text that begin at some places (K,), counted from the left, to be filled as a model
+        reads it."""
+        return Pieces(starts, None if self.turned is None else partial(order.places, self.turned))
 
     def count(self, symbol: int) -> int:
         """How often a symbol is to be predicted; a block at a time, as the text may be larger than memory."""
@@ -70,12 +85,12 @@ class Text:
         of them all, as nothing else is known of it.
 
         Args:
-            starts: rising, the first 0; or none.
+            starts: rising, the first 0, counted from the left; or none.
             sizes: (V,) characters of each symbol, 0 for the unknown one.
         """
         if self.letters is None or not len(starts):
             return np.diff(starts, append=self.symbols)
-        known, unknown, pages = Pieces(starts), Pieces(starts), Pages(self.ids)
+        known, unknown, pages = self.pieces(starts), self.pieces(starts), Pages(self.ids)
         for at in range(1, len(self.ids), BLOCK):
             block = self.ids[at : at + BLOCK]
             places = np.arange(at - 1, at - 1 + len(block))
@@ -112,8 +127,8 @@ def find_text(
     if not own and split is not None:
         raise UsageError(f"--split {split} is of the model's own corpus, {text} is another text; give one of them")
     if isinstance(text, Source) or not own:
-        return _given(model, text or "-", report)
-    return _own_split(own_corpus(model, text, data=data), split, report)
+        return in_order(model, _given(model, text or "-", report))
+    return in_order(model, _own_split(own_corpus(model, text, data=data), split, report))
 
 
 def train_text(model: Model, text: str | Path | Source | None = None, *, data: Path = Path("data")) -> Text:
@@ -131,7 +146,14 @@ def train_text(model: Model, text: str | Path | Source | None = None, *, data: P
         corpus = own_corpus(model, text if is_prepared(text) else None, data=data)
     except CorpusError as error:
         raise CorpusError(f"the text that the model was trained on is needed too: {error}") from None
-    return _split_text(corpus, "train")
+    return in_order(model, _split_text(corpus, "train"))
+
+
+def in_order(model: Model, text: Text) -> Text:
+    """A text, as it is from the left, in the order in which a model reads."""
+    if model.options.direction != order.BACKWARD:
+        return text
+    return replace(text, ids=order.reading(text.ids, model.options.direction), turned=text.ids)
 
 
 def is_prepared(text: str | Path | Source | None) -> TypeGuard[str | Path]:

@@ -271,7 +271,7 @@ DAMAGED = {
     "no hidden": (drop("hidden"), "lacks 'hidden'"),
     "no cell": (drop("cell"), "lacks 'cell'"),
     "no unit": (drop("unit"), "disagree about the unit"),
-    "another direction": (config("direction", "backward"), "direction backward"),
+    "another direction": (config("direction", "sideways"), "direction sideways"),
     "another wiring": (config("wiring", "skip"), "wiring"),
     "unknown setting": (config("attention", 8), "attention"),
     "missing tensor": (lambda metadata, tensors: tensors.pop("readout.bias"), "readout.bias is missing"),
@@ -419,7 +419,7 @@ def test_arrays_and_metadata_of_a_progress_file_come_back(path):
 
 def test_older_files_without_the_later_settings_are_read(saved):
     """Direction and wiring were recorded for later versions; a file that lacks them means the only way known."""
-    rewrite(saved, lambda metadata, tensors: [metadata["config"].pop(key) for key in checkpoint.FIXED])
+    rewrite(saved, lambda metadata, tensors: [metadata["config"].pop(key) for key in checkpoint.KNOWN])
     rewrite(saved, lambda metadata, tensors: metadata.pop("version"))
     header = read_header(saved)
     assert header.version == "unknown" and header.options.layers == 2
