@@ -277,7 +277,8 @@ def sample(
             "the model writes from right to left: the prompt is the end of the text, shown when complete"
         )
     if options.num == 1 and not jsonl:
-        pieces, kept = stream(loaded, prompt=start, seed=seed, clamp=held, **given.values), list[str]()
+        kept: list[str] = []
+        pieces = stream(loaded, prompt=start, seed=seed, clamp=held, **given.values)
         if reference is not None:
             pieces = _keeping(pieces, kept)
         if backward:
