@@ -2,7 +2,7 @@
 # make test    run the tests, on up to four cores
 # make check   linters, types and tests
 # make soak    the tests with long counts, into docs/soak.md: half an hour or so
-# make tasks   every cell on every synthetic source, into docs/tasks.md: ten minutes or so
+# make tasks   every cell on every synthetic source, into docs/tasks.md: half an hour or so
 # make tutorial  run the commands of docs/tutorial.md again, and rewrite it: half an hour or so
 #
 # Everything is installed into .venv, at the versions of constraints.txt.
