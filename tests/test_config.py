@@ -264,7 +264,7 @@ def test_one_name_means_one_kind_of_thing_in_every_command():
 
 
 def test_cells_to_choose_from_are_the_files_of_their_folder():
-    folder = Path(config.__file__).parent / "cells"
+    folder = Path(config.__file__).parent.parent / "cells"
     assert set(cell_names()) == {path.stem.replace("_", "-") for path in folder.glob("[!_]*.py")}
     assert TrainOptions.specs()["cell"].words() == cell_names()
 

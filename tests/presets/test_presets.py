@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from running import TINY, assert_same_run, interrupted, rows
 
-from charlm import config
-from charlm.config import TrainOptions, preset_names
+from charlm.config import TrainOptions, preset_names, training
 from charlm.errors import CharlmError, UsageError
 from charlm.learn import auto, presets
 from charlm.learn.reports import Noted
@@ -344,7 +343,7 @@ def test_with_the_weights_of_a_model_the_network_is_its_own(small_corpus, tmp_pa
 )  # fmt: skip
 def test_a_damaged_file_is_one_line(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.toml").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(config, "PRESETS", tmp_path)
+    monkeypatch.setattr(training, "PRESETS", tmp_path)
     monkeypatch.setattr(presets, "PRESETS", tmp_path)
     with pytest.raises(CharlmError, match="broken.toml cannot be used: .*; install charlm again") as caught:
         presets.load("broken")

@@ -1,0 +1,49 @@
+"""Every hyperparameter and option: one name, one default, one range, one help text. A file a subject."""
+
+from charlm.config.commands import COMMANDS, read_config
+from charlm.config.inspecting import (
+    FEATURES,
+    AblateOptions,
+    CellsOptions,
+    FindOptions,
+    GradientOptions,
+    LearningOptions,
+    ReadOptions,
+    SurfaceOptions,
+    SurpriseOptions,
+)
+from charlm.config.network import OUTSIDE, WIRING, ModelOptions, cell_names, own_cells
+from charlm.config.texts import SYNTHETIC, CatalogueOptions, GetOptions, PrepareOptions
+from charlm.config.training import PRESETS, TrainOptions, preset_names
+from charlm.config.using import CompressOptions, EvalOptions, MeasureOptions, SampleOptions, ScoreOptions
+
+__all__ = [
+    "AblateOptions",
+    "COMMANDS",
+    "CatalogueOptions",
+    "CellsOptions",
+    "CompressOptions",
+    "EvalOptions",
+    "FEATURES",
+    "FindOptions",
+    "GetOptions",
+    "GradientOptions",
+    "LearningOptions",
+    "MeasureOptions",
+    "ModelOptions",
+    "OUTSIDE",
+    "PRESETS",
+    "PrepareOptions",
+    "ReadOptions",
+    "SYNTHETIC",
+    "SampleOptions",
+    "ScoreOptions",
+    "SurfaceOptions",
+    "SurpriseOptions",
+    "TrainOptions",
+    "WIRING",
+    "cell_names",
+    "own_cells",
+    "preset_names",
+    "read_config",
+]

@@ -1,0 +1,75 @@
+"""Which options each command has, and a file that sets them."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from charlm.config.inspecting import (
+    AblateOptions,
+    CellsOptions,
+    FindOptions,
+    GradientOptions,
+    LearningOptions,
+    ReadOptions,
+    SurfaceOptions,
+    SurpriseOptions,
+)
+from charlm.config.texts import CatalogueOptions, GetOptions, PrepareOptions
+from charlm.config.training import TrainOptions
+from charlm.config.using import CompressOptions, EvalOptions, MeasureOptions, SampleOptions, ScoreOptions
+from charlm.errors import UsageError
+from charlm.spec import Options
+
+COMMANDS: dict[str, type[Options]] = {
+    "prepare": PrepareOptions,
+    "train": TrainOptions,
+    "eval": EvalOptions,
+    "sample": SampleOptions,
+    "inspect surprise": SurpriseOptions,
+    "inspect cells": CellsOptions,
+    "inspect gradients": GradientOptions,
+    "inspect surface": SurfaceOptions,
+    "inspect learning": LearningOptions,
+    "inspect find": FindOptions,
+    "inspect ablate": AblateOptions,
+    "inspect gates": ReadOptions,
+    "compare": MeasureOptions,
+    "compress": CompressOptions,
+    "score": ScoreOptions,
+    "corpora list": CatalogueOptions,
+    "corpora get": GetOptions,
+}
+"""The option group of each command that has one; `inspect find` is a command within another."""
+
+
+def read_config(path: Path, command: str, group: type[Options]) -> dict[str, Any]:
+    """Read the options of one command from a TOML file.
+
+    Keys are option names with `-` or `_`. Those in a table named after the command count ([inspect.find] for
+    `charlm inspect find`), and those at the top that the command has; what another command has is left alone,
+    so that commands can share a file.
+
+    Raises:
+        UsageError: the file cannot be read, is not TOML, or names an option that no command has.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"--config {path} cannot be read: {reason}; it must be a TOML file") from None
+    names = {name.split()[0] for name in COMMANDS}
+    tables = {name for name, value in document.items() if isinstance(value, dict) and name in names}
+    values = {name.replace("-", "_"): value for name, value in document.items() if name not in tables}
+    foreign = {name for other in COMMANDS.values() for name in other.specs()} - set(group.specs())
+    values = {name: value for name, value in values.items() if name not in foreign}
+    values |= {name.replace("-", "_"): value for name, value in _table(document, command).items()}
+    group.of(values, where=f" in {path}")
+    return values
+
+
+def _table(document: dict[str, Any], command: str) -> dict[str, Any]:
+    """The table of a command, empty where there is none; that of `inspect find` lies in the one of `inspect`."""
+    found: Any = document
+    for word in command.split():
+        found = found.get(word, {}) if isinstance(found, dict) else {}
+    return found if isinstance(found, dict) else {}
