@@ -18,7 +18,7 @@ from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import CheckpointError, CorpusError, RunError, UsageError
 from charlm.files import present
-from charlm.learn import auto, embed, optimize, presets, runtime
+from charlm.learn import auto, embed, inherit, optimize, presets, runtime
 from charlm.learn.folder import Progress, RunFolder, Saved
 from charlm.learn.keep import Keeper
 from charlm.learn.loop import Trainer
@@ -26,7 +26,7 @@ from charlm.learn.ranks import ALONE, Ranks, join
 from charlm.learn.reports import Event, Noted, Plan, Report, Result
 from charlm.learn.schedule import Length
 from charlm.model import checkpoint, initial, parameters
-from charlm.model.checkpoint import Arrays, Model
+from charlm.model.checkpoint import Arrays
 from charlm.model.network import Network
 from charlm.spec import AUTO, flag
 from charlm.text import order
@@ -81,12 +81,12 @@ def train(
     found = _shared_corpus(corpus, ranks)
     source = None if init_from is None else checkpoint.load(Path(init_from))
     vectors = ranks.first(lambda: embed.vectors(values, found.symbols, source))
-    options, notices = _resolved(found, embed.sized(vectors, _like(source, values)))
+    options, notices = _resolved(found, embed.sized(vectors, inherit.like(source, values)))
     device = _compute(options)
     runtime.check_memory(_plan(found, options, device).memory, device)
     network = _new(options, found)
     if source is not None:
-        notices.append(_start_from(network, found.symbols, source))
+        notices.append(inherit.put(source, network, found.symbols))
     if vectors is not None:
         notices.append(embed.put(vectors, network, found.symbols, options))
     network.on(device, options.precision)
@@ -295,60 +295,6 @@ def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
 
 def _model_options(options: TrainOptions) -> ModelOptions:
     return ModelOptions(**{name: getattr(options, name) for name in ModelOptions.specs()})
-
-
-def _like(source: Model | None, values: dict[str, Any]) -> dict[str, Any]:
-    """The values with the network of `source`; a given one that differs is refused."""
-    if source is None:
-        return values
-    network = {name: value for name, value in source.options.values().items() if name != "dropout"}
-    specs = TrainOptions.specs()
-    for name, value in network.items():
-        if values.get(name) not in (None, AUTO) and specs[name].read(name, values[name]) != value:
-            raise UsageError(
-                f"{flag(name)} {values[name]} does not fit --init-from {source.path}, which has {value}; leave it out"
-            )
-    return {**values, **network}
-
-
-def _start_from(network: Network, symbols: Symbols, source: Model) -> str:
-    """Copy the weights of `source`; rows and columns of symbols go to where the same character is now."""
-    if source.symbols.unit != symbols.unit:
-        raise UsageError(
-            f"--init-from {source.path} reads {source.symbols.unit}s, the corpus has {symbols.unit}s; "
-            f"prepare the text with --unit {source.symbols.unit}"
-        )
-    arrays = network.arrays()
-    old = {code: rank + 2 for rank, code in enumerate(source.symbols.codes.tolist())}
-    pairs = [(0, 0), (1, 1)]
-    pairs += [(old[code], rank + 2) for rank, code in enumerate(symbols.codes.tolist()) if code in old]
-    there, here = (np.array(part) for part in zip(*pairs, strict=True))
-    for name, weight in source.weights.items():
-        if name in ("embedding.weight", "readout.weight", "readout.bias"):
-            arrays[name][here] = weight[there]
-        elif (before := _columns_before(name, source.options)) is not None:
-            arrays[name][:, :before] = weight[:, :before]
-            arrays[name][:, before + here] = weight[:, before + there]
-        else:
-            arrays[name] = weight
-    network.take(arrays)
-    kind = symbols.kind
-    new = [kind.describe(code) for code in symbols.codes.tolist() if code not in old]
-    told = (
-        f"new symbols, which start untrained: {', '.join(new[:10])}{' …' if len(new) > 10 else ''}"
-        if new
-        else "no new symbols"
-    )
-    return f"weights from {source.path}: {len(pairs) - 2} {kind.noun}s matched; {told}"
-
-
-def _columns_before(name: str, options: ModelOptions) -> int | None:
-    """After how many columns a matrix has one for each symbol; None where it has none."""
-    if options.input != "one-hot" or not name.endswith(".weight_ih"):
-        return None
-    if name.startswith("layers.0."):
-        return 0
-    return options.hidden if options.skip else None
 
 
 def _changed(options: TrainOptions, values: dict[str, Any], folder: RunFolder) -> TrainOptions:

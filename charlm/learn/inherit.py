@@ -1,0 +1,77 @@
+"""The weights that a run starts from, where another model gives them (`--init-from`).
+
+What is left out: an embedding from a file (`charlm.learn.embed`), and first weights at random (`charlm.model.initial`).
+"""
+
+from typing import Any
+
+import numpy as np
+
+from charlm.config import ModelOptions, TrainOptions
+from charlm.errors import UsageError
+from charlm.model.checkpoint import Model
+from charlm.model.network import Network
+from charlm.spec import AUTO, flag
+from charlm.text.symbols import Symbols
+
+
+def like(source: Model | None, values: dict[str, Any]) -> dict[str, Any]:
+    """The options, by name, with the network of `source`, where there is one.
+
+    Raises:
+        UsageError: one that was given differs.
+    """
+    if source is None:
+        return values
+    network = {name: value for name, value in source.options.values().items() if name != "dropout"}
+    specs = TrainOptions.specs()
+    for name, value in network.items():
+        if values.get(name) not in (None, AUTO) and specs[name].read(name, values[name]) != value:
+            raise UsageError(
+                f"{flag(name)} {values[name]} does not fit --init-from {source.path}, which has {value}; leave it out"
+            )
+    return {**values, **network}
+
+
+def put(source: Model, network: Network, symbols: Symbols) -> str:
+    """Copy the weights of `source`; rows and columns of symbols go to where the same character is now. Says which.
+
+    Raises:
+        UsageError: its symbols are of another unit.
+    """
+    if source.symbols.unit != symbols.unit:
+        raise UsageError(
+            f"--init-from {source.path} reads {source.symbols.unit}s, the corpus has {symbols.unit}s; "
+            f"prepare the text with --unit {source.symbols.unit}"
+        )
+    arrays = network.arrays()
+    old = {code: rank + 2 for rank, code in enumerate(source.symbols.codes.tolist())}
+    pairs = [(0, 0), (1, 1)]
+    pairs += [(old[code], rank + 2) for rank, code in enumerate(symbols.codes.tolist()) if code in old]
+    there, here = (np.array(part) for part in zip(*pairs, strict=True))
+    for name, weight in source.weights.items():
+        if name in ("embedding.weight", "readout.weight", "readout.bias"):
+            arrays[name][here] = weight[there]
+        elif (before := _columns_before(name, source.options)) is not None:
+            arrays[name][:, :before] = weight[:, :before]
+            arrays[name][:, before + here] = weight[:, before + there]
+        else:
+            arrays[name] = weight
+    network.take(arrays)
+    kind = symbols.kind
+    new = [kind.describe(code) for code in symbols.codes.tolist() if code not in old]
+    told = (
+        f"new symbols, which start untrained: {', '.join(new[:10])}{' …' if len(new) > 10 else ''}"
+        if new
+        else "no new symbols"
+    )
+    return f"weights from {source.path}: {len(pairs) - 2} {kind.noun}s matched; {told}"
+
+
+def _columns_before(name: str, options: ModelOptions) -> int | None:
+    """After how many columns a matrix has one for each symbol; None where it has none."""
+    if options.input != "one-hot" or not name.endswith(".weight_ih"):
+        return None
+    if name.startswith("layers.0."):
+        return 0
+    return options.hidden if options.skip else None
