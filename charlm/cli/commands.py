@@ -32,7 +32,7 @@ from charlm.cli.signals import stop
 from charlm.config import EvalOptions, PrepareOptions, SampleOptions, TrainOptions
 from charlm.errors import InputError, UsageError
 from charlm.show.terminal import Terminal, result, shown
-from charlm.show.words import duration, loss
+from charlm.show.words import duration
 
 if TYPE_CHECKING:
     from charlm.text.corpus import Corpus
@@ -214,11 +214,7 @@ def evaluate(
     ranks = join()
     terminal = given.terminal if ranks.leads else Terminal(quiet=True)
     loaded = load_model(given, model)
-    with terminal.counting("scoring") as counter:
-
-        def progress(done: int, total: int, nats: float) -> None:
-            counter(done, total, "chars", loss(nats))
-
+    with terminal.scoring() as progress:
         found = score(loaded, text, report=terminal.say, progress=progress, **given.values).to_json()
     if not ranks.leads:
         return

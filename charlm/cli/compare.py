@@ -9,7 +9,6 @@ from charlm.cli.models import JSON, load_model
 from charlm.cli.options import Given, command
 from charlm.config import MeasureOptions
 from charlm.show.terminal import Terminal, result
-from charlm.show.words import loss
 
 
 def compare(
@@ -30,11 +29,7 @@ def compare(
     ranks = join()
     terminal = given.terminal if ranks.leads else Terminal(quiet=True)
     loaded = [load_model(given, word) for word in models]
-    with terminal.counting("scoring") as counter:
-
-        def progress(done: int, total: int, nats: float) -> None:
-            counter(done, total, "chars", loss(nats))
-
+    with terminal.scoring() as progress:
         found = score(loaded, text, report=terminal.say, progress=progress, **given.values).to_json()
     if not ranks.leads:
         return

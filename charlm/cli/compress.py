@@ -48,8 +48,8 @@ def compress(
         raise UsageError("--json and the compressed file each fill stdout; give --out FILE")
     loaded = load_model(given, model)
     data = _read(file)
-    with given.terminal.counting("compressing") as counter:
-        found = pack(loaded, data, progress=lambda done, total: counter(done, total, "chars"), **given.values)
+    with given.terminal.reading("compressing") as progress:
+        found = pack(loaded, data, progress=progress, **given.values)
     _write(place, found.data)
     told = found.to_json()
     given.terminal.facts(tables.compression(told))
@@ -66,9 +66,9 @@ def decompress(given: Given, file: File, out: Out = None, model: ModelChoice = N
     place = _place(file, out or (file if file == "-" else file.removesuffix(SUFFIX)), force)
     loaded = load_model(given, model)
     data = _read(file)
-    with given.terminal.counting("decompressing") as counter:
+    with given.terminal.reading("decompressing") as progress:
         try:
-            found = unpack(loaded, data, progress=lambda done, total: counter(done, total, "chars"))
+            found = unpack(loaded, data, progress=progress)
         except PackedError as error:
             raise PackedError(f"{file} cannot be decompressed: {error}") from None
     _write(place, found)

@@ -1,18 +1,43 @@
-"""How the commands of `charlm inspect` take `--svg` and `--html` where what they show is a plot."""
+"""How the commands of `charlm inspect` take `--html`, and `--svg` where what they show is a plot."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from charlm.cli.options import Given
 from charlm.show import plots
 
+if TYPE_CHECKING:
+    from charlm.show.view import TextView
+
 HTML = Annotated[
     str | None, typer.Option("--html", metavar="FILE", help="Write a report, one HTML file.", show_default=False)
 ]
 SVG = Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Write the plot.", show_default=False)]
+
+
+def report_file(html: str | None) -> Path | None:
+    """The file that was asked for, checked before anything is computed.
+
+    Raises:
+        UsageError: its name is not that of a report.
+    """
+    if html is None:
+        return None
+    from charlm.show.html import check_name
+
+    return check_name(Path(html))
+
+
+def write_text(given: Given, path: Path, view: "TextView") -> None:
+    """Write the report of a text, and say where it is."""
+    from charlm.show.html import save
+    from charlm.show.view import report
+
+    save(path, report(view))
+    given.terminal.say(f"report: {path}")
 
 
 class Drawing:
@@ -26,7 +51,7 @@ class Drawing:
         from charlm.show import html as pages
 
         self._given, self._pages = given, pages
-        self._html = None if html is None else pages.check_name(Path(html))
+        self._html = report_file(html)
         self._svg = None if svg is None else plots.check_name(Path(svg))
         if html is not None:
             plots.require()

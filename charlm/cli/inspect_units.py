@@ -1,13 +1,12 @@
 """`charlm inspect find`, `ablate` and `gates`: what its units remember."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from charlm.cli.drawing import HTML, report_file, write_text
 from charlm.cli.inspect import app
 from charlm.cli.models import JSON, ModelChoice, TextChoice, load_model
 from charlm.cli.options import Given, command
@@ -26,21 +25,19 @@ def find(
     text: TextChoice = None,
     model: ModelChoice = None,
     as_json: JSON = False,
-    html: Annotated[str | None, typer.Option("--html", metavar="FILE", show_default=False,
-                                             help="Write a report that a browser shows.")] = None,
+    html: HTML = None,
 ) -> None:  # fmt: skip
     """Find units that follow quotes, brackets, indentation and the like, and tell them from chance."""
     from charlm.inspect.passage import passage
     from charlm.inspect.unit_reports import find_report
     from charlm.show import units
-    from charlm.show.html import check_name
 
-    target = check_name(Path(html)) if html is not None else None
+    page = report_file(html)
     loaded, options = load_model(given, model), FindOptions.of(given.values)
     read = passage(loaded, text, options, report=given.terminal.say)
-    report = find_report(loaded, read, options, lambda what: _counting(given, what))
-    if target is not None:
-        _write_found(given, target, loaded, read, report)
+    report = find_report(loaded, read, options, given.terminal.reading)
+    if page is not None:
+        _write_found(given, page, loaded, read, report)
     if as_json:
         result(json.dumps(report))
     else:
@@ -52,16 +49,14 @@ def _write_found(given: Given, path: Path, model: "Model", text: "Text", found: 
     from charlm.inspect.record import record
     from charlm.inspect.unit_reports import best_of, shown_of
     from charlm.show import units
-    from charlm.show.html import save
-    from charlm.show.view import LIKELY, report
+    from charlm.show.view import LIKELY
 
     best = best_of(found)
-    with _counting(given, "reading again") as progress:
+    with given.terminal.reading("reading again") as progress:
         seen = record(model, shown_of(text.ids), top=LIKELY, units=[unit for unit, _ in best.values()],
                       parts=[part for _, part in best.values()], progress=progress)  # fmt: skip
     named = {feature: f"{unit} {part}" for feature, (unit, part) in best.items()}
-    save(path, report(units.view(found, model.symbols, seen, named)))
-    given.terminal.say(f"report: {path}")
+    write_text(given, path, units.view(found, model.symbols, seen, named))
 
 
 @command(app, AblateOptions, "inspect ablate")
@@ -82,7 +77,7 @@ def ablate(
         raise UsageError("no unit is named; give one or more, such as --unit 0:17 (charlm inspect find finds some)")
     loaded, options = load_model(given, model), AblateOptions.of(given.values)
     read = passage(loaded, text, options, report=given.terminal.say)
-    with _counting(given, "reading") as progress:
+    with given.terminal.reading("reading") as progress:
         report = ablate_report(loaded, read, options, unit, progress)
     if as_json:
         result(json.dumps(report))
@@ -100,7 +95,7 @@ def gates(given: Given, text: TextChoice = None, model: ModelChoice = None, as_j
 
     loaded = load_model(given, model)
     read = passage(loaded, text, ReadOptions.of(given.values), report=given.terminal.say)
-    with _counting(given, "reading") as progress:
+    with given.terminal.reading("reading") as progress:
         report = gates_report(loaded, read, progress)
     if as_json:
         result(json.dumps(report))
@@ -108,10 +103,3 @@ def gates(given: Given, text: TextChoice = None, model: ModelChoice = None, as_j
     if report["gates"]:
         units.table(units.GATES, units.gates(report))
     units.table(units.OUTPUTS, units.outputs(report))
-
-
-@contextmanager
-def _counting(given: Given, what: str) -> Iterator[Callable[[int, int], None]]:
-    """Progress in characters."""
-    with given.terminal.counting(what) as counter:
-        yield lambda done, total: counter(done, total, "chars")

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from charlm.errors import CharlmError
-from charlm.show.words import count, duration, line, visible
+from charlm.show.words import count, duration, line, loss, visible
 
 Unprintable = (OSError, ValueError, UnicodeError)
 """What writing to a closed, full or ASCII-only terminal raises."""
@@ -148,6 +148,18 @@ class Terminal:
             )
         finally:
             self.stop(bar)
+
+    @contextmanager
+    def reading(self, what: str) -> Iterator[Callable[[int, int], None]]:
+        """Progress of work on characters: told those that are done, and how many there are."""
+        with self.counting(what) as counter:
+            yield lambda done, total: counter(done, total, "chars")
+
+    @contextmanager
+    def scoring(self) -> Iterator[Callable[[int, int, float], None]]:
+        """As `reading`; told the nats per character so far too."""
+        with self.counting("scoring") as counter:
+            yield lambda done, total, nats: counter(done, total, "chars", loss(nats))
 
     def stop(self, bar: Progress) -> None:
         """End a moving bar, also one that could not begin: it gives sys.stderr back and then misses its other half."""
