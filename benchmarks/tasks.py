@@ -13,7 +13,6 @@ written anew after each run.
 """
 
 import argparse
-import json
 import shutil
 import time
 from bisect import bisect_left
@@ -29,6 +28,7 @@ from typing import Any
 import numpy as np
 
 import charlm
+from benchmarks.kept import Rows
 from benchmarks.task_page import write
 from charlm import cells, synthetic
 from charlm.config import ModelOptions
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/tasks"))
     parser.add_argument("--page", type=Path, default=PAGE)
     asked = parser.parse_args()
-    rows = Rows(asked.folder / "results.jsonl")
+    rows = Rows(asked.folder / "results.jsonl", told)
     chosen = [task for task in TASKS if task.name in asked.tasks]
     corpora = {task: prepared(task, asked.folder / "data", asked.steps) for task in chosen}
     for task, corpus in corpora.items():
@@ -182,7 +182,7 @@ def main() -> None:
             hidden, count = fitting(options, corpus.symbols.size, asked.parameters)
             key = {"task": task.name, "cell": name, "hidden": hidden, "parameters": count, "rate": rate,
                    "steps": asked.steps, "batch": BATCH}  # fmt: skip
-            if not rows.has(key):
+            if rows.get(key) is None:
                 waiting[pool.submit(run, task, options, hidden, rate, asked.steps, corpus.path)] = key
         for done in as_completed(waiting):
             rows.add(waiting[done], done.result)
@@ -203,39 +203,16 @@ def about(task: Task, corpus: charlm.Corpus) -> dict[str, Any]:
     }
 
 
-class Rows:
-    """Results by what they are of, kept in a file as they come."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        self.found: list[dict[str, Any]] = [json.loads(line) for line in lines]
-
-    def has(self, key: dict[str, Any]) -> bool:
-        """Whether there is a result of this already."""
-        return any(all(row.get(name) == value for name, value in key.items()) for row in self.found)
-
-    def add(self, key: dict[str, Any], make: Any) -> None:
-        """Make a result, unless there is one, and write it down."""
-        if self.has(key):
-            return
-        row = key | make()
-        self.found.append(row)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(_line(row), flush=True)
-
-
-def _line(row: dict[str, Any]) -> str:
-    told = [row["task"], row["cell"], f"{row.get('rate', '')}"]
+def told(row: dict[str, Any]) -> str:
+    """A line of the terminal."""
+    names = [row["task"], row["cell"], f"{row.get('rate', '')}"]
     if "failed" in row:
-        return " ".join([*told, row["failed"]])
+        return " ".join([*names, row["failed"]])
     if row["cell"] == "n-gram":
-        return " ".join([*told, f"order {row['order']}: {row['all']:+.4f} bits, memory {row['memory']:+.4f}"])
+        return " ".join([*names, f"order {row['order']}: {row['all']:+.4f} bits, memory {row['memory']:+.4f}"])
     memory = row["memory"]
     return " ".join(
-        [*told, f"hidden {row['hidden']}: {row['all']['excess']:+.4f} bits, memory {memory['excess']:+.4f},",
+        [*names, f"hidden {row['hidden']}: {row['all']['excess']:+.4f} bits, memory {memory['excess']:+.4f},",
          f"{memory['agreement']:.1%}, {row['processor_seconds']:.1f} s"]
     )  # fmt: skip
 

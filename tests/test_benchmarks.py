@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import task_page, tasks, wiring
+from benchmarks import task_page, tasks, wiring, worth
 from benchmarks.contest import Contender, Outcome, hold, ratios
+from benchmarks.kept import Rows
 from benchmarks.results import Row, write
 from charlm.text.corpus import Corpus
 
@@ -54,17 +55,17 @@ def test_the_table_of_tasks_comes_of_runs_and_goes_on_where_it_was_stopped(tmp_p
     monkeypatch.setattr(tasks, "TESTED", 500)
     task = tasks.Task("anbn", "anbn", {"mean": 2}, 8)
     corpus = tasks.prepared(task, tmp_path / "data", 1)
-    rows = tasks.Rows(tmp_path / "results.jsonl")
+    rows = Rows(tmp_path / "results.jsonl", tasks.told)
     key = {"task": "anbn", "cell": "n-gram", "steps": 1}
     rows.add(key, lambda: tasks.counted(task, corpus))
     assert rows.found[0]["order"] >= 4 and rows.found[0]["memory"] < 0.01  # a^3 b^3 is the longest line
     for rate in (0.01, 0.02):
         key = {"task": "anbn", "cell": "gru", "hidden": 3, "parameters": 99, "rate": rate, "steps": 1, "batch": 9}
         rows.add(key, lambda rate=rate: tasks.run(task, {"cell": "gru"}, 3, rate, 1, corpus.path))
-    again = tasks.Rows(tmp_path / "results.jsonl")
-    assert again.found == rows.found and len(again.found) == 3 and again.has(key)
+    again = Rows(tmp_path / "results.jsonl", tasks.told)
+    assert again.found == rows.found and len(again.found) == 3 and again.get(key)
     again.add(key, lambda: pytest.fail("it was there already"))
-    assert not again.has(key | {"rate": 0.03})
+    assert again.get(key | {"rate": 0.03}) is None
     task_page.write(tmp_path / "tasks.md", again.found)
     page = (tmp_path / "tasks.md").read_text(encoding="utf-8")
     best = min(again.found[1:], key=lambda row: row["valid"])
@@ -95,7 +96,28 @@ def test_wirings_are_compared_at_equal_numbers_of_parameters() -> None:
     assert all(found[f"{name}, as many parameters"]["hidden"] < 64 for name in ("skip", "highway", "embedding"))
 
 
-def test_a_wiring_becomes_a_row(small_corpus: Corpus) -> None:
-    values = {"layers": 2, "hidden": 8, "steps": 3, "batch_size": 4, "seq_len": 16, "skip": True}
-    row = wiring.run(small_corpus, "skip", values)
-    assert row.cells()[:2] == ("skip", "2 x 8") and (row.characters, row.steps) == (192, 3) and 0 < row.nats < 10
+def test_networks_of_equal_parameters_train_for_equal_times_and_for_equal_characters(
+    small_corpus: Corpus, tmp_path: Path
+) -> None:
+    first = {"cell": "lstm", "layers": 1, "hidden": 32, "batch_size": 4, "seq_len": 16, "lr": 0.01}
+    networks = worth.all_of("cells", first, ["lstm", "gru", "window-mlp"], small_corpus.symbols.size)
+    assert networks["lstm"]["hidden"] == 32 < networks["gru"]["hidden"]
+    size = worth.window(small_corpus, first, "1m")
+    assert size == {"batch_size": 4, "seq_len": 16}
+    speeds = Rows(tmp_path / "speeds.jsonl", lambda row: row["network"])
+    plans = worth.measured(small_corpus, size, networks, "1m", speeds)
+    counts = [plan["parameters"] for plan in plans.values()]
+    assert len(counts) == 3 and max(counts) <= 1.04 * min(counts)
+    assert worth.measured(small_corpus, size, networks, "1m", speeds) == plans, "kept, not measured again"
+    for name, plan in plans.items():
+        plan["speed"] = 64 * (2 + len(name))  # steps a second
+    keys = list(worth.jobs(plans, {"time": 2.0, "characters": 640}))
+    steps = {(key["network"], key["equal"]): key["values"]["steps"] for key in keys}
+    assert steps["lstm", "time"] == 12 and steps["gru", "time"] == 10
+    assert {count for (_, equal), count in steps.items() if equal == "characters"} == {10}
+    rows = [key | worth.run(small_corpus.path, tmp_path / "models", key["values"]) for key in keys]
+    assert all(0 < row["bits"] < 10 for row in rows) and not list((tmp_path / "models").iterdir())
+    rows[0] = keys[0] | {"failed": "the loss is nan"}
+    lines = list(worth.table(plans, rows, "2s", 640))
+    assert len(lines) == 5 and lines[0].count("|") == lines[1].count("|") == lines[2].count("|") == 8
+    assert lines[-1].count("| diverged |") == 1 and keys[0]["network"] in lines[-1], "the worst is the last"

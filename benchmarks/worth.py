@@ -1,0 +1,164 @@
+"""What each cell, or each wiring, is worth on a text: `python -m benchmarks.worth cells data/shakespeare`.
+
+    python -m benchmarks.worth cells data/shakespeare --time 10m --characters 4000000
+    python -m benchmarks.worth wirings data/shakespeare --time 3m --layers 3 --hidden 128 --set dropout=0.2
+
+All networks have as many parameters as the first, within 2 %; wirings are tried with as many units as the plain
+network too. What else `charlm train --time` leaves `auto` it decides, but all have the batch and the window of the
+first. Two lengths:
+
+    equal time          as many steps as fit into `--time` on a quiet machine with its threads. The speeds are measured
+                        before, in rounds in which all networks take turns; their medians are kept
+    equal characters    as many steps for each
+
+Runs are of steps, one thread each, so that a busy machine gives the same table. Results are kept in `--folder`, a line
+of JSON each: a second call goes on where the first was stopped. Reported are bits per character of the whole valid
+split. `--set` gives options of every run; `--only` names the networks.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from math import inf, log
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+
+import charlm
+from benchmarks import tasks, wiring
+from benchmarks.kept import Result, Rows
+from benchmarks.results import describe_machine
+from charlm.config import TrainOptions
+from charlm.text.corpus import find_corpus
+
+ROUNDS, STEPS = 3, 20
+"""Of measuring speed: how often each network has its turn, and how many steps that is."""
+
+DECIDED = ("lr", "dropout", "weight_decay", "epsilon", "warmup")
+"""What depends on how long a run is, and is decided by its time."""
+
+HEAD = ("network", "layers x hidden", "parameters", "characters/s")
+
+
+def main() -> None:
+    """Run what is left to run, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("cells", "wirings"))
+    parser.add_argument("corpus")
+    parser.add_argument("--time", default="10m")
+    parser.add_argument("--characters", type=int, default=0)
+    parser.add_argument("--layers", type=int, default=1)
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--only", nargs="+", default=[])
+    parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--folder", type=Path, default=Path("runs/worth"))
+    asked = parser.parse_args()
+    corpus = charlm.Corpus.load(find_corpus(asked.corpus))
+    first = {"cell": "lstm", "layers": asked.layers, "hidden": asked.hidden}
+    first |= dict(pair.split("=", 1) for pair in asked.set)
+    networks = all_of(asked.what, first, asked.only, corpus.symbols.size)
+    speeds = Rows(asked.folder / "speeds.jsonl", lambda row: f"{row['network']}: {row['speed']:,.0f} characters/s")
+    plans = measured(corpus, window(corpus, first, asked.time), networks, asked.time, speeds)
+    lengths = {"time": TrainOptions.of({"time": asked.time}).time, "characters": asked.characters}
+    wanted = list(jobs(plans, {equal: length for equal, length in lengths.items() if length}))
+    rows = Rows(asked.folder / "results.jsonl", told)
+    with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn")) as pool:
+        left = [key for key in wanted if rows.get(key) is None]
+        waiting = {pool.submit(run, corpus.path, asked.folder / "models", key["values"]): key for key in left}
+        for done in as_completed(waiting):
+            rows.add(waiting[done], done.result)
+    print(describe_machine().split(". Medians")[0])
+    print("\n".join(table(plans, [rows.get(key) or {} for key in wanted], asked.time, asked.characters)))
+
+
+def all_of(what: str, first: Result, only: list[str], vocabulary: int) -> dict[str, Result]:
+    """Options of every network, by its name in the table."""
+    if what == "wirings":
+        found = dict(wiring.jobs(first, list(wiring.WIRINGS), vocabulary))
+    else:
+        wanted = wiring.count(first, vocabulary)
+        kinds = {name: {**first, **options} for name, options in tasks.contenders().items()}
+        found = {name: {**kind, "hidden": wiring.equal(kind, vocabulary, wanted)} for name, kind in kinds.items()}
+    return {name: values for name, values in found.items() if not only or name in only}
+
+
+def window(corpus: charlm.Corpus, first: Result, time: str) -> Result:
+    """Batch and window that `auto` gives the first network."""
+    options = charlm.plan(corpus, measure=1, time=time, **first)[0].options
+    return {"batch_size": options.batch_size, "seq_len": options.seq_len}
+
+
+def measured(
+    corpus: charlm.Corpus, size: Result, networks: dict[str, Result], time: str, speeds: Rows
+) -> dict[str, Result]:
+    """What is decided for each network, its parameters and its speed; measured in rounds, unless it is known."""
+    keys = {name: {"network": name, "values": values | size, "time": time} for name, values in networks.items()}
+    unknown = [name for name, key in keys.items() if speeds.get(key) is None]
+    turns: dict[str, list[float]] = {name: [] for name in unknown}
+    plans = {}
+    for _ in range(ROUNDS):
+        for name in unknown:
+            plans[name], milliseconds = charlm.plan(corpus, measure=STEPS, time=time, **keys[name]["values"])
+            turns[name].append(1000 * size["batch_size"] * size["seq_len"] / milliseconds)
+    for name in unknown:
+        options = plans[name].options
+        decided = {option: getattr(options, option) for option in DECIDED}
+        row = {"decided": decided, "parameters": plans[name].parameters, "speed": median(turns[name])}
+        speeds.add(keys[name], partial(dict, row))
+    return {name: speeds.get(key) or {} for name, key in keys.items()}
+
+
+def jobs(plans: dict[str, Result], lengths: dict[str, float]) -> Iterator[Result]:
+    """What is to be run: a network, what is equal, and the options; those of equal time first."""
+    for equal, length in lengths.items():
+        for name, plan in plans.items():
+            values = plan["values"] | (plan["decided"] if equal == "time" else {})
+            characters = length * plan["speed"] if equal == "time" else length
+            steps = max(1, round(characters / (values["batch_size"] * values["seq_len"])))
+            yield {"network": name, "equal": equal, "values": values | {"steps": steps}}
+
+
+def run(corpus: Path, folder: Path, values: Result) -> Result:
+    """Train one network in one thread; its loss on the whole valid split."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        try:
+            done = charlm.train(charlm.Corpus.load(corpus), root=place, threads=1, device="cpu", **values)
+        except charlm.DivergedError as error:
+            return {"failed": str(error)}
+    if done.valid_nats is None:
+        raise SystemExit(f"{corpus} has no valid split to judge by; prepare it with --valid-fraction 0.1")
+    return {"bits": done.valid_nats / log(2), "best_step": done.best_step}
+
+
+def told(row: Result) -> str:
+    """A line of the terminal."""
+    return f"{row['network']}, equal {row['equal']}, {row['values']['steps']:,} steps: {bits(row)}"
+
+
+def bits(row: Result) -> str:
+    """Bits per character of a result, or why there are none."""
+    return f"{row['bits']:.3f}" if "bits" in row else "diverged"
+
+
+def table(plans: dict[str, Result], rows: list[Result], time: str, characters: int) -> Iterator[str]:
+    """The table in Markdown, the best at equal time first."""
+    heads = [*HEAD, f"characters in {time}", f"bits after {time}"]
+    heads += [f"bits after {characters / 1e6:g} M characters"] * bool(characters)
+    yield f"| {' | '.join(heads)} |"
+    yield "|---" * len(heads) + "|"
+    for row in sorted(rows, key=lambda row: row.get("bits", inf)):
+        if row["equal"] == "time":
+            values, plan = row["values"], plans[row["network"]]
+            seen = values["steps"] * values["batch_size"] * values["seq_len"]
+            cells = [row["network"], f"{values['layers']} x {values['hidden']}", f"{plan['parameters']:,}"]
+            cells += [f"{plan['speed']:,.0f}", f"{seen / 1e6:.1f} M", bits(row)]
+            cells += [bits(r) for r in rows if (r["network"], r["equal"]) == (row["network"], "characters")]
+            yield f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
