@@ -31,10 +31,15 @@ from benchmarks import tasks, wiring
 from benchmarks.kept import Result, Rows
 from benchmarks.results import describe_machine
 from charlm.config import TrainOptions
+from charlm.learn import auto
+from charlm.model import parameters
 from charlm.text.corpus import find_corpus
 
 ROUNDS, STEPS = 3, 20
 """Of measuring speed: how often each network has its turn, and how many steps that is."""
+
+STILL = {"lr": 1e-9, "epochs": 1}
+"""While speed is measured nothing is learned: no network gets so far as to diverge."""
 
 DECIDED = ("lr", "dropout", "weight_decay", "epsilon", "warmup")
 """What depends on how long a run is, and is decided by its time."""
@@ -61,7 +66,7 @@ def main() -> None:
     first |= dict(pair.split("=", 1) for pair in asked.set)
     networks = all_of(asked.what, first, asked.only, corpus.symbols.size)
     speeds = Rows(asked.folder / "speeds.jsonl", lambda row: f"{row['network']}: {row['speed']:,.0f} characters/s")
-    plans = measured(corpus, window(corpus, first, asked.time), networks, asked.time, speeds)
+    plans = measured(corpus, first, networks, asked.time, speeds)
     lengths = {"time": TrainOptions.of({"time": asked.time}).time, "characters": asked.characters}
     wanted = list(jobs(plans, {equal: length for equal, length in lengths.items() if length}))
     rows = Rows(asked.folder / "results.jsonl", told)
@@ -85,28 +90,32 @@ def all_of(what: str, first: Result, only: list[str], vocabulary: int) -> dict[s
     return {name: values for name, values in found.items() if not only or name in only}
 
 
-def window(corpus: charlm.Corpus, first: Result, time: str) -> Result:
-    """Batch and window that `auto` gives the first network."""
-    options = charlm.plan(corpus, measure=1, time=time, **first)[0].options
-    return {"batch_size": options.batch_size, "seq_len": options.seq_len}
+def decided(corpus: charlm.Corpus, time: str, values: Result) -> TrainOptions:
+    """The options of a run of that time, without any `auto`."""
+    sizes = [len(corpus.split(part)) - 1 for part in ("train", "valid")]
+    return auto.resolve(TrainOptions.of(values | {"time": time}), corpus.symbols.size, *sizes)[0]
 
 
 def measured(
-    corpus: charlm.Corpus, size: Result, networks: dict[str, Result], time: str, speeds: Rows
+    corpus: charlm.Corpus, first: Result, networks: dict[str, Result], time: str, speeds: Rows
 ) -> dict[str, Result]:
     """What is decided for each network, its parameters and its speed; measured in rounds, unless it is known."""
+    like = decided(corpus, time, first)
+    size = {"batch_size": like.batch_size, "seq_len": like.seq_len}
     keys = {name: {"network": name, "values": values | size, "time": time} for name, values in networks.items()}
     unknown = [name for name, key in keys.items() if speeds.get(key) is None]
     turns: dict[str, list[float]] = {name: [] for name in unknown}
-    plans = {}
     for _ in range(ROUNDS):
         for name in unknown:
-            plans[name], milliseconds = charlm.plan(corpus, measure=STEPS, time=time, **keys[name]["values"])
-            turns[name].append(1000 * size["batch_size"] * size["seq_len"] / milliseconds)
+            _, milliseconds = charlm.plan(corpus, measure=STEPS, **(keys[name]["values"] | STILL))
+            turns[name].append(1000 * like.batch_size * like.seq_len / milliseconds)
     for name in unknown:
-        options = plans[name].options
-        decided = {option: getattr(options, option) for option in DECIDED}
-        row = {"decided": decided, "parameters": plans[name].parameters, "speed": median(turns[name])}
+        options = decided(corpus, time, keys[name]["values"])
+        row = {
+            "decided": {option: getattr(options, option) for option in DECIDED},
+            "parameters": parameters.count(options, corpus.symbols.size),
+            "speed": median(turns[name]),
+        }
         speeds.add(keys[name], partial(dict, row))
     return {name: speeds.get(key) or {} for name, key in keys.items()}
 

@@ -102,13 +102,11 @@ def test_networks_of_equal_parameters_train_for_equal_times_and_for_equal_charac
     first = {"cell": "lstm", "layers": 1, "hidden": 32, "batch_size": 4, "seq_len": 16, "lr": 0.01}
     networks = worth.all_of("cells", first, ["lstm", "gru", "window-mlp"], small_corpus.symbols.size)
     assert networks["lstm"]["hidden"] == 32 < networks["gru"]["hidden"]
-    size = worth.window(small_corpus, first, "1m")
-    assert size == {"batch_size": 4, "seq_len": 16}
     speeds = Rows(tmp_path / "speeds.jsonl", lambda row: row["network"])
-    plans = worth.measured(small_corpus, size, networks, "1m", speeds)
+    plans = worth.measured(small_corpus, first, networks, "1m", speeds)
     counts = [plan["parameters"] for plan in plans.values()]
     assert len(counts) == 3 and max(counts) <= 1.04 * min(counts)
-    assert worth.measured(small_corpus, size, networks, "1m", speeds) == plans, "kept, not measured again"
+    assert worth.measured(small_corpus, first, networks, "1m", speeds) == plans, "kept, not measured again"
     for name, plan in plans.items():
         plan["speed"] = 64 * (2 + len(name))  # steps a second
     keys = list(worth.jobs(plans, {"time": 2.0, "characters": 640}))
