@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from charlm.text.corpus import Corpus as Corpus
     from charlm.text.download import download as download
     from charlm.text.prepare import prepare as prepare
+    from charlm.use.cloze import fill as fill
     from charlm.use.compare import compare as compare
     from charlm.use.compress import compress as compress
     from charlm.use.compress import decompress as decompress
@@ -43,6 +44,7 @@ _HOME = {
     "decompress": "charlm.use.compress",
     "download": "charlm.text.download",
     "evaluate": "charlm.use.evaluate",
+    "fill": "charlm.use.cloze",
     "load": "charlm.model.checkpoint",
     "novelty": "charlm.use.novelty",
     "plan": "charlm.learn.train",

@@ -15,6 +15,7 @@ from charlm.show.terminal import result, result_bytes
 from charlm.show.words import visible
 
 if TYPE_CHECKING:
+    from charlm.use.cloze import Filled
     from charlm.use.score import LineScore, Scored
 
 
@@ -37,13 +38,16 @@ def score(
                                            help="The bits of each character too.")] = False,
     as_json: JSON = False,
 ) -> None:  # fmt: skip
-    """Score lines as they come, each as a text of its own: bits, characters, and the line."""
+    """Score lines as they come, each as a text of its own: bits, characters, and the line; or fill their gaps."""
     from charlm.model.checkpoint import load
     from charlm.text.lines import open_lines
     from charlm.use.models import short_names
     from charlm.use.score import Scorer, score_stream
 
     words: list[str | None] = [*model] if model else [None]
+    if given.values.get("cloze"):
+        _cloze(given, text, words, per_char=per_char, as_json=as_json)
+        return
     if per_char and len(words) > 1 and not as_json:
         raise UsageError("--per-char of several models does not fit into a line; add --json, or give one --model")
     paths = [model_path(given, word) for word in words]
@@ -60,6 +64,30 @@ def score(
             result("".join(f"{_columns(scored)}\t{visible(scored.text)}\n" for scored in batch), end="")
         else:
             result_bytes(b"".join(b"%s\t%s\n" % (_columns(scored).encode(), _as_it_came(scored)) for scored in batch))
+
+
+def _cloze(given: Given, text: str, words: list[str | None], *, per_char: bool, as_json: bool) -> None:
+    """Fill the gaps of lines as they come: bits of what fills them, how many there are, and the filled line."""
+    from charlm.model.checkpoint import load
+    from charlm.text.lines import open_lines
+    from charlm.use.cloze import Filler, fill_stream
+
+    if len(words) > 1:
+        raise UsageError(f"--cloze fills gaps by one model, got {len(words)}; give one --model")
+    if per_char:
+        raise UsageError("--per-char is of scores; --cloze --json has the probability of what fills each gap")
+    filler = Filler(load(model_path(given, words[0])), ScoreOptions.of(given.values))
+    for batch in fill_stream(filler, open_lines(text, report=given.terminal.say)):
+        if as_json:
+            result("".join(f"{json.dumps(found.to_json())}\n" for found in batch), end="")
+        elif sys.stdout.isatty():
+            result("".join(f"{_numbers_of(found)}\t{visible(found.text)}\n" for found in batch), end="")
+        else:
+            result_bytes(b"".join(b"%s\t%s\n" % (_numbers_of(found).encode(), found.filled) for found in batch))
+
+
+def _numbers_of(found: "Filled") -> str:
+    return f"{found.bits:.4f}\t{len(found.gaps)}"
 
 
 def _as_it_came(scored: "Scored") -> bytes:

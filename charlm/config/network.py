@@ -102,15 +102,22 @@ class ModelOptions(Options):
     direction: str = option(
         "forward",
         "choice",
-        "Read and write from left to right, or, backward, from right to left.",
-        choices=("forward", "backward"),
+        "Read and write from left to right, or, backward, from right to left; bidirectional predicts a character from "
+        "both sides, and writes nothing.",
+        choices=("forward", "backward", "bidirectional"),
         panel="Model",
     )
 
     @property
     def readout_size(self) -> int:
-        """How many numbers the readout reads: H, or with skip those of all layers; `hidden` must be decided."""
-        return self.hidden * (self.layers if self.skip else 1)
+        """How many numbers the readout reads: H, or with skip those of all layers, and in a bidirectional network twice
+        as many; `hidden` must be decided."""
+        return self.hidden * (self.layers if self.skip else 1) * (2 if self.bidirectional else 1)
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether each character is predicted from those on both sides of it."""
+        return self.direction == "bidirectional"
 
     def wiring(self) -> dict[str, Any]:
         """What connects the layers in another way than a plain stack, by name; empty for one."""

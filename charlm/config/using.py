@@ -84,6 +84,12 @@ class ScoreOptions(Options):
         "Encoding of the lines (characters only).",
         auto="the one that the models' corpora had in common, else utf-8",
     )
+    cloze: bool = option(
+        False,
+        "switch",
+        "Fill the gaps of each line with what the model finds likeliest, given all that is known of it.",
+    )
+    gap: str = option("_", "text", "What stands for one missing character (byte, word) with --cloze.")
     batch_size: int = option(
         256, "integer", "Lines scored side by side, at most; does not change the result.", low=1, high=65536
     )

@@ -147,6 +147,7 @@ def gradients(
         UsageError: the text is shorter than the window, or the memory than what is needed.
         CharlmError: the state or a gradient grows beyond float64.
     """
+    model.check_one_way("be followed back from character to character")
     random = np.random.default_rng(seed)
     places = _places(len(ids) - 1, window, positions, random)
     network = Unrolled(model)

@@ -75,6 +75,7 @@ def read(
     Yields:
         Blocks; of one stretch they are the text from its beginning to its end.
     """
+    model.check_one_way("be watched as it reads from character to character")
     stepper = Stepper(model)
     chosen = range(model.options.layers) if layers is None else layers
     known = {layer: {*stepper.cell.state, *stepper.cell.at(layer).gates} for layer in chosen}

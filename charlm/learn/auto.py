@@ -72,10 +72,26 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
     stretch = settle("eval_chars", max(1, min(valid, STRETCH, train // EVALUATION_SPACING)))
     spacing = max(LEAST_SPACING, ceil(EVALUATION_SPACING * min(stretch, max(valid, 1)) / (batch * seq_len)))
     every = settle("eval_every", spacing)
-    settle("sample_every", 4 * (every or spacing))
+    settle("sample_every", _sampling(options, 4 * (every or spacing)))
     resolved = options.replace(**chosen)
     parameters.check(resolved)
     return resolved, notices
+
+
+def _sampling(options: TrainOptions, spacing: int) -> int:
+    """The steps between two samples; none of a network that cannot write.
+
+    Raises:
+        UsageError: it was asked for some.
+    """
+    if not options.bidirectional:
+        return spacing
+    if options.sample_every not in (AUTO, 0):
+        raise UsageError(
+            f"--sample-every {options.sample_every}: a bidirectional network writes no samples, as each character is "
+            f"predicted from those behind it too; leave it out"
+        )
+    return 0
 
 
 def _check_embeddings(options: TrainOptions) -> None:

@@ -59,13 +59,15 @@ def masks(
     return drop
 
 
-def cold_lanes(share: float, seed: int, step: int, batch: int) -> Tensor:
+def cold_lanes(share: float, seed: int, step: int, batch: int, side: str = "") -> Tensor:
     """Which of B lanes begin this window from the zero state, each with probability `share`; (B,) booleans.
+
+    Those of another `side`, by which a window is begun from its end, are drawn apart.
 
     A network that only ever carries its state is never taught to begin. It can then have states that it
     does not find out of, and evaluation and sampling, which do begin, may fall into them.
     """
-    return torch.rand(batch, generator=_generator(seed, step, "cold")) < share
+    return torch.rand(batch, generator=_generator(seed, step, f"{side}cold")) < share
 
 
 def _generator(seed: int, step: int, purpose: int | str, device: torch.device | None = None) -> torch.Generator:

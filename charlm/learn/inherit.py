@@ -11,6 +11,7 @@ from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
+from charlm.model.parameters import REVERSE
 from charlm.spec import AUTO, flag
 from charlm.text.symbols import Symbols
 
@@ -72,6 +73,6 @@ def _columns_before(name: str, options: ModelOptions) -> int | None:
     """After how many columns a matrix has one for each symbol; None where it has none."""
     if options.input != "one-hot" or not name.endswith(".weight_ih"):
         return None
-    if name.startswith("layers.0."):
+    if name.removeprefix(REVERSE).startswith("layers.0."):
         return 0
     return options.hidden if options.skip else None

@@ -35,7 +35,8 @@ from charlm.learn.schedule import Length, rate
 from charlm.learn.stage import Stage, to_device
 from charlm.learn.timing import Timing
 from charlm.model import checkpoint
-from charlm.model.network import Network, States
+from charlm.model.network import Behind, Network, States, emptied
+from charlm.model.parameters import REVERSE
 from charlm.model.scoring import Progress as ScoreProgress
 from charlm.model.scoring import Score, score
 from charlm.spec import AUTO
@@ -166,6 +167,7 @@ class Trainer:
             self.states = self.network.start(self.lanes.batch // self.ranks.world)
         inputs, targets = self._stage.window(number)
         self._begin_cold(number, inputs)
+        behind = self._behind(number) if self.network.options.bidirectional else None
         learning_rate = rate(self.options, number, number / self.lanes.windows, share)
         optimize.set_rate(self.optimizer, learning_rate)
         own = self.ranks.rank, self.ranks.world
@@ -174,7 +176,7 @@ class Trainer:
         drop_weights = chance.masks(self.options.weight_drop, seed, number, "weights ")
         drop_symbols = chance.masks(self.options.embedding_dropout, seed, number, "symbols ")
         with self._autocast():
-            logits, states = self.network(inputs, self.states, drop, drop_weights, drop_symbols)
+            logits, states = self.network(inputs, self.states, drop, drop_weights, drop_symbols, behind)
             loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
         self.optimizer.zero_grad()
         (loss * self.lanes.seq_len if self.options.window_loss == "sum" else loss).backward()
@@ -224,14 +226,34 @@ class Trainer:
 
     def _begin_cold(self, number: int, inputs: Tensor) -> None:
         """Let some lanes begin as a text does: in the zero state, and after a boundary where the text has none."""
-        batch = self.lanes.batch
-        cold = chance.cold_lanes(self.options.cold_starts, self.options.seed, number, batch)[self.ranks.own(batch)]
+        cold = self._cold(number)
         if not cold.any():
             return
         cold = to_device(cold, self.network.device)
-        self.states = [tuple(part.masked_fill(cold[:, None], 0) for part in state) for state in self.states]
+        self.states = emptied(self.states, cold)
         if not self.has_ends:
             inputs[0].masked_fill_(cold, BOUNDARY)
+
+    def _cold(self, number: int, side: str = "") -> Tensor:
+        batch = self.lanes.batch
+        lanes = chance.cold_lanes(self.options.cold_starts, self.options.seed, number, batch, side)
+        return lanes[self.ranks.own(batch)]
+
+    def _behind(self, number: int) -> Behind:
+        """What is read from the right of a window.
+
+        The state that comes from there is that of the window behind this one, read without a gradient: as from the
+        left, what is further away than a window is handed on, and only its gradient is cut off. Some lanes begin cold,
+        and those that come to the end of the text.
+        """
+        ids, at_end = self._stage.behind(number)
+        further, ids = ids.tensor_split([self.lanes.seq_len])
+        with torch.no_grad(), self._autocast():
+            _, states = self.network.read(further, self.network.start(ids.shape[1]), side=REVERSE)
+        cold = at_end | to_device(self._cold(number, REVERSE), self.network.device)
+        if not self.has_ends:
+            ids[0].masked_fill_(cold, BOUNDARY)
+        return Behind(ids, emptied(states, cold))
 
     def _autocast(self) -> torch.autocast:
         wanted = self.options.precision == "bfloat16"

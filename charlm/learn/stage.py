@@ -11,6 +11,7 @@ from torch import Tensor
 from charlm.text.corpus import check_ids
 from charlm.text.lanes import Lanes
 from charlm.text.pages import Pages
+from charlm.text.symbols import BOUNDARY
 
 LARGEST_SHARE = 0.25
 """Of a GPU's free memory that the text may take."""
@@ -37,6 +38,7 @@ class Stage:
         if room is not None and len(lanes.ids) * dtype.itemsize <= room:
             self._ids = _copied(lanes, self._pages, dtype, device)
             self._places = torch.from_numpy(lanes.places(0)).to(device)
+            self._places_behind = torch.from_numpy(lanes.places_behind(0)).to(device)
 
     @property
     def whole(self) -> bool:
@@ -51,6 +53,17 @@ class Stage:
         inputs, targets = (torch.from_numpy(part) for part in self._lanes.window(step))
         self._pages.read(inputs.numel())
         return to_device(inputs, self._device), to_device(targets, self._device)
+
+    def behind(self, step: int) -> tuple[Tensor, Tensor]:
+        """What stands to the right of the targets of a step (2 T, B), and which lanes (B,) come to the end of the text
+        there; as `Lanes.behind`."""
+        if self._ids is not None:
+            places = self._places_behind + self._lanes.first(step)
+            outside = places >= len(self._ids)
+            ids = self._ids[places.clamp(max=len(self._ids) - 1)].long()
+            return ids.masked_fill(outside, BOUNDARY), outside[0]
+        ids, outside = (torch.from_numpy(part) for part in self._lanes.behind(step))
+        return to_device(ids, self._device), to_device(outside, self._device)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -228,6 +228,10 @@ def _decided(corpus: Corpus, options: TrainOptions) -> tuple[TrainOptions, list[
             f"--weight-drop {options.weight_drop:g} drops recurrent weights, and the cell {options.cell} has none; "
             f"leave it out"
         )
+    if options.bidirectional:
+        notices.append(
+            "bidirectional: losses are of each character given both sides, and compare with no other model's"
+        )
     if not valid:
         notices.append(f"{corpus.name} has no valid split: the latest model is kept as the best")
     return resolved, notices
@@ -276,8 +280,9 @@ def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
     lanes = Lanes(corpus.split("train"), options.batch_size, options.seq_len)
     number = parameters.count(options, corpus.symbols.size)
     gates = len(cells.of(options).gates)
+    sides = 2 if options.bidirectional else 1
     numbers = 2 * gates + 4 + 4 * options.layer_norm + 4 * (options.between == "highway") + 2 * options.skip
-    per_character = options.layers * options.hidden * numbers + 3 * corpus.symbols.size
+    per_character = sides * options.layers * options.hidden * numbers + 3 * corpus.symbols.size
     floats = number * (2 + MOMENTS[options.optimizer]) + options.batch_size * options.seq_len * per_character
     return Plan(
         options=options,

@@ -65,6 +65,19 @@ class Model:
     training: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
 
+    def check_one_way(self, what: str) -> None:
+        """Refuse a bidirectional model for what knows only the symbols on one side.
+
+        Raises:
+            UsageError: it is one, and cannot do `what`.
+        """
+        if self.options.bidirectional:
+            raise UsageError(
+                f"{self.path or 'the model'} is bidirectional: it predicts a character from those on both sides of it, "
+                f"so it cannot {what}; charlm eval and charlm score --cloze are for it, and --direction forward or "
+                f"backward trains a model that can"
+            )
+
 
 @dataclass(frozen=True)
 class Header:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from charlm.config import TrainOptions
 from charlm.errors import UsageError
 from charlm.model.network import Network
+from charlm.model.parameters import REVERSE
 from charlm.spec import AUTO
 
 
@@ -44,14 +45,15 @@ def begin(network: Network, options: TrainOptions) -> None:
         if options.init != "orthogonal":
             for name, weight in network.named_weights().items():
                 _draw(network, name, weight, options, generator)
-        for layer in range(network.options.layers):
-            _set_biases(network, layer, options)
+        for side in network.sides:
+            for layer in range(network.options.layers):
+                _set_biases(network, layer, options, side)
 
 
 def _draw(network: Network, name: str, weight: Tensor, options: TrainOptions, generator: torch.Generator) -> None:
     """One parameter by the rule `options.init`, which is not `orthogonal`."""
     kind = name.rsplit(".", 1)[-1]
-    own = not name.startswith(("layers.", "readout.")) or not kind.startswith("bias")
+    own = not name.removeprefix(REVERSE).startswith(("layers.", "readout.")) or not kind.startswith("bias")
     if weight.dim() == 1 and own or name == "embedding.weight" and options.init_scale == AUTO:
         return
     if options.init == "uniform":
@@ -77,9 +79,9 @@ def _reads(network: Network, name: str) -> int:
     return below + network.options.hidden if kind == "weight_ih" else below
 
 
-def _set_biases(network: Network, layer: int, options: TrainOptions) -> None:
+def _set_biases(network: Network, layer: int, options: TrainOptions, side: str) -> None:
     """The starts that a cell asks for in its `bias_ih` (G·H), and the forget gate's where it is given."""
-    cell, bias = network.cell.at(layer), network.weight(f"layers.{layer}.bias_ih")
+    cell, bias = network.cell.at(layer), network.weight(f"{side}layers.{layer}.bias_ih")
     wanted = dict(cell.first_bias)
     if options.forget_bias != AUTO:
         wanted["f"] = options.forget_bias

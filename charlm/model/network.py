@@ -4,6 +4,16 @@
 
 The arrows are those of a plain stack; `charlm.model.wiring` has the others.
 
+A bidirectional network (Schuster & Paliwal 1997) has two stacks, which meet in the readout alone. One reads the
+symbols before the one that is predicted, the other those behind it, from the right:
+
+    s_(t-1), s_(t-2), …  ->  h_t   \
+                                     W_hy [h_t, h'_t] + b_y = logits of s_t
+    s_(t+1), s_(t+2), …  ->  h'_t  /
+
+A layer that read the states of both sides would see s_t itself, by way of its neighbours; so the stacks are apart
+from bottom to top (as in ELMo, Peters et al. 2018).
+
 State is passed in and returned, never stored, so that evaluating in the middle of training cannot
 touch it. What is left out: the loss (`charlm.model.scoring`, `charlm.learn.loop`), and stepping one
 character at a time (`charlm.model.stepper`).
@@ -11,7 +21,9 @@ character at a time (`charlm.model.stepper`).
 Shapes: T time, B batch (lanes), V symbols, E embedding, H hidden, G gates.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from math import sqrt
 
 import numpy as np
@@ -23,12 +35,29 @@ from charlm import cells
 from charlm.cells import State
 from charlm.config import ModelOptions
 from charlm.model import parameters, products, recurrence, wiring
+from charlm.model.parameters import REVERSE
 
 States = list[State]
+
+LEFT = ""
+"""What the names of the layers that read from the left begin with."""
 
 Drop = Callable[[int, Tensor], Tensor]
 """Dropout: given the layer's number and its output (T, B, H) or its weights (G·H, H), or 0 and a 1 for every symbol
 (V, 1), the same with some dropped."""
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What a bidirectional network reads from the right of the symbols that it is to predict.
+
+    Attributes:
+        ids: (T, B) int64, the symbol behind each of those; the last one first.
+        states: before that, from what is further to the right, as `start` gives them.
+    """
+
+    ids: Tensor
+    states: States
 
 
 class Network(nn.Module):
@@ -62,6 +91,7 @@ class Network(nn.Module):
         torch, unless it is the readout's table too.
         """
         value = torch.zeros(shape)
+        name = name.removeprefix(REVERSE)
         part, kind = name.split(".")[0], name.rsplit(".", 1)[-1]
         if name == "embedding.weight" and not self.options.tied:
             return value.normal_(generator=generator)
@@ -89,9 +119,15 @@ class Network(nn.Module):
         self.path = recurrence.choose(
             self.cell, device, precision, parameters.input_size(self.options, self.vocabulary)
         )
-        for number in range(self.options.layers):
-            recurrence.flatten(self.cell, self._layer(number), self.path)
+        for side in self.sides:
+            for number in range(self.options.layers):
+                recurrence.flatten(self.cell, self._layer(number, side), self.path)
         return self
+
+    @property
+    def sides(self) -> Sequence[str]:
+        """What the names of each stack begin with."""
+        return (LEFT, REVERSE) if self.options.bidirectional else (LEFT,)
 
     @property
     def device(self) -> torch.device:
@@ -120,12 +156,16 @@ class Network(nn.Module):
         return self
 
     def start(self, batch: int) -> States:
-        """The state before any text: zeros (B, H)."""
+        """The state before any text, of one stack: zeros (B, H)."""
         like = self.weight("readout.bias")
         return [
             tuple(like.new_zeros(batch, self.options.hidden) for _ in self.cell.state)
             for _ in range(self.options.layers)
         ]
+
+    def placed(self, ids: np.ndarray) -> Tensor:
+        """Symbols as int64 where the network is."""
+        return torch.from_numpy(ids.astype(np.int64)).to(self.device)
 
     def forward(
         self,
@@ -134,6 +174,7 @@ class Network(nn.Module):
         drop: Drop | None = None,
         drop_weights: Drop | None = None,
         drop_symbols: Drop | None = None,
+        behind: Behind | None = None,
     ) -> tuple[Tensor, States]:
         """Read a window.
 
@@ -143,30 +184,60 @@ class Network(nn.Module):
             drop: dropout of activations, in training.
             drop_weights: dropout of the recurrent weights, one mask for the whole window.
             drop_symbols: dropout of whole symbols where they enter, one mask for the whole window.
+            behind: what is read from the right; of a bidirectional network alone, which needs it.
 
         Returns:
             Logits (T, B, V), and the states after the window.
         """
+        top, after = self.read(ids, states, drop, drop_weights, drop_symbols)
+        if behind is not None:
+            other, _ = self.read(behind.ids, behind.states, drop, drop_weights, drop_symbols, REVERSE)
+            top = torch.cat([top, other.flip(0)], -1)
+        return self.logits(top), after
+
+    def logits(self, top: Tensor) -> Tensor:
+        """(…, V) of what the readout reads (…, R)."""
+        into = self.weight("embedding.weight" if self.options.tied else "readout.weight")
+        return products.linear(top, into, self.weight("readout.bias"))
+
+    def read(
+        self,
+        ids: Tensor,
+        states: States,
+        drop: Drop | None = None,
+        drop_weights: Drop | None = None,
+        drop_symbols: Drop | None = None,
+        side: str = LEFT,
+    ) -> tuple[Tensor, States]:
+        """One stack through a window.
+
+        Args:
+            ids, states, drop, drop_weights, drop_symbols: as in `forward`; ids in the order in which the stack reads.
+            side: which stack.
+
+        Returns:
+            What it hands to the readout (T, B, H), or with skip (T, B, L·H), and the states after the window.
+        """
         bias = self.weight("readout.bias")
         kept = None if drop_symbols is None else drop_symbols(0, bias.new_ones(self.vocabulary, 1))
-        weights = {} if wiring.is_stack(self.options) else self.named_weights()
+        weights = {} if wiring.is_stack(self.options) else self._weights_of(side)
+        masks = range(self.options.layers) if side == LEFT else range(self.options.layers, 2 * self.options.layers)
         after: States = []
         handed: list[Tensor] = []
         below, read = None, None
-        for number, state in enumerate(states):
-            p = self._layer(number)
+        for number, (state, mask) in enumerate(zip(states, masks, strict=True)):
+            p = self._layer(number, side)
             if drop_weights is not None:
-                p["weight_hh"] = drop_weights(number, p["weight_hh"])
+                p["weight_hh"] = drop_weights(mask, p["weight_hh"])
             x = self._entering(p, ids, read, kept)
             h, state, below = recurrence.window(self.path, self.cell.at(number), p, x, below, state)
             after.append(state)
             if self.options.layer_norm:
                 h = h.to(bias.dtype)  # bfloat16 would round the mean and the variance
-            read = wiring.leaving(torch, self.options, weights, number, h, read, drop)
+            masked = None if drop is None else partial(drop, mask)
+            read = wiring.leaving(torch, self.options, weights, number, h, read, masked)
             handed.append(read)
-        top = torch.cat(handed, -1) if self.options.skip else handed[-1]
-        into = self.weight("embedding.weight" if self.options.tied else "readout.weight")
-        return products.linear(top, into, bias), after
+        return torch.cat(handed, -1) if self.options.skip else handed[-1], after
 
     def _entering(self, p: dict[str, Tensor], ids: Tensor, read: Tensor | None, kept: Tensor | None) -> Tensor:
         """What a layer's way through the window takes, from the symbols and what the layer below handed on.
@@ -205,9 +276,18 @@ class Network(nn.Module):
         table = self.weight("embedding.weight")
         return table if kept is None else table * kept
 
-    def _layer(self, number: int) -> dict[str, Tensor]:
+    def _weights_of(self, side: str) -> dict[str, Tensor]:
+        """The weights of one stack by the names that they have in a network with one; those of the others with them."""
+        return {name.removeprefix(side): weight for name, weight in self.named_weights().items()}
+
+    def _layer(self, number: int, side: str) -> dict[str, Tensor]:
         names = self.cell.at(number).shapes(1, 1)
-        return {name: self.weight(f"layers.{number}.{name}") for name in names}
+        return {name: self.weight(f"{side}layers.{number}.{name}") for name in names}
+
+
+def emptied(states: States, lanes: Tensor) -> States:
+    """The states, those of some lanes (B,) zero."""
+    return [tuple(part.masked_fill(lanes[:, None], 0) for part in state) for state in states]
 
 
 def _key(name: str) -> str:

@@ -10,6 +10,9 @@ from charlm.config import ModelOptions
 from charlm.errors import UsageError
 from charlm.spec import AUTO
 
+REVERSE = "reverse."
+"""What the names of the layers that read from the right begin with, in a bidirectional network."""
+
 
 def check(options: ModelOptions) -> None:
     """Look whether there is such a network; sizes may still be `auto`.
@@ -26,6 +29,7 @@ def check(options: ModelOptions) -> None:
         )
     if AUTO not in (options.hidden, options.embedding) and options.embedding != options.readout_size:
         of = f"{options.layers} layers of --hidden" if options.skip else "--hidden"
+        of = f"both sides' {of}" if options.bidirectional else of
         raise UsageError(
             f"--tied needs an embedding of {options.readout_size} numbers, as many as the readout reads of {of} "
             f"{options.hidden}, and it has {options.embedding}; change --hidden, or leave out --embedding or --tied"
@@ -43,20 +47,30 @@ def shapes(options: ModelOptions, vocabulary: int) -> dict[str, tuple[int, ...]]
     `embedding.weight (V, E)` is absent with one-hot input. `layers.{l}.…` are the cell's own; for
     rnn, lstm and gru they have torch's meaning and gate order. What is multiplied with what is in
     `charlm.model.wiring`: with skip, a layer above the first reads H + E or H + V numbers, and the
-    readout those of all layers; `readout.weight` is absent where it is the embedding.
+    readout those of all layers; `readout.weight` is absent where it is the embedding. A bidirectional
+    network has all layers twice, those that read from the right as `reverse.layers.{l}.…`, and its
+    readout reads first what the others hand on.
     """
-    cell = cells.of(options)
     found: dict[str, tuple[int, ...]] = {}
     if options.input == "embedding":
         found["embedding.weight"] = (vocabulary, options.embedding)
+    stack = _stack(options, vocabulary)
+    found |= {name: shape for name, shape in stack.items() if name.startswith("layers.")}
+    if not options.tied:
+        found["readout.weight"] = (vocabulary, options.readout_size)
+    found["readout.bias"] = (vocabulary,)
+    found |= stack
+    return found | ({f"{REVERSE}{name}": shape for name, shape in stack.items()} if options.bidirectional else {})
+
+
+def _stack(options: ModelOptions, vocabulary: int) -> dict[str, tuple[int, ...]]:
+    """The layers, and what belongs to the wiring between them."""
+    cell, found = cells.of(options), {}
     entering = inputs = input_size(options, vocabulary)
     for layer in range(options.layers):
         for name, shape in cell.at(layer).shapes(inputs, options.hidden).items():
             found[f"layers.{layer}.{name}"] = shape
         inputs = options.hidden + (entering if options.skip else 0)
-    if not options.tied:
-        found["readout.weight"] = (vocabulary, options.readout_size)
-    found["readout.bias"] = (vocabulary,)
     for layer in range(options.layers) if options.layer_norm else ():
         found[f"norm.{layer}.weight"] = found[f"norm.{layer}.bias"] = (options.hidden,)
     for layer in range(1, options.layers) if options.between == "highway" else ():

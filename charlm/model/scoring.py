@@ -10,6 +10,9 @@ scored exactly once. Two protocols:
   documents end within its train split, so that a boundary there means the start of one.
 - *exact*: one pass, the state carried through the whole text.
 
+A bidirectional network scores each symbol given all others (`charlm.model.both_sides`): then a segment is warmed up
+from both sides, and the exact protocol carries a state from each end.
+
 What is left out: which text (`charlm.use.evaluate`).
 """
 
@@ -22,7 +25,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from charlm.model.network import Network, States
+from charlm.model.both_sides import WINDOW as WINDOW
+from charlm.model.both_sides import behind, read_from_right, stretches
+from charlm.model.network import Network, States, emptied
 from charlm.model.pieces import Pieces
 from charlm.text.pages import Pages
 from charlm.text.symbols import BOUNDARY
@@ -32,10 +37,6 @@ SEGMENT = 1024
 
 WARM_UP = 256
 """Symbols read before a segment to bring the state up; costs a quarter more time."""
-
-WINDOW = 128
-"""Symbols per call of the network, which bounds the memory for logits."""
-
 
 ROOM = 1 << 28
 """Bytes that the logits of a window may take, and what is made of them: of a large table fewer segments run at once."""
@@ -99,17 +100,9 @@ def score(
         pieces: filled with the nats of pieces of the text, with those of the part alone.
         progress: told how many characters are done, and their nats.
     """
-    runs = (
-        [_exact(network, ids)]
-        if exact
-        else (
-            _segments(network, ids, rows, bounded)
-            for rows in _batches(len(ids) - 1, side_by_side(network.vocabulary, batch), *part)
-        )
-    )
     nats, done, pages = 0.0, 0, Pages(ids)
     with torch.inference_mode():
-        for run in runs:
+        for run in _runs(network, ids, exact, bounded, side_by_side(network.vocabulary, batch), part):
             for places, found in run:
                 losses = found.cpu().double()  # mps has no float64
                 nats += float(losses.sum())
@@ -122,16 +115,30 @@ def score(
     return Score(nats, done)
 
 
+def _runs(
+    network: Network, ids: np.ndarray, exact: bool, bounded: bool, batch: int, part: tuple[int, int]
+) -> Iterator[Iterator[Losses]]:
+    """What is to be scored, a run of windows after the other."""
+    characters, both = len(ids) - 1, network.options.bidirectional
+    if exact:
+        start, size = network.start(1), characters
+        yield (
+            _flat(stretches(network, ids, np.zeros(1, np.int64), size, start, start)) if both else _exact(network, ids)
+        )
+        return
+    starts = np.array_split(np.arange(0, characters, SEGMENT), part[1])[part[0]]
+    if both:
+        last = starts + SEGMENT + WARM_UP > characters
+        yield from (_segments_from_both(network, ids, row[None], bounded) for row in starts[last])
+        starts = starts[~last]
+    for first in range(0, len(starts), batch):
+        segments = _segments_from_both if both else _segments
+        yield segments(network, ids, starts[first : first + batch], bounded)
+
+
 def side_by_side(vocabulary: int, batch: int) -> int:
     """How many segments run at once: no more than were asked for, nor than `ROOM` is for with V symbols."""
     return max(1, min(batch, ROOM // (4 * WINDOW * 3 * vocabulary)))
-
-
-def _batches(characters: int, batch: int, part: int, parts: int) -> Iterator[np.ndarray]:
-    """The starts of one part's segments, `batch` at a time: input positions 0, SEGMENT, 2 SEGMENT, …"""
-    starts = np.array_split(np.arange(0, characters, SEGMENT), parts)[part]
-    for first in range(0, len(starts), batch):
-        yield starts[first : first + batch]
 
 
 def _segments(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) -> Iterator[Losses]:
@@ -157,9 +164,33 @@ def _warm(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) 
         before = ids[np.maximum(positions, 0)]
         if bounded and offset == -WARM_UP:
             before[0] = BOUNDARY
-        _, states = network(_tensor(network, before), states)
-    cold = torch.from_numpy(starts == 0).to(network.device)[:, None]
-    return [tuple(part.masked_fill(cold, 0) for part in state) for state in states]
+        _, states = network.read(network.placed(before), states)
+    return emptied(states, torch.from_numpy(starts == 0).to(network.device))
+
+
+def _segments_from_both(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) -> Iterator[Losses]:
+    """Losses of segments of one length that run side by side, each warmed up from both sides."""
+    size = min(SEGMENT, len(ids) - 1 - int(starts[-1]))
+    left, right = _warm(network, ids, starts, bounded), _warm_from_right(network, ids, starts + size, bounded)
+    return _flat(stretches(network, ids, starts, size, left, right))
+
+
+def _warm_from_right(network: Network, ids: np.ndarray, ends: np.ndarray, bounded: bool) -> States:
+    """States (B, H) after the WARM_UP symbols behind each end, or those that there are."""
+    states = network.start(len(ends))
+    length = min(WARM_UP, len(ids) - 1 - int(ends[-1]))
+    for offset in reversed(range(0, length, WINDOW)):
+        places = ends[None, :] + np.arange(offset, min(offset + WINDOW, length))[:, None] + 1
+        read = behind(ids, places)
+        if bounded and offset + WINDOW >= length:
+            read[-1] = BOUNDARY
+        _, states = read_from_right(network, read, states)
+    return states
+
+
+def _flat(windows: Iterator[Losses]) -> Iterator[Losses]:
+    """Places and losses (T, B) in one row."""
+    return ((places.ravel(), losses.flatten()) for places, losses in windows)
 
 
 def _exact(network: Network, ids: np.ndarray) -> Iterator[Losses]:
@@ -186,11 +217,7 @@ def surprises(network: Network, read: np.ndarray, targets: np.ndarray, states: S
     Returns:
         The states after it, and the nats (T, B) of each target.
     """
-    logits, states = network(_tensor(network, read), states)
-    wanted = _tensor(network, targets)
+    logits, states = network(network.placed(read), states)
+    wanted = network.placed(targets)
     losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), reduction="none")
     return states, losses.view(wanted.shape)
-
-
-def _tensor(network: Network, ids: np.ndarray) -> Tensor:
-    return torch.from_numpy(ids.astype(np.int64)).to(network.device)

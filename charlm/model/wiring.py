@@ -38,8 +38,8 @@ EPSILON = 1e-5
 TRANSFORM_BIAS = -1.0
 """What b_T starts from: a highway is mostly open road before anything is learned, as its paper has it."""
 
-Drop = Callable[[int, Any], Any]
-"""Given a layer's number and its output (…, H), the same with some of it dropped."""
+Drop = Callable[[Any], Any]
+"""Given a layer's output (…, H), the same with some of it dropped."""
 
 
 def is_stack(options: ModelOptions) -> bool:
@@ -95,7 +95,7 @@ def leaving(
     if options.layer_norm:
         h = normalised(xp, h, weights[f"norm.{number}.weight"], weights[f"norm.{number}.bias"])
     if drop is not None:
-        h = drop(number, h)
+        h = drop(h)
     if read is None or options.between == "plain":
         return h
     if options.between == "residual":

@@ -21,6 +21,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from charlm.errors import CorpusError
 from charlm.text.corpus import check_ids
+from charlm.text.symbols import BOUNDARY
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,28 @@ class Lanes:
         if self.vocabulary is not None:
             check_ids(ids, self.vocabulary)
         return ids[:-1], ids[1:]
+
+    def places_behind(self, step: int) -> np.ndarray:
+        """Where in the text (or beyond its end) that stands which `behind` gives (2 T, B / world) int64."""
+        return self.places(step)[:1] + np.arange(2 * self.seq_len + 1, 1, -1)[:, None]
+
+    def behind(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """What stands to the right of the targets of a step, for a network that reads from there as well.
+
+        Returns:
+            (2 T, B / world) int64, the last first: T further symbols, then those right behind each target. Beyond the
+            end of the text is the boundary. And which lanes (B / world,) have that among the further ones.
+
+        Raises:
+            CorpusError: one is outside the table.
+        """
+        places = self.places_behind(step)
+        ids = np.asarray(self.ids)[np.minimum(places, len(self.ids) - 1)].astype(np.int64)
+        if self.vocabulary is not None:
+            check_ids(ids, self.vocabulary)
+        outside = places >= len(self.ids)
+        ids[outside] = BOUNDARY
+        return ids, outside[0]
 
     def starts_epoch(self, step: int) -> bool:
         """Whether this step begins at the lanes' beginnings, where the state is zero."""

@@ -21,7 +21,7 @@ from charlm.model.checkpoint import Model
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
 from charlm.use import uncertainty
-from charlm.use.measure import Progress, measure, protocol
+from charlm.use.measure import Progress, measure, protocol, read_from
 from charlm.use.texts import Text, find_text, is_prepared
 from charlm.use.uncertainty import Interval
 
@@ -135,6 +135,9 @@ def compare(
     if len(models) < 2:
         raise UsageError(f"comparing needs two models or more, got {len(models)}; charlm eval scores one")
     names = [_name(model) for model in models]
+    if not all(model.options.bidirectional for model in models):
+        for model in models:
+            model.check_one_way("be compared with models that know one side")
     given = text if text is None or is_prepared(text) or isinstance(text, Source) else open_sources([text])
     texts = [
         find_text(model, given, split=options.split, data=data, report=report if number == 0 else None)
@@ -171,7 +174,7 @@ def compare(
         ],
         characters,
         texts[0].name,
-        protocol(False),
+        protocol(False) + (read_from(models[0]) if models[0].options.bidirectional else ""),
     )
 
 

@@ -91,6 +91,7 @@ def compress(model: Model, data: bytes, *, progress: Progress | None = None, **v
         UsageError: constriction is not installed, memory is short, or the cell, of a plugin, cannot be made exact.
         CharlmError: the network's output is not finite.
     """
+    model.check_one_way("compress")
     began, options = perf_counter(), CompressOptions.of(values)
     version = coding.coder_version()
     memory.check(PER_BYTE * len(data), "compressing so much at once", "compress it in parts")
@@ -132,6 +133,7 @@ def decompress(model: Model, data: bytes, *, progress: Progress | None = None) -
             the very bytes that were compressed is ever returned.
         UsageError: constriction is not installed, or memory is short.
     """
+    model.check_one_way("decompress")
     packed = Packed.of(data)
     if packed.model != identity(model):
         raise PackedError(

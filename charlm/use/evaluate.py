@@ -28,7 +28,7 @@ from charlm.text.sources import Report, Source
 from charlm.text.symbols import BOUNDARY, UNKNOWN
 from charlm.use import uncertainty
 from charlm.use.baselines import Baseline, baselines, check_memory
-from charlm.use.measure import Progress, measure, protocol
+from charlm.use.measure import Progress, measure, protocol, read_from
 from charlm.use.texts import Text, find_text, in_order, train_text
 from charlm.use.uncertainty import Interval
 
@@ -210,7 +210,10 @@ def _score(
     report: Report | None,
 ) -> Evaluation:
     if trained is not None:
+        model.check_one_way("be held against baselines, which know one side")
         check_memory(trained, text)
+    if options.dynamic:
+        model.check_one_way("follow a text that it already knows the end of")
     starts = uncertainty.cut(text.symbols)
     found = measure(model, text, starts, options, exact=options.exact, progress=progress, report=report)
     rows = None
@@ -227,7 +230,7 @@ def _score(
         seconds=found.seconds,
         model=str(model.path or "a model in memory"),
         text=text.name,
-        protocol=protocol(options.exact) + ", from right to left" * (text.turned is not None),
+        protocol=protocol(options.exact) + read_from(model),
         interval=uncertainty.interval(found.pieces, text.lengths(starts, model.symbols.sizes)),
         entropy=text.entropy,
         entropy_error=text.entropy_error,

@@ -17,10 +17,12 @@ from charlm.errors import CharlmError
 from charlm.learn import runtime
 from charlm.learn.ranks import join
 from charlm.model import scoring
+from charlm.model.both_sides import BLOCK
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.model.pieces import Pieces
 from charlm.model.scoring import Score
+from charlm.text.order import BACKWARD
 from charlm.text.sources import Report
 from charlm.use.texts import Text
 
@@ -125,11 +127,20 @@ def protocol(exact: bool) -> str:
     return f"segments of {scoring.SEGMENT} characters, each warmed up on the {scoring.WARM_UP} before it"
 
 
+def read_from(model: Model) -> str:
+    """From which side a model reads, to be said of its protocol; nothing of one that reads from the left."""
+    if model.options.bidirectional:
+        return ", from both sides: each character given all others, a pseudo-likelihood and no code length"
+    return ", from right to left" if model.options.direction == BACKWARD else ""
+
+
 def _bytes(model: Model, characters: int, batch: int) -> int:
     """What the largest arrays of scoring come to: of each symbol of a window a few rows of V and of H numbers."""
     segments = min(scoring.side_by_side(model.symbols.size, batch), characters // scoring.SEGMENT + 1)
     gates = len(cells.of(model.options).gates)
-    return 4 * segments * scoring.WINDOW * (3 * model.symbols.size + (gates + 2) * model.options.hidden)
+    numbers = segments * scoring.WINDOW * (3 * model.symbols.size + (gates + 2) * model.options.hidden)
+    kept = BLOCK * model.options.readout_size if model.options.bidirectional else 0
+    return 4 * (numbers + kept)
 
 
 def _of(characters: int, passes: int, before: int, progress: Progress | None) -> scoring.Progress | None:

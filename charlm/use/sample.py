@@ -73,6 +73,7 @@ def stream(
         SymbolError: the prompt has a character that the model does not know.
         UsageError: an option is out of range, or there is no such unit to be held.
     """
+    model.check_one_way("write text")
     options = SampleOptions.of({**values, "num": 1})
     edit = held(model, clamp or {})
     pieces = _pieces(_ids(model, prompt, seed, options, edit), _Writer.of(model, options))
@@ -90,6 +91,7 @@ def samples(
     Raises:
         SymbolError, UsageError: as in `stream`.
     """
+    model.check_one_way("write text")
     options = SampleOptions.of(values)
     memory.check(_bytes(model, options), f"writing {options.num} samples at once", "choose a smaller --num or --length")
     writers = [_Writer.of(model, options) for _ in range(options.num)]

@@ -159,6 +159,8 @@ class Scorer:
     ) -> None:
         if not models:
             raise UsageError("no model is given, and at least one is needed")
+        for model in models.values():
+            model.check_one_way("score lines by what comes before each character")
         self.room = FIRST_ROOM
         self._report = report or (lambda line: None)
         decoding = [model for model in models.values() if model.symbols.kind.decodes]

@@ -1,0 +1,247 @@
+"""Gaps in a line, filled with what a model finds likeliest, given all that is known of the line.
+
+A bidirectional model knows what could stand at a place from one reading of both sides (`charlm.model.both_sides`). A
+model that reads one way knows it too, by Bayes' rule, but has to read the whole line once with every symbol there:
+
+    p(x | the rest) = p(line with x) / Σ_v p(line with v)
+
+Of several gaps the first is filled while the others are left out, then the next, and so on. Then, as long as one gap
+would rather be something else given all the others, the one that gains the most changes (iterated conditional modes,
+Besag 1986): of a model that reads one way, each change makes the whole line likelier.
+
+What is left out: where lines come from (`charlm.text.lines`). Shapes: K gaps, V symbols.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import log
+from typing import Any, Protocol
+
+import numpy as np
+
+from charlm.config import ScoreOptions
+from charlm.errors import UsageError
+from charlm.model.checkpoint import Model
+from charlm.model.together import Reader
+from charlm.text import order
+from charlm.text.line_ids import MARK, body, line_encoding, line_ends
+from charlm.text.lines import Lines
+from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN
+
+OTHERS = 4
+"""How many of the next likeliest symbols are told of each gap."""
+
+ROUNDS = 10
+"""Changes for each gap, at most: conditionals of a bidirectional model need not agree on one line."""
+
+LINES = 1 << 14
+"""Bytes of lines that are filled before they are handed on."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """One filled gap.
+
+    Attributes:
+        place: characters (of words, symbols) of the line before it.
+        text: what fills it.
+        probability: of that, given the rest of the filled line.
+        others: the next likeliest, with theirs.
+    """
+
+    place: int
+    text: str
+    probability: float
+    others: list[tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A line whose gaps are filled.
+
+    Attributes:
+        line: as it came, its end included.
+        filled: the line in UTF-8 (bytes: as they are), without its end.
+        gaps: from the left.
+    """
+
+    line: bytes
+    filled: bytes
+    gaps: list[Gap]
+
+    @property
+    def text(self) -> str:
+        """The filled line; bytes that are no UTF-8 are U+FFFD."""
+        return self.filled.decode("utf-8", "replace")
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of `charlm score --cloze --json`."""
+        gaps = [
+            {
+                "place": gap.place,
+                "text": gap.text,
+                "probability": round(gap.probability, 6),
+                "others": [{"text": text, "probability": round(share, 6)} for text, share in gap.others],
+            }
+            for gap in self.gaps
+        ]
+        return {"bits": round(self.bits, 6), "gaps": gaps, "filled": self.text}
+
+    @property
+    def bits(self) -> float:
+        """The surprise of what fills the gaps, each given the rest, summed."""
+        return -sum(log(gap.probability) for gap in self.gaps) / log(2) + 0.0
+
+
+class _Conditionals(Protocol):
+    """What a model says of single symbols."""
+
+    def __call__(self, ids: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """(K, V) log-probabilities, up to a number for each row, of the symbols at `places` (K,) of a text (N + 1,)."""
+
+
+class Filler:
+    """A model that fills gaps.
+
+    Args:
+        model: of either kind.
+        options: of `charlm score`: gap, end, encoding, device, batch size.
+
+    Raises:
+        UsageError: the gap is not one symbol, or the model cannot score the wanted end.
+    """
+
+    def __init__(self, model: Model, options: ScoreOptions) -> None:
+        self._symbols, self._kind = model.symbols, model.symbols.kind
+        read = dict(model.corpus.get("options", {}))
+        theirs = [str(read.get("encoding", "utf-8"))] if self._kind.decodes else []
+        self._encoding = line_encoding(theirs, options.encoding)
+        lines = read.get("documents") == "line"
+        end = line_ends({"the model": (model.symbols, lines)}, options.end)["the model"]
+        outside = end == BOUNDARY and model.options.bidirectional  # which it reads behind every text
+        self._end = [] if end is None or outside else [end]
+        self._gaps = self._kind.of_text(options.gap)
+        if len(self._gaps) != 1:
+            raise UsageError(f"--gap stands for one {self._kind.noun} and must be one itself, got {options.gap!r}")
+        if self._kind.longer:  # the space before a word is part of it
+            self._gaps = np.append(self._gaps, self._kind.of_text(f" {options.gap}"))
+        conditionals = _both_sides if model.options.bidirectional else _one_way
+        self._conditionals = conditionals(model, options)
+        newline = self._symbols.encode(np.array([self._kind.line_feed], self._kind.dtype))
+        self._never = [BOUNDARY, UNKNOWN, *newline.tolist()]
+        self._first = True
+
+    def fill(self, line: bytes) -> Filled:
+        """Fill the gaps of one line."""
+        codes = self._kind.of_text(self._text(body(line)))
+        places = np.flatnonzero(np.isin(codes, self._gaps))
+        ids = np.concatenate(([BOUNDARY], self._symbols.encode(codes), self._end)).astype(np.int64)
+        rows = self._settled(ids, places + 1)
+        codes = codes.copy()
+        codes[places] = self._symbols.codes[ids[places + 1] - FIRST]
+        before = np.cumsum(self._kind.sizes(codes)) - self._kind.sizes(codes)
+        gaps = [self._gap(int(before[at]), row) for at, row in zip(places, rows, strict=True)]
+        return Filled(line, self._kind.utf8(codes), gaps)
+
+    def _text(self, line: bytes) -> str:
+        """A line as text; bytes that are none pass through it as escapes, where symbols are bytes."""
+        first, self._first = self._first, False
+        if not self._kind.decodes:
+            return line.decode("utf-8", "surrogateescape")
+        text = line.decode(self._encoding, "replace")
+        return text.removeprefix(MARK) if first else text
+
+    def _settled(self, ids: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Fill the gaps at `places` (K,) of `ids`, and give the probabilities (K, V) of what could stand there."""
+        known = np.ones(len(ids), bool)
+        known[places] = False
+        for place in places:
+            known[place] = True
+            (row,) = self._asked(ids[known], np.array([known[:place].sum()]))
+            ids[place] = row.argmax()
+        rows = self._asked(ids, places) if len(places) else np.zeros((0, self._symbols.size))
+        for _ in range(ROUNDS * len(places)):
+            gains = rows.max(1) - rows[np.arange(len(places)), ids[places]]
+            most = int(gains.argmax())
+            if gains[most] <= 0:
+                break
+            ids[places[most]] = rows[most].argmax()
+            rows = self._asked(ids, places)
+        return rows
+
+    def _asked(self, ids: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Probabilities (K, V) of what can fill a gap: no end of a line or of a document, nothing unknown."""
+        found = self._conditionals(ids, places).astype(np.float64)
+        found[:, self._never] = -np.inf
+        shares = np.exp(found - found.max(1, keepdims=True))
+        return shares / shares.sum(1, keepdims=True)
+
+    def _gap(self, place: int, row: np.ndarray) -> Gap:
+        best, *others = ((self._name(symbol), float(row[symbol])) for symbol in np.argsort(-row)[: OTHERS + 1])
+        return Gap(place, *best, [other for other in others if other[1] > 0])
+
+    def _name(self, symbol: int) -> str:
+        code = self._symbols.code(int(symbol))
+        return self._kind.text(code) or self._kind.describe(code)
+
+
+def fill_stream(filler: Filler, lines: Lines) -> Iterator[list[Filled]]:
+    """Fill the gaps of lines as they arrive, in their order.
+
+    Raises:
+        CorpusError: the lines cannot be read.
+    """
+    try:
+        while batch := lines.take(LINES):
+            yield [filler.fill(line) for line in batch]
+    finally:
+        lines.close()
+
+
+def fill(model: Model, texts: Iterable[str], **values: object) -> Iterator[Filled]:
+    """Fill the gaps of texts, each by itself.
+
+    Args:
+        model: from `charlm.model.checkpoint.load`.
+        texts: lines with a `_` (or another `gap`) for each missing character.
+        values: any option of `charlm.config.ScoreOptions` but the encoding.
+
+    Raises:
+        UsageError: the gap is not one symbol, or the model cannot score the wanted end.
+    """
+    filler = Filler(model, ScoreOptions.of({**values, "encoding": "utf-8"}))
+    return (filler.fill(text.encode("utf-8", "surrogatepass")) for text in texts)
+
+
+def _both_sides(model: Model, options: ScoreOptions) -> _Conditionals:
+    """By one reading from both sides."""
+    import torch
+
+    from charlm.learn.runtime import find_device
+    from charlm.model import both_sides
+    from charlm.model.network import Network
+
+    network = Network(model.options, model.symbols.size).take(model.weights).on(find_device(options.device))
+
+    def asked(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return both_sides.conditionals(network, ids, places).cpu().numpy()
+
+    return asked
+
+
+def _one_way(model: Model, options: ScoreOptions) -> _Conditionals:
+    """By reading the line with every symbol of the table at each place."""
+    reader = Reader(model, options.device)
+    symbols = np.arange(model.symbols.size)
+
+    def asked(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
+        return np.stack([likelihoods(ids, place) for place in places])
+
+    def likelihoods(ids: np.ndarray, place: int) -> np.ndarray:
+        lines = np.repeat(ids[None], len(symbols), 0)
+        lines[:, place] = symbols
+        texts = [order.reading(line, model.options.direction) for line in lines]
+        return np.array([-nats.sum(dtype=np.float64) for nats in reader.together(texts, options.batch_size)])
+
+    return asked
