@@ -169,3 +169,19 @@ def test_stepping_on_the_gpu_is_stepping_in_numpy(cell: str, activation: str) ->
         wanted, here = one.step(np.array(ids), here)
         found, there = other.step(np.array(ids), there)
         assert np.allclose(wanted, found, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "min-gru", "window-mlp"])
+def test_a_bidirectional_run_trains_and_is_read_without_the_gpu(
+    small_corpus: Corpus, tmp_path: Path, cell: str, precision: str
+) -> None:
+    values = {**SIZES, "cell": cell, "layers": 2, "direction": "bidirectional", "cold_starts": 0.3}
+    run = train(small_corpus, root=tmp_path, device="cuda", precision=precision, **values)
+    model = checkpoint.load(run.model)
+    for exact in (False, True):
+        scores = [
+            evaluate(model, data=small_corpus.path.parent, device=device, exact=exact).score.nats_per_char
+            for device in ("cpu", "cuda")
+        ]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-4)

@@ -44,6 +44,7 @@ KINDS: dict[str, dict[str, Any]] = {
         "dropout_kind": "locked",
         "embedding_dropout": 0.3,
     },
+    "both sides": {"cell": "gru", "layers": 2, "dropout": 0.4, "cold_starts": 0.3, "direction": "bidirectional"},
 }
 
 

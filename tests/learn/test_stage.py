@@ -26,6 +26,10 @@ def test_window_is_the_same_wherever_the_text_lies(monkeypatch, dtype, rank, wor
             assert found.dtype == also.dtype == torch.int64
             np.testing.assert_array_equal(found.numpy(), wanted)
             np.testing.assert_array_equal(also.numpy(), wanted)
+        for found, also, wanted in zip(there.behind(step), here.behind(step), lanes.behind(step), strict=True):
+            assert found.dtype == also.dtype
+            np.testing.assert_array_equal(found.numpy(), wanted)
+            np.testing.assert_array_equal(also.numpy(), wanted)
 
 
 def test_text_that_takes_too_much_room_stays_where_it_is():

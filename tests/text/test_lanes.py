@@ -39,6 +39,21 @@ def test_every_target_is_the_symbol_after_its_input(size):
 
 @settings(deadline=None)
 @given(sizes)
+def test_what_stands_behind_the_targets_is_read_from_its_end(size):
+    lanes = lanes_of(size)
+    text = np.append(lanes.ids, np.zeros(2 * lanes.seq_len, np.uint16))  # beyond the text is the boundary
+    for step in range(lanes.windows):
+        ids, ends = lanes.behind(step)
+        _, targets = lanes.window(step)
+        assert ids.shape == (2 * lanes.seq_len, lanes.batch) and ids.dtype == np.int64
+        for lane in range(lanes.batch):
+            first = targets[0, lane] + 1
+            assert ids[::-1, lane].tolist() == text[first : first + 2 * lanes.seq_len].tolist()
+            assert ends[lane] == (first + 2 * lanes.seq_len > len(lanes.ids))
+
+
+@settings(deadline=None)
+@given(sizes)
 def test_windows_of_a_lane_follow_one_another_without_a_gap(size):
     lanes = lanes_of(size)
     whole = np.concatenate([lanes.window(step)[0] for step in range(lanes.windows)])

@@ -1,0 +1,242 @@
+"""Gaps: what fills them is what a model finds likeliest given the rest, by Bayes' rule or by reading both sides."""
+
+import json
+from math import log, log2
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from running import TINY
+
+import charlm
+from charlm.cli.main import run
+from charlm.config import ModelOptions, ScoreOptions
+from charlm.errors import UsageError
+from charlm.inspect.gradients import gradients
+from charlm.learn.train import train
+from charlm.model import checkpoint, parameters
+from charlm.model.both_sides import conditionals
+from charlm.model.checkpoint import Model
+from charlm.model.network import Network
+from charlm.text.corpus import Corpus
+from charlm.text.prepare import prepare
+from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.use.cloze import Filled, Filler, fill
+
+BOTH = {"direction": "bidirectional"}
+DIRECTIONS = ["forward", "backward", "bidirectional"]
+NEWLINE = 2
+"""Its id in the table of `make_model`."""
+
+
+def one(model: Model, line: str | bytes, **more: Any) -> Filled:
+    return Filler(model, ScoreOptions.of(more)).fill(line.encode() if isinstance(line, str) else line)
+
+
+def chances(model: Model, ids: list[int], place: int, slow_bits) -> np.ndarray:
+    """(V,) what can stand at a place of a text (N + 1,), its boundary first, by definition."""
+    if model.options.bidirectional:
+        network = Network(model.options, model.symbols.size).take(model.weights).on(torch.device("cpu"))
+        with torch.inference_mode():
+            found = np.exp(conditionals(network, np.array(ids), np.array([place])).numpy()[0].astype(np.float64))
+    else:
+        found = np.zeros(model.symbols.size)
+        for symbol in range(model.symbols.size):
+            text = [*ids[:place], symbol, *ids[place + 1 :]]
+            if model.options.direction == "backward":
+                text = [BOUNDARY, *text[:0:-1]] if text[-1] != BOUNDARY else text[::-1]
+            found[symbol] = 2 ** -slow_bits(model, text).sum()
+    found[[BOUNDARY, UNKNOWN, NEWLINE]] = 0
+    return found / found.sum()
+
+
+@pytest.mark.parametrize(("end", "symbols"), [("newline", [NEWLINE]), ("boundary", [BOUNDARY]), ("none", [])])
+@pytest.mark.parametrize("cell", ["lstm", "min-gru", "window-mlp"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_one_gap_by_definition(make_model, slow_bits, direction, cell, end, symbols):
+    model = make_model(cell, layers=2, direction=direction)
+    for line in ("the s_a", "_he sea", "the se_", "_", "Ä_😀"):
+        found = one(model, line, end=end)
+        place = line.index("_")
+        behind = [] if direction == "bidirectional" and end == "boundary" else symbols  # a boundary is there anyway
+        ids = [BOUNDARY, *model.symbols.encode_text(line).tolist(), *behind]
+        wanted = chances(model, ids, place + 1, slow_bits)
+        (gap,) = found.gaps
+        best, *others = np.argsort(-wanted)[:5]
+        assert gap.place == place and gap.probability == pytest.approx(wanted[best], rel=1e-3)
+        assert found.text == line.replace("_", model.symbols.decode([best]))
+        assert gap.text == model.symbols.decode([best])
+        assert [text for text, _ in gap.others] == [model.symbols.decode([other]) for other in others]
+        assert [share for _, share in gap.others] == pytest.approx(wanted[others].tolist(), rel=1e-3)
+        assert found.bits == pytest.approx(-log2(wanted[best]), rel=1e-3, abs=1e-6)
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_other_symbol_in_any_one_gap_would_make_the_line_likelier(make_model, slow_bits, direction, seed):
+    model = make_model("gru", seed=seed, scale=1.5, letters="abcde\n", direction=direction)
+    line = "ab_de__a_cd_"
+    found = one(model, line, end="none")
+    assert len(found.gaps) == 5 and all(x == y for x, y in zip(line, found.text, strict=True) if x != "_")
+    ids = [BOUNDARY, *model.symbols.encode_text(found.text).tolist()]
+    for gap in found.gaps:
+        wanted = chances(model, ids, gap.place + 1, slow_bits)
+        assert ids[gap.place + 1] == wanted.argmax()
+        assert gap.probability == pytest.approx(wanted.max(), rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_numbers_of_several_gaps_are_given_the_filled_line(make_model, slow_bits, seed):
+    model = make_model("gru", seed=seed, scale=1.5, letters="abcde\n", **BOTH)
+    found = one(model, "a_c__ab_", end="none")
+    ids = [BOUNDARY, *model.symbols.encode_text(found.text).tolist()]
+    for gap in found.gaps:
+        wanted = chances(model, ids, gap.place + 1, slow_bits)
+        assert gap.probability == pytest.approx(wanted.max(), rel=1e-3)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_trained_model_mends_the_words_it_knows(tmp_path: Path, direction: str) -> None:
+    (tmp_path / "text").write_text(text_of_lines(8000))
+    corpus = prepare(tmp_path / "text", out=str(tmp_path / "data"))
+    sizes = {"cell": "gru", "hidden": 32, "batch_size": 8, "seq_len": 32, "steps": 400, "lr": 0.02, "dropout": 0.0}
+    model = checkpoint.load(train(corpus, root=tmp_path, direction=direction, **sizes).model)
+    found = [line.text for line in fill(model, ["wint_r wa_er", "o_d s_ips go _ome", "g__y", "_inds turn col_"])]
+    assert found == ["winter water", "old ships go home", "grey", "winds turn cold"]
+
+
+def text_of_lines(characters: int) -> str:
+    random, words = np.random.default_rng(0), ["winter water", "old ships go home", "grey", "winds turn cold"]
+    lines: list[str] = []
+    while sum(map(len, lines)) < characters:
+        lines.append(str(random.choice(words)) + "\n")
+    return "".join(lines)
+
+
+def words_of(entries: list[str], shares: dict[str, float]) -> Model:
+    """A model of words that gives each the same probability wherever it stands."""
+    symbols = Symbols("word", np.array(sorted(entries), object))
+    options = ModelOptions(cell="gru", layers=1, hidden=2, input="one-hot", embedding=2, dropout=0.0)
+    weights = {name: np.zeros(shape, np.float32) for name, shape in parameters.shapes(options, symbols.size).items()}
+    order = ["boundary", "unknown", *symbols.codes.tolist()]
+    weights["readout.bias"][:] = [log(shares.get(word, 1e-4)) for word in order]
+    return Model(options, symbols, weights, {"options": {"unit": "word"}})
+
+
+def test_a_word_is_a_gap_with_the_space_before_it():
+    model = words_of(["the", " cat", " sat", ".", "\n"], {" cat": 0.4, "the": 0.2, "unknown": 0.4, "\n": 0.4})
+    found = one(model, "the _ zebra’s _.")
+    assert found.text == "the cat zebra’s cat." and [gap.place for gap in found.gaps] == [3, 15]
+    assert found.gaps[0].text == " cat" and found.gaps[0].others[0][0] == "the"
+    assert found.gaps[0].probability == pytest.approx(0.4 / (0.4 + 0.2 + 2e-4), rel=1e-4)
+    assert one(model, "the cat_.").gaps == [], "that is one word"
+
+
+def test_bytes_come_back_as_they_came(make_model):
+    model = make_model(letters="\n abcé", unit="byte", corpus={"unit": "byte"})
+    found = one(model, b"\xff_a\xfe")
+    assert len(found.gaps) == 1 and found.filled[:1] == b"\xff" and found.filled[2:] == b"a\xfe"
+    assert found.text == found.filled.decode("utf-8", "replace")
+    both = make_model(letters="\n abcé", unit="byte", corpus={"unit": "byte"}, **BOTH)
+    assert one(both, b"\xff_a\xfe").filled[2:] == b"a\xfe"
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_what_has_no_gap_and_what_has_nothing_else(make_model, direction):
+    model = make_model(direction=direction, letters="\nabcd")
+    for line in ("", "abc", "Ω"):
+        found = one(model, line)
+        assert (found.text, found.gaps, found.bits) == (line, [], 0)
+    found = one(model, "______")
+    assert len(found.gaps) == 6 and set(found.text) <= set("abcd"), "no newline, nothing unknown"
+    filler = Filler(model, ScoreOptions.of({}))
+    assert [filler.fill(line).text for line in ("\ufeffab".encode(), "\ufeffab".encode())] == ["ab", "\ufeffab"]
+
+
+def test_the_gap_can_be_another_character(make_model):
+    model = make_model()
+    assert one(model, "a_?b", gap="?").text.startswith("a_") and len(one(model, "a_?b", gap="?").gaps) == 1
+    for gap in ("", "??"):
+        with pytest.raises(UsageError, match="--gap stands for one character and must be one itself"):
+            one(model, "a", gap=gap)
+    with pytest.raises(UsageError, match="stands for one byte"):
+        one(make_model(unit="byte", letters="ab"), "a", gap="é")
+
+
+@pytest.fixture
+def place(small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for direction in ("forward", "bidirectional"):
+        train(small_corpus, run=direction, direction=direction, steps=2, layers=2, **TINY)
+    return tmp_path
+
+
+def test_the_command_fills_lines_in_order(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "lines").write_bytes(b"the s_a\n\nno gap\tat all\r\n_ _")
+    for name in ("bidirectional", "forward"):
+        model = ["--model", name]
+        wanted = [
+            one(checkpoint.load(f"runs/{name}/model.safetensors"), line)
+            for line in ("the s_a", "", "no gap\tat all", "_ _")
+        ]
+        assert run(["score", "lines", "--cloze", *model]) == 0
+        out = capsys.readouterr().out
+        assert out == "".join(f"{found.bits:.4f}\t{len(found.gaps)}\t{found.text}\n" for found in wanted)
+        assert run(["score", "lines", "--cloze", "--json", *model]) == 0
+        found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert found == [line.to_json() for line in wanted]
+        assert set(found[0]) == {"bits", "gaps", "filled"} and set(found[0]["gaps"][0]) == {
+            "place", "text", "probability", "others",
+        }  # fmt: skip
+    assert run(["score", "lines", "--cloze", "--per-char"]) == 2
+    assert "--cloze --json has the probability" in capsys.readouterr().err
+    assert run(["score", "lines", "--cloze", "--model", "forward", "--model", "bidirectional"]) == 2
+    assert "--cloze fills gaps by one model, got 2" in capsys.readouterr().err
+    assert run(["score", "nowhere", "--cloze"]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_everything_that_knows_one_side_refuses_a_model_of_both(
+    place: Path, small_corpus: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "t").write_text("the sea is old\n" * 100)
+    model = ["--model", "bidirectional"]
+    commands = [
+        ["sample"], ["sample", "--num", "3"], ["score", "t"], ["compress", "t"],
+        ["eval", "t", "--dynamic"], ["eval", str(small_corpus.path), "--baselines"],
+        ["inspect", "surprise", "t"], ["inspect", "cells", "t"], ["inspect", "find", "t"],
+        ["inspect", "ablate", "0:1", "--text", "t"], ["inspect", "gates", "t"], ["inspect", "gradients", "t"],
+        ["compare", "bidirectional", "forward", "--text", "t"],
+    ]  # fmt: skip
+    for words in commands:
+        named = [] if words[0] == "compare" else model
+        assert run([*words, *named]) == 2, words
+        captured = capsys.readouterr()
+        last = captured.err.splitlines()[-1]
+        assert "is bidirectional: it predicts a character from those on both sides" in last, (words, captured.err)
+        assert captured.out == "", words
+    assert not (place / "t.charlm").exists()
+    for words in (["eval", "t"], ["eval", "t", "--exact"], ["info", "runs/bidirectional"]):
+        assert run([*words, *(model if words[0] == "eval" else [])]) == 0
+        assert "both sides" in capsys.readouterr().out
+    loaded = checkpoint.load("runs/bidirectional/model.safetensors")
+    for refused in (
+        lambda: charlm.samples(loaded, length=3), lambda: charlm.stream(loaded, length=3),
+        lambda: charlm.compress(loaded, b"a"), lambda: charlm.decompress(loaded, b"a"),
+        lambda: list(charlm.score_lines(loaded, ["a"])), lambda: charlm.score_text(loaded, "a", dynamic=True),
+        lambda: gradients(loaded, np.array([0, 2, 3, 4, 5]), window=2),
+    ):  # fmt: skip
+        with pytest.raises(UsageError, match="is bidirectional"):
+            refused()
+
+
+def test_models_of_both_sides_are_compared_with_one_another(place: Path, small_corpus: Corpus) -> None:
+    train(small_corpus, run="more", steps=30, **BOTH, **TINY)
+    models = [checkpoint.load(f"runs/{name}/model.safetensors") for name in ("bidirectional", "more")]
+    found = charlm.compare(models, small_corpus.path)
+    assert found.models[0].model == "runs/more" and "pseudo-likelihood" in found.protocol
+    wanted = charlm.evaluate(models[1], small_corpus.path).score.bits_per_char
+    assert found.models[0].bits_per_char == pytest.approx(wanted, rel=1e-9)
+    assert FIRST == NEWLINE
