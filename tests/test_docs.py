@@ -477,6 +477,25 @@ def test_keys_and_tensors_of_other_wirings() -> None:
     assert "readout.weight" not in shapes(ModelOptions.of({**size, **more, "tied": True}), 7)
 
 
+@pytest.mark.parametrize("skip", [False, True])
+def test_tensors_of_both_sides(skip: bool) -> None:
+    table = {row[0]: row for row in rows(section(CHECKPOINT, "## Both sides"))}
+    size = {"layers": 3, "hidden": 5, "embedding": 4, "between": "highway", "layer_norm": True, "skip": skip}
+    one = shapes(ModelOptions.of(size), 7)
+    both = shapes(ModelOptions.of({**size, "direction": "bidirectional"}), 7)
+    second = {f"reverse.{name}": shape for name, shape in one.items() if not name.startswith("readout")}
+    assert {name: shape for name, shape in both.items() if name.startswith("reverse.")} == second
+    kinds = {name.split(".")[1] for name in second}
+    assert kinds == {
+        word.split(".")[1] for cell in table for word in re.findall(r"`(.*?)`", cell) if "reverse." in word
+    }
+    assert {name: shape for name, shape in both.items() if name in one} == {
+        **one,
+        "readout.weight": (7, 30 if skip else 10),
+    }
+    assert table["`readout.weight`"][1] == "(V, 2·H), with `skip` (V, 2·L·H)"
+
+
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", section(CHECKPOINT, "## A complete example"), re.S)
 MAKER, READER = (text for kind, text in BLOCKS if kind == "python")
 HEADER, CONFIG, LOGITS = (json.loads(text) for kind, text in BLOCKS if kind == "json")

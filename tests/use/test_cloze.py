@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from running import TINY
+from texts import quoting
 
 import charlm
 from charlm.cli.main import run
@@ -201,13 +202,13 @@ def test_the_command_fills_lines_in_order(place: Path, capsys: pytest.CaptureFix
 def test_everything_that_knows_one_side_refuses_a_model_of_both(
     place: Path, small_corpus: Corpus, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (place / "t").write_text("the sea is old\n" * 100)
+    (place / "t").write_text(quoting(3000))
     model = ["--model", "bidirectional"]
     commands = [
         ["sample"], ["sample", "--num", "3"], ["score", "t"], ["compress", "t"],
         ["eval", "t", "--dynamic"], ["eval", str(small_corpus.path), "--baselines"],
-        ["inspect", "surprise", "t"], ["inspect", "cells", "t"], ["inspect", "find", "t"],
-        ["inspect", "ablate", "0:1", "--text", "t"], ["inspect", "gates", "t"], ["inspect", "gradients", "t"],
+        ["inspect", "surprise", "t"], ["inspect", "cells", "t", "--unit", "0:1"], ["inspect", "find", "t"],
+        ["inspect", "ablate", "t", "--unit", "0:1"], ["inspect", "gates", "t"], ["inspect", "gradients", "t"],
         ["compare", "bidirectional", "forward", "--text", "t"],
     ]  # fmt: skip
     for words in commands:
