@@ -7,7 +7,7 @@ into text. What is left out: the units (`charlm.text.units`), and the ids of a m
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,7 +21,13 @@ Lookup = Callable[[np.ndarray], np.ndarray]
 
 
 class Printer(ABC):
-    """Turns codes into text as they come; what is still incomplete waits for the next call."""
+    """Turns codes into text as they come; what is still incomplete waits for the next call.
+
+    Attributes:
+        waits: whether something can be incomplete: else each code is printed the same wherever it stands.
+    """
+
+    waits: ClassVar[bool] = False
 
     @abstractmethod
     def feed(self, codes: Sequence[Any] | np.ndarray) -> str:

@@ -243,6 +243,8 @@ class _CharPrinter(Printer):
 
 
 class _BytePrinter(Printer):
+    waits = True
+
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
@@ -257,6 +259,8 @@ class _BytePrinter(Printer):
 class _BytesFromRight(Printer):
     """Bytes from the last to the first. In UTF-8 those from 0x80 to 0xBF belong to the byte before them, and wait for
     it; a fourth one has waited in vain, as no character has more than three of them."""
+
+    waits = True
 
     def __init__(self) -> None:
         self._waiting: list[int] = []

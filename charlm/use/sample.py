@@ -191,6 +191,7 @@ class _Writer:
     ended: str = ""
     _held: str = ""
     _printer: Any = field(init=False)
+    _known: dict[int, tuple[str, int]] = field(init=False, default_factory=dict)
     _stop: str | None = field(init=False)
 
     @classmethod
@@ -214,12 +215,20 @@ class _Writer:
             piece = self._printer.flush() + self.boundary
             self.written += len(self.boundary)
         else:
-            piece = self._printer.feed([self.symbols.code(symbol)])
-            self.written += int(self.symbols.sizes[symbol])
-        self._held += piece
-        text = self._release()
+            piece, size = self._known.get(symbol) or self._printed(symbol)
+            self.written += size
+        if self._stop is not None:
+            self._held += piece
+            piece = self._release(self._stop)
         self._check_length()
-        return text
+        return piece
+
+    def _printed(self, symbol: int) -> tuple[str, int]:
+        """What a symbol is printed as, and how many characters it has; kept where it is always the same."""
+        found = self._printer.feed([self.symbols.code(symbol)]), int(self.symbols.sizes[symbol])
+        if not self._printer.waits:
+            self._known[symbol] = found
+        return found
 
     def finish(self) -> str:
         """What was held back, once no more symbols come."""
@@ -232,12 +241,8 @@ class _Writer:
         if not self.ended and self.written >= self.options.length:
             self.ended = "length"
 
-    def _release(self) -> str:
+    def _release(self, stop: str) -> str:
         """Cut off what cannot be part of the stop string any more."""
-        stop = self._stop
-        if stop is None:
-            text, self._held = self._held, ""
-            return text
         at = self._held.find(stop)
         if at >= 0:
             text, self._held, self.ended = self._held[:at], "", "stop"
