@@ -17,9 +17,11 @@ WIRINGS: dict[str, dict[str, Any]] = {
     "residual, layer-norm": {"between": "residual", "layer_norm": True},
     "skip, layer-norm": {"skip": True, "layer_norm": True},
     "embedding": EMBEDDED,
+    "frozen embedding": {**EMBEDDED, "freeze_embeddings": True},
     "tied": {**EMBEDDED, "tied": True},
     "locked dropout": {"dropout_kind": "locked"},
     "embedding dropout": {"embedding_dropout": 0.1},
+    "weight drop": {"weight_drop": 0.2},
 }
 """By name; what is only for training leaves the network plain, and is trained once."""
 

@@ -1,19 +1,20 @@
 """What each cell, or each wiring, is worth on a text: `python -m benchmarks.worth cells data/shakespeare`.
 
-    python -m benchmarks.worth cells data/shakespeare --time 10m --characters 4000000
-    python -m benchmarks.worth wirings data/shakespeare --time 3m --layers 3 --hidden 128 --set dropout=0.2
+    python -m benchmarks.worth cells data/shakespeare --time 10m --hidden 256
+    python -m benchmarks.worth wirings data/shakespeare --time 1m --layers 2 --hidden 128 --set dropout=0.2
 
 All networks have as many parameters as the first, within 2 %; wirings are tried with as many units as the plain
 network too. What else `charlm train --time` leaves `auto` it decides, but all have the batch and the window of the
 first. Two lengths:
 
-    equal time          as many steps as fit into `--time` on a quiet machine with its threads. The speeds are measured
-                        before, in rounds in which all networks take turns; their medians are kept
-    equal characters    as many steps for each
+    equal characters    `--characters` for each, at several learning rates; reported is the best
+    equal time          as many steps as fit into `--time` on a quiet machine with its threads, at the rate that was the
+                        best before. The speeds are measured beforehand, in rounds in which all networks take turns;
+                        their medians are kept
 
 Runs are of steps, one thread each, so that a busy machine gives the same table. Results are kept in `--folder`, a line
 of JSON each: a second call goes on where the first was stopped. Reported are bits per character of the whole valid
-split. `--set` gives options of every run; `--only` names the networks.
+split. `--set` gives options of every run; `--only` names the networks; `--rates` are multiples of auto's.
 """
 
 import argparse
@@ -53,7 +54,8 @@ def main() -> None:
     parser.add_argument("what", choices=("cells", "wirings"))
     parser.add_argument("corpus")
     parser.add_argument("--time", default="10m")
-    parser.add_argument("--characters", type=int, default=0)
+    parser.add_argument("--characters", type=int, default=1_000_000)
+    parser.add_argument("--rates", type=float, nargs="+", default=[1.0, 0.3])
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--only", nargs="+", default=[])
@@ -67,16 +69,20 @@ def main() -> None:
     networks = all_of(asked.what, first, asked.only, corpus.symbols.size)
     speeds = Rows(asked.folder / "speeds.jsonl", lambda row: f"{row['network']}: {row['speed']:,.0f} characters/s")
     plans = measured(corpus, first, networks, asked.time, speeds)
-    lengths = {"time": TrainOptions.of({"time": asked.time}).time, "characters": asked.characters}
-    wanted = list(jobs(plans, {equal: length for equal, length in lengths.items() if length}))
     rows = Rows(asked.folder / "results.jsonl", told)
     with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn")) as pool:
-        left = [key for key in wanted if rows.get(key) is None]
-        waiting = {pool.submit(run, corpus.path, asked.folder / "models", key["values"]): key for key in left}
-        for done in as_completed(waiting):
-            rows.add(waiting[done], done.result)
+
+        def finished(keys: list[Result]) -> list[Result]:
+            left = [key for key in keys if rows.get(key) is None]
+            waiting = {pool.submit(run, corpus.path, asked.folder / "models", key["values"]): key for key in left}
+            for done in as_completed(waiting):
+                rows.add(waiting[done], done.result)
+            return [rows.get(key) or {} for key in keys]
+
+        trials = best(finished(list(of_characters(plans, asked.characters, asked.rates))))
+        timed = finished(list(of_time(corpus, plans, trials, asked.time)))
     print(describe_machine().split(". Medians")[0])
-    print("\n".join(table(plans, [rows.get(key) or {} for key in wanted], asked.time, asked.characters)))
+    print("\n".join(table(plans, trials, timed, asked.time, asked.characters)))
 
 
 def all_of(what: str, first: Result, only: list[str], vocabulary: int) -> dict[str, Result]:
@@ -120,14 +126,31 @@ def measured(
     return {name: speeds.get(key) or {} for name, key in keys.items()}
 
 
-def jobs(plans: dict[str, Result], lengths: dict[str, float]) -> Iterator[Result]:
-    """What is to be run: a network, what is equal, and the options; those of equal time first."""
-    for equal, length in lengths.items():
-        for name, plan in plans.items():
-            values = plan["values"] | (plan["decided"] if equal == "time" else {})
-            characters = length * plan["speed"] if equal == "time" else length
-            steps = max(1, round(characters / (values["batch_size"] * values["seq_len"])))
-            yield {"network": name, "equal": equal, "values": values | {"steps": steps}}
+def of_characters(plans: dict[str, Result], characters: int, rates: list[float]) -> Iterator[Result]:
+    """What is to be run for so many characters: the network, and the options."""
+    for name, plan in plans.items():
+        values = plan["values"]
+        steps = max(1, round(characters / (values["batch_size"] * values["seq_len"])))
+        for rate in rates:
+            yield {"network": name, "values": values | {"lr": rate * plan["decided"]["lr"], "steps": steps}}
+
+
+def best(rows: list[Result]) -> dict[str, Result]:
+    """The best result of each network; any one, where all diverged."""
+    ranked = sorted(rows, key=lambda row: row.get("bits", inf), reverse=True)
+    return {row["network"]: row for row in ranked}
+
+
+def of_time(corpus: charlm.Corpus, plans: dict[str, Result], trials: dict[str, Result], time: str) -> Iterator[Result]:
+    """What is to be run for as many steps as there is time for, at the rates of `trials`."""
+    for name, plan in plans.items():
+        values = plan["values"] | {"lr": trials[name]["values"]["lr"]}
+        options = decided(corpus, time, values)
+        steps = max(1, round((options.time or 0.0) * plan["speed"] / (options.batch_size * options.seq_len)))
+        yield {
+            "network": name,
+            "values": values | {option: getattr(options, option) for option in DECIDED} | {"steps": steps},
+        }
 
 
 def run(corpus: Path, folder: Path, values: Result) -> Result:
@@ -145,7 +168,8 @@ def run(corpus: Path, folder: Path, values: Result) -> Result:
 
 def told(row: Result) -> str:
     """A line of the terminal."""
-    return f"{row['network']}, equal {row['equal']}, {row['values']['steps']:,} steps: {bits(row)}"
+    values = row["values"]
+    return f"{row['network']}, {values['steps']:,} steps, rate {values['lr']:g}: {bits(row)}"
 
 
 def bits(row: Result) -> str:
@@ -153,20 +177,19 @@ def bits(row: Result) -> str:
     return f"{row['bits']:.3f}" if "bits" in row else "diverged"
 
 
-def table(plans: dict[str, Result], rows: list[Result], time: str, characters: int) -> Iterator[str]:
+def table(
+    plans: dict[str, Result], trials: dict[str, Result], timed: list[Result], time: str, characters: int
+) -> Iterator[str]:
     """The table in Markdown, the best at equal time first."""
-    heads = [*HEAD, f"characters in {time}", f"bits after {time}"]
-    heads += [f"bits after {characters / 1e6:g} M characters"] * bool(characters)
+    heads = [*HEAD, "rate", f"after {characters / 1e6:g} M characters", f"characters in {time}", f"after {time}"]
     yield f"| {' | '.join(heads)} |"
     yield "|---" * len(heads) + "|"
-    for row in sorted(rows, key=lambda row: row.get("bits", inf)):
-        if row["equal"] == "time":
-            values, plan = row["values"], plans[row["network"]]
-            seen = values["steps"] * values["batch_size"] * values["seq_len"]
-            cells = [row["network"], f"{values['layers']} x {values['hidden']}", f"{plan['parameters']:,}"]
-            cells += [f"{plan['speed']:,.0f}", f"{seen / 1e6:.1f} M", bits(row)]
-            cells += [bits(r) for r in rows if (r["network"], r["equal"]) == (row["network"], "characters")]
-            yield f"| {' | '.join(cells)} |"
+    for row in sorted(timed, key=lambda row: row.get("bits", inf)):
+        values, plan = row["values"], plans[row["network"]]
+        seen = values["steps"] * values["batch_size"] * values["seq_len"]
+        cells = [row["network"], f"{values['layers']} x {values['hidden']}", f"{plan['parameters']:,}"]
+        cells += [f"{plan['speed']:,.0f}", f"{values['lr']:g}", bits(trials[row["network"]])]
+        yield f"| {' | '.join([*cells, f'{seen / 1e6:.1f} M', bits(row)])} |"
 
 
 if __name__ == "__main__":

@@ -108,14 +108,21 @@ def test_networks_of_equal_parameters_train_for_equal_times_and_for_equal_charac
     assert len(counts) == 3 and max(counts) <= 1.04 * min(counts)
     assert worth.measured(small_corpus, first, networks, "1m", speeds) == plans, "kept, not measured again"
     for name, plan in plans.items():
-        plan["speed"] = 64 * (2 + len(name))  # steps a second
-    keys = list(worth.jobs(plans, {"time": 2.0, "characters": 640}))
-    steps = {(key["network"], key["equal"]): key["values"]["steps"] for key in keys}
-    assert steps["lstm", "time"] == 12 and steps["gru", "time"] == 10
-    assert {count for (_, equal), count in steps.items() if equal == "characters"} == {10}
-    rows = [key | worth.run(small_corpus.path, tmp_path / "models", key["values"]) for key in keys]
-    assert all(0 < row["bits"] < 10 for row in rows) and not list((tmp_path / "models").iterdir())
-    rows[0] = keys[0] | {"failed": "the loss is nan"}
-    lines = list(worth.table(plans, rows, "2s", 640))
-    assert len(lines) == 5 and lines[0].count("|") == lines[1].count("|") == lines[2].count("|") == 8
-    assert lines[-1].count("| diverged |") == 1 and keys[0]["network"] in lines[-1], "the worst is the last"
+        plan["speed"] = 64 * (2 + len(name)) / 60  # steps a minute
+    keys = list(worth.of_characters(plans, 640, [1.0, 0.5]))
+    assert [key["values"]["lr"] for key in keys] == [0.01, 0.005] * 3 and {key["values"]["steps"] for key in keys} == {
+        10
+    }
+    found = [key | worth.run(small_corpus.path, tmp_path / "models", key["values"]) for key in keys]
+    assert all(0 < row["bits"] < 10 for row in found) and not list((tmp_path / "models").iterdir())
+    found[0] = keys[0] | {"failed": "the loss is nan"}
+    trials = worth.best(found)
+    assert trials[keys[0]["network"]] == found[1], "the other rate diverged"
+    assert worth.best(found[:1]) == {keys[0]["network"]: found[0]}
+    timed = list(worth.of_time(small_corpus, plans, trials, "1m"))
+    assert {key["network"]: key["values"]["steps"] for key in timed} == {"lstm": 6, "gru": 5, "window-mlp": 12}
+    assert timed[0]["values"]["lr"] == found[1]["values"]["lr"] and "weight_decay" in timed[0]["values"]
+    rows = [key | {"bits": 2.0} for key in timed[1:]] + [timed[0] | {"failed": "the loss is nan"}]
+    lines = list(worth.table(plans, trials, rows, "1m", 640))
+    assert len(lines) == 5 and len({line.count("|") for line in lines}) == 1
+    assert lines[-1].endswith("| diverged |") and timed[0]["network"] in lines[-1], "the worst is the last"
