@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from charlm import cells, memory
 from charlm.config import ScoreOptions
 from charlm.errors import UsageError
 from charlm.model.checkpoint import Model
@@ -125,6 +126,9 @@ class Filler:
             raise UsageError(f"--gap stands for one {self._kind.noun} and must be one itself, got {options.gap!r}")
         if self._kind.longer:  # the space before a word is part of it
             self._gaps = np.append(self._gaps, self._kind.of_text(f" {options.gap}"))
+        gates = len(cells.of(model.options).gates)
+        row = model.options.hidden * (gates + 4) + 2 * model.options.readout_size
+        self._bytes = 4 * row if model.options.bidirectional else 8 * self._symbols.size
         conditionals = _both_sides if model.options.bidirectional else _one_way
         self._conditionals = conditionals(model, options)
         newline = self._symbols.encode(np.array([self._kind.line_feed], self._kind.dtype))
@@ -136,6 +140,10 @@ class Filler:
         codes = self._kind.of_text(self._text(body(line)))
         places = np.flatnonzero(np.isin(codes, self._gaps))
         ids = np.concatenate(([BOUNDARY], self._symbols.encode(codes), self._end)).astype(np.int64)
+        if len(places):
+            memory.check(
+                self._bytes * len(ids), f"filling gaps in a line of {len(codes):,} {self._kind.noun}s", "cut it"
+            )
         rows = self._settled(ids, places + 1)
         codes = codes.copy()
         codes[places] = self._symbols.codes[ids[places + 1] - FIRST]

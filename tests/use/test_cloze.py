@@ -12,6 +12,7 @@ from running import TINY
 from texts import quoting
 
 import charlm
+from charlm import memory
 from charlm.cli.main import run
 from charlm.config import ModelOptions, ScoreOptions
 from charlm.errors import UsageError
@@ -164,6 +165,16 @@ def test_the_gap_can_be_another_character(make_model):
             one(model, "a", gap=gap)
     with pytest.raises(UsageError, match="stands for one byte"):
         one(make_model(unit="byte", letters="ab"), "a", gap="é")
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_line_that_memory_is_too_short_for_is_refused_and_one_without_gaps_is_not(make_model, monkeypatch, direction):
+    model = make_model(direction=direction)
+    monkeypatch.setattr(memory, "available", lambda: 100_000)
+    assert len(one(model, "a_" * 50).gaps) == 50
+    with pytest.raises(UsageError, match=r"filling gaps in a line of 5,000 characters needs about .* cut it"):
+        one(model, "a" * 4999 + "_")
+    assert one(model, "a" * 5000).gaps == []
 
 
 @pytest.fixture
