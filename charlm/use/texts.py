@@ -123,12 +123,12 @@ def find_text(
         CorpusError: the text or the corpus cannot be used.
         UsageError: a split is given together with a text.
     """
-    own = text is None or is_prepared(text)
-    if not own and split is not None:
-        raise UsageError(f"--split {split} is of the model's own corpus, {text} is another text; give one of them")
-    if isinstance(text, Source) or not own:
-        return in_order(model, _given(model, text or "-", report))
-    return in_order(model, _own_split(own_corpus(model, text, data=data), split, report))
+    if text is None or is_prepared(text):
+        return in_order(model, _own_split(own_corpus(model, text, data=data), split, report))
+    if split is not None:
+        name = ", ".join(text.origin) if isinstance(text, Source) else text
+        raise UsageError(f"--split {split} is of the model's own corpus, {name} is another text; give one of them")
+    return in_order(model, _given(model, text, report))
 
 
 def train_text(model: Model, text: str | Path | Source | None = None, *, data: Path = Path("data")) -> Text:
