@@ -420,6 +420,11 @@ def test_names_that_no_file_can_have_are_wrong_usage(trained: Shell, name: str) 
     assert "--name" in trained.refused(2, "prepare", "sea.txt", "--name", name)
 
 
+def test_a_text_without_a_name_is_neither_stdin_nor_this_folder(trained: Shell) -> None:
+    for words in (["prepare", ""], ["train", ""], ["eval", ""], ["inspect", "surprise", ""]):
+        assert "a source has an empty name" in trained.refused(2, *words)
+
+
 def test_a_name_with_a_line_end_is_no_corpus(trained: Shell) -> None:
     assert "--name" in trained.refused(2, "prepare", "sea.txt", "--name", "a\nb")
     assert "not a prepared corpus" in trained.refused(2, "train", "x" * 300)
