@@ -143,7 +143,7 @@ def train_text(model: Model, text: str | Path | Source | None = None, *, data: P
         CorpusError: it is not there, or has another text by now.
     """
     try:
-        corpus = own_corpus(model, text if is_prepared(text) else None, data=data)
+        corpus = own_corpus(model, text if is_prepared(text) else None, data=data, otherwise="leave out --baselines")
     except CorpusError as error:
         raise CorpusError(f"the text that the model was trained on is needed too: {error}") from None
     return in_order(model, _split_text(corpus, "train"))
@@ -166,7 +166,7 @@ def own_corpus(
     word: str | Path | None = None,
     *,
     data: Path = Path("data"),
-    otherwise: str = "give a text: charlm eval FILE",
+    otherwise: str = "give another text",
 ) -> Corpus:
     """The corpus that a model was trained on.
 
@@ -179,7 +179,11 @@ def own_corpus(
     Raises:
         CorpusError: it is not there, or another one has its place.
     """
-    corpus = Corpus.load(find_corpus(word or _corpus_name(model, otherwise), data))
+    place = word or _corpus_name(model, otherwise)
+    try:
+        corpus = Corpus.load(find_corpus(place, data))
+    except CorpusError as error:
+        raise CorpusError(f"{error}, or {otherwise}") from None
     if corpus.identity() != model.corpus or corpus.symbols != model.symbols:
         raise CorpusError(
             f"{corpus.path} is not the corpus {model.path} was trained on (another text, or other options); "
