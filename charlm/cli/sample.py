@@ -1,0 +1,130 @@
+"""The command that writes new text."""
+
+import json
+import secrets
+import sys
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from charlm.cli.models import ModelChoice, load_model
+from charlm.cli.options import Given, command
+from charlm.config import SampleOptions
+from charlm.errors import InputError, UsageError
+from charlm.show.terminal import result, shown
+
+if TYPE_CHECKING:
+    from charlm.use.novelty import Findings
+
+
+def sample(
+    given: Given,
+    model: ModelChoice = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", metavar="TEXT", show_default=False,
+                                               help="Text to go on from.")] = None,
+    prompt_file: Annotated[str | None, typer.Option("--prompt-file", metavar="FILE|-", show_default=False,
+                                                    help="Read the prompt from a file or stdin.")] = None,
+    no_echo: Annotated[bool, typer.Option("--no-echo", show_default=False, help="Do not repeat the prompt.")] = False,
+    novelty: Annotated[bool, typer.Option("--novelty", show_default=False,
+                                          help="Say how much of it is new, and what is copied from the training text.",
+                                          )] = False,
+    jsonl: Annotated[bool, typer.Option("--jsonl", show_default=False, help="One JSON object a sample.")] = False,
+    clamp: Annotated[list[str] | None, typer.Option(
+        "--clamp", metavar="LAYER:UNIT=VALUE", show_default=False,
+        help="Hold a unit's output at a value (LAYER:UNIT:c=VALUE: its memory); may be given more than once.")] = None,
+) -> None:  # fmt: skip
+    """Write new text, character by character; of a backward model, what stands before the prompt."""
+    from charlm.model.units import split_clamps
+    from charlm.use.novelty import find_reference, measure
+    from charlm.use.sample import samples, stream
+
+    held = split_clamps(clamp or ())
+    loaded = load_model(given, model)
+    options = SampleOptions.of(given.values)
+    reference = find_reference(loaded, options.num * options.length, report=given.terminal.say) if novelty else None
+    start = _prompt(prompt, prompt_file)
+    seed = given.values.pop("seed", None)
+    if seed is None:
+        seed = secrets.randbelow(2**31)
+        given.terminal.say(f"seed: {seed}")
+    echo = "" if no_echo else start
+    backward = loaded.options.direction == "backward"
+    if backward:
+        given.terminal.say(
+            "the model writes from right to left: the prompt is the end of the text, shown when complete"
+        )
+    if options.num == 1 and not jsonl:
+        kept: list[str] = []
+        pieces = stream(loaded, prompt=start, seed=seed, clamp=held, **given.values)
+        if reference is not None:
+            pieces = _keeping(pieces, kept)
+        if backward:
+            _streamed(chain(pieces, [echo]), "")
+        else:
+            _streamed(pieces, echo)
+        if reference is not None:
+            _say_novelty(given, measure(reference, ["".join(kept)]))
+        return
+    written = samples(loaded, prompt=start, seed=seed, clamp=held, **given.values)
+    measured = measure(reference, [drawn.text for drawn in written]) if reference is not None else None
+    for number, drawn in enumerate(written):
+        if jsonl:
+            found = {"index": drawn.index, "seed": seed, "prompt": start, "text": drawn.text,
+                     "characters": drawn.characters, "ended": drawn.ended, "model": str(loaded.path)}  # fmt: skip
+            result(json.dumps(found | ({"novelty": measured.to_json(number)} if measured else {})))
+        else:
+            whole = drawn.text + echo if backward else echo + drawn.text
+            result(shown(("-" * 40 + "\n" if number else "") + whole))
+    if measured is not None and not jsonl:
+        _say_novelty(given, measured)
+
+
+def _keeping(pieces: Iterator[str], kept: list[str]) -> Iterator[str]:
+    for piece in pieces:
+        kept.append(piece)
+        yield piece
+
+
+def _say_novelty(given: Given, found: "Findings") -> None:
+    """The table and the passages, on stderr."""
+    from charlm.show.novelty import lines
+
+    for line in lines(found.together.to_json(), [one.to_json() for one in found.samples], found.other_to_json()):
+        given.terminal.say(line)
+
+
+def _streamed(pieces: Iterator[str], echo: str) -> None:
+    """Print pieces as they come; a terminal, not a file, gets a last line end."""
+    result(shown(echo), end="")
+    last = echo
+    for piece in pieces:
+        if piece:
+            result(shown(piece), end="")
+            last = piece
+    if sys.stdout.isatty() and not last.endswith("\n"):
+        result("")
+
+
+def _prompt(prompt: str | None, prompt_file: str | None) -> str:
+    if prompt is not None and prompt_file is not None:
+        raise UsageError("--prompt and --prompt-file both give the prompt; give one of them")
+    if prompt_file is None:
+        return prompt or ""
+    try:
+        if prompt_file == "-" and sys.stdin is None:
+            raise InputError("--prompt-file - is the standard input, and there is none; name a file instead")
+        data = sys.stdin.buffer.read() if prompt_file == "-" else Path(prompt_file).read_bytes()
+        return data.decode("utf-8")
+    except OSError as error:
+        raise InputError(f"--prompt-file {prompt_file} cannot be read: {error.strerror}; give a text file") from None
+    except UnicodeDecodeError as error:
+        found = f"byte {error.start} is 0x{error.object[error.start]:02x}"
+        raise InputError(f"--prompt-file {prompt_file} is not UTF-8 ({found}); convert it first") from None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to those of `app`."""
+    command(app, SampleOptions, "sample")(sample)
