@@ -3,10 +3,10 @@
 import json
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +17,8 @@ from charlm.errors import InputError, UsageError
 from charlm.show.terminal import result, shown
 
 if TYPE_CHECKING:
-    from charlm.use.novelty import Findings
+    from charlm.model.checkpoint import Model
+    from charlm.use.novelty import Findings, Reference
 
 
 def sample(
@@ -38,8 +39,7 @@ def sample(
 ) -> None:  # fmt: skip
     """Write new text, character by character; of a backward model, what stands before the prompt."""
     from charlm.model.units import split_clamps
-    from charlm.use.novelty import find_reference, measure
-    from charlm.use.sample import samples, stream
+    from charlm.use.novelty import find_reference
 
     held = split_clamps(clamp or ())
     loaded = load_model(given, model)
@@ -50,36 +50,59 @@ def sample(
     if seed is None:
         seed = secrets.randbelow(2**31)
         given.terminal.say(f"seed: {seed}")
-    echo = "" if no_echo else start
-    backward = loaded.options.direction == "backward"
-    if backward:
+    if _from_right(loaded):
         given.terminal.say(
             "the model writes from right to left: the prompt is the end of the text, shown when complete"
         )
+    how: dict[str, Any] = {"prompt": start, "seed": seed, "clamp": held, **given.values}
+    echo = "" if no_echo else start
     if options.num == 1 and not jsonl:
-        kept: list[str] = []
-        pieces = stream(loaded, prompt=start, seed=seed, clamp=held, **given.values)
-        if reference is not None:
-            pieces = _keeping(pieces, kept)
-        if backward:
-            _streamed(chain(pieces, [echo]), "")
-        else:
-            _streamed(pieces, echo)
-        if reference is not None:
-            _say_novelty(given, measure(reference, ["".join(kept)]))
-        return
-    written = samples(loaded, prompt=start, seed=seed, clamp=held, **given.values)
-    measured = measure(reference, [drawn.text for drawn in written]) if reference is not None else None
+        _as_it_comes(given, loaded, echo, reference, how)
+    else:
+        _when_complete(given, loaded, echo, reference, how, jsonl=jsonl)
+
+
+def _as_it_comes(
+    given: Given, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any]
+) -> None:
+    """One sample, printed piece by piece; the prompt stands before it, behind what a backward model wrote."""
+    from charlm.use.novelty import measure
+    from charlm.use.sample import stream
+
+    kept: list[str] = []
+    pieces = stream(model, **how)
+    if reference is not None:
+        pieces = _keeping(pieces, kept)
+    _streamed(chain(pieces, [echo]) if _from_right(model) else chain([echo], pieces))
+    if reference is not None:
+        _say_novelty(given, model, measure(reference, ["".join(kept)]))
+
+
+def _when_complete(
+    given: Given, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any], *, jsonl: bool
+) -> None:
+    """Several samples, or one as JSON."""
+    from charlm.use.novelty import measure
+    from charlm.use.sample import samples
+
+    written = samples(model, **how)
+    measured = None if reference is None else measure(reference, [drawn.text for drawn in written])
     for number, drawn in enumerate(written):
         if jsonl:
-            found = {"index": drawn.index, "seed": seed, "prompt": start, "text": drawn.text,
-                     "characters": drawn.characters, "ended": drawn.ended, "model": str(loaded.path)}  # fmt: skip
+            found = {"index": drawn.index, "seed": how["seed"], "prompt": how["prompt"], "text": drawn.text,
+                     "characters": drawn.characters, "ended": drawn.ended, "model": str(model.path)}  # fmt: skip
             result(json.dumps(found | ({"novelty": measured.to_json(number)} if measured else {})))
         else:
-            whole = drawn.text + echo if backward else echo + drawn.text
+            whole = drawn.text + echo if _from_right(model) else echo + drawn.text
             result(shown(("-" * 40 + "\n" if number else "") + whole))
     if measured is not None and not jsonl:
-        _say_novelty(given, measured)
+        _say_novelty(given, model, measured)
+
+
+def _from_right(model: "Model") -> bool:
+    from charlm.text.order import BACKWARD
+
+    return model.options.direction == BACKWARD
 
 
 def _keeping(pieces: Iterator[str], kept: list[str]) -> Iterator[str]:
@@ -88,18 +111,18 @@ def _keeping(pieces: Iterator[str], kept: list[str]) -> Iterator[str]:
         yield piece
 
 
-def _say_novelty(given: Given, found: "Findings") -> None:
+def _say_novelty(given: Given, model: "Model", found: "Findings") -> None:
     """The table and the passages, on stderr."""
     from charlm.show.novelty import lines
 
-    for line in lines(found.together.to_json(), [one.to_json() for one in found.samples], found.other_to_json()):
+    together, alone = found.together.to_json(), [one.to_json() for one in found.samples]
+    for line in lines(together, alone, found.other_to_json(), model.symbols.kind.noun):
         given.terminal.say(line)
 
 
-def _streamed(pieces: Iterator[str], echo: str) -> None:
+def _streamed(pieces: Iterable[str]) -> None:
     """Print pieces as they come; a terminal, not a file, gets a last line end."""
-    result(shown(echo), end="")
-    last = echo
+    last = ""
     for piece in pieces:
         if piece:
             result(shown(piece), end="")

@@ -35,9 +35,9 @@ class Span:
     """A passage of a text that the training text has word for word.
 
     Attributes:
-        length: characters (bytes, for byte symbols); 0 where no character of the text occurs there.
-        at: where it begins in the text, in characters from 0.
-        offset: where it begins in the training text, in characters from 0, ends of documents counted only where
+        length: symbols; 0 where no symbol of the text occurs there.
+        at: where it begins in the text, in symbols from 0.
+        offset: where it begins in the training text, in symbols from 0, ends of documents counted only where
             lines are documents. It may stand elsewhere too. None where there is no passage.
         text: the passage.
     """
@@ -53,7 +53,7 @@ class Novelty:
     """How new one text is.
 
     Attributes:
-        characters: of the text; ends of line documents counted.
+        characters: of the text, as its symbols; ends of line documents counted.
         new: of each n from 2 to 30 the share of its n-grams that the training text does not have; None where it
             has no n-gram of that length.
         longest: the longest passage that the training text has.
