@@ -186,7 +186,8 @@ def own_corpus(
         raise CorpusError(f"{error}, or {otherwise}") from None
     if corpus.identity() != model.corpus or corpus.symbols != model.symbols:
         raise CorpusError(
-            f"{corpus.path} is not the corpus {model.path} was trained on (another text, or other options); "
+            f"{corpus.path} is not the corpus {model.path or 'the model'} was trained on (another text, or other "
+            f"options); "
             f"prepare that text again, or {otherwise}"
         )
     return corpus
