@@ -74,7 +74,7 @@ def measure(
         UsageError: it would need more memory than there is.
     """
     ranks = join()
-    network = _network(model, text.symbols, options, 1 if exact else options.batch_size, report)
+    network = _network(model, text.symbols, options, report)
     passes = 1 + exact
     pieces = text.pieces(starts)
 
@@ -122,13 +122,14 @@ def read_from(model: Model) -> str:
     return ", from right to left" if model.options.direction == BACKWARD else ""
 
 
-def _network(model: Model, characters: int, options: MeasureOptions, batch: int, report: Report | None) -> Network:
-    """The network on its device, once it is known that scoring fits into memory."""
+def _network(model: Model, characters: int, options: MeasureOptions, report: Report | None) -> Network:
+    """The network on its device, once it is known that scoring by segments fits into memory, which an exact score is
+    compared with."""
     device = runtime.find_device(options.device)
     runtime.set_threads(options.threads)
     runtime.keep_memory()
     runtime.set_precision("float32", device)
-    needed = _bytes(model, characters, batch)
+    needed = _bytes(model, characters, options.batch_size)
     memory.check(needed, "scoring so many segments side by side", "choose a smaller --batch-size")
     if report is not None:
         report(runtime.describe(device, options.device))
