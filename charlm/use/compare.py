@@ -174,7 +174,9 @@ def _texts(
     if not all(model.options.bidirectional for model in models):
         for model in models:
             model.check_one_way("be compared with models that know one side")
-    given = text if text is None or is_prepared(text) or isinstance(text, Source) else open_sources([text])
+    given = text
+    if not (text is None or isinstance(text, Source) or is_prepared(text)):
+        given = open_sources([text], report=report)
     return [
         find_text(model, given, split=options.split, data=data, report=report if number == 0 else None)
         for number, model in enumerate(models)

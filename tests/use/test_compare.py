@@ -119,6 +119,16 @@ def test_a_text_too_short_for_an_interval_says_so(kinds, untrained, tmp_path):
     assert "too short to tell" in comparison(found)[-1] and "(" not in comparison(found)[0]
 
 
+def test_what_is_left_out_of_a_folder_is_said_once(kinds, untrained, tmp_path):
+    models = [untrained(kinds["char"], tmp_path / f"{n}", noise=n) for n in (0, 1)]
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "sea.txt").write_text("the sea is wide")
+    (tmp_path / "texts" / "sea.png").write_bytes(b"\0" * 99)
+    told = []
+    compare(models, tmp_path / "texts", report=told.append)
+    assert sum("skipped 1 binary file" in line for line in told) == 1
+
+
 def _short(place):
     path = place / "short.txt"
     path.write_text("the sea is wide")
