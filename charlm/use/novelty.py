@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.errors import CorpusError
+from charlm.errors import CorpusError, UsageError
 from charlm.model.checkpoint import Model
 from charlm.text.corpus import Corpus
 from charlm.text.sources import Report
@@ -125,15 +125,17 @@ def novelty(
 
     Args:
         model: from `charlm.model.checkpoint.load`; its corpus must be at hand.
-        texts: as written; a character outside the model's table counts as the unknown symbol.
+        texts: one or more, as written; a character outside the model's table counts as the unknown symbol.
         data: where prepared corpora lie.
         report: told what they are held against, in one line.
 
     Raises:
         CorpusError: the model's corpus is not there, or another one has its place.
-        UsageError: pydivsufsort is not installed, or the text does not fit into memory.
+        UsageError: there is no text, pydivsufsort is not installed, or the text does not fit into memory.
     """
     texts = [texts] if isinstance(texts, str) else list(texts)
+    if not texts:
+        raise UsageError("novelty is of one text or more, got none; give a text")
     return measure(find_reference(model, sum(map(len, texts)), data=data, report=report), texts)
 
 
