@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from charlm.cli import commands
+from charlm.cli import commands, train
 from charlm.cli.signals import stop
 from charlm.config import OUTSIDE
 from charlm.errors import CharlmError, Interrupted, UsageError
@@ -31,7 +31,7 @@ def run(arguments: list[str]) -> int:
     """
     terminal.prepare_streams()
     stop.install()
-    commands.started = STARTED
+    train.started = STARTED
     try:
         code: Any = commands.app(arguments, prog_name="charlm", standalone_mode=False)
         with terminal.to_stdout():

@@ -19,8 +19,7 @@ import numpy as np
 from charlm import cells
 from charlm.errors import CharlmError
 from charlm.inspect.features import on
-from charlm.inspect.find import STRETCHES, Progress
-from charlm.inspect.reading import read
+from charlm.inspect.reading import Progress, read, stretches_of
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import Edit
 from charlm.model.units import Place, Unit, hold
@@ -115,7 +114,7 @@ class _Reading:
     def __init__(self, model: Model, ids: np.ndarray, times: int, progress: Progress | None) -> None:
         self._model, self._ids, self._progress = model, ids, progress
         self._total, self._done = times * (len(ids) - 1), 0
-        self._stretches = max(1, min(STRETCHES, (len(ids) - 1) // 1024))
+        self._stretches = stretches_of(len(ids) - 1)
         self.parts = cells.of(model.options).state
 
     def intact(self, layers: set[int]) -> tuple[np.ndarray, dict[tuple[int, str], np.ndarray]]:

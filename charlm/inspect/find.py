@@ -19,7 +19,7 @@ something, and does not merely see a quote mark. It need not be a cause; for tha
 Shapes: N characters, F features, S shifts, U units of all layers and parts.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,7 @@ from charlm import memory
 from charlm.errors import CorpusError
 from charlm.inspect.correlate import LEAST, Correlation, classes
 from charlm.inspect.features import FEATURES, on
-from charlm.inspect.reading import read
+from charlm.inspect.reading import Progress, read, stretches_of
 from charlm.inspect.states import places_of, states_of
 from charlm.model.checkpoint import Model
 from charlm.model.units import Unit
@@ -41,12 +41,6 @@ LEAST_RUNS = 5
 
 NEAREST = 20
 """Shifts are at least so small a part of a half, from either side."""
-
-STRETCHES = 64
-"""Of the text, read side by side."""
-
-Progress = Callable[[int, int], None]
-"""Called with the characters read so far, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +170,7 @@ def _correlate(
     characters = len(ids) - 1
     half, done = characters // 2, 0
     names = tuple(dict.fromkeys(name for _, name in places))
-    for block in read(model, ids, names=names, stretches=max(1, min(STRETCHES, characters // 1024))):
+    for block in read(model, ids, names=names, stretches=stretches_of(characters)):
         at = block.at[block.inside]
         x = states_of(block, places)
         for start, sums in zip((0, half), halves, strict=True):

@@ -18,8 +18,7 @@ import numpy as np
 
 from charlm import cells
 from charlm.errors import CharlmError
-from charlm.inspect.find import STRETCHES, Progress
-from charlm.inspect.reading import read
+from charlm.inspect.reading import Progress, read, stretches_of
 from charlm.model.checkpoint import Model
 
 LOW, HIGH = 0.1, 0.9
@@ -84,7 +83,7 @@ def gates(model: Model, ids: np.ndarray, progress: Progress | None = None) -> tu
     kept = tuple(name for name in cell.gates if name not in cell.state)
     characters, done = len(ids) - 1, 0
     sums: dict[tuple[int, str], _Counts] = {}
-    for block in read(model, ids, names=(*kept, "h"), stretches=max(1, min(STRETCHES, characters // 1024))):
+    for block in read(model, ids, names=(*kept, "h"), stretches=stretches_of(characters)):
         for place, values in block.values.items():
             sums.setdefault(place, _Counts(model.options.hidden)).add(values[block.inside], place[1] == "h")
         done += int(np.count_nonzero(block.inside))

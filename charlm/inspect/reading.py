@@ -7,7 +7,7 @@ What is left out: what is made of the numbers.
 Shapes: T characters of a block, B stretches of the text that are read side by side, V symbols, H hidden units.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,13 @@ BLOCK_BYTES = 1 << 24
 
 WARM_UP = 256
 """Symbols that a stretch reads before what it is asked for, as in evaluation (`charlm.model.scoring`)."""
+
+STRETCHES, SHORTEST = 64, 1024
+"""Of a text that need not be read in one pass: how many at most, and the characters of each at least, so that warming
+up is the smaller part of the work."""
+
+Progress = Callable[[int, int], None]
+"""Called with the characters read so far, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,11 @@ class Block:
     def nats(self) -> np.ndarray:
         """(T, B) the surprise of each next symbol, in nats."""
         return -np.take_along_axis(self.log_probabilities, self.next[..., None].astype(np.int64), -1)[..., 0]
+
+
+def stretches_of(characters: int) -> int:
+    """How many stretches to read a text in, side by side, where it need not be read in one pass."""
+    return max(1, min(STRETCHES, characters // SHORTEST))
 
 
 def read(

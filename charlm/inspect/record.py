@@ -6,7 +6,7 @@ say (`charlm.inspect.surprise`, `charlm.inspect.cells`).
 Shapes: N characters, K symbols that were held likeliest, U units, V symbols.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -14,13 +14,10 @@ import numpy as np
 
 from charlm import memory
 from charlm.errors import CharlmError
-from charlm.inspect.reading import Block, read
+from charlm.inspect.reading import Block, Progress, read
 from charlm.model.checkpoint import Model
 from charlm.model.units import Unit
 from charlm.text.symbols import BOUNDARY
-
-Progress = Callable[[int, int], None]
-"""Called with the characters read so far, and how many there are."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from charlm.config import AblateOptions, FindOptions
 from charlm.errors import UsageError
 from charlm.inspect.ablate import Ablation, Loss, ablate
 from charlm.inspect.features import FEATURES, of_text
-from charlm.inspect.find import Find, Followed, Progress, find
+from charlm.inspect.find import Find, Followed, find
 from charlm.inspect.gates import always, gates
+from charlm.inspect.reading import Progress
 from charlm.model.checkpoint import Model
 from charlm.model.units import Unit, parse_unit
 from charlm.text.order import BACKWARD

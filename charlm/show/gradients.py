@@ -11,7 +11,7 @@ from rich.text import Text
 
 from charlm.show.plots import INK, colour, label, logarithmic, svg
 from charlm.show.sparkline import can_show, sparkline
-from charlm.show.terminal import Screen, to_stdout
+from charlm.show.terminal import to_stdout, wide_screen
 from charlm.show.words import line
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class Row:
 @to_stdout()
 def in_terminal(found: Sequence[Measured]) -> None:
     """The tables and sentences on stdout."""
-    plain = Screen(highlight=False)
-    console = plain if plain.is_terminal else Screen(highlight=False, width=200)
+    console = wide_screen()
     ks = distances(found[0]["window"])
     chosen = ks if console.width >= WIDE else sorted({0, *ks[1::2], ks[-1]})
     console.print(Text(_plainly("‖·‖ by layer, k characters back, medians over the places"), style="dim"))

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charlm.show.network import wiring
-from charlm.show.terminal import Screen, to_stdout
+from charlm.show.terminal import Screen, to_stdout, wide_screen
 from charlm.show.words import cell_words, count, duration, line, size
 from charlm.text.units import UNITS
 
@@ -39,16 +39,20 @@ class Grid:
 @to_stdout()
 def grids(tables: Sequence[Grid]) -> None:
     """Tables on stdout, an empty line before each."""
-    terminal = Screen(highlight=False)
-    console = terminal if terminal.is_terminal else Screen(highlight=False, width=200)
+    console = wide_screen()
     for grid in tables:
-        table = Table(box=SIMPLE_HEAD, pad_edge=False, title=Text(grid.title), title_justify="left")
-        for number, name in enumerate(grid.head):
-            table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
-        for row in grid.rows:
-            table.add_row(*(Text(line(word)) for word in row))
         console.print()
-        console.print(table)
+        console.print(ruled(grid.head, grid.rows, words=grid.head[:1], title=grid.title))
+
+
+def ruled(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequence[str], title: str = "") -> Table:
+    """A table for the terminal: the columns named in `words` stand to the left, numbers to the right."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=Text(title) if title else None, title_justify="left")
+    for name in head:
+        table.add_column(Text(name), justify="left" if name in words else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(line(word)) for word in row))
+    return table
 
 
 @to_stdout()
@@ -210,8 +214,7 @@ def baselines(found: Mapping[str, Any]) -> None:
             "" if row["seconds"] is None else f"{row['seconds']:.1f}",
             Text(line(found["model"]) if own else what),
         )
-    terminal = Screen(highlight=False)
-    (terminal if terminal.is_terminal else Screen(highlight=False, width=200)).print(table)
+    wide_screen().print(table)
 
 
 def comparison(found: Mapping[str, Any]) -> list[str]:
@@ -284,8 +287,7 @@ def presets(rows: Sequence[Mapping[str, Any]]) -> None:
 @to_stdout()
 def runs(rows: Sequence[Mapping[str, Any]]) -> None:
     """The table of `charlm runs` on stdout."""
-    terminal = Screen(highlight=False)
-    console = terminal if terminal.is_terminal else Screen(highlight=False, width=200)
+    console = wide_screen()
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("run", overflow="fold")
     for title in ("network", "parameters", "steps", "nats", "bits", "size", "changed"):

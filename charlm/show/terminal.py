@@ -102,6 +102,12 @@ class Screen(Console):
         raise BrokenPipeError
 
 
+def wide_screen() -> Screen:
+    """Where a table goes: the terminal with its own width; elsewhere, where no window cuts lines, 200 columns."""
+    terminal = Screen(highlight=False)
+    return terminal if terminal.is_terminal else Screen(highlight=False, width=200)
+
+
 class Terminal:
     """The side of the conversation that is not the result.
 

@@ -4,13 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
 
 from charlm.inspect.record import Record
-from charlm.show.tables import Grid
-from charlm.show.terminal import Screen, to_stdout
+from charlm.show.tables import Grid, ruled
+from charlm.show.terminal import to_stdout, wide_screen
 from charlm.show.view import TextView, Track, surprise
 from charlm.show.words import line
 from charlm.text.symbols import Symbols
@@ -119,14 +116,7 @@ OUTPUTS = ("layer", "output", "mean |h|", "|h| above 0.9", "units always above",
 @to_stdout()
 def table(titles: Sequence[str], rows: Sequence[Row]) -> None:
     """A table on stdout; words to the left, numbers to the right."""
-    terminal = Screen(highlight=False)
-    console = terminal if terminal.is_terminal else Screen(highlight=False, width=200)
-    made = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in titles:
-        made.add_column(title, justify="left" if title in _WORDS else "right")
-    for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
-    console.print(made)
+    wide_screen().print(ruled(titles, rows, words=_WORDS))
 
 
 _WORDS = ("feature", "verdict", "bits lost without", "unit", "gate")

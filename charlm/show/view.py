@@ -125,6 +125,11 @@ def plan(characters: int, symbols: Symbols, tracks: int, top: int) -> Packing:
             if characters * size(fewer, width) <= room:
                 return Packing(fewer, width)
     most = max(0, room) // size(min(top, 1), 1)
+    if not most:
+        raise UsageError(
+            f"a report names the model's {symbols.size:,} symbols, which alone would make it larger than "
+            f"{LARGEST // 10**6} MB, more than a browser likes; leave out --html"
+        )
     raise UsageError(
         f"a report of {characters:,} characters would be larger than {LARGEST // 10**6} MB, more than a browser likes; "
         f"give --chars {most} or fewer"

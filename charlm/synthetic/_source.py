@@ -168,6 +168,18 @@ class Source(ABC):
         )
 
 
+def stationary(goes: np.ndarray) -> np.ndarray:
+    """(S,) how often each state is met in the long run, by the probabilities (S, S) of the state after each.
+
+    All states must be within reach of each other, as they are where every weight is positive.
+    """
+    # pi goes = pi has one solution up to scale; its sum replaces one equation.
+    size = len(goes)
+    equations = goes.T - np.eye(size)
+    equations[-1] = 1.0
+    return np.linalg.solve(equations, np.eye(size)[-1])
+
+
 class Automaton(Source):
     """A source whose state can be read off the text: the same law draws and expects."""
 

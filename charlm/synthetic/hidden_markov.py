@@ -20,7 +20,7 @@ from typing import ClassVar
 import numpy as np
 
 from charlm.synthetic._chance import ONE, endless, running, splitmix64, stream, to_one, uneven_rows
-from charlm.synthetic._source import Entropy, Expected, Source
+from charlm.synthetic._source import Entropy, Expected, Source, stationary
 
 ALPHABET = b"abcdefghijklmnopqrstuvwxyz"
 TEXTS = 4096
@@ -115,10 +115,7 @@ class HiddenMarkov(Source):
     @cached_property
     def stationary(self) -> np.ndarray:
         """(S,) how often each state is met in the long run."""
-        # pi goes = pi has one solution up to scale, as every weight is positive; its sum replaces one equation.
-        equations = self._matrices[1].T - np.eye(self.states)
-        equations[-1] = 1.0
-        return np.linalg.solve(equations, np.eye(self.states)[-1])
+        return stationary(self._matrices[1])
 
     def entropy(self) -> Entropy:
         """The mean entropy of what the filter expects, over `STEPS` characters of each of `TEXTS` texts.

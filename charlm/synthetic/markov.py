@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from charlm.synthetic._chance import ONE, stream, uneven_rows
-from charlm.synthetic._source import Automaton, Entropy, Law
+from charlm.synthetic._source import Automaton, Entropy, Law, stationary
 
 LETTERS = b"abcdefgh"
 ORDER = 2
@@ -62,11 +62,7 @@ class Markov(Automaton):
         for context in range(CONTEXTS):
             after = (context * letters + np.arange(letters)) % CONTEXTS
             step[context, after] = p[context]
-        # pi step = pi has one solution up to scale, as every weight is positive; its sum replaces one equation.
-        equations = step.T - np.eye(CONTEXTS)
-        equations[-1] = 1.0
-        pi = np.linalg.solve(equations, np.eye(CONTEXTS)[-1])
-        return Entropy(float(-(pi[:, None] * p * np.log2(p)).sum()))
+        return Entropy(float(-(stationary(step)[:, None] * p * np.log2(p)).sum()))
 
 
 SOURCE = Markov

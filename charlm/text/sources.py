@@ -101,10 +101,13 @@ def open_sources(words: Sequence[str | Path], *, report: Report | None = None, *
 
     Raises:
         CorpusError: one is missing, unreadable, damaged or without text.
-        UsageError: nothing is given, stdin twice, or something for a synthetic source that none of them takes.
+        UsageError: nothing is given or an empty name, stdin twice, or something for a synthetic source that none of
+            them takes.
     """
     if not words:
         raise UsageError("no source is given; name a file, a folder, - or a built-in corpus: " + _builtins())
+    if "" in words:  # what a shell makes of "$FILE" where FILE is not set; as a path it would be this folder
+        raise UsageError("a source has an empty name; name a file, a folder, . for this one, or - for stdin")
     if sum(word == "-" for word in words) > 1:
         raise UsageError("- (the standard input) is given twice, and can be read only once; give it once")
     tell = report or (lambda line: None)

@@ -15,7 +15,7 @@ import numpy as np
 
 from charlm.text import spelling, tally, words
 from charlm.text.decoding import Decoding, code_points, text_of
-from charlm.text.spelling import Spelling
+from charlm.text.spelling import CODE_POINTS, Spelling
 from charlm.text.tally import Tally
 from charlm.text.unit import Lookup, Printer, Unit
 
@@ -67,18 +67,18 @@ class _Char(Unit):
         return codes.size + int(sum(longer))
 
     def utf8(self, codes: np.ndarray) -> bytes:
-        return codes.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass").encode("utf-8", "surrogatepass")
+        return text_of(codes).encode("utf-8", "surrogatepass")
 
     def spelling(self, codes: np.ndarray) -> Spelling:
-        return spelling.numbers(0x110000)
+        return spelling.numbers(CODE_POINTS)
 
     def pack(self, codes: np.ndarray) -> str | list[Any]:
         if ((codes >= 0xD800) & (codes < 0xE000)).any():
             return [int(code) for code in codes]
-        return codes.astype("<u4").tobytes().decode("utf-32-le")
+        return text_of(codes)
 
     def unpack(self, packed: Any) -> list[Any]:
-        return _numbers(packed, 0x110000)
+        return _numbers(packed, CODE_POINTS)
 
 
 class _Byte(Unit):

@@ -178,6 +178,6 @@ def _asked_to_wait(value: str | None) -> float:
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):  # a year or a zone of twenty digits is a date of no calendar
             return 0.0
     return max(0.0, seconds) if math.isfinite(seconds) else 0.0

@@ -21,7 +21,7 @@ from charlm.model.checkpoint import Model
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
 from charlm.use import uncertainty
-from charlm.use.measure import Progress, measure, protocol, read_from
+from charlm.use.measure import Measure, Progress, measure, protocol, read_from
 from charlm.use.texts import Text, find_text, is_prepared
 from charlm.use.uncertainty import Interval
 
@@ -135,29 +135,14 @@ def compare(
     if len(models) < 2:
         raise UsageError(f"comparing needs two models or more, got {len(models)}; charlm eval scores one")
     names = [_name(model) for model in models]
-    if not all(model.options.bidirectional for model in models):
-        for model in models:
-            model.check_one_way("be compared with models that know one side")
-    given = text if text is None or is_prepared(text) or isinstance(text, Source) else open_sources([text])
-    texts = [
-        find_text(model, given, split=options.split, data=data, report=report if number == 0 else None)
-        for number, model in enumerate(models)
-    ]
+    texts = _texts(models, text, options, data, report)
     places = _paired(names, texts, [model.symbols for model in models])
     starts, characters = uncertainty.cut(len(places[0])), len(places[0])
     lengths = np.diff(starts, append=characters)
     if models[0].symbols.kind.longer:
         characters, lengths = texts[0].characters, texts[0].lengths(starts, models[0].symbols.sizes)
-    whole, before = sum(text.symbols for text in texts), 0
-    nats, sums = [], []
-    for model, text_of, place in zip(models, texts, places, strict=True):
-        told = _further(progress, before, whole)
-        found = measure(model, text_of, place[starts], options, progress=told, report=None if before else report)
-        nats.append(found.score.nats)
-        sums.append(found.pieces)
-        before += text_of.symbols
-    order = sorted(range(len(models)), key=lambda number: nats[number])
-    unknown = [text_of.count(UNKNOWN) for text_of in texts]
+    measures = _measured(models, texts, [place[starts] for place in places], options, progress, report)
+    nats, sums = [each.score.nats for each in measures], [each.pieces for each in measures]
 
     def bits(nats: float) -> float:
         return nats / characters / log(2)
@@ -165,17 +150,55 @@ def compare(
     def interval(sums: np.ndarray) -> Interval | None:
         return uncertainty.interval(sums / log(2), lengths)
 
-    best = order[0]
+    best, *others = order = sorted(range(len(models)), key=lambda number: nats[number])
     return Comparison(
-        [Standing(names[n], bits(nats[n]), interval(sums[n]), unknown[n]) for n in order],
-        [
+        models=[Standing(names[n], bits(nats[n]), interval(sums[n]), texts[n].count(UNKNOWN)) for n in order],
+        differences=[
             Difference(names[best], names[n], bits(nats[n] - nats[best]), interval(sums[n] - sums[best]))
-            for n in order[1:]
+            for n in others
         ],
-        characters,
-        texts[0].name,
-        protocol(False) + (read_from(models[0]) if models[0].options.bidirectional else ""),
+        characters=characters,
+        text=texts[0].name,
+        protocol=protocol(False) + (read_from(models[0]) if models[0].options.bidirectional else ""),
     )
+
+
+def _texts(
+    models: Sequence[Model],
+    text: str | Path | Source | None,
+    options: MeasureOptions,
+    data: Path,
+    report: Report | None,
+) -> list[Text]:
+    """The text as each model reads it; opened once, as stdin can be read only once."""
+    if not all(model.options.bidirectional for model in models):
+        for model in models:
+            model.check_one_way("be compared with models that know one side")
+    given = text
+    if not (text is None or isinstance(text, Source) or is_prepared(text)):
+        given = open_sources([text], report=report)
+    return [
+        find_text(model, given, split=options.split, data=data, report=report if number == 0 else None)
+        for number, model in enumerate(models)
+    ]
+
+
+def _measured(
+    models: Sequence[Model],
+    texts: Sequence[Text],
+    starts: Sequence[np.ndarray],
+    options: MeasureOptions,
+    progress: Progress | None,
+    report: Report | None,
+) -> list[Measure]:
+    """What each model makes of its text, and of the pieces (K,) that begin at its symbols `starts`."""
+    found: list[Measure] = []
+    whole, before = sum(text.symbols for text in texts), 0
+    for model, text, places in zip(models, texts, starts, strict=True):
+        told = _further(progress, before, whole)
+        found.append(measure(model, text, places, options, progress=told, report=None if found else report))
+        before += text.symbols
+    return found
 
 
 def _ends(interval: Interval | None) -> dict[str, Any]:

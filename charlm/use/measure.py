@@ -74,19 +74,7 @@ def measure(
         UsageError: it would need more memory than there is.
     """
     ranks = join()
-    device = runtime.find_device(options.device)
-    runtime.set_threads(options.threads)
-    runtime.keep_memory()
-    runtime.set_precision("float32", device)
-    advice = "choose a smaller --batch-size"
-    memory.check(
-        _bytes(model, text.symbols, 1 if exact else options.batch_size),
-        "scoring so many segments side by side",
-        advice,
-    )
-    if report is not None:
-        report(runtime.describe(device, options.device))
-    network = Network(model.options, model.symbols.size).take(model.weights).on(device)
+    network = _network(model, text.symbols, options, report)
     passes = 1 + exact
     pieces = text.pieces(starts)
 
@@ -132,6 +120,20 @@ def read_from(model: Model) -> str:
     if model.options.bidirectional:
         return ", from both sides: each character given all others, a pseudo-likelihood and no code length"
     return ", from right to left" if model.options.direction == BACKWARD else ""
+
+
+def _network(model: Model, characters: int, options: MeasureOptions, report: Report | None) -> Network:
+    """The network on its device, once it is known that scoring by segments fits into memory, which an exact score is
+    compared with."""
+    device = runtime.find_device(options.device)
+    runtime.set_threads(options.threads)
+    runtime.keep_memory()
+    runtime.set_precision("float32", device)
+    needed = _bytes(model, characters, options.batch_size)
+    memory.check(needed, "scoring so many segments side by side", "choose a smaller --batch-size")
+    if report is not None:
+        report(runtime.describe(device, options.device))
+    return Network(model.options, model.symbols.size).take(model.weights).on(device)
 
 
 def _bytes(model: Model, characters: int, batch: int) -> int:

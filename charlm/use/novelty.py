@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.errors import CorpusError
+from charlm.errors import CorpusError, UsageError
 from charlm.model.checkpoint import Model
 from charlm.text.corpus import Corpus
 from charlm.text.sources import Report
@@ -35,9 +35,9 @@ class Span:
     """A passage of a text that the training text has word for word.
 
     Attributes:
-        length: characters (bytes, for byte symbols); 0 where no character of the text occurs there.
-        at: where it begins in the text, in characters from 0.
-        offset: where it begins in the training text, in characters from 0, ends of documents counted only where
+        length: symbols; 0 where no symbol of the text occurs there.
+        at: where it begins in the text, in symbols from 0.
+        offset: where it begins in the training text, in symbols from 0, ends of documents counted only where
             lines are documents. It may stand elsewhere too. None where there is no passage.
         text: the passage.
     """
@@ -53,7 +53,7 @@ class Novelty:
     """How new one text is.
 
     Attributes:
-        characters: of the text; ends of line documents counted.
+        characters: of the text, as its symbols; ends of line documents counted.
         new: of each n from 2 to 30 the share of its n-grams that the training text does not have; None where it
             has no n-gram of that length.
         longest: the longest passage that the training text has.
@@ -125,15 +125,17 @@ def novelty(
 
     Args:
         model: from `charlm.model.checkpoint.load`; its corpus must be at hand.
-        texts: as written; a character outside the model's table counts as the unknown symbol.
+        texts: one or more, as written; a character outside the model's table counts as the unknown symbol.
         data: where prepared corpora lie.
         report: told what they are held against, in one line.
 
     Raises:
         CorpusError: the model's corpus is not there, or another one has its place.
-        UsageError: pydivsufsort is not installed, or the text does not fit into memory.
+        UsageError: there is no text, pydivsufsort is not installed, or the text does not fit into memory.
     """
     texts = [texts] if isinstance(texts, str) else list(texts)
+    if not texts:
+        raise UsageError("novelty is of one text or more, got none; give a text")
     return measure(find_reference(model, sum(map(len, texts)), data=data, report=report), texts)
 
 

@@ -17,7 +17,7 @@ from charlm.files import present
 from charlm.model.checkpoint import Model
 from charlm.model.pieces import Pieces
 from charlm.text import order
-from charlm.text.corpus import Corpus, find_corpus, is_name
+from charlm.text.corpus import INFO, Corpus, find_corpus, is_name
 from charlm.text.pages import Pages
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.symbols import UNKNOWN
@@ -36,9 +36,9 @@ class Text:
         ids: (N + 1,) symbols in the order in which the model reads them, the boundary first.
         bytes: of the text in UTF-8.
         entropy: of its source, in bits per character, where that is known.
+        entropy_error: its standard error, where it is an estimate.
         letters: its characters, ends of documents counted; None where each symbol is one.
         spelling: bits that writing out its unknown symbols takes (`charlm.text.spelling`).
-        entropy_error: its standard error, where it is an estimate.
         turned: (N + 1,) the symbols from the left, the boundary first, where the model reads from the right.
     """
 
@@ -46,9 +46,9 @@ class Text:
     ids: np.ndarray
     bytes: int
     entropy: float | None = None
+    entropy_error: float | None = None
     letters: int | None = None
     spelling: float = 0.0
-    entropy_error: float | None = None
     turned: np.ndarray | None = None
 
     @property
@@ -123,12 +123,12 @@ def find_text(
         CorpusError: the text or the corpus cannot be used.
         UsageError: a split is given together with a text.
     """
-    own = text is None or is_prepared(text)
-    if not own and split is not None:
-        raise UsageError(f"--split {split} is of the model's own corpus, {text} is another text; give one of them")
-    if isinstance(text, Source) or not own:
-        return in_order(model, _given(model, text or "-", report))
-    return in_order(model, _own_split(own_corpus(model, text, data=data), split, report))
+    if text is None or is_prepared(text):
+        return in_order(model, _own_split(own_corpus(model, text, data=data), split, report))
+    if split is not None:
+        name = ", ".join(text.origin) if isinstance(text, Source) else text
+        raise UsageError(f"--split {split} is of the model's own corpus, {name} is another text; give one of them")
+    return in_order(model, _given(model, text, report))
 
 
 def train_text(model: Model, text: str | Path | Source | None = None, *, data: Path = Path("data")) -> Text:
@@ -143,7 +143,7 @@ def train_text(model: Model, text: str | Path | Source | None = None, *, data: P
         CorpusError: it is not there, or has another text by now.
     """
     try:
-        corpus = own_corpus(model, text if is_prepared(text) else None, data=data)
+        corpus = own_corpus(model, text if is_prepared(text) else None, data=data, otherwise="leave out --baselines")
     except CorpusError as error:
         raise CorpusError(f"the text that the model was trained on is needed too: {error}") from None
     return in_order(model, _split_text(corpus, "train"))
@@ -158,7 +158,7 @@ def in_order(model: Model, text: Text) -> Text:
 
 def is_prepared(text: str | Path | Source | None) -> TypeGuard[str | Path]:
     """Whether a text is named by the folder of a prepared corpus."""
-    return text is not None and not isinstance(text, Source) and present(Path(text) / "corpus.json")
+    return text is not None and not isinstance(text, Source) and present(Path(text) / INFO)
 
 
 def own_corpus(
@@ -166,7 +166,7 @@ def own_corpus(
     word: str | Path | None = None,
     *,
     data: Path = Path("data"),
-    otherwise: str = "give a text: charlm eval FILE",
+    otherwise: str = "give another text",
 ) -> Corpus:
     """The corpus that a model was trained on.
 
@@ -179,10 +179,15 @@ def own_corpus(
     Raises:
         CorpusError: it is not there, or another one has its place.
     """
-    corpus = Corpus.load(find_corpus(word or _corpus_name(model, otherwise), data))
+    place = word or _corpus_name(model, otherwise)
+    try:
+        corpus = Corpus.load(find_corpus(place, data))
+    except CorpusError as error:
+        raise CorpusError(f"{error}, or {otherwise}") from None
     if corpus.identity() != model.corpus or corpus.symbols != model.symbols:
         raise CorpusError(
-            f"{corpus.path} is not the corpus {model.path} was trained on (another text, or other options); "
+            f"{corpus.path} is not the corpus {model.path or 'the model'} was trained on (another text, or other "
+            f"options); "
             f"prepare that text again, or {otherwise}"
         )
     return corpus
@@ -209,13 +214,13 @@ def _own_split(corpus: Corpus, split: str | None, report: Report | None) -> Text
 
 def _split_text(corpus: Corpus, split: str) -> Text:
     return Text(
-        f"{corpus.path}:{split}",
-        corpus.checked(split),
-        corpus.bytes_of(split),
-        corpus.entropy_bits_per_char,
-        corpus.characters_of(split) + corpus.documents_of(split),
-        corpus.spelling_of(split),
-        corpus.entropy_error,
+        name=f"{corpus.path}:{split}",
+        ids=corpus.checked(split),
+        bytes=corpus.bytes_of(split),
+        entropy=corpus.entropy_bits_per_char,
+        entropy_error=corpus.entropy_error,
+        letters=corpus.characters_of(split) + corpus.documents_of(split),
+        spelling=corpus.spelling_of(split),
     )
 
 
@@ -223,11 +228,11 @@ def _given(model: Model, text: str | Path | Source, report: Report | None) -> Te
     source = text if isinstance(text, Source) else open_sources([text], report=report)
     encoded = encode_source(source, model.symbols, PrepareOptions.of(dict(model.corpus.get("options", {}))))
     return Text(
-        ", ".join(source.origin),
-        encoded.ids,
-        encoded.bytes,
-        source.entropy.bits if source.entropy else None,
-        encoded.characters + encoded.documents,
-        encoded.spelling,
-        source.entropy.error if source.entropy else None,
+        name=", ".join(source.origin),
+        ids=encoded.ids,
+        bytes=encoded.bytes,
+        entropy=source.entropy.bits if source.entropy else None,
+        entropy_error=source.entropy.error if source.entropy else None,
+        letters=encoded.characters + encoded.documents,
+        spelling=encoded.spelling,
     )

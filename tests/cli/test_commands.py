@@ -389,7 +389,11 @@ def test_a_corpus_elsewhere_is_found_by_its_folder(shell: Shell) -> None:
     shell.ok("train", "--resume", "oo", "--steps", "5")
     assert 0 < float(shell.ok("eval", "other/oo", "--bits")) < 10
     assert float(shell.ok("eval", "other/oo", "--split", "train", "--bits")) > 0
-    assert "is not a prepared corpus" in shell.refused(2, "eval")
+    for words in (["eval"], ["compare", "oo", "oo"], ["inspect", "find"]):
+        told = shell.refused(2, *words)
+        assert "'oo' is not a prepared corpus" in told and told.endswith("charlm prepare FILE, or give another text")
+    told = shell.refused(2, "eval", "sea.txt", "--baselines")
+    assert "trained on is needed too: 'oo' is not" in told and told.endswith("or leave out --baselines")
     assert "prepared corpus" in shell.refused(2, "prepare", "other/oo")
 
 
@@ -418,6 +422,11 @@ def test_names_that_no_file_can_have_are_wrong_usage(trained: Shell, name: str) 
     assert "name of a run" in trained.refused(2, "train", "--run", name)
     assert "neither a model file nor a run" in trained.refused(2, "eval", "--model", name)
     assert "--name" in trained.refused(2, "prepare", "sea.txt", "--name", name)
+
+
+def test_a_text_without_a_name_is_neither_stdin_nor_this_folder(trained: Shell) -> None:
+    for words in (["prepare", ""], ["train", ""], ["eval", ""], ["inspect", "surprise", ""]):
+        assert "a source has an empty name" in trained.refused(2, *words)
 
 
 def test_a_name_with_a_line_end_is_no_corpus(trained: Shell) -> None:

@@ -57,6 +57,12 @@ def test_sample_prompts_and_streams_words(shell):
     assert code == 0 and all(30 <= row["characters"] == len(row["text"]) < 71 for row in rows)
 
 
+def test_novelty_counts_words(shell):
+    pytest.importorskip("pydivsufsort")
+    code, _, err = shell("sample", "--length", "60", "--seed", "1", "--novelty")
+    assert code == 0 and "words at " in err and "characters" not in err.partition("longest copy")[2]
+
+
 def test_score_gives_bits_of_each_word(shell, tmp_path):
     (tmp_path / "lines.txt").write_text("the sea\nzebra was\n", encoding="utf-8")
     code, out, _ = shell("score", "lines.txt", "--json", "--per-char", "--end", "boundary")

@@ -179,8 +179,9 @@ def test_scoring_many_segments_counts_its_memory(house: Path, monkeypatch: pytes
     model = load("runs/one/model.safetensors")
     monkeypatch.setattr(memory, "available", lambda: 10**6)
     assert score_text(model, "the sea" * 400, batch_size=1).score.characters > 2000
-    with pytest.raises(UsageError, match="memory, and 0.0 GB are available; choose a smaller --batch-size"):
-        score_text(model, "the sea" * 40000, batch_size=65536)
+    for exact in (False, True):  # which scores by segments too, to say how far off that is
+        with pytest.raises(UsageError, match="memory, and 0.0 GB are available; choose a smaller --batch-size"):
+            score_text(model, "the sea" * 40000, batch_size=65536, exact=exact)
 
 
 def test_memory_is_what_the_system_and_the_container_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

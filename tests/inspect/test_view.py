@@ -89,6 +89,8 @@ def test_plan_refuses_what_cannot_fit_and_says_what_can():
     assert plan(most, symbols, 40, 5).top == 1 and plan(most, symbols, 40, 0).top == 0
     with pytest.raises(UsageError):
         plan(most + 1, symbols, 40, 5)
+    with pytest.raises(UsageError, match="600,000 symbols, which alone .* leave out --html"):
+        plan(1, Symbols("char", np.arange(1, 599_999, dtype=np.uint32)), 1, 5)
 
 
 def test_nothing_of_a_view_is_markup():

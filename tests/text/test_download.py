@@ -140,6 +140,8 @@ RIGHT: dict[str, list[Answer]] = {
     "429 with a wait": [status(429, "Retry-After: 0.01"), text(DATA)],
     "429 with a date gone by": [status(429, "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT"), text(DATA)],
     "429 with nonsense": [status(429, "Retry-After: soon"), text(DATA)],
+    "429 with a year of no calendar": [status(429, f"Retry-After: Wed, 21 Oct {10**20} 07:28:00 GMT"), text(DATA)],
+    "429 with a zone of no map": [status(429, f"Retry-After: Wed, 21 Oct 2015 07:28:00 +{10**20}"), text(DATA)],
     "redirects": [redirect("/elsewhere/novel.txt", 301), redirect("two", 307), text(DATA)],
     "packed on the way": [text(gzip.compress(DATA), "Content-Encoding: gzip")],
     "packed on the way, and breaks off": [

@@ -77,6 +77,12 @@ def test_stdin_cannot_be_given_twice_and_may_be_closed(monkeypatch):
     assert "there is none; name a file instead" in refusal("-")
 
 
+def test_an_empty_name_is_no_folder():
+    """A shell makes one of a variable that is not set; it must not become all that lies here."""
+    with pytest.raises(UsageError, match=r"empty name; name a file, a folder, \. for this one"):
+        open_sources(["", "text.txt"])
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_read_once_and_walked_twice(tmp_path):
     path = tmp_path / "pipe.txt"

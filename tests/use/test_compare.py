@@ -97,7 +97,7 @@ def test_what_cannot_be_paired_is_refused(kinds, untrained, tmp_path):
             compare([models[kind] for kind in pair], data=data)
     with pytest.raises(UsageError, match="two models or more, got 1"):
         compare([models["char"]], data=data)
-    with pytest.raises(UsageError, match="--split valid is of the model's own corpus"):
+    with pytest.raises(UsageError, match=r"--split valid is of the model's own corpus, \S+short\.txt is another text"):
         compare([models["char"], models["rare"]], _short(tmp_path), split="valid")
     assert compare([models["char"], models["rare"]], data=data, split="valid").text.endswith("char:valid")
 
@@ -117,6 +117,16 @@ def test_a_text_too_short_for_an_interval_says_so(kinds, untrained, tmp_path):
     found = compare(models, _short(tmp_path)).to_json()
     assert found["differences"][0]["beyond_chance"] is None
     assert "too short to tell" in comparison(found)[-1] and "(" not in comparison(found)[0]
+
+
+def test_what_is_left_out_of_a_folder_is_said_once(kinds, untrained, tmp_path):
+    models = [untrained(kinds["char"], tmp_path / f"{n}", noise=n) for n in (0, 1)]
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "sea.txt").write_text("the sea is wide")
+    (tmp_path / "texts" / "sea.png").write_bytes(b"\0" * 99)
+    told = []
+    compare(models, tmp_path / "texts", report=told.append)
+    assert sum("skipped 1 binary file" in line for line in told) == 1
 
 
 def _short(place):

@@ -147,6 +147,8 @@ def test_what_is_missing_is_one_clear_line(
         CorpusError, match="--novelty needs the text that the model learned from: 'small' is not a prepared corpus"
     ):
         novelty(model, "the sea", data=tmp_path)
+    with pytest.raises(UsageError, match="one text or more, got none"):
+        novelty(model, [], data=tmp_path)
     other = Model(model.options, model.symbols, {}, {**model.corpus, "sha256": "0"})
     with pytest.raises(CorpusError, match="not the corpus .* leave out --novelty"):
         novelty(other, "the sea", data=small_corpus.path.parent)

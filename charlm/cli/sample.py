@@ -1,0 +1,153 @@
+"""The command that writes new text."""
+
+import json
+import secrets
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from charlm.cli.models import ModelChoice, load_model
+from charlm.cli.options import Given, command
+from charlm.config import SampleOptions
+from charlm.errors import InputError, UsageError
+from charlm.show.terminal import result, shown
+
+if TYPE_CHECKING:
+    from charlm.model.checkpoint import Model
+    from charlm.use.novelty import Findings, Reference
+
+
+def sample(
+    given: Given,
+    model: ModelChoice = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", metavar="TEXT", show_default=False,
+                                               help="Text to go on from.")] = None,
+    prompt_file: Annotated[str | None, typer.Option("--prompt-file", metavar="FILE|-", show_default=False,
+                                                    help="Read the prompt from a file or stdin.")] = None,
+    no_echo: Annotated[bool, typer.Option("--no-echo", show_default=False, help="Do not repeat the prompt.")] = False,
+    novelty: Annotated[bool, typer.Option("--novelty", show_default=False,
+                                          help="Say how much of it is new, and what is copied from the training text.",
+                                          )] = False,
+    jsonl: Annotated[bool, typer.Option("--jsonl", show_default=False, help="One JSON object a sample.")] = False,
+    clamp: Annotated[list[str] | None, typer.Option(
+        "--clamp", metavar="LAYER:UNIT=VALUE", show_default=False,
+        help="Hold a unit's output at a value (LAYER:UNIT:c=VALUE: its memory); may be given more than once.")] = None,
+) -> None:  # fmt: skip
+    """Write new text, character by character; of a backward model, what stands before the prompt."""
+    from charlm.model.units import split_clamps
+    from charlm.use.novelty import find_reference
+
+    held = split_clamps(clamp or ())
+    loaded = load_model(given, model)
+    options = SampleOptions.of(given.values)
+    reference = find_reference(loaded, options.num * options.length, report=given.terminal.say) if novelty else None
+    start = _prompt(prompt, prompt_file)
+    seed = given.values.pop("seed", None)
+    if seed is None:
+        seed = secrets.randbelow(2**31)
+        given.terminal.say(f"seed: {seed}")
+    if _from_right(loaded):
+        given.terminal.say(
+            "the model writes from right to left: the prompt is the end of the text, shown when complete"
+        )
+    how: dict[str, Any] = {"prompt": start, "seed": seed, "clamp": held, **given.values}
+    echo = "" if no_echo else start
+    if options.num == 1 and not jsonl:
+        _as_it_comes(given, loaded, echo, reference, how)
+    else:
+        _when_complete(given, loaded, echo, reference, how, jsonl=jsonl)
+
+
+def _as_it_comes(
+    given: Given, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any]
+) -> None:
+    """One sample, printed piece by piece; the prompt stands before it, behind what a backward model wrote."""
+    from charlm.use.novelty import measure
+    from charlm.use.sample import stream
+
+    kept: list[str] = []
+    pieces = stream(model, **how)
+    if reference is not None:
+        pieces = _keeping(pieces, kept)
+    _streamed(chain(pieces, [echo]) if _from_right(model) else chain([echo], pieces))
+    if reference is not None:
+        _say_novelty(given, model, measure(reference, ["".join(kept)]))
+
+
+def _when_complete(
+    given: Given, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any], *, jsonl: bool
+) -> None:
+    """Several samples, or one as JSON."""
+    from charlm.use.novelty import measure
+    from charlm.use.sample import samples
+
+    written = samples(model, **how)
+    measured = None if reference is None else measure(reference, [drawn.text for drawn in written])
+    for number, drawn in enumerate(written):
+        if jsonl:
+            found = {"index": drawn.index, "seed": how["seed"], "prompt": how["prompt"], "text": drawn.text,
+                     "characters": drawn.characters, "ended": drawn.ended, "model": str(model.path)}  # fmt: skip
+            result(json.dumps(found | ({"novelty": measured.to_json(number)} if measured else {})))
+        else:
+            whole = drawn.text + echo if _from_right(model) else echo + drawn.text
+            result(shown(("-" * 40 + "\n" if number else "") + whole))
+    if measured is not None and not jsonl:
+        _say_novelty(given, model, measured)
+
+
+def _from_right(model: "Model") -> bool:
+    from charlm.text.order import BACKWARD
+
+    return model.options.direction == BACKWARD
+
+
+def _keeping(pieces: Iterator[str], kept: list[str]) -> Iterator[str]:
+    for piece in pieces:
+        kept.append(piece)
+        yield piece
+
+
+def _say_novelty(given: Given, model: "Model", found: "Findings") -> None:
+    """The table and the passages, on stderr."""
+    from charlm.show.novelty import lines
+
+    together, alone = found.together.to_json(), [one.to_json() for one in found.samples]
+    for line in lines(together, alone, found.other_to_json(), model.symbols.kind.noun):
+        given.terminal.say(line)
+
+
+def _streamed(pieces: Iterable[str]) -> None:
+    """Print pieces as they come; a terminal, not a file, gets a last line end."""
+    last = ""
+    for piece in pieces:
+        if piece:
+            result(shown(piece), end="")
+            last = piece
+    if sys.stdout.isatty() and not last.endswith("\n"):
+        result("")
+
+
+def _prompt(prompt: str | None, prompt_file: str | None) -> str:
+    if prompt is not None and prompt_file is not None:
+        raise UsageError("--prompt and --prompt-file both give the prompt; give one of them")
+    if prompt_file is None:
+        return prompt or ""
+    try:
+        if prompt_file == "-" and sys.stdin is None:
+            raise InputError("--prompt-file - is the standard input, and there is none; name a file instead")
+        data = sys.stdin.buffer.read() if prompt_file == "-" else Path(prompt_file).read_bytes()
+        return data.decode("utf-8")
+    except OSError as error:
+        raise InputError(f"--prompt-file {prompt_file} cannot be read: {error.strerror}; give a text file") from None
+    except UnicodeDecodeError as error:
+        found = f"byte {error.start} is 0x{error.object[error.start]:02x}"
+        raise InputError(f"--prompt-file {prompt_file} is not UTF-8 ({found}); convert it first") from None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to those of `app`."""
+    command(app, SampleOptions, "sample")(sample)

@@ -1,0 +1,133 @@
+"""The command that trains: a run begun, gone on with, or only looked at beforehand."""
+
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from charlm.cli.models import model_path
+from charlm.cli.options import Given, command
+from charlm.cli.presets import Train
+from charlm.cli.signals import stop
+from charlm.config import TrainOptions
+from charlm.errors import UsageError
+from charlm.show.terminal import Terminal, result
+from charlm.show.words import duration
+
+if TYPE_CHECKING:
+    from charlm.text.corpus import Corpus
+
+started = time.perf_counter()
+"""When the program began, from which `--time` counts; set by `charlm.cli.main`."""
+
+
+def train(
+    given: Given,
+    corpus: Annotated[
+        str | None,
+        typer.Argument(metavar="CORPUS", show_default=False,
+                       help="A prepared corpus, or a text file. Default: the most recently prepared."),
+    ] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="NAME|DIR", show_default=False, rich_help_panel="Running",
+                                 help="Name or folder of the run. Default: CORPUS-CELL-LAYERSxHIDDEN."),
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", show_default=False, rich_help_panel="Running",
+                                 help="Go on with this run as if it had never stopped."),
+    ] = None,
+    init_from: Annotated[
+        str | None, typer.Option("--init-from", metavar="MODEL", show_default=False, rich_help_panel="Running",
+                                 help="Start from the weights of this model; symbols are matched by character."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", show_default=False, rich_help_panel="Running",
+                           help="Say what would be done and how long it would take, and write nothing."),
+    ] = False,
+) -> None:  # fmt: skip
+    """Train a model; the best and the latest are kept in runs/NAME."""
+    if resume is not None and (run is not None or init_from is not None or dry_run):
+        raise UsageError("--resume goes on with a run as it is; leave out --run, --init-from and --dry-run")
+    from charlm.learn.ranks import join
+
+    if dry_run:
+        if join().world > 1:
+            raise UsageError("--dry-run looks at one process; start it without torchrun")
+        _dry_run(given, corpus, init_from)
+        return
+    from charlm.learn.train import resume as go_on
+    from charlm.learn.train import train as begin
+    from charlm.show.training import TrainingDisplay
+
+    ranks = join()
+    terminal = given.terminal if ranks.leads else Terminal(quiet=True)
+    source = None if init_from is None else model_path(given, init_from)
+    prepared = None if resume is not None else ranks.first(lambda: _corpus(given, corpus))
+    display = TrainingDisplay(terminal)
+    try:
+        with display:
+            more: dict[str, Any] = {"report": display, "stop": stop.patiently(), "started": started, **given.values}
+            if resume is not None:
+                done = go_on(resume, corpus=corpus, **more)
+            else:
+                done = begin(prepared, run=run, init_from=source, **more)
+        if ranks.leads:
+            result(str(done.model))
+    finally:
+        _draw_curve(display.path)
+
+
+def _draw_curve(run: Path | None) -> None:
+    """curve.svg of a run that has ended in whatever way, after its last save and its result: it takes none of `--time`.
+
+    It is left out where matplotlib is missing, and where anything fails: a picture is no reason to fail a run.
+    """
+    if run is None or stop.at_once:
+        return
+    with suppress(Exception):
+        from charlm.inspect.learning import read_run
+        from charlm.learn.folder import RunFolder
+        from charlm.show import curves, plots
+
+        plots.save(RunFolder(run).curve, curves.plot([read_run(run).to_json()], "steps"))
+
+
+def _dry_run(given: Given, corpus: str | None, init_from: str | None) -> None:
+    from charlm.learn.train import plan
+    from charlm.show.training import TrainingDisplay, plan_lines, settings
+
+    if init_from is not None:
+        raise UsageError("--dry-run and --init-from: the sizes are those of the model; give them as options instead")
+    with tempfile.TemporaryDirectory() as elsewhere:
+        prepared = _corpus(given, corpus, Path(elsewhere))
+        planned, milliseconds = plan(prepared, report=TrainingDisplay(given.terminal), **given.values)
+    lines = plan_lines(planned)
+    speed = planned.options.batch_size * planned.options.seq_len / milliseconds * 1000
+    lines.append(f"speed: {milliseconds:.3g} ms per step, {speed:,.0f} {planned.symbol}s/s")
+    if planned.steps is not None:
+        lines.append(f"time: about {duration(planned.steps * milliseconds / 1000)} without evaluations")
+    elif planned.options.time is not None:
+        steps = int(planned.options.time * 1000 / milliseconds)
+        passes = steps / planned.windows
+        lines.append(f"steps: about {steps:,}, {passes:.1f} passes over the text, fewer by what evaluations take")
+    for line in [*lines, "", settings(planned)]:
+        result(line)
+
+
+def _corpus(given: Given, word: str | None, elsewhere: Path | None = None) -> "Corpus":
+    """The corpus that is meant, prepared first where a text was given; `elsewhere` where nothing may be left."""
+    from charlm.text.obtain import is_prepared, obtain
+
+    root = Path("data") if elsewhere is None or word is None or is_prepared(word) else elsewhere
+    with given.terminal.counting("preparing") as counter:
+        return obtain(
+            word, root=root, report=given.terminal.say, progress=lambda done, total: counter(done, total, "B")
+        )
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to those of `app`."""
+    command(app, TrainOptions, "train", cls=Train)(train)
