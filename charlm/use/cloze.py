@@ -21,7 +21,7 @@ import numpy as np
 
 from charlm import cells, memory
 from charlm.config import ScoreOptions
-from charlm.errors import UsageError
+from charlm.errors import CharlmError, UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.together import Reader
 from charlm.text import order
@@ -109,7 +109,7 @@ class Filler:
         options: of `charlm score`: gap, end, encoding, device, batch size.
 
     Raises:
-        UsageError: the gap is not one symbol, or the model cannot score the wanted end.
+        UsageError: the gap is not one symbol, none can fill it, or the model cannot score the wanted end.
     """
 
     def __init__(self, model: Model, options: ScoreOptions) -> None:
@@ -133,10 +133,17 @@ class Filler:
         self._conditionals = conditionals(model, options)
         newline = self._symbols.encode(np.array([self._kind.line_feed], self._kind.dtype))
         self._never = [BOUNDARY, UNKNOWN, *newline.tolist()]
+        if len(set(self._never)) == self._symbols.size:
+            raise UsageError("the model knows line ends alone, and no gap can be one; give another model")
         self._first = True
 
     def fill(self, line: bytes) -> Filled:
-        """Fill the gaps of one line."""
+        """Fill the gaps of one line.
+
+        Raises:
+            UsageError: it takes more memory than there is.
+            CharlmError: the model gives no finite number.
+        """
         codes = self._kind.of_text(self._text(body(line)))
         places = np.flatnonzero(np.isin(codes, self._gaps))
         ids = np.concatenate(([BOUNDARY], self._symbols.encode(codes), self._end)).astype(np.int64)
@@ -181,12 +188,18 @@ class Filler:
         """Probabilities (K, V) of what can fill a gap: no end of a line or of a document, nothing unknown."""
         found = self._conditionals(ids, places).astype(np.float64)
         found[:, self._never] = -np.inf
+        if not np.isfinite(found.max(1)).all():  # of a nan too
+            raise CharlmError(
+                "the model gives a gap no finite number: its state grows without bound, as that of a linear or relu "
+                "rnn can; it cannot fill gaps"
+            )
         shares = np.exp(found - found.max(1, keepdims=True))
         return shares / shares.sum(1, keepdims=True)
 
     def _gap(self, place: int, row: np.ndarray) -> Gap:
-        best, *others = ((self._name(symbol), float(row[symbol])) for symbol in np.argsort(-row)[: OTHERS + 1])
-        return Gap(place, *best, [other for other in others if other[1] > 0])
+        likeliest = [symbol for symbol in np.argsort(-row)[: OTHERS + 1] if row[symbol] > 0]
+        best, *others = ((self._name(symbol), float(row[symbol])) for symbol in likeliest)
+        return Gap(place, *best, others)
 
     def _name(self, symbol: int) -> str:
         code = self._symbols.code(int(symbol))

@@ -8,11 +8,13 @@ import pytest
 import torch
 from running import TINY, assert_same_run, interrupted
 
+from charlm import memory
 from charlm.errors import UsageError
 from charlm.learn import chance
 from charlm.learn.reports import Event, Noted, Sampled
-from charlm.learn.train import resume, train
+from charlm.learn.train import plan, resume, train
 from charlm.model import checkpoint
+from charlm.model.checkpoint import Model
 from charlm.model.network import Behind, Network
 from charlm.model.parameters import REVERSE
 from charlm.text.corpus import Corpus
@@ -120,6 +122,39 @@ def test_another_model_of_both_sides_may_be_the_start_and_no_other(small_corpus:
     assert all(np.allclose(other.weights[name], weight, atol=1e-6) for name, weight in one.weights.items())
     with pytest.raises(UsageError, match="--direction forward does not fit --init-from"):
         train(small_corpus, root=tmp_path, init_from=first.model, direction="forward", **TINY)
+
+
+def test_weights_of_symbols_go_where_the_same_characters_are_on_both_sides(tmp_path: Path) -> None:
+    texts = {"first": "abcab cab acb\n" * 60, "other": "xbcxb cxb xcb\n" * 60}
+    corpora = {}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        corpora[name] = prepare(tmp_path / name, out=str(tmp_path / "data"))
+    first = train(corpora["first"], root=tmp_path / "runs", run="first", steps=3, layers=2, skip=True, **BOTH, **TINY)
+    again = train(
+        corpora["other"], root=tmp_path / "runs", run="again", steps=1, init_from=first.model, lr=1e-9, **TINY
+    )
+    one, other = checkpoint.load(first.model), checkpoint.load(again.model)
+    for letter in "bc\n":
+        mine, theirs = (int(model.symbols.encode_text(letter)[0]) for model in (one, other))
+        for side in ("", REVERSE):
+            for name, before in (("layers.0.weight_ih", 0), ("layers.1.weight_ih", TINY["hidden"])):
+                columns = one.weights[side + name][:, before + mine], other.weights[side + name][:, before + theirs]
+                assert np.allclose(*columns, atol=1e-6), (letter, side + name)
+        assert np.allclose(one.weights["readout.weight"][mine], other.weights["readout.weight"][theirs], atol=1e-6)
+
+
+def test_both_stacks_are_counted_in_the_memory_that_is_asked_for(
+    small_corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"hidden": 64, "batch_size": 4, "seq_len": 128}
+    plans = [plan(small_corpus, measure=1, direction=d, **sizes)[0] for d in ("forward", "bidirectional")]
+    activations = [made.memory - 4 * 4 * made.parameters for made in plans]
+    assert activations[1] > 1.7 * activations[0]
+    model = Model(plans[1].options, small_corpus.symbols, {}, small_corpus.identity())
+    monkeypatch.setattr(memory, "available", lambda: 1_200_000)
+    with pytest.raises(UsageError, match="memory, and 0.0 GB are available"):
+        evaluate(model, data=small_corpus.path.parent, batch_size=1)
 
 
 def test_it_says_what_its_losses_are_and_writes_no_samples(small_corpus: Corpus, tmp_path: Path) -> None:

@@ -8,12 +8,13 @@ import torch
 from wirings import CASES, label, slow_wired
 
 from charlm import cells
-from charlm.config import ModelOptions
+from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import UsageError
 from charlm.model import checkpoint, parameters
 from charlm.model.both_sides import conditionals
 from charlm.model.checkpoint import Model
-from charlm.model.network import Behind, Network
+from charlm.model.initial import begin
+from charlm.model.network import LEFT, Behind, Network
 from charlm.model.parameters import REVERSE
 from charlm.model.pieces import Pieces
 from charlm.model.scoring import SEGMENT, WARM_UP, score
@@ -119,7 +120,7 @@ def test_the_whole_text_is_its_blocks(size):
 @pytest.mark.parametrize("bounded", [True, False])
 @pytest.mark.parametrize("size", [500, 3 * SEGMENT, 3 * SEGMENT + 100, 4 * SEGMENT - WARM_UP, 4 * SEGMENT - 1])
 def test_a_segment_is_warmed_up_from_both_sides_and_hangs_on_nothing_else(size, bounded):
-    network, ids = network_of(make("lstm", layers=1, scale=0.9)), text(size)
+    network, ids = network_of(make("sum", layers=1, scale=0.1)), text(size)  # which forgets nothing
     whole = nats_of(network, ids, bounded=bounded)
     for start in range(0, size, SEGMENT) if bounded else ():
         first, end = max(0, start - WARM_UP), min(size, start + SEGMENT + WARM_UP)
@@ -154,6 +155,17 @@ def test_the_stack_from_the_right_is_begun_like_that_from_the_left_and_with_numb
         assert torch.equal(one, other) == name.endswith("bias_ih") or name.endswith("bias_hh"), name
     forward = Network(options.replace(direction="forward"), V, seed=3).named_weights()
     assert all(torch.equal(weights[name], forward[name]) for name in stack)
+
+
+def test_first_weights_that_are_asked_for_are_those_of_both_stacks():
+    values = {"direction": "bidirectional", "hidden": 5, "embedding": 3, "dropout": 0.0, "layers": 2}
+    options = TrainOptions.of({**values, "init": "uniform", "init_scale": 0.25, "forget_bias": 3.0})
+    network = Network(ModelOptions.of(values), V)
+    begin(network, options)
+    for side in (LEFT, REVERSE):
+        assert network.weight(f"{side}layers.1.bias_ih")[5:10].tolist() == [3.0] * 5
+        assert 0 < network.weight(f"{side}layers.1.bias_hh").abs().max() <= 0.25
+        assert 0.2 < network.weight(f"{side}layers.0.weight_hh").abs().max() <= 0.25
 
 
 def test_masks_of_both_sides_are_drawn_apart_but_for_the_symbols():

@@ -52,6 +52,15 @@ def test_what_stands_behind_the_targets_is_read_from_its_end(size):
             assert ends[lane] == (first + 2 * lanes.seq_len > len(lanes.ids))
 
 
+def test_a_symbol_that_the_table_lacks_is_found_behind_the_last_window_too():
+    ids = np.array([2] * 42 + [9], np.uint8)
+    lanes = Lanes(ids, 2, 10, vocabulary=5)
+    for step in range(lanes.windows):
+        lanes.window(step)
+    with pytest.raises(CorpusError, match="the id 9, and its table only 5 symbols"):
+        lanes.behind(lanes.windows - 1)
+
+
 @settings(deadline=None)
 @given(sizes)
 def test_windows_of_a_lane_follow_one_another_without_a_gap(size):

@@ -15,7 +15,7 @@ import charlm
 from charlm import memory
 from charlm.cli.main import run
 from charlm.config import ModelOptions, ScoreOptions
-from charlm.errors import UsageError
+from charlm.errors import CharlmError, UsageError
 from charlm.inspect.gradients import gradients
 from charlm.learn.train import train
 from charlm.model import checkpoint, parameters
@@ -89,6 +89,33 @@ def test_no_other_symbol_in_any_one_gap_would_make_the_line_likelier(make_model,
         assert gap.probability == pytest.approx(wanted.max(), rel=1e-3)
 
 
+def slow_fill(model: Model, ids: list[int], places: list[int], slow_bits) -> list[int]:
+    """One gap after the other, the open ones left out; then, as long as it helps, the one that gains most."""
+    left = set(places)
+    for place in places:
+        left.remove(place)
+        known = [symbol for at, symbol in enumerate(ids) if at not in left]
+        ids[place] = int(chances(model, known, place - sum(gap in left for gap in range(place)), slow_bits).argmax())
+    for _ in range(10 * len(places)):
+        rows = [chances(model, ids, place, slow_bits) for place in places]
+        gains = [row.max() - row[ids[place]] for row, place in zip(rows, places, strict=True)]
+        most = int(np.argmax(gains))
+        if gains[most] <= 0:
+            break
+        ids[places[most]] = int(rows[most].argmax())
+    return ids
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("seed", range(6))
+def test_several_gaps_by_definition(make_model, slow_bits, direction, seed):
+    model = make_model("gru", seed=seed, scale=2.0, letters="abcdefgh\n", direction=direction)
+    line = "a__c_b_d"
+    places = [at + 1 for at, letter in enumerate(line) if letter == "_"]
+    wanted = slow_fill(model, [BOUNDARY, *model.symbols.encode_text(line).tolist()], places, slow_bits)
+    assert one(model, line, end="none").text == model.symbols.decode(wanted)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_numbers_of_several_gaps_are_given_the_filled_line(make_model, slow_bits, seed):
     model = make_model("gru", seed=seed, scale=1.5, letters="abcde\n", **BOTH)
@@ -145,6 +172,14 @@ def test_bytes_come_back_as_they_came(make_model):
     assert one(both, b"\xff_a\xfe").filled[2:] == b"a\xfe"
 
 
+def test_a_line_is_read_in_the_encoding_that_is_named(make_model):
+    model = make_model(letters="\n aé")
+    found = one(model, "é_".encode("latin-1"), encoding="latin-1")
+    assert found.text[0] == "é" and len(found.gaps) == 1
+    assert one(model, "é_".encode("latin-1")).text[0] == "\ufffd"
+    assert one(make_model(letters="\n aé", corpus={"encoding": "latin-1"}), b"\xe9_").text[0] == "é"
+
+
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_what_has_no_gap_and_what_has_nothing_else(make_model, direction):
     model = make_model(direction=direction, letters="\nabcd")
@@ -163,8 +198,17 @@ def test_the_gap_can_be_another_character(make_model):
     for gap in ("", "??"):
         with pytest.raises(UsageError, match="--gap stands for one character and must be one itself"):
             one(model, "a", gap=gap)
+    with pytest.raises(UsageError, match="knows line ends alone"):
+        one(make_model(letters="\n"), "a")
     with pytest.raises(UsageError, match="stands for one byte"):
         one(make_model(unit="byte", letters="ab"), "a", gap="é")
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_a_state_without_bound_is_told(make_model, direction):
+    model = make_model("rnn", activation="linear", scale=3.0, direction=direction)
+    with pytest.raises(CharlmError, match="no finite number"):
+        one(model, "a" * 300 + "_" + "a" * 300)
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)

@@ -71,14 +71,15 @@ def test_several_models(place: Path) -> None:
         assert found["models"]["one"]["bits"] != found["models"]["two"]["bits"]
 
 
-def test_a_terminal_gets_no_orders_from_a_line(place: Path) -> None:
+@pytest.mark.parametrize("cloze", [[], ["--cloze"]])
+def test_a_terminal_gets_no_orders_from_a_line(place: Path, cloze: list[str]) -> None:
     ours, theirs = pytest.importorskip("pty").openpty()
-    with start(place, "--model", "one", "--quiet", stdout=theirs) as process:
+    with start(place, "--model", "one", "--quiet", *cloze, stdout=theirs) as process:
         os.close(theirs)
         process.communicate(b"a\x1b[31mb\xff\n", timeout=60)
         shown = os.read(ours, 1000).decode()
     os.close(ours)
-    assert shown.split("\t")[1:] == ["9", "a␛[31mb\ufffd\r\n"]
+    assert shown.split("\t")[1:] == ["0" if cloze else "9", "a␛[31mb\ufffd\r\n"]
 
 
 @pytest.mark.parametrize(
