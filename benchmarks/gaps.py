@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import charlm
+from charlm.text.symbols import BOUNDARY
 from charlm.use.models import find_model
 from charlm.use.texts import own_corpus
 
@@ -25,9 +26,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--lines", type=int, default=1000)
     asked = parser.parse_args()
-    for word in asked.models:
-        model = charlm.load(find_model(word))
-        whole, gapped = lines_of(own_corpus(model, data=asked.data), asked.lines)
+    models = {word: charlm.load(find_model(word)) for word in asked.models}
+    first = next(iter(models.values()))
+    if first.symbols.kind.longer or any(model.corpus != first.corpus for model in models.values()):
+        raise SystemExit("the models must be of characters or bytes, and of one corpus")
+    whole, gapped = lines_of(own_corpus(first, data=asked.data), asked.lines)
+    if not whole:
+        raise SystemExit(f"its valid split has no line of {SHORTEST} characters")
+    for word, model in models.items():
+        list(charlm.fill(model, gapped[:1]))  # which loads what it needs
         began = time.perf_counter()
         filled = [found.text for found in charlm.fill(model, gapped)]
         took = (time.perf_counter() - began) / len(whole)
@@ -39,8 +46,10 @@ def main() -> None:
 def lines_of(corpus: charlm.Corpus, number: int) -> tuple[list[str], list[str]]:
     """Lines of the valid split that have no `_`, and the same with a gap each."""
     random = np.random.default_rng(0)
-    text = corpus.symbols.decode(corpus.split("valid")[1:].astype(np.int64))
-    whole = [line for line in text.split("\n") if len(line) >= SHORTEST and "_" not in line][:number]
+    ids = corpus.split("valid").astype(np.int64)
+    parts = np.split(ids, np.flatnonzero(ids == BOUNDARY))
+    lines = [line for part in parts for line in corpus.symbols.decode(part).split("\n")]
+    whole = [line for line in lines if len(line) >= SHORTEST and "_" not in line][:number]
     places = [int(random.integers(len(line))) for line in whole]
     return whole, [f"{line[:at]}_{line[at + 1 :]}" for line, at in zip(whole, places, strict=True)]
 

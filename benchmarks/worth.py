@@ -108,12 +108,14 @@ def measured(
     """What is decided for each network, its parameters and its speed; measured in rounds, unless it is known."""
     like = decided(corpus, time, first)
     size = {"batch_size": like.batch_size, "seq_len": like.seq_len}
-    keys = {name: {"network": name, "values": values | size, "time": time} for name, values in networks.items()}
+    text = {"time": time, "corpus": corpus.identity()["sha256"]}
+    keys = {name: {"network": name, "values": values | size, **text} for name, values in networks.items()}
     unknown = [name for name, key in keys.items() if speeds.get(key) is None]
     turns: dict[str, list[float]] = {name: [] for name in unknown}
     for _ in range(ROUNDS):
         for name in unknown:
-            _, milliseconds = charlm.plan(corpus, measure=STEPS, **(keys[name]["values"] | STILL))
+            values = keys[name]["values"] | {"dropout": decided(corpus, time, keys[name]["values"]).dropout}
+            _, milliseconds = charlm.plan(corpus, measure=STEPS, **(values | STILL))
             turns[name].append(1000 * like.batch_size * like.seq_len / milliseconds)
     for name in unknown:
         options = decided(corpus, time, keys[name]["values"])
@@ -132,7 +134,11 @@ def of_characters(plans: dict[str, Result], characters: int, rates: list[float])
         values = plan["values"]
         steps = max(1, round(characters / (values["batch_size"] * values["seq_len"])))
         for rate in rates:
-            yield {"network": name, "values": values | {"lr": rate * plan["decided"]["lr"], "steps": steps}}
+            yield {
+                "network": name,
+                "corpus": plan["corpus"],
+                "values": values | {"lr": rate * plan["decided"]["lr"], "steps": steps},
+            }
 
 
 def best(rows: list[Result]) -> dict[str, Result]:
@@ -149,6 +155,7 @@ def of_time(corpus: charlm.Corpus, plans: dict[str, Result], trials: dict[str, R
         steps = max(1, round((options.time or 0.0) * plan["speed"] / (options.batch_size * options.seq_len)))
         yield {
             "network": name,
+            "corpus": plan["corpus"],
             "values": values | {option: getattr(options, option) for option in DECIDED} | {"steps": steps},
         }
 

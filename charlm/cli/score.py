@@ -76,14 +76,15 @@ def _cloze(given: Given, text: str, words: list[str | None], *, per_char: bool, 
         raise UsageError(f"--cloze fills gaps by one model, got {len(words)}; give one --model")
     if per_char:
         raise UsageError("--per-char is of scores; --cloze --json has the probability of what fills each gap")
-    filler = Filler(load(model_path(given, words[0])), ScoreOptions.of(given.values))
-    for batch in fill_stream(filler, open_lines(text, report=given.terminal.say)):
+    say = given.terminal.say
+    filler = Filler(load(model_path(given, words[0])), ScoreOptions.of(given.values), say)
+    for found in fill_stream(filler, open_lines(text, report=say)):
         if as_json:
-            result("".join(f"{json.dumps(found.to_json())}\n" for found in batch), end="")
+            result(json.dumps(found.to_json()))
         elif sys.stdout.isatty():
-            result("".join(f"{_numbers_of(found)}\t{visible(found.text)}\n" for found in batch), end="")
+            result(f"{_numbers_of(found)}\t{visible(found.text)}")
         else:
-            result_bytes(b"".join(b"%s\t%s\n" % (_numbers_of(found).encode(), found.filled) for found in batch))
+            result_bytes(b"%s\t%s\n" % (_numbers_of(found).encode(), found.filled))
 
 
 def _numbers_of(found: "Filled") -> str:

@@ -95,6 +95,11 @@ class ScoreOptions(Options):
     )
     device: str = option("cpu", "choice", "Where to compute.", choices=("cpu", "cuda", "mps"))
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gap != self.default("gap") and not self.cloze:
+            raise UsageError(f"--gap {self.gap} is what --cloze fills; add --cloze, or leave it out")
+
 
 @dataclass(frozen=True)
 class CompressOptions(Options):

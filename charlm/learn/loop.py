@@ -242,12 +242,13 @@ class Trainer:
     def _behind(self, number: int) -> Behind:
         """What is read from the right of a window.
 
-        The state that comes from there is that of the window behind this one, read without a gradient: as from the
-        left, what is further away than a window is handed on, and only its gradient is cut off. Some lanes begin cold,
-        and those that come to the end of the text.
+        The state that comes from there is that of the window behind this one, read without a gradient, which begins as
+        a text does; from further away nothing comes. Some lanes begin cold, and those that come to the end of the text.
         """
         ids, at_end = self._stage.behind(number)
         further, ids = ids.tensor_split([self.lanes.seq_len])
+        if not self.has_ends:
+            further[0].fill_(BOUNDARY)
         with torch.no_grad(), self._autocast():
             _, states = self.network.read(further, self.network.start(ids.shape[1]), side=REVERSE)
         cold = at_end | to_device(self._cold(number, REVERSE), self.network.device)

@@ -14,20 +14,22 @@ What is left out: where lines come from (`charlm.text.lines`). Shapes: K gaps, V
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import log
+from math import inf, log
 from typing import Any, Protocol
 
 import numpy as np
 
 from charlm import cells, memory
 from charlm.config import ScoreOptions
-from charlm.errors import CharlmError, UsageError
+from charlm.errors import UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.together import Reader
 from charlm.text import order
 from charlm.text.line_ids import MARK, body, line_encoding, line_ends
 from charlm.text.lines import Lines
+from charlm.text.sources import Report
 from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN
+from charlm.use.score import device_of
 
 OTHERS = 4
 """How many of the next likeliest symbols are told of each gap."""
@@ -36,7 +38,7 @@ ROUNDS = 10
 """Changes for each gap, at most: conditionals of a bidirectional model need not agree on one line."""
 
 LINES = 1 << 14
-"""Bytes of lines that are filled before they are handed on."""
+"""Bytes of lines that are taken at once, where so many have arrived."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,13 @@ class Filled:
         line: as it came, its end included.
         filled: the line in UTF-8 (bytes: as they are), without its end.
         gaps: from the left.
+        finite: false where the model gives no finite number, as its state grows without bound: then nothing is filled.
     """
 
     line: bytes
     filled: bytes
     gaps: list[Gap]
+    finite: bool = True
 
     @property
     def text(self) -> str:
@@ -86,12 +90,12 @@ class Filled:
             }
             for gap in self.gaps
         ]
-        return {"bits": round(self.bits, 6), "gaps": gaps, "filled": self.text}
+        return {"bits": round(self.bits, 6) if self.finite else None, "gaps": gaps, "filled": self.text}
 
     @property
     def bits(self) -> float:
         """The surprise of what fills the gaps, each given the rest, summed."""
-        return -sum(log(gap.probability) for gap in self.gaps) / log(2) + 0.0
+        return -sum(log(gap.probability) for gap in self.gaps) / log(2) + 0.0 if self.finite else inf
 
 
 class _Conditionals(Protocol):
@@ -107,12 +111,14 @@ class Filler:
     Args:
         model: of either kind.
         options: of `charlm score`: gap, end, encoding, device, batch size.
+        report: told of the first line that cannot be decoded.
 
     Raises:
         UsageError: the gap is not one symbol, none can fill it, or the model cannot score the wanted end.
     """
 
-    def __init__(self, model: Model, options: ScoreOptions) -> None:
+    def __init__(self, model: Model, options: ScoreOptions, report: Report | None = None) -> None:
+        self._report = report
         self._symbols, self._kind = model.symbols, model.symbols.kind
         read = dict(model.corpus.get("options", {}))
         theirs = [str(read.get("encoding", "utf-8"))] if self._kind.decodes else []
@@ -127,8 +133,8 @@ class Filler:
         if self._kind.longer:  # the space before a word is part of it
             self._gaps = np.append(self._gaps, self._kind.of_text(f" {options.gap}"))
         gates = len(cells.of(model.options).gates)
-        row = model.options.hidden * (gates + 4) + 2 * model.options.readout_size
-        self._bytes = 4 * row if model.options.bidirectional else 8 * self._symbols.size
+        row = model.options.hidden * (gates + 4) + 2 * model.options.readout_size + 3 * self._symbols.size
+        self._bytes = 4 * row if model.options.bidirectional else 20 * self._symbols.size
         conditionals = _both_sides if model.options.bidirectional else _one_way
         self._conditionals = conditionals(model, options)
         newline = self._symbols.encode(np.array([self._kind.line_feed], self._kind.dtype))
@@ -142,7 +148,6 @@ class Filler:
 
         Raises:
             UsageError: it takes more memory than there is.
-            CharlmError: the model gives no finite number.
         """
         codes = self._kind.of_text(self._text(body(line)))
         places = np.flatnonzero(np.isin(codes, self._gaps))
@@ -151,7 +156,10 @@ class Filler:
             memory.check(
                 self._bytes * len(ids), f"filling gaps in a line of {len(codes):,} {self._kind.noun}s", "cut it"
             )
-        rows = self._settled(ids, places + 1)
+        try:
+            rows = self._settled(ids, places + 1)
+        except FloatingPointError:
+            return Filled(line, self._kind.utf8(codes), [], finite=False)
         codes = codes.copy()
         codes[places] = self._symbols.codes[ids[places + 1] - FIRST]
         before = np.cumsum(self._kind.sizes(codes)) - self._kind.sizes(codes)
@@ -164,6 +172,11 @@ class Filler:
         if not self._kind.decodes:
             return line.decode("utf-8", "surrogateescape")
         text = line.decode(self._encoding, "replace")
+        if self._report is not None and "\ufffd" in text and line != text.encode(self._encoding, "replace"):
+            self._report(
+                f"a line is not {self._encoding}: what cannot be decoded, there and in lines to come, is U+FFFD"
+            )
+            self._report = None
         return text.removeprefix(MARK) if first else text
 
     def _settled(self, ids: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -174,7 +187,9 @@ class Filler:
             known[place] = True
             (row,) = self._asked(ids[known], np.array([known[:place].sum()]))
             ids[place] = row.argmax()
-        rows = self._asked(ids, places) if len(places) else np.zeros((0, self._symbols.size))
+        rows = np.zeros((0, self._symbols.size))
+        if len(places):  # the last gap was filled by all that is known, and of a single one there is no more to say
+            rows = row[None] if len(places) == 1 else self._asked(ids, places)
         for _ in range(ROUNDS * len(places)):
             gains = rows.max(1) - rows[np.arange(len(places)), ids[places]]
             most = int(gains.argmax())
@@ -185,14 +200,15 @@ class Filler:
         return rows
 
     def _asked(self, ids: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Probabilities (K, V) of what can fill a gap: no end of a line or of a document, nothing unknown."""
+        """Probabilities (K, V) of what can fill a gap: no end of a line or of a document, nothing unknown.
+
+        Raises:
+            FloatingPointError: the model gives no finite number.
+        """
         found = self._conditionals(ids, places).astype(np.float64)
         found[:, self._never] = -np.inf
         if not np.isfinite(found.max(1)).all():  # of a nan too
-            raise CharlmError(
-                "the model gives a gap no finite number: its state grows without bound, as that of a linear or relu "
-                "rnn can; it cannot fill gaps"
-            )
+            raise FloatingPointError
         shares = np.exp(found - found.max(1, keepdims=True))
         return shares / shares.sum(1, keepdims=True)
 
@@ -206,15 +222,15 @@ class Filler:
         return self._kind.text(code) or self._kind.describe(code)
 
 
-def fill_stream(filler: Filler, lines: Lines) -> Iterator[list[Filled]]:
-    """Fill the gaps of lines as they arrive, in their order.
+def fill_stream(filler: Filler, lines: Lines) -> Iterator[Filled]:
+    """Fill the gaps of lines as they arrive, in their order, each as soon as it can be.
 
     Raises:
         CorpusError: the lines cannot be read.
     """
     try:
         while batch := lines.take(LINES):
-            yield [filler.fill(line) for line in batch]
+            yield from (filler.fill(line) for line in batch)
     finally:
         lines.close()
 
@@ -230,7 +246,7 @@ def fill(model: Model, texts: Iterable[str], **values: object) -> Iterator[Fille
     Raises:
         UsageError: the gap is not one symbol, or the model cannot score the wanted end.
     """
-    filler = Filler(model, ScoreOptions.of({**values, "encoding": "utf-8"}))
+    filler = Filler(model, ScoreOptions.of({**values, "cloze": True, "encoding": "utf-8"}))
     return (filler.fill(text.encode("utf-8", "surrogatepass")) for text in texts)
 
 
@@ -253,7 +269,7 @@ def _both_sides(model: Model, options: ScoreOptions) -> _Conditionals:
 
 def _one_way(model: Model, options: ScoreOptions) -> _Conditionals:
     """By reading the line with every symbol of the table at each place."""
-    reader = Reader(model, options.device)
+    reader = Reader(model, device_of(options))
     symbols = np.arange(model.symbols.size)
 
     def asked(ids: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from charlm.config import ModelOptions
 from charlm.errors import CheckpointError
 from charlm.learn import presets
 from charlm.learn.folder import runs
@@ -28,7 +29,7 @@ class RunSummary:
         options = header.options if header else None
         return {
             "run": self.name,
-            "network": f"{options.cell} {options.layers}x{options.hidden}" if options else None,
+            "network": _network(options) if options else None,
             "parameters": header.parameters if header else None,
             "step": training.get("step"),
             "valid_nats": training.get("valid_nats"),
@@ -36,6 +37,12 @@ class RunSummary:
             "changed": self.changed,
             "problem": self.problem or None,
         }
+
+
+def _network(options: ModelOptions) -> str:
+    """A network in a word or two; losses of one that reads from both sides compare with no other's."""
+    both = " both sides" if options.bidirectional else ""
+    return f"{options.cell} {options.layers}x{options.hidden}{both}"
 
 
 def describe(header: Header) -> dict[str, Any]:

@@ -232,8 +232,8 @@ def _score(
         text=text.name,
         protocol=protocol(options.exact) + read_from(model),
         interval=uncertainty.interval(found.pieces, text.lengths(starts, model.symbols.sizes)),
-        entropy=text.entropy,
-        entropy_error=text.entropy_error,
+        entropy=None if model.options.bidirectional else text.entropy,  # which is of one side
+        entropy_error=None if model.options.bidirectional else text.entropy_error,
         default_off=None if found.default_off is None else found.default_off / text.characters,
         baselines=rows,
         dynamic=_dynamic(model, text, options, progress, report) if options.dynamic else None,

@@ -141,7 +141,10 @@ def _bytes(model: Model, characters: int, batch: int) -> int:
     segments = min(scoring.side_by_side(model.symbols.size, batch), characters // scoring.SEGMENT + 1)
     gates = len(cells.of(model.options).gates)
     numbers = segments * scoring.WINDOW * (3 * model.symbols.size + (gates + 2) * model.options.hidden)
-    kept = BLOCK * model.options.readout_size if model.options.bidirectional else 0
+    kept = 0
+    if model.options.bidirectional:
+        state = len(cells.of(model.options).state) * model.options.layers * model.options.hidden
+        kept = BLOCK * model.options.readout_size + characters // BLOCK * state
     return 4 * (numbers + kept)
 
 

@@ -170,7 +170,7 @@ class Scorer:
         ends = line_ends(tables, options.end)
         if options.end == AUTO and None in ends.values():
             self._report("the end of a line is not scored: a model's text had no line ends; --end says otherwise")
-        device = _device(options)
+        device = device_of(options)
         self._judges = {
             name: _Judge(
                 Reader(model, device),
@@ -301,7 +301,7 @@ def _finite(bits: np.ndarray) -> float:
     return whole if isfinite(whole) else inf
 
 
-def _device(options: ScoreOptions) -> str:
+def device_of(options: ScoreOptions) -> str:
     """Where to compute; torch is loaded only for what is not the CPU, or where threads are to be counted."""
     if options.device == "cpu":
         return "cpu"

@@ -11,7 +11,7 @@ from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import UsageError
 from charlm.model import checkpoint, parameters
-from charlm.model.both_sides import conditionals
+from charlm.model.both_sides import conditionals, read_from_right
 from charlm.model.checkpoint import Model
 from charlm.model.initial import begin
 from charlm.model.network import LEFT, Behind, Network
@@ -122,16 +122,20 @@ def test_the_whole_text_is_its_blocks(size):
 def test_a_segment_is_warmed_up_from_both_sides_and_hangs_on_nothing_else(size, bounded):
     network, ids = network_of(make("sum", layers=1, scale=0.1)), text(size)  # which forgets nothing
     whole = nats_of(network, ids, bounded=bounded)
-    for start in range(0, size, SEGMENT) if bounded else ():
+    for start in range(0, size, SEGMENT):
         first, end = max(0, start - WARM_UP), min(size, start + SEGMENT + WARM_UP)
-        part = ids[first : end + 1].copy()
-        part[0] = BOUNDARY
-        length = min(SEGMENT, size - start)
-        at = np.arange(start - first, start - first + length)
+        part = np.append(ids, BOUNDARY)[first : end + 2].copy()
+        if bounded or first == 0:
+            part[0] = BOUNDARY
+        if bounded or end == size:
+            part[-1] = BOUNDARY
+        length, before = min(SEGMENT, size - start), start - first
         with torch.inference_mode():
-            rows = conditionals(network, part, at + 1).numpy()
-        wanted = -rows[np.arange(length), ids[start + 1 : start + 1 + length]]
-        assert whole[start : start + length] == pytest.approx(wanted, abs=1e-6)
+            left, _ = network.read(network.placed(part[:-2, None]), network.start(1))
+            right, _ = read_from_right(network, part[2:, None], network.start(1))
+            nats = -network.logits(torch.cat([left, right], -1)).log_softmax(-1)[:, 0].numpy()
+        wanted = nats[np.arange(before, before + length), ids[start + 1 : start + 1 + length]]
+        assert whole[start : start + length] == pytest.approx(wanted, abs=1e-5, rel=1e-6)
     assert nats_of(network, ids, bounded=bounded, batch=1) == pytest.approx(whole, abs=1e-6)
     parts = Pieces(np.arange(size))
     sums = [score(network, ids, bounded=bounded, part=(rank, 3), pieces=parts) for rank in range(3)]

@@ -1,7 +1,7 @@
 """Gaps: what fills them is what a model finds likeliest given the rest, by Bayes' rule or by reading both sides."""
 
 import json
-from math import log, log2
+from math import inf, log, log2
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import charlm
 from charlm import memory
 from charlm.cli.main import run
 from charlm.config import ModelOptions, ScoreOptions
-from charlm.errors import CharlmError, UsageError
+from charlm.errors import UsageError
 from charlm.inspect.gradients import gradients
 from charlm.learn.train import train
 from charlm.model import checkpoint, parameters
@@ -34,7 +34,9 @@ NEWLINE = 2
 
 
 def one(model: Model, line: str | bytes, **more: Any) -> Filled:
-    return Filler(model, ScoreOptions.of(more)).fill(line.encode() if isinstance(line, str) else line)
+    return Filler(model, ScoreOptions.of({"cloze": True, **more})).fill(
+        line.encode() if isinstance(line, str) else line
+    )
 
 
 def chances(model: Model, ids: list[int], place: int, slow_bits) -> np.ndarray:
@@ -207,8 +209,9 @@ def test_the_gap_can_be_another_character(make_model):
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_a_state_without_bound_is_told(make_model, direction):
     model = make_model("rnn", activation="linear", scale=3.0, direction=direction)
-    with pytest.raises(CharlmError, match="no finite number"):
-        one(model, "a" * 300 + "_" + "a" * 300)
+    line = "a" * 300 + "_" + "a" * 300
+    found = one(model, line)
+    assert (found.text, found.gaps, found.bits) == (line, [], inf) and found.to_json()["bits"] is None
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
@@ -219,6 +222,29 @@ def test_a_line_that_memory_is_too_short_for_is_refused_and_one_without_gaps_is_
     with pytest.raises(UsageError, match=r"filling gaps in a line of 5,000 characters needs about .* cut it"):
         one(model, "a" * 4999 + "_")
     assert one(model, "a" * 5000).gaps == []
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_what_is_asked_of_a_model_and_where(make_model, direction, monkeypatch):
+    model, asked = make_model(direction=direction), []
+    filler = Filler(model, ScoreOptions.of({}))
+    ask = filler._conditionals
+    monkeypatch.setattr(filler, "_conditionals", lambda ids, places: asked.append(len(places)) or ask(ids, places))
+    filler.fill(b"the s_a")
+    assert asked == [1], "a single gap is asked for once"
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="--device cuda"):
+            Filler(model, ScoreOptions.of({"device": "cuda"}))
+    few, many = (one(model, "_he s_a", batch_size=size) for size in (1, 256))
+    assert few.text == many.text and few.bits == pytest.approx(many.bits, rel=1e-4)
+
+
+def test_what_cannot_be_decoded_is_said_once(make_model):
+    said: list[str] = []
+    filler = Filler(make_model(), ScoreOptions.of({}), said.append)
+    for line in (b"a", "\ufffd".encode(), b"\xff_", b"\xfe"):
+        filler.fill(line)
+    assert said == ["a line is not utf-8: what cannot be decoded, there and in lines to come, is U+FFFD"]
 
 
 @pytest.fixture
@@ -250,6 +276,8 @@ def test_the_command_fills_lines_in_order(place: Path, capsys: pytest.CaptureFix
     assert "--cloze --json has the probability" in capsys.readouterr().err
     assert run(["score", "lines", "--cloze", "--model", "forward", "--model", "bidirectional"]) == 2
     assert "--cloze fills gaps by one model, got 2" in capsys.readouterr().err
+    assert run(["score", "lines", "--gap", "?"]) == 2
+    assert "--gap ? is what --cloze fills" in capsys.readouterr().err
     assert run(["score", "nowhere", "--cloze"]) == 2
     assert "nowhere" in capsys.readouterr().err
 
