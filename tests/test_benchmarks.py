@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import task_page, tasks, wiring, worth
+from benchmarks import gaps, task_page, tasks, wiring, worth
 from benchmarks.contest import Contender, Outcome, hold, ratios
 from benchmarks.kept import Rows
 from benchmarks.results import Row, write
+from charlm.learn.train import train
 from charlm.text.corpus import Corpus
+from charlm.text.prepare import prepare
 
 TINY = {"cell": "gru", "layers": 1, "hidden": 4, "vocabulary": 5, "length": 3}
 
@@ -126,3 +128,40 @@ def test_networks_of_equal_parameters_train_for_equal_times_and_for_equal_charac
     lines = list(worth.table(plans, trials, rows, "1m", 640))
     assert len(lines) == 5 and len({line.count("|") for line in lines}) == 1
     assert lines[-1].endswith("| diverged |") and timed[0]["network"] in lines[-1], "the worst is the last"
+
+
+def test_lines_get_one_gap_each_and_documents_are_lines_apart(tmp_path: Path) -> None:
+    text = tmp_path / "lines"
+    text.write_text(
+        "".join(f"line {number} of some length\n{'short' if number % 3 else 'a_b' * 9}\n" for number in range(900))
+    )
+    for documents in ("file", "line"):
+        corpus = prepare(text, out=str(tmp_path / "data"), name=documents, documents=documents, valid_fraction=0.2)
+        whole, gapped = gaps.lines_of(corpus, 50)
+        assert len(whole) == 50 and all(
+            line.startswith("line ") and line.endswith("of some length") for line in whole[1:]
+        )
+        for line, gap in zip(whole, gapped, strict=True):
+            assert len(line) == len(gap) and gap.count("_") == 1 and "_" not in line
+            assert sum(one != other for one, other in zip(line, gap, strict=True)) == 1
+
+
+def test_gaps_are_counted_for_models_of_one_corpus_alone(
+    small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gaps, "SHORTEST", 5)
+    sizes = {"hidden": 4, "steps": 1, "batch_size": 4, "seq_len": 16}
+    models = [
+        str(train(small_corpus, root=tmp_path / "runs", run=way, direction=way, **sizes).model)
+        for way in ("forward", "bidirectional")
+    ]
+    data = ["--data", str(small_corpus.path.parent), "--lines", "4"]
+    monkeypatch.setattr("sys.argv", ["gaps", *models, *data])
+    gaps.main()
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == models
+    (tmp_path / "other").write_text("another text " * 400)
+    other = prepare(tmp_path / "other", out=str(tmp_path / "data"))
+    models.append(str(train(other, root=tmp_path / "runs", run="other", **sizes).model))
+    monkeypatch.setattr("sys.argv", ["gaps", *models, *data])
+    with pytest.raises(SystemExit, match="of one corpus"):
+        gaps.main()

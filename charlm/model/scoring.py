@@ -121,10 +121,7 @@ def _runs(
     """What is to be scored, a run of windows after the other."""
     characters, both = len(ids) - 1, network.options.bidirectional
     if exact:
-        start, size = network.start(1), characters
-        yield (
-            _flat(stretches(network, ids, np.zeros(1, np.int64), size, start, start)) if both else _exact(network, ids)
-        )
+        yield (_exact_from_both if both else _exact)(network, ids)
         return
     starts = np.array_split(np.arange(0, characters, SEGMENT), part[1])[part[0]]
     if both:
@@ -166,6 +163,12 @@ def _warm(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) 
             before[0] = BOUNDARY
         _, states = network.read(network.placed(before), states)
     return emptied(states, torch.from_numpy(starts == 0).to(network.device))
+
+
+def _exact_from_both(network: Network, ids: np.ndarray) -> Iterator[Losses]:
+    """Losses of the whole text as one stretch, which a state comes to from each end."""
+    cold = network.start(1)
+    return _flat(stretches(network, ids, np.zeros(1, np.int64), len(ids) - 1, cold, cold))
 
 
 def _segments_from_both(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) -> Iterator[Losses]:
