@@ -16,7 +16,7 @@ from charlm.learn.stage import Stage
 from charlm.learn.train import resume, train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
-from charlm.model.network import Network
+from charlm.model.network import Drops, Network
 from charlm.model.stepper import Stepper
 from charlm.text.corpus import Corpus
 from charlm.text.lanes import Lanes
@@ -71,7 +71,7 @@ def test_every_wiring_is_that_of_the_cpu(cell: str, case: dict[str, Any]) -> Non
         network = Network(options, 9, seed=1)
         if device == "cuda":
             network.on(torch.device(device))
-        logits, _ = network(ids.to(device), network.start(3), None, None, lambda _, ones: ones * 2)
+        logits, _ = network(ids.to(device), network.start(3), Drops(symbols=lambda _, ones: ones * 2))
         logits.square().sum().backward()
         found.append([logits.detach().cpu(), *(w.grad.cpu() for w in network.parameters() if w.grad is not None)])
     for one, other in zip(*found, strict=True):
@@ -125,7 +125,7 @@ def test_nothing_in_a_step_waits_for_the_gpu(
     step, quiet = Trainer._step, []
 
     def watched(self: Trainer, share: float) -> None:
-        reads = isnan(self._nats) or len(self._meter._kept) + 1 >= self._meter.capacity
+        reads = isnan(self._nats) or len(self.learner.meter._kept) + 1 >= self.learner.meter.capacity
         quiet.append(not reads)
         torch.cuda.set_sync_debug_mode("default" if reads else "error")
         try:

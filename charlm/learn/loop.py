@@ -1,10 +1,8 @@
-"""The training loop: truncated back-propagation through time over contiguous lanes.
+"""The training loop: a window after the other, and between them what looks at the weights.
 
-    for each window of T characters in B lanes:
-        logits, state = network(inputs, state)            the state is carried from window to window,
-        loss = cross-entropy(logits, targets)             in nats per character,
-        gradient of the loss through this window only     and cut off here
-        clip, step
+    until the run is over:
+        back-propagate through a window, read its loss, step          (`charlm.learn.step`)
+        now and then: log, sample, evaluate, keep the best, save
 
 Evaluating, sampling and saving look at the weights and change nothing: they have a state and random
 numbers of their own. What is left out: making the parts and choosing their sizes
@@ -16,32 +14,26 @@ from dataclasses import dataclass, field
 from math import isfinite, isnan, log, nan
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
-from torch.optim import Optimizer
 
 from charlm.config import TrainOptions
 from charlm.errors import DivergedError, Interrupted
-from charlm.learn import chance, landing, meter, optimize
+from charlm.learn import landing
 from charlm.learn.folder import Progress, RunFolder
 from charlm.learn.keep import Keeper
 from charlm.learn.landing import Landing
-from charlm.learn.meter import Meter, Reading
+from charlm.learn.meter import Reading
 from charlm.learn.preview import preview
 from charlm.learn.ranks import ALONE, Ranks
 from charlm.learn.reports import Evaluated, Judging, Noted, Report, Result, Sampled, Stepped
 from charlm.learn.schedule import Length, rate
-from charlm.learn.stage import Stage, to_device
+from charlm.learn.step import Learner
 from charlm.learn.timing import Timing
 from charlm.model import checkpoint
-from charlm.model.network import Behind, Network, States, emptied
-from charlm.model.parameters import REVERSE
+from charlm.model.network import Network
 from charlm.model.scoring import Progress as ScoreProgress
 from charlm.model.scoring import Score, score
 from charlm.spec import AUTO
-from charlm.text.lanes import Lanes
-from charlm.text.symbols import BOUNDARY, Symbols
+from charlm.text.symbols import Symbols
 
 WARM_UP = 1.0
 """Seconds of steps before some are timed: the first ones took twice as long."""
@@ -55,16 +47,13 @@ class Trainer:
     """One run in progress: the parts, and the counters that change.
 
     Attributes:
-        network, optimizer: what learns.
-        lanes: the train split.
+        learner: takes the steps.
         valid: ids of the valid split as the network reads it, the boundary first, None where there is none.
-        has_ends: whether documents end within the train split, so that it teaches the boundary by itself.
         symbols: the table of symbols.
         options: every `auto` resolved.
         keeper: writes the run's files.
         length: when the run is over.
         progress: the counters.
-        states: carried from window to window.
         report: told of every step.
         stop: asked after every step whether to save and leave.
         clock: seconds from any origin.
@@ -72,17 +61,13 @@ class Trainer:
         ranks: the processes that train together; each has a trainer, and all take the same decisions.
     """
 
-    network: Network
-    optimizer: Optimizer
-    lanes: Lanes
+    learner: Learner
     valid: np.ndarray | None
-    has_ends: bool
     symbols: Symbols
     options: TrainOptions
     keeper: Keeper
     length: Length
     progress: Progress
-    states: States
     report: Report
     stop: Callable[[], bool]
     clock: Callable[[], float]
@@ -90,17 +75,13 @@ class Trainer:
     ranks: Ranks = ALONE
     _timing: Timing = field(init=False)
     _landing: Landing = field(init=False)
-    _meter: Meter = field(init=False)
-    _stage: Stage = field(init=False)
     _nats: float = field(init=False, default=nan)
 
     def __post_init__(self) -> None:
-        expected = landing.first_save(sum(w.numel() for w in self.network.parameters()))
+        expected = landing.first_save(sum(w.numel() for w in self.learner.network.parameters()))
         saving = expected if self.progress.saving is None else self.progress.saving
         self._timing = Timing(self.clock(), evaluating=self.progress.evaluation_speed, saving=saving)
         self._landing = Landing(self.length.seconds, self._final_characters(), self._timing)
-        self._meter = Meter.on(self.network.device)
-        self._stage = Stage(self.lanes, self.network.device)
         self._earlier = self.progress.seconds
 
     @property
@@ -144,7 +125,7 @@ class Trainer:
             if number == count - 1:
                 self._read()
             times.append(self.clock() - began)
-        return 1000 * float(np.mean(times) if self._meter.waits else np.median(times))
+        return 1000 * float(np.mean(times) if self.learner.meter.waits else np.median(times))
 
     def _seconds(self) -> float:
         return self._earlier + self.clock() - self.started
@@ -160,46 +141,19 @@ class Trainer:
         return 0 if self.valid is None else len(self.valid) - 1
 
     def _step(self, share: float) -> None:
-        """One window: forward, backward, clip, step."""
+        """One window; on the CPU its loss is read before it is applied, elsewhere those of several steps together."""
         began = self.clock()
-        number = self.progress.step
-        if self.lanes.starts_epoch(number):
-            self.states = self.network.start(self.lanes.batch // self.ranks.world)
-        inputs, targets = self._stage.window(number)
-        self._begin_cold(number, inputs)
-        behind = self._behind(number) if self.network.options.bidirectional else None
-        learning_rate = rate(self.options, number, number / self.lanes.windows, share)
-        optimize.set_rate(self.optimizer, learning_rate)
-        own = self.ranks.rank, self.ranks.world
-        seed, locked = self.options.seed, self.options.dropout_kind == "locked"
-        drop = chance.masks(self.options.dropout, seed, number, part=own, locked=locked)
-        drop_weights = chance.masks(self.options.weight_drop, seed, number, "weights ")
-        drop_symbols = chance.masks(self.options.embedding_dropout, seed, number, "symbols ")
-        with self._autocast():
-            logits, states = self.network(inputs, self.states, drop, drop_weights, drop_symbols, behind)
-            loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
-        self.optimizer.zero_grad()
-        (loss * self.lanes.seq_len if self.options.window_loss == "sum" else loss).backward()
-        gradients = [w.grad for w in self.network.parameters() if w.grad is not None]
-        loss = self.ranks.average(gradients, loss)
-        norm = optimize.clip(gradients, self.options)
-        self._meter.add(loss, norm)
-        if self._meter.waits:
-            ok = meter.sound(loss, norm)
-            meter.silence(gradients, ok)
-            states = [
-                tuple(torch.where(ok, part, old) for part, old in zip(state, before, strict=True))
-                for state, before in zip(states, self.states, strict=True)
-            ]
-        else:
+        number, lanes, meter = self.progress.step, self.learner.lanes, self.learner.meter
+        learning_rate = rate(self.options, number, number / lanes.windows, share)
+        self.learner.back_propagate(number)
+        if not meter.waits:
             self._read()
-        self.optimizer.step()
-        self.states = [tuple(part.detach() for part in state) for state in states]
+        self.learner.apply(learning_rate)
         self.progress.step += 1
-        self._timing.begun(self.lanes.batch * self.lanes.seq_len, self.clock() - began)
-        if not self._meter.waits:
+        self._timing.begun(lanes.batch * lanes.seq_len, self.clock() - began)
+        if not meter.waits:
             self._timing.done()
-        elif self._meter.full or isnan(self._nats) or _due(self.progress.step, self.options.report_every):
+        elif meter.full or isnan(self._nats) or _due(self.progress.step, self.options.report_every):
             self._read()
         self.progress.learning_rate = learning_rate
         self._tell(share)
@@ -210,55 +164,19 @@ class Trainer:
         Raises:
             DivergedError: one of them was not finite.
         """
-        if self._meter.waits:
+        if self.learner.meter.waits:
             began = self.clock()
-            readings = self._meter.read()
+            readings = self.learner.meter.read()
             self._timing.waited(self.clock() - began)
         else:
-            readings = self._meter.read()
+            readings = self.learner.meter.read()
         for back, reading in zip(range(len(readings) - 1, -1, -1), readings, strict=True):
             if not (isfinite(reading.nats) and isfinite(reading.norm)):
-                self._diverged(reading, self.progress.step - back + (0 if self._meter.waits else 1))
+                self._diverged(reading, self.progress.step - back + (0 if self.learner.meter.waits else 1))
             self.progress.row_nats += reading.nats
             self.progress.row_steps += 1
             self.progress.grad_norm = reading.norm
             self._nats = reading.nats
-
-    def _begin_cold(self, number: int, inputs: Tensor) -> None:
-        """Let some lanes begin as a text does: in the zero state, and after a boundary where the text has none."""
-        cold = self._cold(number)
-        if not cold.any():
-            return
-        cold = to_device(cold, self.network.device)
-        self.states = emptied(self.states, cold)
-        if not self.has_ends:
-            inputs[0].masked_fill_(cold, BOUNDARY)
-
-    def _cold(self, number: int, side: str = "") -> Tensor:
-        batch = self.lanes.batch
-        lanes = chance.cold_lanes(self.options.cold_starts, self.options.seed, number, batch, side)
-        return lanes[self.ranks.own(batch)]
-
-    def _behind(self, number: int) -> Behind:
-        """What is read from the right of a window.
-
-        The state that comes from there is that of the window behind this one, read without a gradient, which begins as
-        a text does; from further away nothing comes. Some lanes begin cold, and those that come to the end of the text.
-        """
-        ids, at_end = self._stage.behind(number)
-        further, ids = ids.tensor_split([self.lanes.seq_len])
-        if not self.has_ends:
-            further[0].fill_(BOUNDARY)
-        with torch.no_grad(), self._autocast():
-            _, states = self.network.read(further, self.network.start(ids.shape[1]), side=REVERSE)
-        cold = at_end | to_device(self._cold(number, REVERSE), self.network.device)
-        if not self.has_ends:
-            ids[0].masked_fill_(cold, BOUNDARY)
-        return Behind(ids, emptied(states, cold))
-
-    def _autocast(self) -> torch.autocast:
-        wanted = self.options.precision == "bfloat16"
-        return torch.autocast(self.network.device.type, torch.bfloat16, enabled=wanted)
 
     def _tell(self, share: float) -> None:
         step, seconds = self.progress.step, self._seconds()
@@ -271,7 +189,7 @@ class Trainer:
         self.report(
             Stepped(
                 step=step,
-                epoch=step / self.lanes.windows,
+                epoch=step / self.learner.lanes.windows,
                 share=share if self.length.seconds is not None else self.length.share(step, seconds),
                 seconds=seconds,
                 seconds_left=ahead,
@@ -314,7 +232,7 @@ class Trainer:
             return
         self._read()
         began = self.clock()
-        scored = self._score(self.network, int(landing.REHEARSAL * budget) + 1)
+        scored = self._score(self.learner.network, int(landing.REHEARSAL * budget) + 1)
         self._timing.evaluation(scored.characters, self.clock() - began)
 
     def _evaluation_due(self) -> bool:
@@ -329,7 +247,7 @@ class Trainer:
     def _evaluate(self, characters: int, *, final: bool = False) -> float:
         """Nats per character over the first `characters` of the valid split."""
         began = self.clock()
-        result = self._score(self.network, characters, self._judging(characters) if final else None)
+        result = self._score(self.learner.network, characters, self._judging(characters) if final else None)
         self._timing.evaluation(result.characters, self.clock() - began)
         best = self.progress.best_nats
         mean = self.progress.row_nats / self.progress.row_steps if self.progress.row_steps else None
@@ -345,7 +263,7 @@ class Trainer:
             raise ValueError("there is no valid split")
         part = self.ranks.rank, self.ranks.world
         ids = self.valid[: characters + 1]
-        return self.ranks.total(score(network, ids, bounded=not self.has_ends, part=part, progress=progress))
+        return self.ranks.total(score(network, ids, bounded=not self.learner.has_ends, part=part, progress=progress))
 
     def _judging(self, characters: int) -> ScoreProgress:
         """Report the long evaluation at the end, and leave it when asked to; resuming begins it again.
@@ -382,8 +300,8 @@ class Trainer:
         self.keeper.log(
             {
                 "step": progress.step,
-                "epoch": round(progress.step / self.lanes.windows, 6),
-                "characters": progress.step * self.lanes.batch * self.lanes.seq_len,
+                "epoch": round(progress.step / self.learner.lanes.windows, 6),
+                "characters": progress.step * self.learner.lanes.batch * self.learner.lanes.seq_len,
                 "seconds": round(self._seconds(), 3),
                 "train_nats": progress.row_nats / progress.row_steps if progress.row_steps else None,
                 "valid_nats": valid_nats,
@@ -399,7 +317,7 @@ class Trainer:
         """A short sample of the network as it is, kept and reported."""
         if not self.ranks.leads:
             return
-        text = preview(self.network, self.symbols, self.options.seed + self.progress.step)
+        text = preview(self.learner.network, self.symbols, self.options.seed + self.progress.step)
         self.folder.log_sample(self.progress.step, text)
         self.report(Sampled(self.progress.step, text))
 
@@ -424,7 +342,7 @@ class Trainer:
     def _save_progress(self) -> None:
         self.progress.seconds = self._seconds()
         self.progress.evaluation_speed, self.progress.saving = self._timing.evaluating, self._timing.saving
-        self.keeper.progress(self.progress, self.states)
+        self.keeper.progress(self.progress, self.learner.states)
 
     def _save_best(self) -> None:
         self.keeper.model(self.folder.model, self.progress.step, self.progress.best_nats, self.progress.best_characters)
@@ -507,7 +425,7 @@ class Trainer:
             return
         model = self.ranks.first(lambda: checkpoint.load(self.folder.model))
         network = Network(model.options, self.symbols.size).take(model.weights)
-        network.on(self.network.device, self.options.precision)
+        network.on(self.learner.network.device, self.options.precision)
         nats = self._score(network, reads, self._judging(reads)).nats_per_char
         self.progress.best_nats, self.progress.best_characters = nats, reads
         self.keeper.judged(self.folder.model, model, nats, reads)

@@ -25,6 +25,7 @@ from charlm.learn.loop import Trainer
 from charlm.learn.ranks import ALONE, Ranks, join
 from charlm.learn.reports import Event, Noted, Plan, Report, Result
 from charlm.learn.schedule import Length
+from charlm.learn.step import Learner
 from charlm.model import checkpoint, initial, parameters
 from charlm.model.checkpoint import Arrays
 from charlm.model.network import Network
@@ -138,8 +139,8 @@ def resume(
         network = Network(_model_options(options), found.symbols.size).take(weights)
         network.on(device, options.precision)
         trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun, ranks)
-        optimize.remember(trainer.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
-        trainer.states = _states(network, saved.arrays.get("states", {}), options.batch_size, ranks)
+        optimize.remember(trainer.learner.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
+        trainer.learner.states = _states(network, saved.arrays.get("states", {}), options.batch_size, ranks)
         _check_unfinished(trainer, folder)
         ranks.first(lambda: folder.tidy(saved.progress))
         tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.progress.step))
@@ -256,18 +257,15 @@ def _trainer(
         network.weight("embedding.weight").requires_grad_(False)
     optimizer = optimize.make(network, options)
     identity, place = corpus.identity(), str(corpus.path)
+    has_ends, states = corpus.documents_of("train") > 0, network.start(options.batch_size // ranks.world)
     return Trainer(
-        network=network,
-        optimizer=optimizer,
-        lanes=lanes,
+        learner=Learner(network, optimizer, lanes, has_ends, options, states, ranks),
         valid=order.reading(corpus.checked("valid"), options.direction) if corpus.has("valid") else None,
-        has_ends=corpus.documents_of("train") > 0,
         symbols=corpus.symbols,
         options=options,
         keeper=Keeper(folder, network, optimizer, lanes, corpus.symbols, options, identity, place, ranks),
         length=Length(steps, options.time),
         progress=progress,
-        states=network.start(options.batch_size // ranks.world),
         report=report,
         stop=stop or _never,
         clock=clock,

@@ -48,6 +48,24 @@ Drop = Callable[[int, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
+class Drops:
+    """What is dropped in a window of training; None where nothing is.
+
+    Attributes:
+        activations: of each layer's output.
+        weights: of the recurrent weights, one mask for the whole window.
+        symbols: of whole symbols where they enter, one mask for the whole window.
+    """
+
+    activations: Drop | None = None
+    weights: Drop | None = None
+    symbols: Drop | None = None
+
+
+NO_DROPS = Drops()
+
+
+@dataclass(frozen=True)
 class Behind:
     """What a bidirectional network reads from the right of the symbols that it is to predict.
 
@@ -168,30 +186,22 @@ class Network(nn.Module):
         return torch.from_numpy(ids.astype(np.int64)).to(self.device)
 
     def forward(
-        self,
-        ids: Tensor,
-        states: States,
-        drop: Drop | None = None,
-        drop_weights: Drop | None = None,
-        drop_symbols: Drop | None = None,
-        behind: Behind | None = None,
+        self, ids: Tensor, states: States, drops: Drops = NO_DROPS, behind: Behind | None = None
     ) -> tuple[Tensor, States]:
         """Read a window.
 
         Args:
             ids: (T, B) int64.
             states: from `start` or from the window before; not changed.
-            drop: dropout of activations, in training.
-            drop_weights: dropout of the recurrent weights, one mask for the whole window.
-            drop_symbols: dropout of whole symbols where they enter, one mask for the whole window.
+            drops: what is dropped, in training.
             behind: what is read from the right; of a bidirectional network alone, which needs it.
 
         Returns:
             Logits (T, B, V), and the states after the window.
         """
-        top, after = self.read(ids, states, drop, drop_weights, drop_symbols)
+        top, after = self.read(ids, states, drops)
         if behind is not None:
-            other, _ = self.read(behind.ids, behind.states, drop, drop_weights, drop_symbols, REVERSE)
+            other, _ = self.read(behind.ids, behind.states, drops, REVERSE)
             top = torch.cat([top, other.flip(0)], -1)
         return self.logits(top), after
 
@@ -200,26 +210,18 @@ class Network(nn.Module):
         into = self.weight("embedding.weight" if self.options.tied else "readout.weight")
         return products.linear(top, into, self.weight("readout.bias"))
 
-    def read(
-        self,
-        ids: Tensor,
-        states: States,
-        drop: Drop | None = None,
-        drop_weights: Drop | None = None,
-        drop_symbols: Drop | None = None,
-        side: str = LEFT,
-    ) -> tuple[Tensor, States]:
+    def read(self, ids: Tensor, states: States, drops: Drops = NO_DROPS, side: str = LEFT) -> tuple[Tensor, States]:
         """One stack through a window.
 
         Args:
-            ids, states, drop, drop_weights, drop_symbols: as in `forward`; ids in the order in which the stack reads.
+            ids, states, drops: as in `forward`; ids in the order in which the stack reads.
             side: which stack.
 
         Returns:
             What it hands to the readout (T, B, H), or with skip (T, B, L·H), and the states after the window.
         """
         bias = self.weight("readout.bias")
-        kept = None if drop_symbols is None else drop_symbols(0, bias.new_ones(self.vocabulary, 1))
+        kept = None if drops.symbols is None else drops.symbols(0, bias.new_ones(self.vocabulary, 1))
         weights = {} if wiring.is_stack(self.options) else self._weights_of(side)
         masks = range(self.options.layers) if side == LEFT else range(self.options.layers, 2 * self.options.layers)
         after: States = []
@@ -227,14 +229,14 @@ class Network(nn.Module):
         below, read = None, None
         for number, (state, mask) in enumerate(zip(states, masks, strict=True)):
             p = self._layer(number, side)
-            if drop_weights is not None:
-                p["weight_hh"] = drop_weights(mask, p["weight_hh"])
+            if drops.weights is not None:
+                p["weight_hh"] = drops.weights(mask, p["weight_hh"])
             x = self._entering(p, ids, read, kept)
             h, state, below = recurrence.window(self.path, self.cell.at(number), p, x, below, state)
             after.append(state)
             if self.options.layer_norm:
                 h = h.to(bias.dtype)  # bfloat16 would round the mean and the variance
-            masked = None if drop is None else partial(drop, mask)
+            masked = None if drops.activations is None else partial(drops.activations, mask)
             read = wiring.leaving(torch, self.options, weights, number, h, read, masked)
             handed.append(read)
         return torch.cat(handed, -1) if self.options.skip else handed[-1], after

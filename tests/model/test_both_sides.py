@@ -14,7 +14,7 @@ from charlm.model import checkpoint, parameters
 from charlm.model.both_sides import conditionals, read_from_right
 from charlm.model.checkpoint import Model
 from charlm.model.initial import begin
-from charlm.model.network import LEFT, Behind, Network
+from charlm.model.network import LEFT, Behind, Drops, Network
 from charlm.model.parameters import REVERSE
 from charlm.model.pieces import Pieces
 from charlm.model.scoring import SEGMENT, WARM_UP, score
@@ -184,7 +184,7 @@ def test_masks_of_both_sides_are_drawn_apart_but_for_the_symbols():
         return drop
 
     ids = torch.zeros(3, 2, dtype=torch.int64)
-    network(ids, network.start(2), mask("drop"), mask("weights"), mask("symbols"), Behind(ids, network.start(2)))
+    network(ids, network.start(2), Drops(mask("drop"), mask("weights"), mask("symbols")), Behind(ids, network.start(2)))
     assert asked == {"drop": [0, 1, 2, 3], "weights": [0, 1, 2, 3], "symbols": [0, 0]}
 
 

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from charlm import cells
 from charlm.model import bptt, products, recurrence
+from charlm.model.network import NO_DROPS, Drops
 from charlm.model.recurrence import WIDEST_FUSED_INPUT, choose
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
@@ -48,10 +49,10 @@ def window_of(network, seed=3):
     return ids, targets, first, state()
 
 
-def everything(network, drop=None):
+def everything(network, drops=NO_DROPS):
     """Loss, logits, last states, and the gradient of every weight and first state; the loss reads the last states."""
     ids, targets, first, reading = window_of(network)
-    logits, last = network(ids, first, drop)
+    logits, last = network(ids, first, drops)
     loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
     for wanted, layer in zip(reading, last, strict=True):
         loss = loss + sum((r * part).sum() for r, part in zip(wanted, layer, strict=True))
@@ -100,11 +101,11 @@ def test_all_paths_apply_dropout_at_the_same_places(make_model, make_network, ki
         """Every third activation of the first layer, every second of the last."""
         return x * (torch.arange(x.numel()).view(x.shape) % (3 - layer) > 0) * 2
 
-    plain = everything(make_network(model, "plain", torch.float64), drop)
+    plain = everything(make_network(model, "plain", torch.float64), Drops(drop))
     without = everything(make_network(model, "plain", torch.float64))
     assert not torch.equal(plain["logits"], without["logits"])
     for path in paths(kind):
-        for name, value in everything(make_network(model, path, torch.float64), drop).items():
+        for name, value in everything(make_network(model, path, torch.float64), Drops(drop)).items():
             torch.testing.assert_close(value, plain[name], rtol=1e-10, atol=1e-10, msg=f"{path}: {name}")
 
 
@@ -119,7 +120,7 @@ def test_all_paths_drop_the_same_recurrent_weights(make_model, make_network, kin
     def dropped(path):
         network = make_network(model, path, torch.float64)
         ids, targets, first, _ = window_of(network)
-        logits, _ = network(ids, first, None, lambda layer, weight: weight * mask(layer, weight))
+        logits, _ = network(ids, first, Drops(weights=lambda layer, weight: weight * mask(layer, weight)))
         F.cross_entropy(logits.flatten(0, 1), targets.flatten()).backward()
         return logits.detach(), [network.weight(f"layers.{layer}.weight_hh").grad for layer in range(2)], network
 

@@ -1,0 +1,135 @@
+"""A step of truncated back-propagation through time: one window of T characters in B lanes.
+
+    logits, state = network(inputs, state)            the state is carried from window to window,
+    loss = cross-entropy(logits, targets)             in nats per character,
+    gradient of the loss through this window only     and cut off here
+    clip, step
+
+Some lanes begin a window cold, as a text does: a network that only ever carries its state does not learn to begin.
+What is left out: when to read the losses, to evaluate, to save and to end (`charlm.learn.loop`).
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from charlm.config import TrainOptions
+from charlm.learn import chance, meter, optimize
+from charlm.learn.meter import Meter
+from charlm.learn.ranks import ALONE, Ranks
+from charlm.learn.stage import Stage, to_device
+from charlm.model.network import Behind, Drops, Network, States, emptied
+from charlm.model.parameters import REVERSE
+from charlm.text.lanes import Lanes
+from charlm.text.symbols import BOUNDARY
+
+
+@dataclass
+class Learner:
+    """A network that learns, window by window.
+
+    Attributes:
+        network, optimizer: what changes.
+        lanes: the train split.
+        has_ends: whether documents end within it, so that it teaches the boundary by itself.
+        options: every `auto` resolved.
+        states: carried from window to window.
+        ranks: the processes that train together, a part of the lanes each.
+        meter: losses and norms of the steps that were not read yet.
+    """
+
+    network: Network
+    optimizer: Optimizer
+    lanes: Lanes
+    has_ends: bool
+    options: TrainOptions
+    states: States
+    ranks: Ranks = ALONE
+    meter: Meter = field(init=False)
+    _stage: Stage = field(init=False)
+    _after: States = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.meter = Meter.on(self.network.device)
+        self._stage = Stage(self.lanes, self.network.device)
+        self._after = self.states
+
+    def back_propagate(self, number: int) -> None:
+        """The clipped gradient of a window, whose loss and norm go to the meter; `apply` is to follow."""
+        inputs, targets = self._stage.window(number)
+        before = self._states_before(number, inputs)
+        behind = self._behind(number) if self.network.options.bidirectional else None
+        with self._autocast():
+            logits, after = self.network(inputs, before, self._drops(number), behind)
+            loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+        self.optimizer.zero_grad()
+        (loss * self.lanes.seq_len if self.options.window_loss == "sum" else loss).backward()
+        gradients = [w.grad for w in self.network.parameters() if w.grad is not None]
+        loss = self.ranks.average(gradients, loss)
+        norm = optimize.clip(gradients, self.options)
+        self.meter.add(loss, norm)
+        if self.meter.waits:
+            ok = meter.sound(loss, norm)
+            meter.silence(gradients, ok)
+            after = [
+                tuple(torch.where(ok, part, old) for part, old in zip(state, earlier, strict=True))
+                for state, earlier in zip(after, before, strict=True)
+            ]
+        self._after = [tuple(part.detach() for part in state) for state in after]
+
+    def apply(self, learning_rate: float) -> None:
+        """Move the weights by the gradient, and the states to the end of its window."""
+        optimize.set_rate(self.optimizer, learning_rate)
+        self.optimizer.step()
+        self.states = self._after
+
+    def _states_before(self, number: int, inputs: Tensor) -> States:
+        """What a window begins with; lanes that begin cold read a boundary where the text has none."""
+        states = self.states
+        if self.lanes.starts_epoch(number):
+            states = self.network.start(self.lanes.batch // self.ranks.world)
+        cold = self._cold(number)
+        if not cold.any():
+            return states
+        cold = to_device(cold, self.network.device)
+        if not self.has_ends:
+            inputs[0].masked_fill_(cold, BOUNDARY)
+        return emptied(states, cold)
+
+    def _behind(self, number: int) -> Behind:
+        """What is read from the right of a window.
+
+        The state that comes from there is that of the window behind this one, read without a gradient, which begins as
+        a text does; from further away nothing comes. Some lanes begin cold, and those that come to the end of the text.
+        """
+        ids, at_end = self._stage.behind(number)
+        further, ids = ids.tensor_split([self.lanes.seq_len])
+        if not self.has_ends:
+            further[0].fill_(BOUNDARY)
+        with torch.no_grad(), self._autocast():
+            _, states = self.network.read(further, self.network.start(ids.shape[1]), side=REVERSE)
+        cold = at_end | to_device(self._cold(number, REVERSE), self.network.device)
+        if not self.has_ends:
+            ids[0].masked_fill_(cold, BOUNDARY)
+        return Behind(ids, emptied(states, cold))
+
+    def _cold(self, number: int, side: str = "") -> Tensor:
+        batch = self.lanes.batch
+        lanes = chance.cold_lanes(self.options.cold_starts, self.options.seed, number, batch, side)
+        return lanes[self.ranks.own(batch)]
+
+    def _drops(self, number: int) -> Drops:
+        options, own = self.options, (self.ranks.rank, self.ranks.world)
+        seed, locked = options.seed, options.dropout_kind == "locked"
+        return Drops(
+            activations=chance.masks(options.dropout, seed, number, part=own, locked=locked),
+            weights=chance.masks(options.weight_drop, seed, number, "weights "),
+            symbols=chance.masks(options.embedding_dropout, seed, number, "symbols "),
+        )
+
+    def _autocast(self) -> torch.autocast:
+        wanted = self.options.precision == "bfloat16"
+        return torch.autocast(self.network.device.type, torch.bfloat16, enabled=wanted)
