@@ -1,6 +1,7 @@
 """The wirings that `benchmarks.worth` compares, and how many units give a network as many parameters as another."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from charlm.config import ModelOptions
@@ -29,11 +30,22 @@ CLOSE = 0.02
 """How far apart equal numbers of parameters may be."""
 
 
-def jobs(plain: dict[str, Any], names: list[str], vocabulary: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def loaded(vectors: Path | None) -> dict[str, dict[str, Any]]:
+    """Wirings whose embedding is that of a file, if there is one."""
+    if vectors is None:
+        return {}
+    size = len(vectors.read_text(encoding="utf-8").splitlines()[-1].split()) - 1
+    values = {**EMBEDDED, "embeddings": str(vectors), "embedding": size}
+    return {"loaded embedding": values, "loaded embedding, frozen": {**values, "freeze_embeddings": True}}
+
+
+def jobs(
+    plain: dict[str, Any], wirings: dict[str, dict[str, Any]], vocabulary: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Name and options of every run: with the plain network's units, and with its number of parameters."""
     wanted = count(plain, vocabulary)
-    for name in names:
-        values = {**plain, **WIRINGS[name]}
+    for name, options in wirings.items():
+        values = {**plain, **options}
         yield name, values
         if abs(count(values, vocabulary) / wanted - 1) > CLOSE:
             yield f"{name}, as many parameters", {**values, "hidden": equal(values, vocabulary, wanted)}
@@ -56,7 +68,8 @@ def equal(values: dict[str, Any], vocabulary: int, wanted: int) -> int:
 
 
 def count(values: dict[str, Any], vocabulary: int) -> int:
-    """The number of parameters of a network whose embedding is `auto`."""
+    """The number of parameters of a network; an embedding that is not given is `auto`'s."""
     known = {key: value for key, value in values.items() if key in ModelOptions.specs()}
     options = ModelOptions.of({"dropout": 0.0, **known})
-    return parameters.count(options.replace(embedding=auto.embedding_size(options)), vocabulary)
+    size = known.get("embedding") or auto.embedding_size(options)
+    return parameters.count(options.replace(embedding=size), vocabulary)

@@ -4,8 +4,8 @@
     python -m benchmarks.worth wirings data/shakespeare --time 1m --layers 2 --hidden 128 --set dropout=0.2
 
 All networks have as many parameters as the first, within 2 %; wirings are tried with as many units as the plain
-network too. What else `charlm train --time` leaves `auto` it decides, but all have the batch and the window of the
-first. Two lengths:
+network too, and with `--vectors` also embeddings that come from a file (`python -m benchmarks.vectors`). What else
+`charlm train --time` leaves `auto` it decides, but all have the batch and the window of the first. Two lengths:
 
     equal characters    `--characters` for each, at several learning rates; reported is the best
     equal time          as many steps as fit into `--time` on a quiet machine with its threads, at the rate that was the
@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--hidden", type=int, default=512)
     parser.add_argument("--only", nargs="+", default=[])
+    parser.add_argument("--vectors", type=Path)
     parser.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--folder", type=Path, default=Path("runs/worth"))
@@ -66,7 +67,7 @@ def main() -> None:
     corpus = charlm.Corpus.load(find_corpus(asked.corpus))
     first = {"cell": "lstm", "layers": asked.layers, "hidden": asked.hidden}
     first |= dict(pair.split("=", 1) for pair in asked.set)
-    networks = all_of(asked.what, first, asked.only, corpus.symbols.size)
+    networks = all_of(asked.what, first, asked.only, corpus.symbols.size, asked.vectors)
     speeds = Rows(asked.folder / "speeds.jsonl", lambda row: f"{row['network']}: {row['speed']:,.0f} characters/s")
     plans = measured(corpus, first, networks, asked.time, speeds)
     rows = Rows(asked.folder / "results.jsonl", told)
@@ -85,10 +86,12 @@ def main() -> None:
     print("\n".join(table(plans, trials, timed, asked.time, asked.characters)))
 
 
-def all_of(what: str, first: Result, only: list[str], vocabulary: int) -> dict[str, Result]:
+def all_of(
+    what: str, first: Result, only: list[str], vocabulary: int, vectors: Path | None = None
+) -> dict[str, Result]:
     """Options of every network, by its name in the table."""
     if what == "wirings":
-        found = dict(wiring.jobs(first, list(wiring.WIRINGS), vocabulary))
+        found = dict(wiring.jobs(first, wiring.WIRINGS | wiring.loaded(vectors), vocabulary))
     else:
         wanted = wiring.count(first, vocabulary)
         kinds = {name: {**first, **options} for name, options in tasks.contenders().items()}

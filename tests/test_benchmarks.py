@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import gaps, task_page, tasks, wiring, worth
+from benchmarks import gaps, task_page, tasks, vectors, wiring, worth
 from benchmarks.contest import Contender, Outcome, hold, ratios
 from benchmarks.kept import Rows
 from benchmarks.results import Row, write
 from charlm.learn.train import train
+from charlm.model import checkpoint
 from charlm.text.corpus import Corpus
 from charlm.text.prepare import prepare
 
@@ -89,13 +91,36 @@ def test_the_table_of_tasks_comes_of_runs_and_goes_on_where_it_was_stopped(tmp_p
 
 def test_wirings_are_compared_at_equal_numbers_of_parameters() -> None:
     plain = {"cell": "lstm", "layers": 3, "hidden": 64}
-    wanted, found = wiring.count(plain, 67), dict(wiring.jobs(plain, list(wiring.WIRINGS), 67))
+    wanted, found = wiring.count(plain, 67), dict(wiring.jobs(plain, wiring.WIRINGS, 67))
     assert {name for name in found if "," not in name} <= set(wiring.WIRINGS) <= set(found)
     for name, values in found.items():
         if name.endswith("as many parameters"):
             assert abs(wiring.count(values, 67) / wanted - 1) <= 0.02, name
     assert "residual, as many parameters" not in found, "it has none of its own"
     assert all(found[f"{name}, as many parameters"]["hidden"] < 64 for name in ("skip", "highway", "embedding"))
+
+
+def test_an_embedding_can_come_from_another_model(
+    small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = {"hidden": 4, "input": "embedding", "embedding": 3, "steps": 1, "batch_size": 4, "seq_len": 16}
+    model = train(small_corpus, root=tmp_path / "runs", **sizes).model
+    monkeypatch.setattr("sys.argv", ["vectors", str(model)])
+    vectors.main()
+    file = tmp_path / "vectors.txt"
+    file.write_text(capsys.readouterr().out)
+    plain = {"cell": "lstm", "layers": 1, "hidden": 40}
+    assert set(wiring.loaded(None)) == set() and not set(wiring.loaded(file)) & set(wiring.WIRINGS)
+    for name, values in wiring.jobs(plain, wiring.loaded(file), small_corpus.symbols.size):
+        if "parameters" not in name:
+            frozen = {**values, "freeze_embeddings": True, "steps": 1, "batch_size": 4, "seq_len": 16}
+            other = train(small_corpus, root=tmp_path / "runs", run=name.replace(", ", "-"), **frozen).model
+            table = checkpoint.load(other).weights["embedding.weight"]
+            assert np.array_equal(table, checkpoint.load(model).weights["embedding.weight"])
+    bare = train(small_corpus, root=tmp_path / "runs", run="bare", **sizes | {"input": "one-hot", "embedding": "auto"})
+    monkeypatch.setattr("sys.argv", ["vectors", str(bare.model)])
+    with pytest.raises(SystemExit, match="no embedding"):
+        vectors.main()
 
 
 def test_networks_of_equal_parameters_train_for_equal_times_and_for_equal_characters(

@@ -95,6 +95,19 @@ def read_vectors(path: Path, symbols: Symbols) -> Vectors:
     return Vectors(np.array(ids), np.stack([rows[symbol] for symbol in ids]), others)
 
 
+def lines(symbols: Symbols, table: np.ndarray) -> Iterator[str]:
+    """A table of embeddings (V, E) as the lines of a file that `read_vectors` reads back to the bit.
+
+    Of words that differ in the blank before them alone, which have one name in such a file, it has the first.
+    """
+    known: set[str] = set()
+    for symbol, vector in enumerate(table):
+        name = _names(symbols, symbol)[-1]
+        if name not in known:
+            known.add(name)
+            yield " ".join([name, *map(str, vector.tolist())])
+
+
 def _names(symbols: Symbols, symbol: int) -> tuple[str, ...]:
     """How a file may write a symbol."""
     if symbol < FIRST:

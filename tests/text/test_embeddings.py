@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from charlm.errors import InputError
 from charlm.text import embeddings
 from charlm.text.embeddings import read_vectors
-from charlm.text.symbols import Symbols
+from charlm.text.symbols import FIRST, Symbols
 
 
 def table(letters: str, unit: str = "char") -> Symbols:
@@ -44,6 +44,20 @@ def test_symbols_are_found_by_every_name_they_have(write) -> None:
     wanted = [8, 9, *(expected[chr(code)] for code in symbols.codes)]
     assert found.ids.tolist() == list(range(9)) and found.others == 0
     assert found.values.dtype == np.float32 and found.values[:, 0].tolist() == wanted
+
+
+@pytest.mark.parametrize("unit", ["char", "byte", "word"])
+def test_a_table_that_is_written_is_read_back_to_the_bit(write, unit: str) -> None:
+    words = np.array(["\n", " a", "a", "b c", "é", "é1", "\u00a0"], object)
+    codes = {"char": [10, 32, 65, 0xE9, 0x2603, 0xD800], "byte": [0, 10, 32, 65, 0xE9]}
+    symbols = Symbols(unit, words if unit == "word" else np.array(codes[unit], np.uint32))
+    vectors = np.random.default_rng(0).normal(size=(symbols.size, 3)).astype(np.float32) * np.float32(1e-30)
+    found = read_vectors(write("\n".join(embeddings.lines(symbols, vectors))), symbols)
+    assert found.ids.tolist() == list(range(symbols.size)) and found.others == 0
+    if unit == "word":  # " a" and "a" have one vector in such a file
+        first, second = (FIRST + words.tolist().index(word) for word in (" a", "a"))
+        vectors[second] = vectors[first]
+    assert np.array_equal(found.values, vectors)
 
 
 def test_bytes_are_found_by_their_numbers_and_as_ascii(write) -> None:
