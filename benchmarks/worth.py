@@ -9,8 +9,8 @@ network too, and with `--vectors` also embeddings that come from a file (`python
 
     equal characters    `--characters` for each, at several learning rates; reported is the best
     equal time          as many steps as fit into `--time` on a quiet machine with its threads, at the rate that was the
-                        best before. The speeds are measured beforehand, in rounds in which all networks take turns;
-                        their medians are kept
+                        best before; where that diverges, at the smaller ones. The speeds are measured beforehand, in
+                        rounds in which all networks take turns; their medians are kept
 
 Runs are of steps, one thread each, so that a busy machine gives the same table. Results are kept in `--folder`, a line
 of JSON each: a second call goes on where the first was stopped. Reported are bits per character of the whole valid
@@ -19,7 +19,7 @@ split. `--set` gives options of every run; `--only` names the networks; `--rates
 
 import argparse
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from math import inf, log
@@ -32,6 +32,7 @@ from benchmarks import tasks, wiring
 from benchmarks.kept import Result, Rows
 from benchmarks.results import describe_machine
 from charlm.config import TrainOptions
+from charlm.errors import DivergedError
 from charlm.learn import auto
 from charlm.model import parameters
 from charlm.text.corpus import find_corpus
@@ -77,13 +78,16 @@ def main() -> None:
             left = [key for key in keys if rows.get(key) is None]
             waiting = {pool.submit(run, corpus.path, asked.folder / "models", key["values"]): key for key in left}
             for done in as_completed(waiting):
-                rows.add(waiting[done], done.result)
+                if done.exception() is None:  # else the others are kept first
+                    rows.add(waiting[done], done.result)
+            for done in waiting:
+                done.result()
             return [rows.get(key) or {} for key in keys]
 
-        trials = best(finished(list(of_characters(plans, asked.characters, asked.rates))))
-        timed = finished(list(of_time(corpus, plans, trials, asked.time)))
+        trials = finished(list(of_characters(plans, asked.characters, asked.rates)))
+        timed = in_time(corpus, plans, trials, asked.time, finished)
     print(describe_machine().split(". Medians")[0])
-    print("\n".join(table(plans, trials, timed, asked.time, asked.characters)))
+    print("\n".join(table(plans, best(trials), timed, asked.time, asked.characters)))
 
 
 def all_of(
@@ -150,9 +154,26 @@ def best(rows: list[Result]) -> dict[str, Result]:
     return {row["network"]: row for row in ranked}
 
 
+def in_time(
+    corpus: charlm.Corpus,
+    plans: dict[str, Result],
+    trials: list[Result],
+    time: str,
+    finished: Callable[[list[Result]], list[Result]],
+) -> list[Result]:
+    """Each network in the time it has, at the rate that was its best; where that diverges, at the smaller ones."""
+    timed: dict[str, Result] = {}
+    while calm := best(trials):
+        timed |= {row["network"]: row for row in finished(list(of_time(corpus, plans, calm, time)))}
+        limits = {name: row["values"]["lr"] for name, row in timed.items() if "failed" in row}
+        trials = [row for row in trials if row["values"]["lr"] < limits.get(row["network"], 0.0)]
+    return list(timed.values())
+
+
 def of_time(corpus: charlm.Corpus, plans: dict[str, Result], trials: dict[str, Result], time: str) -> Iterator[Result]:
     """What is to be run for as many steps as there is time for, at the rates of `trials`."""
-    for name, plan in plans.items():
+    for name in trials:
+        plan = plans[name]
         values = plan["values"] | {"lr": trials[name]["values"]["lr"]}
         options = decided(corpus, time, values)
         steps = max(1, round((options.time or 0.0) * plan["speed"] / (options.batch_size * options.seq_len)))
@@ -169,7 +190,7 @@ def run(corpus: Path, folder: Path, values: Result) -> Result:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         try:
             done = charlm.train(charlm.Corpus.load(corpus), root=place, threads=1, device="cpu", **values)
-        except charlm.DivergedError as error:
+        except DivergedError as error:
             return {"failed": str(error)}
     if done.valid_nats is None:
         raise SystemExit(f"{corpus} has no valid split to judge by; prepare it with --valid-fraction 0.1")

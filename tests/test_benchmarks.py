@@ -155,6 +155,30 @@ def test_networks_of_equal_parameters_train_for_equal_times_and_for_equal_charac
     assert lines[-1].endswith("| diverged |") and timed[0]["network"] in lines[-1], "the worst is the last"
 
 
+def test_a_network_that_diverges_in_its_time_is_run_at_smaller_rates(small_corpus: Corpus, tmp_path: Path) -> None:
+    decided = {"lr": 0.1, "dropout": 0.0, "weight_decay": 0.0, "epsilon": 1e-8, "warmup": 0}
+    values = {"cell": "rnn", "layers": 1, "hidden": 4, "batch_size": 4, "seq_len": 16}
+    plans = {name: {"values": values, "corpus": "c", "speed": 64.0, "decided": decided} for name in ("one", "other")}
+    keys = worth.of_characters(plans, 640, [1.0, 0.3, 0.1])
+    trials = [key | {"bits": 3 - key["values"]["lr"]} for key in keys]  # the largest rate was the best
+    calls: list[list[float]] = []
+
+    def finished(keys: list[dict]) -> list[dict]:
+        calls.append([key["values"]["lr"] for key in keys])
+        calm = [key["network"] == "one" or key["values"]["lr"] < 0.02 for key in keys]
+        return [key | ({"bits": 2.0} if ok else {"failed": "inf"}) for key, ok in zip(keys, calm, strict=True)]
+
+    found = worth.in_time(small_corpus, plans, trials, "10s", finished)
+    assert calls == [[0.1, 0.1], [pytest.approx(0.03)], [pytest.approx(0.01)]]
+    assert [(row["network"], row["bits"]) for row in found] == [("one", 2.0), ("other", 2.0)]
+    del trials[-1]
+    assert "failed" in worth.in_time(small_corpus, plans, trials, "10s", finished)[1]
+    failed = worth.run(
+        small_corpus.path, tmp_path, values | {"activation": "linear", "lr": 1000, "clip_norm": 0.0, "steps": 20}
+    )
+    assert set(failed) == {"failed"} and "diverged" in failed["failed"]
+
+
 def test_lines_get_one_gap_each_and_documents_are_lines_apart(tmp_path: Path) -> None:
     text = tmp_path / "lines"
     text.write_text(
