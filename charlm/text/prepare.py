@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -109,8 +110,12 @@ def prepare(
             info |= sources.entropy.to_json()
         with new_folder(path) as building:
             info["splits"] = _write_splits(building, Walk(sources, options, progress, walk), symbols, stops)
-            # What a drawn text repeats, it repeats by chance: that flatters no score.
-            info["shared"] = _shared(building, symbols, list(stops), tell if sources.entropy is None else _say_nothing)
+            with ThreadPoolExecutor(1) as beside:
+                on_disk = beside.submit(_sync, building, list(stops))
+                # What a drawn text repeats, it repeats by chance: that flatters no score.
+                say = tell if sources.entropy is None else _say_nothing
+                info["shared"] = _shared(building, symbols, list(stops), say)
+                on_disk.result()
             write_atomically(building / INFO, json.dumps(info, indent=1) + "\n")
         return Corpus.load(path)
 
@@ -170,10 +175,14 @@ def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, i
                     f"the {split} split would be empty: the documents are too few to leave it one; "
                     f"give a longer text, or prepare it with --valid-fraction 0 --test-fraction 0"
                 )
-        for file in files.values():
-            file.flush()
-            os.fsync(file.fileno())
     return {split: {"symbols": written[split], **vars(amounts[split])} for split in stops}
+
+
+def _sync(folder: Path, splits: list[str]) -> None:
+    """Wait until what was written is on the disk."""
+    for split in splits:
+        with open(folder / f"{split}.bin", "rb+") as file:
+            os.fsync(file.fileno())
 
 
 def _shared(folder: Path, symbols: Symbols, splits: list[str], tell: Report) -> dict[str, dict[str, int]]:

@@ -9,6 +9,9 @@ from collections import Counter
 
 import numpy as np
 
+MANY = 1 << 16
+"""Codes from which counting them in pairs is worth its table of 65,536."""
+
 
 class Tally(ABC):
     """Counts of symbols, by their codes."""
@@ -60,6 +63,8 @@ class _Codes(Tally):
         highest = int(codes.max(initial=0))
         if highest >= self._counts.size:
             self._counts = np.concatenate((self._counts, np.zeros(highest + 1 - self._counts.size, np.int64)))
+        if codes.size >= MANY:
+            codes = self._add_pairs(codes)
         if highest <= 4 * codes.size + 256:
             found = np.bincount(codes)
             self._counts[: found.size] += found
@@ -67,6 +72,18 @@ class _Codes(Tally):
             # A short chunk with a high code: a histogram would be mostly empty.
             values, times = np.unique(codes, return_counts=True)
             self._counts[values] += times
+
+    def _add_pairs(self, codes: np.ndarray) -> np.ndarray:
+        """Count codes below 256 two at a time, where most are: half the time. Returns those that are left."""
+        left = codes[np.flatnonzero(codes > 0xFF)] if codes.dtype != np.uint8 else codes[:0]
+        if 2 * left.size > codes.size:
+            return codes
+        low = codes.astype(np.uint8)  # which takes the higher ones for others
+        even = low.size // 2 * 2
+        pairs = np.bincount(low[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
+        last, wrong = (np.bincount(some, minlength=256) for some in (low[even:], left.astype(np.uint8)))
+        self._counts[:256] += pairs.sum(0) + pairs.sum(1) + last - wrong
+        return left
 
     def counted(self) -> tuple[np.ndarray, np.ndarray]:
         codes = np.flatnonzero(self._counts)

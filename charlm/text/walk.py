@@ -88,7 +88,8 @@ class Amounts:
 
     def add(self, walk: "Walk", symbols: Symbols, ids: np.ndarray, codes: np.ndarray) -> None:
         """Count some more of it: ids (T,) and codes (T,)."""
-        outside = codes[ids == UNKNOWN]
+        unknown = ids == UNKNOWN
+        outside = codes[unknown] if unknown.any() else codes[:0]
         ends = int(np.count_nonzero(ids == BOUNDARY))
         self.characters += walk.unit.characters(codes) - ends
         self.bytes += walk.text_bytes(codes, ends)
