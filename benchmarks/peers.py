@@ -28,6 +28,8 @@ class Model(nn.Module):
 class Training:
     """Whole windows with the state carried, clipping and Adam; characters per second."""
 
+    imports = ("torch._dynamo",)  # which torch loads with its first optimiser
+
     def __init__(
         self,
         cell: str,

@@ -42,6 +42,7 @@ def _weight_gradients(da: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     return gathered(da.flatten(0, 1), before.flatten(0, 1))
 
 
+_ZERO = torch.tensor(0.0)
 _MINUS_ONE = torch.tensor(-1.0)
 _ONE = torch.tensor(1.0)
 _HALF = torch.tensor(0.5)
@@ -60,6 +61,11 @@ def _from_half_(s: Tensor) -> Tensor:
 def _to_half(h: Tensor) -> Tensor:
     """s = (h + 1) / 2, which is in (0, 1) as h is in (-1, 1)."""
     return torch.add(_HALF, h, alpha=0.5)
+
+
+def _and_not_(a: Tensor, gate: Tensor) -> Tensor:
+    """a (1 - gate), in place."""
+    return a.addcmul_(a, gate, value=-1)
 
 
 def _slope_of_sigmoid(y: Tensor) -> Tensor:
@@ -233,10 +239,10 @@ class GRUWindow(Function):
         r, z = rz.chunk(2, 2)
         hidden, before = n.shape[2], states[:-1]
         into = Into(weight_hh.T, states.shape[1])
-        dx_n = _slope_of_tanh(n).mul_(1 - z)
+        dx_n = _and_not_(_slope_of_tanh(n), z)
         da = n.new_empty(*n.shape[:2], 3 * hidden)
         da_r, da_z, da_n = da.chunk(3, 2)
-        torch.mul(dx_n * recurrent, 0.5 * (1 - r), out=da_r)  # `recurrent` is twice r (W_hn h + b_hn)
+        _and_not_(torch.addcmul(_ZERO, dx_n, recurrent, value=0.5, out=da_r), r)  # `recurrent` is 2 r (W_hn h + b_hn)
         torch.mul(before - n, _slope_of_sigmoid(z), out=da_z)
         torch.mul(dx_n, r, out=da_n)
         dh = dh_last + dh_all[-1]
@@ -248,8 +254,9 @@ class GRUWindow(Function):
             gates_t.mul_(dh[:, None])
             dx_n_t.mul_(dh)
             dh = into.add(torch.addcmul(above, dh, z_t), da_t)
-        dx = torch.cat([da[:, :, : 2 * hidden], dx_n], 2)
-        return dx, *_weight_gradients(da, before), dh
+        weights = _weight_gradients(da, before)
+        da_n.copy_(dx_n)  # x's share of the candidate goes past the reset gate
+        return da, *weights, dh
 
 
 WINDOWS: dict[str, type[Function]] = {"rnn": RNNWindow, "lstm": LSTMWindow, "gru": GRUWindow}
