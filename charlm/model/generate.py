@@ -7,14 +7,28 @@ has a way of its own, with less to do for each character.
 
 from collections.abc import Iterator
 from random import Random
+from typing import Protocol
 
 import numpy as np
 
 from charlm.errors import CharlmError
 from charlm.model.draw import NEVER, Rules, draw, draw_one
 from charlm.model.lean import Lean
-from charlm.model.stepper import Edit, States, Stepper
+from charlm.model.stepper import Edit, States
 from charlm.text.symbols import BOUNDARY, UNKNOWN
+
+
+class Streams(Protocol):
+    """A model that reads a symbol in each of many streams: `charlm.model.stepper.Stepper`, or what stands for it."""
+
+    def start(self, batch: int = 1) -> States:
+        """The state before any text."""
+
+    def repeat(self, states: States, batch: int) -> States:
+        """One stream's states, copied."""
+
+    def step(self, ids: np.ndarray, states: States, *, edit: Edit | None = None) -> tuple[np.ndarray, States]:
+        """Logits (B, V) after one more symbol (B,) each, and the new states."""
 
 
 def streams(seed: int, number: int) -> list[Random]:
@@ -23,7 +37,7 @@ def streams(seed: int, number: int) -> list[Random]:
 
 
 def generate(
-    stepper: Stepper, prompt: np.ndarray, rules: Rules, random: list[Random], edit: Edit | None = None
+    stepper: Streams, prompt: np.ndarray, rules: Rules, random: list[Random], edit: Edit | None = None
 ) -> Iterator[np.ndarray]:
     """Draw without end.
 
@@ -93,7 +107,7 @@ _GROWN = (
 )
 
 
-def _step(stepper: Stepper, ids: np.ndarray, states: States, edit: Edit | None) -> tuple[np.ndarray, States]:
+def _step(stepper: Streams, ids: np.ndarray, states: States, edit: Edit | None) -> tuple[np.ndarray, States]:
     with np.errstate(all="ignore"):
         logits, states = stepper.step(ids, states, edit=edit)
     if not np.isfinite(logits).all():

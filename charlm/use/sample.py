@@ -7,8 +7,8 @@
 A model that reads from the right writes to the left: its text grows before the prompt, and is given from left to right
 when it is complete.
 
-On the CPU this needs no torch. What is left out: the filters (`charlm.model.draw`) and the stream
-of ids (`charlm.model.generate`).
+On the CPU this needs no torch, but for many samples of a large network. What is left out: the filters
+(`charlm.model.draw`) and the stream of ids (`charlm.model.generate`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ from charlm import cells, memory
 from charlm.config import SampleOptions
 from charlm.model.checkpoint import Model
 from charlm.model.draw import Rules
-from charlm.model.generate import generate, generate_one, streams
+from charlm.model.generate import Streams, generate, generate_one, streams
 from charlm.model.lean import LAYERS, Lean
 from charlm.model.stepper import Edit, Stepper
 from charlm.model.units import clamp as held
@@ -31,6 +31,11 @@ from charlm.text.symbols import BOUNDARY, Symbols
 
 Clamp = Mapping[str, float | str]
 """Values by the places where they are held (`charlm.model.units`)."""
+
+MANY = 1 << 28
+"""Multiplications for one character of all samples, from which on they are written in torch: its import, a second, is
+then paid back within some 500 characters of each. How long the samples are to be is not looked at: their digits must
+not depend on it."""
 
 RANDOM_STATE = 2500
 """Bytes of a stream of random numbers."""
@@ -142,11 +147,12 @@ def _ids(model: Model, prompt: str, seed: int, options: SampleOptions, edit: Edi
     start = _encoded(model, prompt)
     random = streams(seed, options.num)
     with np.errstate(all="ignore"):  # of weights whose products overflow, the draws will speak
-        lean_enough = model.options.cell in LAYERS and is_stack(model.options)
-        if options.num == 1 and options.device == "cpu" and edit is None and lean_enough:
+        plain = options.device == "cpu" and model.options.cell in LAYERS and is_stack(model.options)
+        if options.num == 1 and edit is None and plain:
             lean = Lean(model)
             return ([symbol] for symbol in generate_one(lean, start, rules, random[0]))
-        stepper = _stepper(model, options.device)
+        many = plain and _multiplications(model, options.num) >= MANY
+        stepper = _abreast(model, options.num) if many else _stepper(model, options.device)
     return (ids.tolist() for ids in generate(stepper, start, rules, random, edit))
 
 
@@ -161,8 +167,21 @@ def _encoded(model: Model, prompt: str) -> np.ndarray:
     return ids[::-1] if model.options.direction == BACKWARD else ids
 
 
+def _multiplications(model: Model, num: int) -> int:
+    """For one character of each sample."""
+    return num * sum(weight.size for name, weight in model.weights.items() if name != "embedding.weight")
+
+
+def _abreast(model: Model, num: int) -> Streams:
+    from charlm.learn.runtime import keep_memory
+    from charlm.model.abreast import Abreast
+
+    keep_memory()
+    return Abreast(model, num)
+
+
 def _stepper(model: Model, device: str) -> Stepper:
-    """In NumPy on the CPU; torch is imported only for a GPU."""
+    """In NumPy on the CPU, in torch on a GPU."""
     if device == "cpu":
         return Stepper(model)
     from charlm.learn.runtime import find_device

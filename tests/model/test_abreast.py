@@ -1,0 +1,109 @@
+"""Many streams in torch are the slow stepper's, to the last digits of float64, and write the same texts."""
+
+import numpy as np
+import pytest
+import torch
+
+from charlm import cells
+from charlm.errors import CharlmError
+from charlm.model import products, units
+from charlm.model.abreast import LAYERS, Abreast
+from charlm.model.draw import Rules
+from charlm.model.generate import generate, streams
+from charlm.model.stepper import Stepper
+from charlm.use import sample
+
+KINDS = [(name, activation) for name in LAYERS for activation in cells.make(name).activations]
+
+
+def some_ids(steps=30, batch=5, seed=2):
+    return np.random.default_rng(seed).integers(0, 10, (steps, batch))
+
+
+def walk(stepper, ids, edit=None):
+    states, found = stepper.start(ids.shape[1]), []
+    for row in ids:
+        logits, states = stepper.step(row, states, edit=edit)
+        found.append(logits.copy())
+    return np.array(found), states
+
+
+@pytest.mark.parametrize("input", ["one-hot", "embedding"])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+def test_reading_equals_the_equations(make_model, slow_logits, kind, layers, input):
+    model = make_model(*kind, layers=layers, input=input, scale=0.3)
+    ids = some_ids()
+    wanted, last = slow_logits(model, ids)
+    found, states = walk(Abreast(model, 5, torch.float64), ids)
+    np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
+    for state, other in zip(states, last, strict=True):
+        for part, same in zip(state, other, strict=True):
+            np.testing.assert_allclose(part.numpy(), same, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("way", ["onednn", "torch"])
+@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+def test_in_float32_it_is_the_stepper_up_to_rounding(make_model, monkeypatch, kind, way):
+    monkeypatch.setattr(products, "ONEDNN", way == "onednn" and products.ONEDNN)
+    monkeypatch.setattr(products, "FEWEST", 0)
+    model = make_model(*kind, layers=2, scale=0.3)
+    for batch in (1, 5, 9):  # weights are laid out for 5
+        ids = some_ids(batch=batch)
+        found, _ = walk(Abreast(model, 5), ids)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, walk(Stepper(model), ids)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_tied_and_held_and_what_came_before_stays(make_model):
+    model = make_model("lstm", layers=2, input="embedding", embedding=7, tied=True, scale=0.3)
+    edit, ids = units.clamp(model, {"0:3": 0.5, "1:2:c": -1.0}), some_ids()
+    wanted, _ = walk(Stepper(model), ids, edit)
+    stepper = Abreast(model, 5)
+    np.testing.assert_allclose(walk(stepper, ids, edit)[0], wanted, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(walk(stepper, ids)[0], wanted, atol=1e-3)
+    before = stepper.repeat(stepper.step(ids[0, :1], stepper.start())[1], 3)
+    kept = [[part.clone() for part in state] for state in before]
+    stepper.step(ids[0, :3], before)
+    assert all(torch.equal(a, b) for one, two in zip(before, kept, strict=True) for a, b in zip(one, two, strict=True))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_same_texts_are_written(make_model, monkeypatch, name):
+    model = make_model(name, layers=2, scale=0.3)
+    drawn, made = [], []
+    monkeypatch.setattr(
+        sample, "_abreast", lambda model, num, real=sample._abreast: made.append(num) or real(model, num)
+    )
+    for many in (sample.MANY, 0):
+        monkeypatch.setattr(sample, "MANY", many)
+        texts = sample.samples(model, num=4, length=60, seed=3, temperature=0.9)
+        held = sample.samples(model, num=4, length=60, seed=3, clamp={"0:1": 0.9})
+        drawn.append([found.text for found in (*texts, *held)])
+        assert len(drawn[-1][0]) == 60
+    assert drawn[0] == drawn[1] and len(set(drawn[0])) == 8 and made == [4, 4]
+
+
+def test_the_way_follows_from_the_network_and_the_number_alone(make_model, monkeypatch):
+    made = []
+    monkeypatch.setattr(sample, "_abreast", lambda model, num: made.append((num, model)) or Stepper(model))
+    model = make_model("gru", layers=2, scale=0.3)
+    size = sum(weight.size for weight in model.weights.values())
+    monkeypatch.setattr(sample, "MANY", 3 * size)
+    for length in (1, 50):
+        sample.samples(model, num=2, length=length)
+    assert not made
+    for length in (1, 50):
+        sample.samples(model, num=3, length=length)
+    assert [num for num, _ in made] == [3, 3]
+    sample.samples(make_model("gru", layers=2, skip=True), num=99, length=1)
+    sample.samples(make_model("min-gru", layers=2), num=99, length=1)
+    assert len(made) == 2, "other wirings and cells take the stepper"
+
+
+def test_a_state_that_grows_without_bound_is_told(make_model):
+    model = make_model("rnn", "linear", layers=1, scale=30.0)
+    with pytest.raises(CharlmError, match="no finite number"), np.errstate(all="ignore"):
+        drawn = generate(Abreast(model, 2), np.zeros(0, np.int64), Rules(), streams(0, 2))
+        for _ in range(400):
+            next(drawn)
