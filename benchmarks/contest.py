@@ -14,12 +14,17 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-ROUNDS = 3
+ROUNDS = 5
+
+QUIET = 0.5
+"""Seconds between two turns. The threads that a library has started wait for more work by spinning, a fifth of a second
+and longer, and would take a processor from whoever comes next."""
 
 ROOT = Path(__file__).parent.parent
 
@@ -76,6 +81,7 @@ def hold(contenders: list[Contender], rounds: int = ROUNDS) -> dict[str, Outcome
     speeds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for number in range(rounds + 1):
         for contender, runner in zip(contenders, runners, strict=True):
+            time.sleep(QUIET)
             speed = runner.ask("turn")
             if number:
                 speeds[contender.name].append(speed)
