@@ -42,18 +42,21 @@ class Decoding:
     def _decode(self, chunk: bytes, *, final: bool) -> np.ndarray:
         state = self.decoder.getstate()
         self.bytes += len(chunk)
+        numbers = np.frombuffer(chunk, np.uint8)
         if self.codec in EXTENDS_ASCII and not state[0] and chunk.isascii():
-            return self._counted(np.frombuffer(chunk, np.uint8))
+            return self._counted(numbers, numbers)
         try:
             text = self.decoder.decode(chunk, final)
         except UnicodeDecodeError as error:
             raise self._refusal(error, chunk, state) from None
         except UnicodeError as error:
             raise CorpusError(f"{self.where} is not {self.codec}: {error}; {_ADVICE}") from None
-        return self._counted(code_points(text))
+        codes = code_points(text)
+        return self._counted(codes, numbers if self.codec in EXTENDS_ASCII else codes)
 
-    def _counted(self, codes: np.ndarray) -> np.ndarray:
-        self.line += int(np.count_nonzero(codes == LF))
+    def _counted(self, codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """The codes, when their lines were counted in `ends`: they, or the bytes that they are made of."""
+        self.line += int(np.count_nonzero(ends == LF))
         return codes
 
     def _refusal(self, error: UnicodeDecodeError, chunk: bytes, state: Any) -> CorpusError:
