@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import gaps, task_page, tasks, vectors, wiring, worth
+from benchmarks import contest, gaps, task_page, tasks, vectors, wiring, worth
 from benchmarks.contest import Contender, Outcome, hold, ratios
 from benchmarks.kept import Rows
 from benchmarks.results import Row, write
@@ -24,6 +24,14 @@ def test_contenders_take_turns_in_processes_of_their_own() -> None:
     for outcome in outcomes.values():
         assert len(outcome.speeds) == 2 and min(outcome.speeds) > 0 and outcome.megabytes >= 0
     assert ratios(outcomes, "module", "cells") > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is counted on Linux")
+def test_memory_is_counted_from_what_the_process_held_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contest, "QUIET", 0.0)
+    held = np.ones(800_000_000, np.uint8)  # a child of this process would begin with it, by `ru_maxrss`
+    outcome = hold([Contender("module", "peers:Sampling", TINY)], rounds=2)["module"]
+    assert 0 < outcome.megabytes < 200 and held[-1]
 
 
 def test_a_contender_that_dies_ends_the_contest() -> None:
