@@ -20,7 +20,7 @@ split. `--set` gives options of every run; `--only` names the networks; `--rates
 import argparse
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from functools import partial
 from math import inf, log
 from multiprocessing import get_context
@@ -73,17 +73,7 @@ def main() -> None:
     plans = measured(corpus, first, networks, asked.time, speeds)
     rows = Rows(asked.folder / "results.jsonl", told)
     with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn")) as pool:
-
-        def finished(keys: list[Result]) -> list[Result]:
-            left = [key for key in keys if rows.get(key) is None]
-            waiting = {pool.submit(run, corpus.path, asked.folder / "models", key["values"]): key for key in left}
-            for done in as_completed(waiting):
-                if done.exception() is None:  # else the others are kept first
-                    rows.add(waiting[done], done.result)
-            for done in waiting:
-                done.result()
-            return [rows.get(key) or {} for key in keys]
-
+        finished = partial(carried_out, pool, partial(run, corpus.path, asked.folder / "models"), rows)
         trials = finished(list(of_characters(plans, asked.characters, asked.rates)))
         timed = in_time(corpus, plans, trials, asked.time, finished)
     print(describe_machine().split(". Medians")[0])
@@ -146,6 +136,18 @@ def of_characters(plans: dict[str, Result], characters: int, rates: list[float])
                 "corpus": plan["corpus"],
                 "values": values | {"lr": rate * plan["decided"]["lr"], "steps": steps},
             }
+
+
+def carried_out(pool: Executor, work: Callable[[Result], Result], rows: Rows, keys: list[Result]) -> list[Result]:
+    """The results of some runs, those that there are not yet made side by side; where one fails the others are kept."""
+    left = [key for key in keys if rows.get(key) is None]
+    waiting = {pool.submit(work, key["values"]): key for key in left}
+    for done in as_completed(waiting):
+        if done.exception() is None:
+            rows.add(waiting[done], done.result)
+    for done in waiting:
+        done.result()
+    return [rows.get(key) or {} for key in keys]
 
 
 def best(rows: list[Result]) -> dict[str, Result]:

@@ -1,5 +1,6 @@
 """The benchmarks run: contenders take their turns, and a table comes of it. How fast anything is, no test asks."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_contenders_take_turns_in_processes_of_their_own() -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is counted on Linux")
 def test_memory_is_counted_from_what_the_process_held_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contest, "QUIET", 0.0)
-    held = np.ones(800_000_000, np.uint8)  # a child of this process would begin with it, by `ru_maxrss`
+    held = np.ones(300_000_000, np.uint8)  # a child of this process would begin with it, by `ru_maxrss`
     outcome = hold([Contender("module", "peers:Sampling", TINY)], rounds=2)["module"]
     assert 0 < outcome.megabytes < 200 and held[-1]
 
@@ -185,6 +186,16 @@ def test_a_network_that_diverges_in_its_time_is_run_at_smaller_rates(small_corpu
         small_corpus.path, tmp_path, values | {"activation": "linear", "lr": 1000, "clip_norm": 0.0, "steps": 20}
     )
     assert set(failed) == {"failed"} and "diverged" in failed["failed"]
+
+
+def test_what_is_finished_is_kept_when_a_run_fails(tmp_path: Path) -> None:
+    rows, keys = Rows(tmp_path / "rows.jsonl", str), [{"values": number} for number in (4, 0, 2)]
+    with ThreadPoolExecutor(1) as pool:
+        with pytest.raises(ZeroDivisionError):
+            worth.carried_out(pool, lambda number: {"bits": 8 / number}, rows, keys)
+        assert [row["bits"] for row in Rows(rows.path, str).found] == [2.0, 4.0]
+        found = worth.carried_out(pool, lambda number: {"bits": -1.0}, rows, keys)
+    assert [row["bits"] for row in found] == [2.0, -1.0, 4.0], "what there was is not made again"
 
 
 def test_lines_get_one_gap_each_and_documents_are_lines_apart(tmp_path: Path) -> None:

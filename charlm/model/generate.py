@@ -17,8 +17,12 @@ from charlm.model.lean import Lean
 from charlm.model.stepper import Edit, States
 from charlm.text.symbols import BOUNDARY, UNKNOWN
 
+AHEAD = 8
+"""Symbols of a single stream that are drawn before the first of them is given: to keep NumPy from warning costs a
+microsecond each time, a twentieth of what a small network takes for a symbol."""
 
-class Streams(Protocol):
+
+class Stepping(Protocol):
     """A model that reads a symbol in each of many streams: `charlm.model.stepper.Stepper`, or what stands for it."""
 
     def start(self, batch: int = 1) -> States:
@@ -37,7 +41,7 @@ def streams(seed: int, number: int) -> list[Random]:
 
 
 def generate(
-    stepper: Streams, prompt: np.ndarray, rules: Rules, random: list[Random], edit: Edit | None = None
+    stepper: Stepping, prompt: np.ndarray, rules: Rules, random: list[Random], edit: Edit | None = None
 ) -> Iterator[np.ndarray]:
     """Draw without end.
 
@@ -106,17 +110,13 @@ def generate_one(lean: Lean, prompt: np.ndarray, rules: Rules, random: Random) -
             raise CharlmError(_GROWN)
 
 
-AHEAD = 8
-"""Symbols that are drawn before the first of them is given: to keep NumPy from warning costs a microsecond each time,
-a twentieth of what a small network takes for a symbol."""
-
 _GROWN = (
     "the network's output is no finite number any more: its state has grown without bound, as that of a "
     "linear or relu rnn can; sample another model, or fewer characters"
 )
 
 
-def _step(stepper: Streams, ids: np.ndarray, states: States, edit: Edit | None) -> tuple[np.ndarray, States]:
+def _step(stepper: Stepping, ids: np.ndarray, states: States, edit: Edit | None) -> tuple[np.ndarray, States]:
     with np.errstate(all="ignore"):
         logits, states = stepper.step(ids, states, edit=edit)
     if not np.isfinite(logits).all():

@@ -109,13 +109,9 @@ def prepare(
         if sources.entropy is not None:
             info |= sources.entropy.to_json()
         with new_folder(path) as building:
-            info["splits"] = _write_splits(building, Walk(sources, options, progress, walk), symbols, stops)
-            with ThreadPoolExecutor(1) as beside:
-                on_disk = beside.submit(_sync, building, list(stops))
-                # What a drawn text repeats, it repeats by chance: that flatters no score.
-                say = tell if sources.entropy is None else _say_nothing
-                info["shared"] = _shared(building, symbols, list(stops), say)
-                on_disk.result()
+            # What a drawn text repeats, it repeats by chance: that flatters no score.
+            say = tell if sources.entropy is None else _say_nothing
+            info |= _write(building, Walk(sources, options, progress, walk), symbols, stops, say)
             write_atomically(building / INFO, json.dumps(info, indent=1) + "\n")
         return Corpus.load(path)
 
@@ -143,6 +139,16 @@ def _stops(symbols: int, options: PrepareOptions) -> dict[str, int]:
             )
         start = stops[split]
     return {split: stop for split, stop in stops.items() if shares[split]}
+
+
+def _write(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, int], tell: Report) -> dict[str, Any]:
+    """Write the splits; what they have and share. While the disk is waited for, they are looked through."""
+    splits = _write_splits(folder, walk, symbols, stops)
+    with ThreadPoolExecutor(1) as beside:
+        on_disk = beside.submit(_sync, folder, list(stops))
+        shared = _shared(folder, symbols, list(stops), tell)
+        on_disk.result()
+    return {"splits": splits, "shared": shared}
 
 
 def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, int]) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ from charlm import cells, memory
 from charlm.config import SampleOptions
 from charlm.model.checkpoint import Model
 from charlm.model.draw import Rules
-from charlm.model.generate import Streams, generate, generate_one, streams
+from charlm.model.generate import Stepping, generate, generate_one, streams
 from charlm.model.lean import LAYERS, Lean
 from charlm.model.stepper import Edit, Stepper
 from charlm.model.units import clamp as held
@@ -61,7 +61,7 @@ class Sample:
 def stream(
     model: Model, *, prompt: str = "", seed: int = 0, clamp: Clamp | None = None, **values: Any
 ) -> Iterator[str]:
-    """Write one sample, piece by piece, each as soon as it is certain. The prompt is checked at once.
+    """Write one sample, piece by piece, some symbols after they are certain. The prompt is checked at once.
 
     Args:
         model: from `charlm.model.checkpoint.load`. One that reads from the right gives one piece, at the end.
@@ -172,7 +172,7 @@ def _multiplications(model: Model, num: int) -> int:
     return num * sum(weight.size for name, weight in model.weights.items() if name != "embedding.weight")
 
 
-def _abreast(model: Model, num: int) -> Streams:
+def _abreast(model: Model, num: int) -> Stepping:
     from charlm.learn.runtime import keep_memory
     from charlm.model.abreast import Abreast
 

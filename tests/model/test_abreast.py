@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from stepping import walk
 
 from charlm import cells
 from charlm.errors import CharlmError
-from charlm.model import products, units
+from charlm.model import lean, products, units
 from charlm.model.abreast import LAYERS, Abreast
 from charlm.model.draw import Rules
 from charlm.model.generate import generate, streams
@@ -20,12 +21,8 @@ def some_ids(steps=30, batch=5, seed=2):
     return np.random.default_rng(seed).integers(0, 10, (steps, batch))
 
 
-def walk(stepper, ids, edit=None):
-    states, found = stepper.start(ids.shape[1]), []
-    for row in ids:
-        logits, states = stepper.step(row, states, edit=edit)
-        found.append(logits.copy())
-    return np.array(found), states
+def test_what_one_stream_is_written_with_many_are():
+    assert set(LAYERS) == set(lean.LAYERS), "charlm.use.sample asks once for both"
 
 
 @pytest.mark.parametrize("input", ["one-hot", "embedding"])
@@ -58,9 +55,9 @@ def test_in_float32_it_is_the_stepper_up_to_rounding(make_model, monkeypatch, ki
 def test_tied_and_held_and_what_came_before_stays(make_model):
     model = make_model("lstm", layers=2, input="embedding", embedding=7, tied=True, scale=0.3)
     edit, ids = units.clamp(model, {"0:3": 0.5, "1:2:c": -1.0}), some_ids()
-    wanted, _ = walk(Stepper(model), ids, edit)
+    wanted, _ = walk(Stepper(model), ids, edit=edit)
     stepper = Abreast(model, 5)
-    np.testing.assert_allclose(walk(stepper, ids, edit)[0], wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(walk(stepper, ids, edit=edit)[0], wanted, rtol=1e-4, atol=1e-5)
     assert not np.allclose(walk(stepper, ids)[0], wanted, atol=1e-3)
     before = stepper.repeat(stepper.step(ids[0, :1], stepper.start())[1], 3)
     kept = [[part.clone() for part in state] for state in before]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from stepping import walk
 
 from charlm import cells
 from charlm.model import checkpoint
@@ -13,15 +14,6 @@ RELATIVE = {"sum": 1e-6}
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
 DEVICES = [None, "cpu"]
-
-
-def walk(stepper, ids, states=None, **more):
-    """Logits (T, B, V) and the last states of stepping through ids (T, B)."""
-    states, found = stepper.start(ids.shape[1]) if states is None else states, []
-    for row in ids:
-        logits, states = stepper.step(row, states, **more)
-        found.append(logits)
-    return np.stack(found), states
 
 
 def some_ids(steps=12, batch=4, seed=2):

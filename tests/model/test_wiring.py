@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from stepping import walk
 from torch.nn import functional as F
 from wirings import CASES, WIRINGS, label, slow_wired
 
@@ -27,14 +28,6 @@ every_case = pytest.mark.parametrize("case", CASES, ids=label)
 
 def some_ids(steps=6, batch=3, seed=2):
     return np.random.default_rng(seed).integers(0, 10, (steps, batch))
-
-
-def walk(stepper, ids, **more):
-    states, found = stepper.start(ids.shape[1]), []
-    for row in ids:
-        logits, states = stepper.step(row, states, **more)
-        found.append(logits)
-    return np.stack(found), states
 
 
 def exact(model):
