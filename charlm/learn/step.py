@@ -50,10 +50,12 @@ class Learner:
     ranks: Ranks = ALONE
     meter: Meter = field(init=False)
     _stage: Stage = field(init=False)
+    _weights: list[Tensor] = field(init=False)
     _after: States = field(init=False)
 
     def __post_init__(self) -> None:
         self.meter = Meter.on(self.network.device)
+        self._weights = list(self.network.parameters())
         self._stage = Stage(self.lanes, self.network.device)
         self._after = self.states
 
@@ -65,9 +67,8 @@ class Learner:
         with self._autocast():
             logits, after = self.network(inputs, before, self._drops(number), behind)
             loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
-        self.optimizer.zero_grad()
         (loss * self.lanes.seq_len if self.options.window_loss == "sum" else loss).backward()
-        gradients = [w.grad for w in self.network.parameters() if w.grad is not None]
+        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
         loss = self.ranks.average(gradients, loss)
         norm = optimize.clip(gradients, self.options)
         self.meter.add(loss, norm)
@@ -84,6 +85,8 @@ class Learner:
         """Move the weights by the gradient, and the states to the end of its window."""
         optimize.set_rate(self.optimizer, learning_rate)
         self.optimizer.step()
+        for weight in self._weights:
+            weight.grad = None
         self.states = self._after
 
     def _states_before(self, number: int, inputs: Tensor) -> States:

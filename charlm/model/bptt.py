@@ -92,15 +92,16 @@ class RNNWindow(Function):
     ) -> tuple[Tensor, Tensor]:
         """Returns h (T, B, H) and the last h (B, H)."""
         halved = activation == "tanh"
+        states = _room(_to_half(h0) if halved else h0, len(x))
         if halved:
-            into, x = Into(4 * weight_hh, len(h0)), torch.add(2 * (bias_hh - weight_hh.sum(1)), x, alpha=2)
-            states, activate = _room(_to_half(h0), len(x)), torch.sigmoid
+            into, activate = Into(4 * weight_hh, len(h0)), torch.sigmoid
+            torch.add(2 * (bias_hh - weight_hh.sum(1)), x, alpha=2, out=states[1:])
         else:
-            into, x = Into(weight_hh, len(h0)), x + bias_hh
-            states, activate = _room(h0, len(x)), _ACTIVATE[activation]
+            into, activate = Into(weight_hh, len(h0)), _ACTIVATE[activation]
+            torch.add(x, bias_hh, out=states[1:])
         s, *after = states.unbind()
-        for x_t, s_t in zip(x.unbind(), after, strict=True):
-            s = activate(into.add(x_t, s), out=s_t)
+        for s_t in after:  # which holds, until it is written, what is added to the product
+            s = activate(into.add(s_t, s), out=s_t)
         if halved:
             _from_half_(states)
         ctx.save_for_backward(states, weight_hh)
@@ -215,17 +216,13 @@ class GRUWindow(Function):
         states = _room(_to_half(h0), len(x))
         s, *after = states.unbind()
         rz = x.new_empty(*x.shape[:2], 2 * hidden)
-        candidate, recurrent = torch.empty_like(states[1:]), torch.empty_like(states[1:])
         x_rz, x_n = x.split(2 * hidden, 2)
-        steps = zip(
-            *(part.unbind() for part in (x_rz, x_n + x_n, rz, *rz.chunk(2, 2), candidate, recurrent)),
-            after,
-            strict=True,
-        )
-        for x_rz_t, x_n_t, rz_t, r, z, m, recurrent_t, s_t in steps:
+        candidate, recurrent = x_n + x_n, torch.empty_like(states[1:])
+        steps = zip(*(part.unbind() for part in (x_rz, rz, *rz.chunk(2, 2), candidate, recurrent)), after, strict=True)
+        for x_rz_t, rz_t, r, z, m, recurrent_t, s_t in steps:
             a_rz, a_n = into.times(s).split(2 * hidden, 1)
             torch.add(x_rz_t, a_rz, out=rz_t).sigmoid_()
-            torch.add(x_n_t, torch.mul(r, a_n, out=recurrent_t), out=m).sigmoid_()
+            m.add_(torch.mul(r, a_n, out=recurrent_t)).sigmoid_()
             s = torch.lerp(m, s, z, out=s_t)
         _from_half_(states)
         ctx.save_for_backward(rz, _from_half_(candidate), recurrent, states, weight_hh)

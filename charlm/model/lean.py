@@ -7,7 +7,8 @@ of calls on small arrays, all into buffers made once:
   old one, is a slice of it, and W_ih x + W_hh h is one product; a 1 at its end brings in the readout's bias;
 - the first layer's input product is a row of a table;
 - σ(a) = (1 + tanh(a/2)) / 2, so that one tanh serves all gates. The halves are moved into the weights, where
-  a factor of two is exact; a layer keeps h times `FACTOR`, and who reads it divides.
+  a factor of two is exact; a layer keeps h times `FACTOR`, and who reads it divides;
+- constants are arrays, as NumPy takes longer over a number than over a hundred of them.
 
 `charlm.model.stepper` is the slow twin: any cell and wiring, many streams, with a view inside.
 
@@ -24,6 +25,22 @@ from charlm.model.wiring import input_table, layer_weights, parts
 
 Step = Callable[[np.ndarray], None]
 """Given the input product (G·H) of a symbol, or the bias above the first layer, moves the layer's state on."""
+
+Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""A matrix (O, R) times a vector (R), into a vector (O), which is returned."""
+
+LINE = 64
+"""Bytes of a cache line. NumPy's large arrays begin 16 bytes into one, so that every second vector that OpenBLAS reads
+of them lies in two: a product with a matrix of up to a megabyte is an eighth slower then (docs/notes.md)."""
+
+
+def product(weight: np.ndarray) -> Product:
+    """The matrix (O, R), laid out from the beginning of a cache line, as what it does to a vector."""
+    room: np.ndarray = np.empty(weight.nbytes + LINE, np.uint8)
+    first = -room.ctypes.data % LINE
+    laid_out = room[first : first + weight.nbytes].view(weight.dtype).reshape(weight.shape)
+    laid_out[...] = weight
+    return laid_out.dot
 
 
 class Lean:
@@ -50,15 +67,16 @@ class Lean:
                 self._table = layer.rows(input_table(weights) + layer.constant(p), -1)
             bias = layer.rows(p["bias_ih"] + layer.constant(p), -1) if number else None
             self._steps.append((layer.make(p, read, read[-hidden:]), bias))
-        self._readout = np.column_stack([weights["readout.weight"] / layer.FACTOR, weights["readout.bias"]])
+        readout = np.column_stack([weights["readout.weight"] / layer.FACTOR, weights["readout.bias"]])
+        self._readout = product(readout)
         self._top = states[-hidden - 1 :]
-        self._logits: np.ndarray = np.empty(len(self._readout), dtype)
+        self._logits: np.ndarray = np.empty(len(readout), dtype)
 
     def read(self, symbol: int) -> np.ndarray:
         """Logits (V,) after one more symbol; the same array at every call."""
         for step, bias in self._steps:
             step(self._table[symbol] if bias is None else bias)
-        return np.dot(self._readout, self._top, self._logits)
+        return self._readout(self._top, self._logits)
 
 
 class _Layer:
@@ -81,12 +99,12 @@ class _Layer:
         """What of b_hh (G·H) can be added to the input product once for all."""
         return np.asarray(p["bias_hh"])
 
-    def joined(self, p: Parameters, read: np.ndarray) -> np.ndarray:
-        """W (G·H, R) of one product for all that the layer reads."""
+    def joined(self, p: Parameters, read: np.ndarray) -> Product:
+        """Of a vector like `read` (R), W (G·H, R) times it: one product for all that the layer reads."""
         both = [p["weight_hh"]] if len(read) == p["weight_hh"].shape[1] else [p["weight_ih"], p["weight_hh"]]
         weight = self.rows(np.hstack(both), 0)
         weight /= self.FACTOR
-        return weight
+        return product(weight)
 
     def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
         """The step of a layer with the parameters p, which reads `read` (R) and keeps its state in `h` (H)."""
@@ -104,25 +122,26 @@ class _RNN(_Layer):
         return a / self.FACTOR
 
     def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
-        weight, a = self.joined(p, read), np.empty_like(h)
-        dot, add, tanh, maximum = np.dot, np.add, np.tanh, np.maximum
+        times, a = self.joined(p, read), np.empty_like(h)
+        zero, one = np.zeros_like(h), np.ones_like(h)
+        add, tanh, maximum = np.add, np.tanh, np.maximum
 
         def through_tanh(x: np.ndarray) -> None:
-            dot(weight, read, a)
+            times(read, a)
             add(a, x, a)
             tanh(a, h)
 
         def through_sigmoid(x: np.ndarray) -> None:
             through_tanh(x)
-            add(h, 1, h)
+            add(h, one, h)
 
         def through_relu(x: np.ndarray) -> None:
-            dot(weight, read, a)
+            times(read, a)
             add(a, x, a)
-            maximum(a, 0, out=h)
+            maximum(a, zero, out=h)
 
         def straight(x: np.ndarray) -> None:
-            dot(weight, read, a)
+            times(read, a)
             add(a, x, h)
 
         return {"tanh": through_tanh, "sigmoid": through_sigmoid, "relu": through_relu, "linear": straight}[
@@ -137,23 +156,25 @@ class _LSTM(_Layer):
 
     def rows(self, a: np.ndarray, axis: int) -> np.ndarray:
         i, f, g, o = np.split(a, 4, axis)
-        return np.concatenate([i / 2, f / 2, o / 2, g], axis)
+        return np.concatenate([o / 2, i / 2, f / 2, g], axis)
 
     def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
-        weight, a = self.joined(p, read), np.empty(4 * len(h), h.dtype)
-        i, f, o, g = np.split(a, 4)
-        gates, c, t = a[: 3 * len(h)], np.zeros_like(h), np.empty_like(h)
-        one, half = h.dtype.type(1), h.dtype.type(0.5)
-        dot, add, multiply, tanh = np.dot, np.add, np.multiply, np.tanh
+        hidden, times = len(h), self.joined(p, read)
+        row = np.zeros(5 * hidden, h.dtype)  # o, i, f, g and c side by side: one product makes both I g and F c
+        a, c = row[: 4 * hidden], row[4 * hidden :]
+        gates, o, i_f, g_c = row[: 3 * hidden], row[:hidden], row[hidden : 3 * hidden], row[3 * hidden :]
+        both, t = np.empty_like(i_f), np.empty_like(h)
+        entering, kept = np.split(both, 2)
+        one, half = np.ones_like(gates), np.full_like(h, 0.5)
+        add, multiply, tanh = np.add, np.multiply, np.tanh
 
         def step(x: np.ndarray) -> None:
-            dot(weight, read, a)
+            times(read, a)
             add(a, x, a)
             tanh(a, a)
             add(gates, one, gates)
-            multiply(f, c, c)
-            multiply(i, g, g)
-            add(c, g, c)
+            multiply(i_f, g_c, both)
+            add(entering, kept, c)
             multiply(c, half, c)
             tanh(c, t)
             multiply(o, t, h)
@@ -175,20 +196,20 @@ class _GRU(_Layer):
 
     def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
         hidden = len(h)
-        recurrent = p["weight_hh"] / 2
-        into = self.rows(p["weight_ih"], 0) if len(read) > hidden else None
+        recurrent = product(p["weight_hh"] / 2)
+        into = product(self.rows(p["weight_ih"], 0)) if len(read) > hidden else None
         bias = p["bias_hh"][2 * hidden :] / 2
-        below, product = read[:hidden], np.empty(3 * hidden, h.dtype)
-        a, t = np.empty_like(product), np.empty_like(h)
+        below, entering = read[:hidden], np.empty(3 * hidden, h.dtype)
+        a, t = np.empty_like(entering), np.empty_like(h)
         gates, n = a[: 2 * hidden], a[2 * hidden :]
         r, z = np.split(gates, 2)
-        one, half = h.dtype.type(1), h.dtype.type(0.5)
-        dot, add, subtract, multiply, tanh = np.dot, np.add, np.subtract, np.multiply, np.tanh
+        one, half = np.ones_like(gates), np.full_like(h, 0.5)
+        add, subtract, multiply, tanh = np.add, np.subtract, np.multiply, np.tanh
 
         def step(x: np.ndarray) -> None:
-            dot(recurrent, h, a)
+            recurrent(h, a)
             if into is not None:
-                x = add(dot(into, below, product), x, product)
+                x = add(into(below, entering), x, entering)
             add(gates, x[: 2 * hidden], gates)
             tanh(gates, gates)
             add(gates, one, gates)

@@ -11,7 +11,7 @@ On the CPU this needs no torch, but for many samples of a large network. What is
 (`charlm.model.draw`) and the stream of ids (`charlm.model.generate`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -120,7 +120,7 @@ def _bytes(model: Model, options: SampleOptions) -> int:
     return options.num * (text + RANDOM_STATE + 24 * model.symbols.size + 4 * numbers * model.options.hidden)
 
 
-def _pieces(drawn: Iterator[list[int]], writer: "_Writer") -> Iterator[str]:
+def _pieces(drawn: Iterator[Sequence[int]], writer: "_Writer") -> Iterator[str]:
     while not writer.ended:
         yield writer.take(next(drawn)[0])
     yield writer.finish()
@@ -131,7 +131,7 @@ def _from_left(pieces: Iterator[str]) -> Iterator[str]:
     yield "".join(pieces)[::-1]
 
 
-def _side_by_side(drawn: Iterator[list[int]], writers: list["_Writer"]) -> list[str]:
+def _side_by_side(drawn: Iterator[Sequence[int]], writers: list["_Writer"]) -> list[str]:
     texts = [""] * len(writers)
     while not all(writer.ended for writer in writers):
         ids = next(drawn)
@@ -141,7 +141,7 @@ def _side_by_side(drawn: Iterator[list[int]], writers: list["_Writer"]) -> list[
     return [text + writer.finish() for text, writer in zip(texts, writers, strict=True)]
 
 
-def _ids(model: Model, prompt: str, seed: int, options: SampleOptions, edit: Edit | None) -> Iterator[list[int]]:
+def _ids(model: Model, prompt: str, seed: int, options: SampleOptions, edit: Edit | None) -> Iterator[Sequence[int]]:
     """The next symbol of every sample, again and again; a state that is edited takes the way that has one."""
     rules = Rules(options.temperature, options.top_k, options.top_p, options.min_p)
     start = _encoded(model, prompt)
@@ -150,7 +150,7 @@ def _ids(model: Model, prompt: str, seed: int, options: SampleOptions, edit: Edi
         plain = options.device == "cpu" and model.options.cell in LAYERS and is_stack(model.options)
         if options.num == 1 and edit is None and plain:
             lean = Lean(model)
-            return ([symbol] for symbol in generate_one(lean, start, rules, random[0]))
+            return zip(generate_one(lean, start, rules, random[0]))
         many = plain and _multiplications(model, options.num) >= MANY
         stepper = _abreast(model, options.num) if many else _stepper(model, options.device)
     return (ids.tolist() for ids in generate(stepper, start, rules, random, edit))
