@@ -10,7 +10,10 @@ from collections import Counter
 import numpy as np
 
 MANY = 1 << 16
-"""Codes from which counting them in pairs is worth its table of 65,536."""
+"""Codes from which counting them in pairs, in half the time, is worth its table of 65,536."""
+
+ROOM = 1 << 20
+"""Codes that wait to be counted together."""
 
 
 class Tally(ABC):
@@ -54,42 +57,59 @@ def of_words() -> Tally:
 
 
 class _Codes(Tally):
-    """Counts of codes that are numbers, in an array that grows with the highest."""
+    """Counts of codes that are numbers. Those below 256 wait until they are many, and are counted two at a time."""
 
     def __init__(self) -> None:
         self._counts = np.zeros(256, np.int64)
+        self._waiting: np.ndarray = np.empty(ROOM, np.uint8)
+        self._filled = 0
 
     def add(self, codes: np.ndarray) -> None:
-        highest = int(codes.max(initial=0))
+        if codes.dtype != np.uint8:
+            codes = self._add_high(codes)
+        for at in range(0, codes.size, ROOM):
+            low = codes[at : at + ROOM]
+            if self._filled + low.size > ROOM:
+                self._count_waiting()
+            self._waiting[self._filled : self._filled + low.size] = low  # which takes higher ones modulo 256
+            self._filled += low.size
+
+    def _add_high(self, codes: np.ndarray) -> np.ndarray:
+        """Count codes from 256 on; what is to be counted of the others, where higher ones may stand between them."""
+        high = codes[np.flatnonzero(codes > 0xFF)]
+        if not high.size:
+            return codes
+        highest = int(high.max())
         if highest >= self._counts.size:
             self._counts = np.concatenate((self._counts, np.zeros(highest + 1 - self._counts.size, np.int64)))
-        if codes.size >= MANY:
-            codes = self._add_pairs(codes)
-        if highest <= 4 * codes.size + 256:
-            found = np.bincount(codes)
+        if highest <= 4 * high.size + 256:
+            found = np.bincount(high)
             self._counts[: found.size] += found
         else:
-            # A short chunk with a high code: a histogram would be mostly empty.
-            values, times = np.unique(codes, return_counts=True)
+            # A few high codes: a histogram would be mostly empty.
+            values, times = np.unique(high, return_counts=True)
             self._counts[values] += times
+        if 2 * high.size > codes.size:
+            return codes[codes <= 0xFF]
+        self._counts[:256] -= np.bincount(high.astype(np.uint8), minlength=256)  # what they will be taken for
+        return codes
 
-    def _add_pairs(self, codes: np.ndarray) -> np.ndarray:
-        """Count codes below 256 two at a time, where most are: half the time. Returns those that are left."""
-        left = codes[np.flatnonzero(codes > 0xFF)] if codes.dtype != np.uint8 else codes[:0]
-        if 2 * left.size > codes.size:
-            return codes
-        low = codes.astype(np.uint8)  # which takes the higher ones for others
-        even = low.size // 2 * 2
-        pairs = np.bincount(low[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
-        last, wrong = (np.bincount(some, minlength=256) for some in (low[even:], left.astype(np.uint8)))
-        self._counts[:256] += pairs.sum(0) + pairs.sum(1) + last - wrong
-        return left
+    def _count_waiting(self) -> None:
+        low, self._filled = self._waiting[: self._filled], 0
+        if low.size >= MANY:
+            even = low.size // 2 * 2
+            pairs = np.bincount(low[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
+            self._counts[:256] += pairs.sum(0) + pairs.sum(1)
+            low = low[even:]
+        self._counts[:256] += np.bincount(low, minlength=256)
 
     def counted(self) -> tuple[np.ndarray, np.ndarray]:
+        self._count_waiting()
         codes = np.flatnonzero(self._counts)
         return codes, self._counts[codes]
 
     def times(self, code: object) -> int:
+        self._count_waiting()
         return int(self._counts[code]) if isinstance(code, int) and code < self._counts.size else 0
 
 

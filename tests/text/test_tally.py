@@ -18,26 +18,30 @@ ALPHABETS = {
 
 
 @pytest.mark.parametrize("name", ALPHABETS)
-@given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(0, 300), max_size=5), many=st.integers(0, 200))
-def test_pieces_are_counted_as_one_by_one(name: str, seed: int, cuts: list[int], many: int) -> None:
+@given(
+    seed=st.integers(0, 2**32),
+    cuts=st.lists(st.integers(0, 300), max_size=5),
+    many=st.integers(0, 200),
+    room=st.integers(1, 400),
+)
+def test_pieces_are_counted_as_one_by_one(name: str, seed: int, cuts: list[int], many: int, room: int) -> None:
     dtype, letters = ALPHABETS[name]
     codes = np.random.default_rng(seed).choice(np.array(letters, dtype), 301)
-    counts = tally.of_numbers()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tally, "MANY", many)
+        patch.setattr(tally, "ROOM", room)
+        counts = tally.of_numbers()
         for piece in np.split(codes, sorted(cuts)):
             counts.add(piece)
+        found, times = counts.counted()
     wanted = Counter(codes.tolist())
-    found, times = counts.counted()
     assert dict(zip(found.tolist(), times.tolist(), strict=True)) == wanted
     assert all(counts.times(code) == wanted[code] for code in [*letters, 7, 0x10FFFE])
 
 
-def test_long_pieces_are_counted_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    pairs = tally._Codes._add_pairs
-    monkeypatch.setattr(tally._Codes, "_add_pairs", lambda self, codes: seen.append(codes.size) or pairs(self, codes))
+def test_counting_goes_on_after_it_was_asked_for() -> None:
     counts = tally.of_numbers()
-    counts.add(np.full(tally.MANY - 1, 65, np.uint8))
-    counts.add(np.full(tally.MANY + 1, 65, np.uint32))
-    assert seen == [tally.MANY + 1] and counts.times(65) == 2 * tally.MANY
+    for number in (1, 2, 3):
+        counts.add(np.full(tally.MANY // 2, 65, np.uint8))
+        counts.add(np.array([65, 0x2603], np.uint32))
+        assert counts.times(65) == number * (tally.MANY // 2 + 1) and counts.times(0x2603) == number
