@@ -3,7 +3,6 @@
 Importing this costs nothing; each name below loads what it needs when it is first used.
 """
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
     from charlm.use.score import score_lines as score_lines
 
 __version__ = "0.1.0"
-
-# torch reads this once, at its first tensor. Large tensors then lie in large pages, and mapping those is a
-# five-hundredth of the work: a step of a 3x512 LSTM took 463 ms instead of 642 (docs/notes.md).
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOME = {
     "CharlmError": "charlm.errors",

@@ -15,6 +15,7 @@ hold the two against each other.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -42,10 +43,10 @@ def _weight_gradients(da: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     return gathered(da.flatten(0, 1), before.flatten(0, 1))
 
 
-_ZERO = torch.tensor(0.0)
-_MINUS_ONE = torch.tensor(-1.0)
-_ONE = torch.tensor(1.0)
-_HALF = torch.tensor(0.5)
+@cache
+def _number(value: float) -> Tensor:
+    """A number as what `torch.add` and `torch.addcmul` begin with: a + b x in one pass."""
+    return torch.tensor(value)
 
 
 def _tanh_(a: Tensor) -> Tensor:
@@ -55,12 +56,12 @@ def _tanh_(a: Tensor) -> Tensor:
 
 def _from_half_(s: Tensor) -> Tensor:
     """2 s - 1, in place: what tanh is of the σ of the doubled argument."""
-    return torch.add(_MINUS_ONE, s, alpha=2, out=s)
+    return torch.add(_number(-1.0), s, alpha=2, out=s)
 
 
 def _to_half(h: Tensor) -> Tensor:
     """s = (h + 1) / 2, which is in (0, 1) as h is in (-1, 1)."""
-    return torch.add(_HALF, h, alpha=0.5)
+    return torch.add(_number(0.5), h, alpha=0.5)
 
 
 def _and_not_(a: Tensor, gate: Tensor) -> Tensor:
@@ -75,7 +76,7 @@ def _slope_of_sigmoid(y: Tensor) -> Tensor:
 
 def _slope_of_tanh(y: Tensor) -> Tensor:
     """tanh' = 1 - y² from y = tanh(a)."""
-    return torch.addcmul(_ONE.to(y.dtype), y, y, value=-1)
+    return torch.addcmul(_number(1.0).to(y.dtype), y, y, value=-1)
 
 
 class RNNWindow(Function):
@@ -161,7 +162,7 @@ class LSTMWindow(Function):
             a_g = a.chunk(4, 1)[2]
             a_g.add_(a_g)  # tanh a = 2 σ(2a) - 1, so that one σ serves all gates
             torch.sigmoid(a, out=gates_t)
-            torch.add(_MINUS_ONE, g, alpha=2, out=g)
+            torch.add(_number(-1.0), g, alpha=2, out=g)
             c = torch.mul(f, c, out=c_t).addcmul_(i, g)
             h = torch.mul(o, _tanh_(tanh_c_t.copy_(c)), out=h_t)
         ctx.save_for_backward(gates, h_states, c_states, tanh_c, weight_hh)
@@ -239,7 +240,8 @@ class GRUWindow(Function):
         dx_n = _and_not_(_slope_of_tanh(n), z)
         da = n.new_empty(*n.shape[:2], 3 * hidden)
         da_r, da_z, da_n = da.chunk(3, 2)
-        _and_not_(torch.addcmul(_ZERO, dx_n, recurrent, value=0.5, out=da_r), r)  # `recurrent` is 2 r (W_hn h + b_hn)
+        torch.addcmul(_number(0.0), dx_n, recurrent, value=0.5, out=da_r)  # `recurrent` is 2 r (W_hn h + b_hn)
+        _and_not_(da_r, r)
         torch.mul(before - n, _slope_of_sigmoid(z), out=da_z)
         torch.mul(dx_n, r, out=da_n)
         dh = dh_last + dh_all[-1]

@@ -14,6 +14,7 @@ float64, which the tests compare in, and machines without oneDNN go through torc
 Shapes: N rows, I inputs, O outputs.
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -27,19 +28,29 @@ try:
     _linear = torch.ops.mkldnn._linear_pointwise.default
     _linear_and_more = torch.ops.mkldnn._linear_pointwise.binary
     _gather = torch.ops.aten.mkldnn_linear_backward_weights.default
-    _one = torch.ones(2, 2)
-    ONEDNN = bool(
-        (_linear_and_more(_one, _linear(_one, _one, None, "none", [], ""), _lay_out(_one, 2), None, "add") == 4).all()
-    ) and all(bool((sum_.to_dense() == 2).all()) for sum_ in _gather(_one.to_mkldnn(), _one.to_mkldnn(), _one, True))
-except (AttributeError, RuntimeError, TypeError, NotImplementedError):
-    ONEDNN = False
-"""Whether oneDNN's linear operators are there and do what is expected. The tests set it to False, to hold both ways
-against each other."""
+    _FOUND = True
+except (AttributeError, RuntimeError):
+    _FOUND = False
+
+
+@cache
+def onednn() -> bool:
+    """Whether oneDNN's linear operators are there and do what is expected. Tried once, at the first product: no module
+    makes a tensor while it is loaded, see `charlm.learn.runtime.large_pages`."""
+    if not _FOUND:
+        return False
+    one = torch.ones(2, 2)
+    try:
+        sum_ = _linear_and_more(one, _linear(one, one, None, "none", [], ""), _lay_out(one, 2), None, "add")
+        gathered = _gather(one.to_mkldnn(), one.to_mkldnn(), one, True)
+    except (RuntimeError, TypeError, NotImplementedError):
+        return False
+    return bool((sum_ == 4).all()) and all(bool((part.to_dense() == 2).all()) for part in gathered)
 
 
 def by_onednn(x: Tensor) -> bool:
     """Whether products with `x` go through oneDNN."""
-    return ONEDNN and bool(torch.backends.mkldnn.enabled) and x.device.type == "cpu" and x.dtype == torch.float32
+    return onednn() and bool(torch.backends.mkldnn.enabled) and x.device.type == "cpu" and x.dtype == torch.float32
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -128,6 +128,8 @@ def _network(model: Model, characters: int, options: MeasureOptions, report: Rep
     device = runtime.find_device(options.device)
     runtime.set_threads(options.threads)
     runtime.keep_memory()
+    read = _side_by_side(model, characters, options.batch_size) * scoring.WINDOW
+    runtime.large_pages(model.options.cell, model.options.hidden, read)
     runtime.set_precision("float32", device)
     needed = _bytes(model, characters, options.batch_size)
     memory.check(needed, "scoring so many segments side by side", "choose a smaller --batch-size")
@@ -136,9 +138,14 @@ def _network(model: Model, characters: int, options: MeasureOptions, report: Rep
     return Network(model.options, model.symbols.size).take(model.weights).on(device)
 
 
+def _side_by_side(model: Model, characters: int, batch: int) -> int:
+    """Segments that are scored together."""
+    return min(scoring.side_by_side(model.symbols.size, batch), characters // scoring.SEGMENT + 1)
+
+
 def _bytes(model: Model, characters: int, batch: int) -> int:
     """What the largest arrays of scoring come to: of each symbol of a window a few rows of V and of H numbers."""
-    segments = min(scoring.side_by_side(model.symbols.size, batch), characters // scoring.SEGMENT + 1)
+    segments = _side_by_side(model, characters, batch)
     gates = len(cells.of(model.options).gates)
     numbers = segments * scoring.WINDOW * (3 * model.symbols.size + (gates + 2) * model.options.hidden)
     kept = 0

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from charlm.model import products
 
 SIZES = [(1, 1, 1), (3, 7, 5), (16, 256, 300), (50, 65, 512)]
-needs_onednn = pytest.mark.skipif(not products.ONEDNN, reason="this build of torch has no oneDNN")
+needs_onednn = pytest.mark.skipif(not products.onednn(), reason="this build of torch has no oneDNN")
 
 
 def numbers(*shape, seed=0, dtype=torch.float32):
@@ -22,8 +22,8 @@ def close(found, wanted):
 @pytest.fixture(params=["onednn", "torch"])
 def library(request, monkeypatch):
     if request.param == "torch":
-        monkeypatch.setattr(products, "ONEDNN", False)
-    elif not products.ONEDNN:
+        monkeypatch.setattr(products, "onednn", lambda: False)
+    elif not products.onednn():
         pytest.skip("this build of torch has no oneDNN")
     monkeypatch.setattr(products, "FEWEST", 0)
     return request.param

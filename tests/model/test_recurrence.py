@@ -80,7 +80,7 @@ def test_all_paths_agree_in_loss_states_and_every_gradient(make_model, make_netw
             torch.testing.assert_close(other[name], value, rtol=1e-10, atol=1e-10, msg=f"{path}: {name}")
 
 
-@pytest.mark.skipif(not products.ONEDNN, reason="this build of torch has no oneDNN")
+@pytest.mark.skipif(not products.onednn(), reason="this build of torch has no oneDNN")
 @pytest.mark.parametrize("hidden", [7, 32])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[0] in bptt.WINDOWS], ids="-".join)
 def test_by_onednn_s_products_the_paths_agree_up_to_float32_s_rounding(
