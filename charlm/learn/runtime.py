@@ -1,4 +1,4 @@
-"""Where and how torch computes: device, precision, threads, and what becomes of freed memory."""
+"""Where and how torch computes: device, precision, threads, and how memory is had and kept."""
 
 import ctypes
 import os

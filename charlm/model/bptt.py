@@ -46,7 +46,7 @@ def _weight_gradients(da: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
 @cache
 def _number(value: float) -> Tensor:
     """A number as what `torch.add` and `torch.addcmul` begin with: a + b x in one pass."""
-    return torch.tensor(value)
+    return torch.tensor(value, dtype=torch.float32, device="cpu")
 
 
 def _tanh_(a: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def onednn() -> bool:
     makes a tensor while it is loaded, see `charlm.learn.runtime.large_pages`."""
     if not _FOUND:
         return False
-    one = torch.ones(2, 2)
+    one = torch.ones(2, 2, dtype=torch.float32, device="cpu")  # whatever a user has made the default since
     try:
         sum_ = _linear_and_more(one, _linear(one, one, None, "none", [], ""), _lay_out(one, 2), None, "add")
         gathered = _gather(one.to_mkldnn(), one.to_mkldnn(), one, True)

@@ -150,7 +150,7 @@ def _ids(model: Model, prompt: str, seed: int, options: SampleOptions, edit: Edi
         plain = options.device == "cpu" and model.options.cell in LAYERS and is_stack(model.options)
         if options.num == 1 and edit is None and plain:
             lean = Lean(model)
-            return zip(generate_one(lean, start, rules, random[0]))
+            return zip(generate_one(lean, start, rules, random[0]))  # each alone in a tuple
         many = plain and _multiplications(model, options.num) >= MANY
         stepper = _abreast(model, options.num) if many else _stepper(model, options.device)
     return (ids.tolist() for ids in generate(stepper, start, rules, random, edit))

@@ -7,21 +7,36 @@ from pathlib import Path
 
 import pytest
 
-from charlm.learn.runtime import LARGE
+import charlm
 from charlm.text.corpus import Corpus
 
 NAME = "THP_MEM_ALLOC_ENABLE"
-OF_LINUX = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+of_linux = pytest.mark.skipif(
+    not PAGES.exists() or "[madvise]" not in PAGES.read_text(encoding="ascii"),
+    reason="large pages cannot be asked for",
+)
 
-PLAN = """
-import os, sys, torch
-from charlm import plan
-corpus, cell, hidden = sys.argv[1:]
-plan(corpus, measure=1, cell=cell, hidden=int(hidden), layers=1, batch_size=32, seq_len=128)
+HUGE = """
 large = torch.ones(1 << 24)
 with open("/proc/self/smaps") as file:
     print(sum(int(line.split()[1]) for line in file if line.startswith("AnonHugePages:")) << 10 >= large.nbytes // 2)
 """
+
+PLAN = f"""
+import sys, torch, charlm
+from charlm.learn import runtime
+corpus, cell, runtime.LARGE = *sys.argv[1:3], int(sys.argv[3])
+charlm.plan(corpus, measure=1, cell=cell, hidden=8, layers=1, batch_size=4, seq_len=10)
+{HUGE}"""
+
+EVALUATION = f"""
+import sys, torch, charlm
+from pathlib import Path
+from charlm.learn import runtime
+runtime.LARGE = int(sys.argv[3])
+charlm.evaluate(charlm.load(sys.argv[1]), data=Path(sys.argv[2]), split="valid")
+{HUGE}"""
 
 MODULES = """
 import gc, pkgutil, torch, charlm
@@ -38,15 +53,20 @@ def said_by(script: str, *words: object, **more: str) -> str:
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
 
 
-@pytest.mark.skipif(
-    not OF_LINUX.exists() or "[madvise]" not in OF_LINUX.read_text(encoding="ascii"),
-    reason="large pages cannot be asked for",
-)
+@of_linux
 def test_a_large_lstm_has_large_pages(small_corpus: Corpus) -> None:
-    hidden = LARGE // (32 * 128 * 4 * 4)
-    for cell, size, wanted in (("lstm", hidden, True), ("lstm", hidden // 2, False), ("gru", hidden, False)):
-        assert said_by(PLAN, small_corpus.path, cell, size) == str(wanted), (cell, size)
-    assert said_by(PLAN, small_corpus.path, "lstm", hidden, **{NAME: "0"}) == "False", "the user has the say"
+    gates = 4 * 8 * 4 * 10 * 4  # bytes of a window of 4 x 10, H 8
+    for cell, least, wanted in (("lstm", gates, True), ("lstm", gates + 1, False), ("gru", 1, False)):
+        assert said_by(PLAN, small_corpus.path, cell, least) == str(wanted), (cell, least)
+    assert said_by(PLAN, small_corpus.path, "lstm", gates, **{NAME: "0"}) == "False", "the user has the say"
+
+
+@of_linux
+def test_a_large_lstm_that_is_evaluated_has_them_too(small_corpus: Corpus, tmp_path: Path) -> None:
+    charlm.train(small_corpus, run=tmp_path / "run", hidden=8, layers=1, steps=1, batch_size=4, seq_len=10)
+    for least, wanted in ((1, True), (1 << 30, False)):
+        found = said_by(EVALUATION, tmp_path / "run/model.safetensors", small_corpus.path.parent, least)
+        assert found == str(wanted), least
 
 
 def test_no_module_makes_a_tensor_while_it_is_loaded() -> None:

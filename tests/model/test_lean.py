@@ -9,7 +9,7 @@ from charlm import cells
 from charlm.errors import CharlmError
 from charlm.model.draw import Rules, draw, draw_one
 from charlm.model.generate import generate, generate_one, streams
-from charlm.model.lean import LAYERS, Lean
+from charlm.model.lean import LAYERS, LINE, Lean, product
 from charlm.model.stepper import Stepper
 
 KINDS = [(name, activation) for name in LAYERS for activation in cells.make(name).activations]
@@ -41,6 +41,16 @@ def test_in_float32_it_is_the_stepper_up_to_rounding(make_model, kind):
         found = lean.read(symbol)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, wanted[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (512, 129)])
+def test_a_matrix_is_laid_out_from_a_cache_line_on_and_multiplies_as_it_did(shape, dtype):
+    random = np.random.default_rng(0)
+    weight, x, y = random.random(shape).astype(dtype), random.random(shape[1]).astype(dtype), np.empty(shape[0], dtype)
+    times = product(weight)
+    assert times.__self__.ctypes.data % LINE == 0 and times(x, y) is y
+    np.testing.assert_allclose(y, weight @ x, rtol=1e-5)
 
 
 @pytest.mark.parametrize("rules", FILTERS, ids=str)

@@ -93,3 +93,13 @@ def test_small_products_and_other_dtypes_are_left_to_torch(monkeypatch):
     products.product(numbers(4, 256, dtype=torch.float64), weight.double())
     with pytest.raises(AssertionError, match="oneDNN was asked"):
         products.Into(weight, 17)
+
+
+@needs_onednn
+def test_whatever_numbers_are_by_default_onednn_is_found():
+    products.onednn.cache_clear()
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert products.onednn()
+    finally:
+        torch.set_default_dtype(torch.float32)

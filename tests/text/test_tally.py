@@ -45,3 +45,17 @@ def test_counting_goes_on_after_it_was_asked_for() -> None:
         counts.add(np.full(tally.MANY // 2, 65, np.uint8))
         counts.add(np.array([65, 0x2603], np.uint32))
         assert counts.times(65) == number * (tally.MANY // 2 + 1) and counts.times(0x2603) == number
+
+
+def test_many_are_counted_in_pairs_and_few_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables, count = [], np.bincount
+
+    def counted(codes: np.ndarray, minlength: int = 0) -> np.ndarray:
+        tables.append(minlength)
+        return count(codes, minlength=minlength)
+
+    monkeypatch.setattr(np, "bincount", counted)
+    for size, in_pairs in ((tally.MANY - 1, False), (tally.MANY + 1, True)):
+        counts = tally.of_numbers()
+        counts.add(np.full(size, 65, np.uint8))
+        assert counts.times(65) == size and (1 << 16 in tables) == in_pairs
