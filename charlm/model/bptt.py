@@ -102,7 +102,7 @@ class RNNWindow(Function):
             torch.add(x, bias_hh, out=states[1:])
         s, *after = states.unbind()
         for s_t in after:  # which holds, until it is written, what is added to the product
-            s = activate(into.add(s_t, s), out=s_t)
+            s = activate(into.add_(s_t, s), out=s_t)
         if halved:
             _from_half_(states)
         ctx.save_for_backward(states, weight_hh)
@@ -252,7 +252,7 @@ class GRUWindow(Function):
         for da_t, gates_t, dx_n_t, z_t, above in steps:
             gates_t.mul_(dh[:, None])
             dx_n_t.mul_(dh)
-            dh = into.add(torch.addcmul(above, dh, z_t), da_t)
+            dh = into.add_(torch.addcmul(above, dh, z_t), da_t)
         weights = _weight_gradients(da, before)
         da_n.copy_(dx_n)  # x's share of the candidate goes past the reset gate
         return da, *weights, dh
