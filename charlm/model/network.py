@@ -265,8 +265,8 @@ class Network(nn.Module):
         """x (T, B, E), or (T, B, V) with one-hot input."""
         if self.options.input == "embedding":
             return F.embedding(ids, self._embedding(kept))
-        x = F.one_hot(ids, self.vocabulary).to(self.weight("readout.bias").dtype)
-        return x if kept is None else x * F.embedding(ids, kept)
+        x = self.weight("readout.bias").new_zeros(*ids.shape, self.vocabulary)
+        return x.scatter_(-1, ids[..., None], 1.0 if kept is None else F.embedding(ids, kept))
 
     def _products(self, into: Tensor, kept: Tensor | None) -> Tensor:
         """(V, G·H): W x of every symbol, so that a product becomes a look-up; W is (G·H, E), or (G·H, V)."""
