@@ -241,8 +241,8 @@ def _decided(corpus: Corpus, options: TrainOptions) -> tuple[TrainOptions, list[
 def _compute(options: TrainOptions) -> torch.device:
     device = runtime.find_device(options.device)
     runtime.set_threads(options.threads)
-    runtime.keep_memory()
-    runtime.large_pages(options.cell, options.hidden, options.batch_size * options.seq_len)
+    if device.type == "cpu":
+        runtime.arrange_memory(options.cell, options.hidden, options.batch_size * options.seq_len)
     runtime.set_precision(options.precision, device)
     return device
 

@@ -127,9 +127,9 @@ def _network(model: Model, characters: int, options: MeasureOptions, report: Rep
     compared with."""
     device = runtime.find_device(options.device)
     runtime.set_threads(options.threads)
-    runtime.keep_memory()
-    read = _side_by_side(model, characters, options.batch_size) * scoring.WINDOW
-    runtime.large_pages(model.options.cell, model.options.hidden, read)
+    if device.type == "cpu":
+        read = _side_by_side(model, characters, options.batch_size) * scoring.WINDOW
+        runtime.arrange_memory(model.options.cell, model.options.hidden, read)
     runtime.set_precision("float32", device)
     needed = _bytes(model, characters, options.batch_size)
     memory.check(needed, "scoring so many segments side by side", "choose a smaller --batch-size")

@@ -38,6 +38,14 @@ runtime.LARGE = int(sys.argv[3])
 charlm.evaluate(charlm.load(sys.argv[1]), data=Path(sys.argv[2]), split="valid")
 {HUGE}"""
 
+ASKED = """
+import sys, torch
+from charlm.learn import runtime
+if sys.argv[1] == "late":
+    torch.ones(1)
+print(runtime.large_pages())
+"""
+
 MODULES = """
 import gc, pkgutil, torch, charlm
 for module in pkgutil.walk_packages(charlm.__path__, "charlm."):
@@ -67,6 +75,12 @@ def test_a_large_lstm_that_is_evaluated_has_them_too(small_corpus: Corpus, tmp_p
     for least, wanted in ((1, True), (1 << 30, False)):
         found = said_by(EVALUATION, tmp_path / "run/model.safetensors", small_corpus.path.parent, least)
         assert found == str(wanted), least
+
+
+@of_linux
+def test_it_is_known_whether_they_were_asked_for_in_time() -> None:
+    assert [said_by(ASKED, when) for when in ("early", "late")] == ["True", "False"]
+    assert said_by(ASKED, "early", **{NAME: "0"}) == "False"
 
 
 def test_no_module_makes_a_tensor_while_it_is_loaded() -> None:

@@ -1,7 +1,9 @@
 """The C library is told to keep freed memory, where it can be told so. What that gives is measured in docs/notes.md."""
 
 import ctypes
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +28,37 @@ def test_glibc_takes_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     runtime.keep_memory()
     threshold, trim = -3, -1
     assert answers == [(threshold, 32 << 20, 1), (trim, -1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "characters", "offered", "most"),
+    [
+        ("lstm", 4096, True, 2 << 20),
+        ("lstm", 4096, False, 32 << 20),
+        ("lstm", 4095, True, 32 << 20),
+        ("gru", 4096, True, 32 << 20),
+    ],
+)
+def test_what_has_large_pages_is_given_back(
+    monkeypatch: pytest.MonkeyPatch, cell: str, characters: int, offered: bool, most: int
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(runtime, "keep_memory", told.append)
+    monkeypatch.setattr(runtime, "large_pages", lambda: offered)
+    runtime.arrange_memory(cell, 256, characters)
+    assert told == [most]
+
+
+@pytest.mark.parametrize("said", ["always madvise [never]\n", None])
+def test_large_pages_are_not_asked_for_where_there_are_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str | None
+) -> None:
+    if said is not None:
+        (tmp_path / "enabled").write_text(said, encoding="ascii")
+    monkeypatch.setattr(runtime, "LARGE_PAGES", tmp_path / "enabled")
+    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
+    assert not runtime.large_pages()
+    assert "THP_MEM_ALLOC_ENABLE" not in os.environ
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
