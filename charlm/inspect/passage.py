@@ -20,7 +20,7 @@ def passage(
     text: str | Path | Source | None,
     options: ReadOptions,
     *,
-    data: Path = Path("data"),
+    data: str | Path = Path("data"),
     report: Report | None = None,
 ) -> Text:
     """The text that is meant, cut after `options.chars` characters.

@@ -64,15 +64,17 @@ def check_memory(needed: int, device: torch.device) -> None:
     memory.check(needed, "training this network", advice, room)
 
 
-def arrange_memory(cell: str, hidden: int, characters: int) -> None:
+def arrange_memory(cell: str, hidden: int, characters: int, held: int) -> None:
     """Have the memory that a window takes kept for the next one, in the way that is best for the network.
 
     Args:
         cell, hidden: of the network.
         characters: of a window, in all lanes.
+        held: layers whose gates wait for the backward pass; none in evaluation.
     """
-    large = cell == "lstm" and 4 * hidden * characters * FLOAT >= LARGE
-    keep_memory(LARGE_PAGE if large and large_pages() else MOST_KEPT)
+    gates = 4 * hidden * characters * FLOAT
+    large = cell == "lstm" and gates >= LARGE and large_pages()
+    keep_memory(LARGE_PAGE if large and held * gates >= MUCH else MOST_KEPT)
 
 
 def keep_memory(most: int = MOST_KEPT) -> None:
@@ -95,9 +97,8 @@ def large_pages() -> bool:
     """Have torch lay large tensors in large pages; returns whether it does.
 
     It pays with a large fused lstm, whose kernel asks for more than `MOST_KEPT` at once. To map that anew at each step
-    is a five-hundredth of the work in large pages, and a step takes a fifth less time. What has large pages is best
-    given back all the same: kept, its pieces leave gaps of a third of all memory, for a tenth of the time. Elsewhere
-    large pages take memory and no less time (docs/notes.md).
+    is a five-hundredth of the work in large pages, and a step takes a fifth less time. Kept memory falls into pieces by
+    them, with gaps of a third of it all; elsewhere large pages take memory and no less time (docs/notes.md).
 
     torch decides at a process's first tensor, and a user's own setting stands, so that it is seen what became of it:
     tensors in large pages begin at a page, as others do by a chance of one in 64.
@@ -125,6 +126,11 @@ LARGE = 1 << 24
 
 LARGE_PAGE = 2 << 20
 """Bytes of a large page, and of the smallest tensor that torch lays in one."""
+
+MUCH = 1 << 25
+"""Bytes of all gates of all layers from which what has large pages is given back after each step, for the gaps that it
+would leave. At 2x256, 64 x 64, that is a tenth of a step's time for a quarter of its memory, at 3x512 it takes no time; of
+a single layer, which has less to hold, it would be a sixth (docs/notes.md)."""
 
 LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 """Where Linux says who has large pages: all, who asks, or nobody."""

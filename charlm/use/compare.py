@@ -112,7 +112,7 @@ def compare(
     models: Sequence[Model],
     text: str | Path | Source | None = None,
     *,
-    data: Path = Path("data"),
+    data: str | Path = Path("data"),
     report: Report | None = None,
     progress: Progress | None = None,
     **values: Any,
@@ -167,7 +167,7 @@ def _texts(
     models: Sequence[Model],
     text: str | Path | Source | None,
     options: MeasureOptions,
-    data: Path,
+    data: str | Path,
     report: Report | None,
 ) -> list[Text]:
     """The text as each model reads it; opened once, as stdin can be read only once."""

@@ -151,7 +151,7 @@ def evaluate(
     model: Model,
     text: str | Path | Source | None = None,
     *,
-    data: Path = Path("data"),
+    data: str | Path = Path("data"),
     report: Report | None = None,
     progress: Progress | None = None,
     **values: Any,
@@ -177,7 +177,7 @@ def evaluate(
     return _score(model, found, options, trained, progress, report)
 
 
-def score_text(model: Model, text: str, *, data: Path = Path("data"), **values: Any) -> Evaluation:
+def score_text(model: Model, text: str, *, data: str | Path = Path("data"), **values: Any) -> Evaluation:
     """Score a string, as one document.
 
     Args:

@@ -119,7 +119,7 @@ class Reference:
 
 
 def novelty(
-    model: Model, texts: str | Sequence[str], *, data: Path = Path("data"), report: Report | None = None
+    model: Model, texts: str | Sequence[str], *, data: str | Path = Path("data"), report: Report | None = None
 ) -> Findings:
     """Hold texts against the one that a model learned from.
 
@@ -140,7 +140,7 @@ def novelty(
 
 
 def find_reference(
-    model: Model, characters: int, *, data: Path = Path("data"), report: Report | None = None
+    model: Model, characters: int, *, data: str | Path = Path("data"), report: Report | None = None
 ) -> Reference:
     """What texts of so many characters will be held against; all that can be refused is refused here.
 

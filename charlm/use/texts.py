@@ -106,7 +106,7 @@ def find_text(
     text: str | Path | Source | None = None,
     *,
     split: str | None = None,
-    data: Path = Path("data"),
+    data: str | Path = Path("data"),
     report: Report | None = None,
 ) -> Text:
     """The text that is meant.
@@ -131,7 +131,7 @@ def find_text(
     return in_order(model, _given(model, text, report))
 
 
-def train_text(model: Model, text: str | Path | Source | None = None, *, data: Path = Path("data")) -> Text:
+def train_text(model: Model, text: str | Path | Source | None = None, *, data: str | Path = Path("data")) -> Text:
     """The text that a model was trained on: the train split of its own corpus.
 
     Args:
@@ -165,7 +165,7 @@ def own_corpus(
     model: Model,
     word: str | Path | None = None,
     *,
-    data: Path = Path("data"),
+    data: str | Path = Path("data"),
     otherwise: str = "give another text",
 ) -> Corpus:
     """The corpus that a model was trained on.
@@ -181,7 +181,7 @@ def own_corpus(
     """
     place = word or _corpus_name(model, otherwise)
     try:
-        corpus = Corpus.load(find_corpus(place, data))
+        corpus = Corpus.load(find_corpus(place, Path(data)))
     except CorpusError as error:
         raise CorpusError(f"{error}, or {otherwise}") from None
     if corpus.identity() != model.corpus or corpus.symbols != model.symbols:

@@ -32,10 +32,9 @@ charlm.plan(corpus, measure=1, cell=cell, hidden=8, layers=1, batch_size=4, seq_
 
 EVALUATION = f"""
 import sys, torch, charlm
-from pathlib import Path
 from charlm.learn import runtime
 runtime.LARGE = int(sys.argv[3])
-charlm.evaluate(charlm.load(sys.argv[1]), data=Path(sys.argv[2]), split="valid")
+charlm.evaluate(charlm.load(sys.argv[1]), data=sys.argv[2], split="valid")
 {HUGE}"""
 
 ASKED = """

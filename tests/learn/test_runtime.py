@@ -31,21 +31,23 @@ def test_glibc_takes_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "characters", "offered", "most"),
+    ("cell", "characters", "layers", "offered", "most"),
     [
-        ("lstm", 4096, True, 2 << 20),
-        ("lstm", 4096, False, 32 << 20),
-        ("lstm", 4095, True, 32 << 20),
-        ("gru", 4096, True, 32 << 20),
+        ("lstm", 4096, 2, True, 2 << 20),
+        ("lstm", 4096, 2, False, 32 << 20),
+        ("lstm", 4096, 1, True, 32 << 20),
+        ("lstm", 4096, 0, True, 32 << 20),
+        ("lstm", 4095, 3, True, 32 << 20),
+        ("gru", 4096, 2, True, 32 << 20),
     ],
 )
-def test_what_has_large_pages_is_given_back(
-    monkeypatch: pytest.MonkeyPatch, cell: str, characters: int, offered: bool, most: int
+def test_what_has_large_pages_is_given_back_where_it_is_much(
+    monkeypatch: pytest.MonkeyPatch, cell: str, characters: int, layers: int, offered: bool, most: int
 ) -> None:
     told: list[int] = []
     monkeypatch.setattr(runtime, "keep_memory", told.append)
     monkeypatch.setattr(runtime, "large_pages", lambda: offered)
-    runtime.arrange_memory(cell, 256, characters)
+    runtime.arrange_memory(cell, 256, characters, layers)
     assert told == [most]
 
 
