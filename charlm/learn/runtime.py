@@ -81,8 +81,8 @@ def keep_memory(most: int = MOST_KEPT) -> None:
     """Let the C library keep the memory that is freed, for the next window's buffers of the same sizes.
 
     glibc gives blocks back to the system as soon as they are free; at each step they would be mapped and
-    zeroed again, page by page, which took up to a third of it (docs/notes.md). Blocks above 32 MB are given
-    back still, or else the gaps between them would cost half the memory again. Elsewhere than in glibc nothing happens.
+    zeroed again, page by page, which took up to a third of it (docs/notes.md). The largest are given back still, or
+    else the gaps between them would cost half the memory again. Elsewhere than in glibc nothing happens.
 
     Args:
         most: bytes of a block from which it is given back; glibc takes no more than `MOST_KEPT`.
@@ -111,7 +111,7 @@ def large_pages() -> bool:
 
 
 def _offered() -> bool:
-    """Whether the system has large pages for who asks."""
+    """Whether the system has large pages for whoever asks."""
     try:
         return "[never]" not in LARGE_PAGES.read_text(encoding="ascii")
     except OSError:
@@ -130,10 +130,10 @@ LARGE_PAGE = 2 << 20
 MUCH = 1 << 25
 """Bytes of all gates of all layers from which what has large pages is given back after each step, for the gaps that it
 would leave. At 2x256, 64 x 64, that is a tenth of a step's time for a quarter of its memory, at 3x512 it takes no time;
-of a single layer, which has less to hold, it would be a sixth (docs/notes.md)."""
+at 1x512, 32 x 64, which has half as much to hold, it would be a sixth (docs/notes.md)."""
 
 LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-"""Where Linux says who has large pages: all, who asks, or nobody."""
+"""Where Linux says who has large pages: all, whoever asks, or nobody."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's malloc.h."""

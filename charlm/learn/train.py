@@ -242,7 +242,8 @@ def _compute(options: TrainOptions) -> torch.device:
     device = runtime.find_device(options.device)
     runtime.set_threads(options.threads)
     if device.type == "cpu":
-        runtime.arrange_memory(options.cell, options.hidden, options.batch_size * options.seq_len, options.layers)
+        held = options.layers * (2 if options.bidirectional else 1)
+        runtime.arrange_memory(options.cell, options.hidden, options.batch_size * options.seq_len, held)
     runtime.set_precision(options.precision, device)
     return device
 

@@ -61,19 +61,29 @@ def gathered(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """aᵀ b (O, I) and the sum of a (O,), from a (N, O) and b (N, I): the gradients of W and b over N rows.
 
     A linear layer is a convolution that sees one point, the rows are the points of a line, and oneDNN's gradient of a
-    convolution turns neither a nor b on its side; small products do without.
+    convolution turns neither a nor b on its side. Where torch would not leave it to oneDNN, or where it is small, a
+    product does.
     """
     if not by_onednn(a):
         return torch.mm(a.T, b), a.sum(0)
-    if a.numel() * b.shape[1] >= FEWEST_GATHERED:
-        lines = [rows[None, None].permute(0, 3, 1, 2) for rows in (a, b)]  # (1, O, 1, N) and (1, I, 1, N)
-        filters = a.new_empty(a.shape[1], b.shape[1], 1, 1)
-        _, weight, bias = torch.ops.aten.convolution_backward(
-            *lines, filters, [a.shape[1]], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, True, True]
-        )
-        return weight.view(filters.shape[:2]), bias
-    return product(a.T, b.T), a.sum(0)
+    if not _by_convolution(a, b):
+        return product(a.T, b.T), a.sum(0)
+    lines = [rows[None, None].permute(0, 3, 1, 2) for rows in (a, b)]  # (1, O, 1, N) and (1, I, 1, N)
+    filters = a.new_empty(a.shape[1], b.shape[1], 1, 1)
+    _, weight, bias = torch.ops.aten.convolution_backward(
+        *lines, filters, [a.shape[1]], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, True, True]
+    )
+    return weight.view(filters.shape[:2]), bias
 
+
+def _by_convolution(a: Tensor, b: Tensor) -> bool:
+    """Whether `gathered` is a convolution's gradient, which torch leaves to oneDNN with several threads."""
+    large = b.numel() > LARGE_TO_TORCH and a.numel() * b.shape[1] >= FEWEST_GATHERED
+    return large and torch.get_num_threads() > 1
+
+
+LARGE_TO_TORCH = 20480
+"""Numbers of an input up to which torch's convolution does without oneDNN."""
 
 FEWEST_GATHERED = 1 << 25
 """Multiplications from which `gathered` is a convolution's gradient. A step of an rnn or gru of 2x128, 50 x 50, takes

@@ -25,9 +25,11 @@ def test_glibc_takes_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
             return answers[-1][2]
 
     monkeypatch.setattr(runtime.ctypes, "CDLL", lambda name: Library)
-    runtime.keep_memory()
     threshold, trim = -3, -1
-    assert answers == [(threshold, 32 << 20, 1), (trim, -1, 1)]
+    for most in (runtime.LARGE_PAGE, runtime.MOST_KEPT):
+        answers.clear()
+        runtime.keep_memory(most)
+        assert answers == [(threshold, most, 1), (trim, -1, 1)]
 
 
 @pytest.mark.parametrize(

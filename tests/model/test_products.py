@@ -48,14 +48,32 @@ def test_products_are_those_of_float64(library, rows, inputs, outputs):
         close(place, added)
 
 
-@pytest.mark.parametrize("fewest", [0, 1 << 60], ids=["its own kernel", "a product"])
-@pytest.mark.parametrize(("rows", "inputs", "outputs"), SIZES)
-def test_what_is_gathered_is_that_of_float64(library, rows, inputs, outputs, fewest, monkeypatch):
-    monkeypatch.setattr(products, "FEWEST_GATHERED", fewest)
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [*SIZES, (512, 64, 32), (300, 70, 1)])
+def test_what_is_gathered_is_that_of_float64(library, rows, inputs, outputs, monkeypatch):
     x, y = numbers(rows, inputs), numbers(rows, outputs, seed=3)
-    weights, biases = products.gathered(y, x)
-    close(weights, y.double().T @ x.double())
-    close(biases, y.double().sum(0))
+    for convolution in (False, True):
+        monkeypatch.setattr(products, "_by_convolution", lambda a, b, answer=convolution: answer)
+        weights, biases = products.gathered(y, x)
+        close(weights, y.double().T @ x.double())
+        close(biases, y.double().sum(0))
+
+
+@needs_onednn
+@pytest.mark.parametrize(("rows", "threads", "wanted"), [(1024, 2, True), (1023, 2, False), (1024, 1, False)], ids=str)
+def test_convolutions_gather_what_torch_leaves_to_onednn(rows, threads, wanted, monkeypatch):
+    monkeypatch.setattr(products, "FEWEST_GATHERED", 1024 * 256 * 32)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        a, b = numbers(rows, 32), numbers(rows, 256)
+        assert products._by_convolution(a, b) == wanted
+        line = b[None, None].permute(0, 3, 1, 2)
+        chosen = torch._C._select_conv_backend(
+            line, numbers(32, 256, 1, 1), None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1
+        )
+        assert (chosen == torch._C._ConvBackend.Mkldnn) == (threads > 1)
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), SIZES)
