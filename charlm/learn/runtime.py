@@ -129,8 +129,8 @@ LARGE_PAGE = 2 << 20
 
 MUCH = 1 << 25
 """Bytes of all gates of all layers from which what has large pages is given back after each step, for the gaps that it
-would leave. At 2x256, 64 x 64, that is a tenth of a step's time for a quarter of its memory, at 3x512 it takes no time;
-at 1x512, 32 x 64, which has half as much to hold, it would be a sixth (docs/notes.md)."""
+would leave. At 2x256, 64 x 64, and at 3x512 that is at most a tenth of a step's time for a fifth to a quarter of its
+memory; at 1x512, 32 x 64, which has half as much to hold, it would be a sixth (docs/notes.md)."""
 
 LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 """Where Linux says who has large pages: all, whoever asks, or nobody."""

@@ -59,19 +59,18 @@ def test_what_is_gathered_is_that_of_float64(library, rows, inputs, outputs, mon
 
 
 @needs_onednn
-@pytest.mark.parametrize(("rows", "threads", "wanted"), [(1024, 2, True), (1023, 2, False), (1024, 1, False)], ids=str)
-def test_convolutions_gather_what_torch_leaves_to_onednn(rows, threads, wanted, monkeypatch):
-    monkeypatch.setattr(products, "FEWEST_GATHERED", 1024 * 256 * 32)
+@pytest.mark.parametrize(("rows", "threads", "left"), [(81, 2, True), (80, 2, False), (81, 1, False)])
+def test_a_convolution_gathers_what_torch_leaves_to_onednn(rows, threads, left, monkeypatch):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         a, b = numbers(rows, 32), numbers(rows, 256)
-        assert products._by_convolution(a, b) == wanted
-        line = b[None, None].permute(0, 3, 1, 2)
-        chosen = torch._C._select_conv_backend(
-            line, numbers(32, 256, 1, 1), None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1
-        )
-        assert (chosen == torch._C._ConvBackend.Mkldnn) == (threads > 1)
+        line, filters = b[None, None].permute(0, 3, 1, 2), numbers(32, 256, 1, 1)
+        chosen = torch._C._select_conv_backend(line, filters, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)
+        assert (chosen == torch._C._ConvBackend.Mkldnn) == left
+        for fewest, wanted in ((rows * 32 * 256, left), (rows * 32 * 256 + 1, False)):
+            monkeypatch.setattr(products, "FEWEST_GATHERED", fewest)
+            assert products._by_convolution(a, b) == wanted
     finally:
         torch.set_num_threads(before)
 
