@@ -1,20 +1,24 @@
-"""Matrix products on the CPU, by oneDNN where torch was built with it.
+"""Matrix products on the CPU, by whichever of torch's two libraries is the quicker on this maker's processors.
 
 `torch.mm` asks MKL, which keeps its widest instructions for Intel's own processors, and which lays a
 weight out anew for every product. oneDNN takes the same instructions everywhere, and a weight that
 serves a whole window is laid out once (`Into`). On an AMD Zen 5, 16 x 256 times 256 x 1024 took
-145 µs by `addmm_` on one core and 50 so (docs/notes.md has more).
+145 µs by `addmm_` on one core and 50 so. On an Intel of 2.6 GHz MKL took 24 µs on two cores and oneDNN 42:
+there oneDNN only has the largest of the products that serve a window (docs/notes.md has more).
 
     linear(x, W, b)      x Wᵀ + b, with a gradient
     Into(W, rows, b)     x ↦ x Wᵀ + b, again and again
     gathered(a, b)       aᵀ b and the sum of a: the gradients of W and b over a whole window
 
-float64, which the tests compare in, and machines without oneDNN go through torch's own product.
+float64, which the tests compare in, and machines without oneDNN go through torch's own product. Which library
+is asked hangs on the maker and on sizes, never on a measurement, so that a run repeats itself bit for bit.
 
 Shapes: N rows, I inputs, O outputs.
 """
 
+import platform
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,9 +54,32 @@ def by_onednn(x: Tensor) -> bool:
     return onednn() and bool(torch.backends.mkldnn.enabled) and x.device.type == "cpu" and x.dtype == torch.float32
 
 
+@cache
+def mkl_is_wide() -> bool:
+    """Whether MKL is there and takes the widest instructions: on Intel's own processors."""
+    return bool(torch.backends.mkl.is_available()) and "GenuineIntel" in _processor()
+
+
+def _processor() -> str:
+    """What the system says of the processor, its maker within it."""
+    try:
+        return CPUINFO.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
+    except OSError:
+        return platform.processor()  # on Windows such as `Intel64 Family 6 Model 143 Stepping 8, GenuineIntel`
+
+
+CPUINFO = Path("/proc/cpuinfo")
+"""Where Linux describes the processors, one after the other."""
+
+
+def _better_by_onednn(x: Tensor) -> bool:
+    """Whether a single product with `x`, whose weight would be laid out for it alone, goes through oneDNN."""
+    return by_onednn(x) and not mkl_is_wide()
+
+
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b (N, O), from x (N, I), W (O, I) and b (O); no gradient."""
-    if by_onednn(x):
+    if _better_by_onednn(x):
         return _linear(x, weight, bias, "none", [], "")
     return torch.nn.functional.linear(x, weight, bias)
 
@@ -64,7 +91,7 @@ def gathered(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     convolution turns neither a nor b on its side. Where torch would not leave it to oneDNN, or where it is small, a
     product does.
     """
-    if not by_onednn(a):
+    if not _better_by_onednn(a):
         return torch.mm(a.T, b), a.sum(0)
     if not _by_convolution(a, b):
         return product(a.T, b.T), a.sum(0)
@@ -95,6 +122,10 @@ FEWEST = 1 << 20
 On two cores of a Zen 5, torch and oneDNN took 19 and 21 µs for 16 x 256 x 256, 14 and 19 for 50 x 128 x 128,
 30 and 26 for 32 x 256 x 256."""
 
+FEWEST_BESIDE_MKL = 1 << 24
+"""The same where MKL takes the widest instructions. On two cores of an Intel of 2.6 GHz, torch and oneDNN took 7.6 and
+27 µs for 16 x 256 x 256, 113 and 119 for 64 x 256 x 1024, which are 2^24, and 304 and 281 for 50 x 512 x 1536."""
+
 
 class Into:
     """A weight laid out once for many products with few rows: x ↦ x Wᵀ + b.
@@ -107,7 +138,8 @@ class Into:
 
     def __init__(self, weight: Tensor, rows: int, bias: Tensor | None = None) -> None:
         self._bias = bias
-        self._onednn = by_onednn(weight) and rows * weight.numel() > FEWEST
+        fewest = FEWEST_BESIDE_MKL if mkl_is_wide() else FEWEST
+        self._onednn = by_onednn(weight) and rows * weight.numel() > fewest
         if self._onednn:
             self._weight = _lay_out(weight.contiguous(), rows)
         else:
@@ -152,8 +184,8 @@ class _Linear(Function):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x Wᵀ + b, (…, O) from (…, I), differentiable once; where oneDNN is not, torch's own `linear`."""
-    if not by_onednn(x) or x.dim() < 2 or torch.is_autocast_enabled("cpu"):
+    """x Wᵀ + b, (…, O) from (…, I), differentiable once; where oneDNN is not the better, torch's own `linear`."""
+    if not _better_by_onednn(x) or x.dim() < 2 or torch.is_autocast_enabled("cpu"):
         return torch.nn.functional.linear(x, weight, bias)
     y: Tensor = _Linear.apply(x.flatten(0, -2), weight, bias)  # type: ignore[no-untyped-call]
     return y.view(*x.shape[:-1], -1)

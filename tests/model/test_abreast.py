@@ -45,6 +45,7 @@ def test_in_float32_it_is_the_stepper_up_to_rounding(make_model, monkeypatch, ki
     there = way == "onednn" and products.onednn()
     monkeypatch.setattr(products, "onednn", lambda: there)
     monkeypatch.setattr(products, "FEWEST", 0)
+    monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
     model = make_model(*kind, layers=2, scale=0.3)
     for batch in (1, 5, 9):  # weights are laid out for 5
         ids = some_ids(batch=batch)

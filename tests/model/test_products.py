@@ -26,6 +26,7 @@ def library(request, monkeypatch):
     elif not products.onednn():
         pytest.skip("this build of torch has no oneDNN")
     monkeypatch.setattr(products, "FEWEST", 0)
+    monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
     return request.param
 
 
@@ -56,6 +57,47 @@ def test_what_is_gathered_is_that_of_float64(library, rows, inputs, outputs, mon
         weights, biases = products.gathered(y, x)
         close(weights, y.double().T @ x.double())
         close(biases, y.double().sum(0))
+
+
+@pytest.mark.parametrize(
+    ("maker", "mkl", "wide"),
+    [("vendor_id\t: GenuineIntel", True, True), ("AuthenticAMD", True, False), ("GenuineIntel", False, False)],
+)
+def test_mkl_is_wide_on_intel_s_processors(maker, mkl, wide, monkeypatch):
+    monkeypatch.setattr(products, "_processor", lambda: maker)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
+    assert products.mkl_is_wide.__wrapped__() == wide
+
+
+def test_a_processor_without_a_file_is_asked_of_the_platform(monkeypatch, tmp_path):
+    told = tmp_path / "cpuinfo"
+    monkeypatch.setattr(products, "CPUINFO", told)
+    monkeypatch.setattr(products.platform, "processor", lambda: "by the platform")
+    assert products._processor() == "by the platform"
+    told.write_bytes(b"processor: 0\nvendor_id: \xff\n\nprocessor: 1\n")
+    assert products._processor() == "processor: 0\nvendor_id: \ufffd"
+
+
+@needs_onednn
+@pytest.mark.parametrize("rows", [64, 65])
+def test_beside_a_wide_mkl_onednn_has_only_the_largest_products_of_a_window(rows, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("oneDNN was asked")
+
+    for name in ("_lay_out", "_linear"):
+        monkeypatch.setattr(products, name, refuse)
+    monkeypatch.setattr(products, "mkl_is_wide", lambda: True)
+    x, weight, bias = numbers(rows, 256).requires_grad_(), numbers(1024, 256, seed=1), numbers(1024, seed=2)
+    close(products.product(x.detach(), weight), x.double() @ weight.double().T)
+    products.linear(x, weight, bias).sum().backward()
+    weights, biases = products.gathered(numbers(300, 300), numbers(300, 400, seed=1))
+    close(weights, numbers(300, 300).double().T @ numbers(300, 400, seed=1).double())
+    close(biases, numbers(300, 300).double().sum(0))
+    if rows == 64:
+        close(products.Into(weight, rows).times(x.detach()), x.double() @ weight.double().T)
+    else:
+        with pytest.raises(AssertionError, match="oneDNN was asked"):
+            products.Into(weight, rows)
 
 
 @needs_onednn
@@ -106,6 +148,7 @@ def test_small_products_and_other_dtypes_are_left_to_torch(monkeypatch):
     def refuse(*_):
         raise AssertionError("oneDNN was asked")
 
+    monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
     for name in ("_lay_out", "_linear"):
         monkeypatch.setattr(products, name, refuse)
     weight = numbers(256, 256)
