@@ -14,12 +14,12 @@ class Products:
     """Square products; floating-point operations per second.
 
     Args:
-        library: `onednn`, which charlm's own paths ask where it is there, or `mkl`, which `torch.mm` asks.
+        library: `onednn` or `mkl`, which `torch.mm` asks; charlm asks one or the other (`charlm.model.products`).
     """
 
     def __init__(self, library: str) -> None:
         self.a, self.b = torch.randn(2, SIZE, SIZE)
-        self.multiply = products.product if library == "onednn" else torch.mm
+        self.multiply = products.product_by_onednn if library == "onednn" and products.onednn() else torch.mm
 
     def turn(self) -> float:
         """A dozen."""
