@@ -205,6 +205,34 @@ class LSTMWindow(Function):
         return da, *_weight_gradients(da, h_states[:-1]), dh, dc
 
 
+Multiply = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""From s, x_t of both gates and room for their arguments, which are left there, W_n s + b_n (B, H) of the candidate."""
+
+
+def _together(weight: Tensor, bias: Tensor, x_rz: Tensor) -> tuple[Tensor, Multiply]:
+    """Room for both gates (T, B, 2 H), and the recurrent products of a gru as one: each call of oneDNN's costs."""
+    into, gates = Into(weight, x_rz.shape[1], bias), x_rz.shape[2]
+
+    def multiply(s: Tensor, x_rz_t: Tensor, rz_t: Tensor) -> Tensor:
+        a_rz, a_n = into.times(s).split([gates, len(bias) - gates], 1)
+        torch.add(x_rz_t, a_rz, out=rz_t)
+        return a_n
+
+    return x_rz.new_empty(x_rz.shape), multiply
+
+
+def _apart(weight: Tensor, bias: Tensor, x_rz: Tensor) -> tuple[Tensor, Multiply]:
+    """The same as two products, of which the gates' adds itself to x: where a call costs little, a pass less."""
+    gates = x_rz.shape[2]
+    into_rz, into_n = Into(weight[:gates], x_rz.shape[1]), Into(weight[gates:], x_rz.shape[1], bias[gates:])
+
+    def multiply(s: Tensor, x_rz_t: Tensor, rz_t: Tensor) -> Tensor:
+        into_rz.add_(rz_t, s)
+        return into_n.times(s)
+
+    return x_rz + bias[:gates], multiply
+
+
 class GRUWindow(Function):
     """The gated recurrent unit over a window; see `charlm.cells.gru`.
 
@@ -218,16 +246,16 @@ class GRUWindow(Function):
         hidden = h0.shape[1]
         twice = torch.ones_like(bias_hh)
         twice[2 * hidden :] = 2  # the candidate's rows
-        into = Into(weight_hh * (2 * twice)[:, None], len(h0), (bias_hh - weight_hh.sum(1)) * twice)
+        weight, bias = weight_hh * (2 * twice)[:, None], (bias_hh - weight_hh.sum(1)) * twice
         states = _room(_to_half(h0), len(x))
         s, *after = states.unbind()
-        rz = x.new_empty(*x.shape[:2], 2 * hidden)
         x_rz, x_n = x.split(2 * hidden, 2)
+        rz, multiply = (_apart if mkl_is_wide() else _together)(weight, bias, x_rz)
         candidate, recurrent = x_n + x_n, torch.empty_like(states[1:])
         steps = zip(*(part.unbind() for part in (x_rz, rz, *rz.chunk(2, 2), candidate, recurrent)), after, strict=True)
         for x_rz_t, rz_t, r, z, m, recurrent_t, s_t in steps:
-            a_rz, a_n = into.times(s).split(2 * hidden, 1)
-            torch.add(x_rz_t, a_rz, out=rz_t).sigmoid_()
+            a_n = multiply(s, x_rz_t, rz_t)
+            rz_t.sigmoid_()
             m.add_(torch.mul(r, a_n, out=recurrent_t)).sigmoid_()
             s = torch.lerp(m, s, z, out=s_t)
         _from_half_(states)

@@ -81,15 +81,23 @@ def test_all_paths_agree_in_loss_states_and_every_gradient(make_model, make_netw
 
 
 @pytest.mark.parametrize("wide", [False, True])
-def test_by_torch_s_tanh_or_by_its_sigmoid_the_rnn_is_the_same(make_model, make_network, monkeypatch, wide):
-    asked = []
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[0] in bptt.WINDOWS], ids="-".join)
+def test_whichever_library_is_the_quicker_the_numbers_are_the_same(make_model, make_network, monkeypatch, kind, wide):
+    taken = set()
+
+    def noting(name, function):
+        return lambda *arguments, **more: taken.add(name) or function(*arguments, **more)
+
     monkeypatch.setattr(bptt, "mkl_is_wide", lambda: wide)
-    monkeypatch.setitem(bptt._ACTIVATE, "tanh", lambda a, out: asked.append(a) or torch.tanh(a, out=out))
-    model = make_model("rnn", "tanh", layers=2)
+    monkeypatch.setitem(bptt._ACTIVATE, "tanh", noting("tanh", torch.tanh))
+    for name in ("_apart", "_together"):
+        monkeypatch.setattr(bptt, name, noting(name, getattr(bptt, name)))
+    model = make_model(*kind, layers=2)
     plain = everything(make_network(model, "plain", torch.float64))
     for name, value in everything(make_network(model, "bptt", torch.float64)).items():
         torch.testing.assert_close(value, plain[name], rtol=1e-10, atol=1e-10, msg=name)
-    assert bool(asked) == wide
+    ways = {"rnn-tanh": {"tanh"} if wide else set(), "gru-tanh": {"_apart" if wide else "_together"}}
+    assert taken == ways.get("-".join(kind), set())
 
 
 @pytest.mark.skipif(not products.onednn(), reason="this build of torch has no oneDNN")
