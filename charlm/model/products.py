@@ -3,8 +3,8 @@
 `torch.mm` asks MKL, which keeps its widest instructions for Intel's own processors, and which lays a
 weight out anew for every product. oneDNN takes the same instructions everywhere, and a weight that
 serves a whole window is laid out once (`Into`). On an AMD Zen 5, 16 x 256 times 256 x 1024 took
-145 µs by `addmm_` on one core and 50 so. On an Intel of 2.6 GHz MKL took 24 µs on two cores and oneDNN 42:
-there oneDNN only has the largest of the products that serve a window (docs/notes.md has more).
+145 µs by `addmm_` on one core and 50 so. On an Intel of 2.6 GHz MKL took 24 µs on two cores and oneDNN 42, and
+MKL has all products there (docs/notes.md has more).
 
     linear(x, W, b)      x Wᵀ + b, with a gradient
     Into(W, rows, b)     x ↦ x Wᵀ + b, again and again
@@ -50,7 +50,7 @@ def onednn() -> bool:
 
 
 def by_onednn(x: Tensor) -> bool:
-    """Whether products with `x` go through oneDNN."""
+    """Whether products with `x` can go through oneDNN."""
     return onednn() and bool(torch.backends.mkldnn.enabled) and x.device.type == "cpu" and x.dtype == torch.float32
 
 
@@ -73,7 +73,7 @@ CPUINFO = Path("/proc/cpuinfo")
 
 
 def _better_by_onednn(x: Tensor) -> bool:
-    """Whether a single product with `x`, whose weight would be laid out for it alone, goes through oneDNN."""
+    """Whether products with `x` are left to oneDNN."""
     return by_onednn(x) and not mkl_is_wide()
 
 
@@ -125,10 +125,6 @@ FEWEST = 1 << 20
 On two cores of a Zen 5, torch and oneDNN took 19 and 21 µs for 16 x 256 x 256, 14 and 19 for 50 x 128 x 128,
 30 and 26 for 32 x 256 x 256."""
 
-FEWEST_BESIDE_MKL = 1 << 24
-"""The same where MKL takes the widest instructions. On two cores of an Intel of 2.6 GHz, torch and oneDNN took 7.6 and
-27 µs for 16 x 256 x 256, 113 and 119 for 64 x 256 x 1024, which are 2^24, and 304 and 281 for 50 x 512 x 1536."""
-
 
 class Into:
     """A weight laid out once for many products with few rows: x ↦ x Wᵀ + b.
@@ -141,8 +137,7 @@ class Into:
 
     def __init__(self, weight: Tensor, rows: int, bias: Tensor | None = None) -> None:
         self._bias = bias
-        fewest = FEWEST_BESIDE_MKL if mkl_is_wide() else FEWEST
-        self._onednn = by_onednn(weight) and rows * weight.numel() > fewest
+        self._onednn = _better_by_onednn(weight) and rows * weight.numel() > FEWEST
         if self._onednn:
             self._weight = _lay_out(weight.contiguous(), rows)
         else:

@@ -79,25 +79,24 @@ def test_a_processor_without_a_file_is_asked_of_the_platform(monkeypatch, tmp_pa
 
 
 @needs_onednn
-@pytest.mark.parametrize("rows", [64, 65])
-def test_beside_a_wide_mkl_onednn_has_only_the_largest_products_of_a_window(rows, monkeypatch):
+def test_a_wide_mkl_has_all_products(monkeypatch):
     def refuse(*_):
         raise AssertionError("oneDNN was asked")
 
     for name in ("_lay_out", "_linear"):
         monkeypatch.setattr(products, name, refuse)
+    x, weight, bias = numbers(300, 256).requires_grad_(), numbers(1024, 256, seed=1), numbers(1024, seed=2)
+    monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
+    with pytest.raises(AssertionError, match="oneDNN was asked"):
+        products.Into(weight, 300)
     monkeypatch.setattr(products, "mkl_is_wide", lambda: True)
-    x, weight, bias = numbers(rows, 256).requires_grad_(), numbers(1024, 256, seed=1), numbers(1024, seed=2)
-    close(products.product(x.detach(), weight), x.double() @ weight.double().T)
     products.linear(x, weight, bias).sum().backward()
-    weights, biases = products.gathered(numbers(300, 300), numbers(300, 400, seed=1))
-    close(weights, numbers(300, 300).double().T @ numbers(300, 400, seed=1).double())
+    x = x.detach()
+    for found in (products.product(x, weight), products.Into(weight, 300).times(x)):
+        close(found, x.double() @ weight.double().T)
+    weights, biases = products.gathered(numbers(300, 300), x)
+    close(weights, numbers(300, 300).double().T @ x.double())
     close(biases, numbers(300, 300).double().sum(0))
-    if rows == 64:
-        close(products.Into(weight, rows).times(x.detach()), x.double() @ weight.double().T)
-    else:
-        with pytest.raises(AssertionError, match="oneDNN was asked"):
-            products.Into(weight, rows)
 
 
 @needs_onednn
