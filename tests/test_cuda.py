@@ -10,8 +10,11 @@ import torch
 from wirings import CASES, label
 
 from charlm.config import ModelOptions
-from charlm.learn.chance import masks
+from charlm.errors import DivergedError
+from charlm.learn import step as steps
+from charlm.learn.chance import Noise, masks
 from charlm.learn.loop import Trainer
+from charlm.learn.runtime import set_precision
 from charlm.learn.stage import Stage
 from charlm.learn.train import resume, train
 from charlm.model import checkpoint
@@ -34,6 +37,12 @@ CELLS = [
     ("min-gru", "tanh"), ("window-mlp", "tanh"), ("depth-gated-lstm", "tanh"),
 ]  # fmt: skip
 SIZES: dict[str, Any] = {"hidden": 16, "batch_size": 4, "seq_len": 16, "sample_every": 0, "steps": 8, "dropout": 0.2}
+
+
+@pytest.fixture(autouse=True)
+def exact_products() -> None:
+    """torch lets cuDNN round to TF32 until it is told not to."""
+    set_precision("float32", torch.device("cuda"))
 
 
 def network_of(cell: str, activation: str, entering: str = "one-hot") -> Network:
@@ -118,6 +127,39 @@ def test_every_precision_trains(small_corpus: Corpus, tmp_path: Path, precision:
     assert run.valid_nats is not None and run.valid_nats < 4
 
 
+RECORDED: list[dict[str, Any]] = [
+    *({"cell": cell, "activation": activation, "layers": 2} for cell, activation in CELLS),
+    *({"cell": "lstm", "layers": 3, "dropout": 0.0, **case} for case in CASES),
+    {"cell": "lstm", "layers": 2, "dropout": 0.0, "precision": "bfloat16"},
+    {"cell": "gru", "layers": 2, "dropout_kind": "locked", "weight_drop": 0.2, "embedding_dropout": 0.2},
+    {"cell": "lstm", "direction": "bidirectional"},
+    {"cell": "gru", "optimizer": "sgd", "window_loss": "sum", "clip_value": 0.1},
+]
+
+
+@pytest.mark.parametrize("values", RECORDED, ids=label)
+def test_recorded_passes_give_the_numbers_of_passes_asked_for_one_by_one(
+    small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]
+) -> None:
+    wanted = {**SIZES, "hidden": 7, "embedding": 7, "cold_starts": 0.5, "device": "cuda", **values}
+    if wanted.get("tied") and wanted.get("skip"):
+        wanted["embedding"] = 21
+    found = []
+    for number in range(2):
+        run = train(small_corpus, root=tmp_path, run=f"run{number}", **wanted)
+        found.append(checkpoint.load(run.model).weights)
+        monkeypatch.setattr(steps, "Recorded", lambda work, weights: work)
+    assert found[0].keys() == found[1].keys()
+    for name, weight in found[0].items():
+        np.testing.assert_allclose(weight, found[1][name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_a_step_that_is_not_sound_ends_a_recorded_run(small_corpus: Corpus, tmp_path: Path) -> None:
+    values = {**SIZES, "steps": 40, "report_every": 0, "eval_every": 0, "optimizer": "sgd", "lr": 1e30, "clip_norm": 0}
+    with pytest.raises(DivergedError):
+        train(small_corpus, root=tmp_path, run="diverging", device="cuda", **values)
+
+
 def test_nothing_in_a_step_waits_for_the_gpu(
     small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +193,7 @@ def test_text_and_windows_are_on_the_gpu(small_corpus: Corpus) -> None:
 
 def test_masks_of_the_gpu_follow_from_seed_step_and_layer() -> None:
     ones = torch.ones(16, 8, 64, device="cuda")
-    drop = masks(0.25, 3, 7)
+    drop = masks(0.25, Noise(3, 7))
     assert drop is not None
     first = drop(0, ones)
     torch.manual_seed(1)

@@ -20,17 +20,46 @@ from torch import Tensor
 from charlm.model.network import Drop
 
 
+class Noise:
+    """Random bytes, which follow from the seed, the step and what they are for.
+
+    Those of a step take the place in memory that those of the step before had, where a pass that was recorded
+    (`charlm.learn.recording`) reads them.
+    """
+
+    def __init__(self, seed: int, step: int = 0) -> None:
+        self._seed, self._step = seed, step
+        self._drawn: dict[tuple[str, int, torch.device], Tensor] = {}
+
+    def move(self, step: int) -> None:
+        """Go to another step, and draw for it what was asked for before."""
+        self._step = step
+        for (purpose, _, _), words in self._drawn.items():
+            self._draw(words, purpose)
+
+    def bytes(self, purpose: str, count: int, device: torch.device) -> Tensor:
+        """(count,) uint8 of the present step on a device."""
+        key = (purpose, count, device)
+        if key not in self._drawn:
+            self._drawn[key] = torch.empty((count + 7) // 8, dtype=torch.int64, device=device)
+            self._draw(self._drawn[key], purpose)
+        return self._drawn[key].view(torch.uint8)[:count]
+
+    def _draw(self, words: Tensor, purpose: str) -> None:
+        words.random_(-(2**63), None, generator=_generator(self._seed, self._step, purpose, words.device))
+
+
 def masks(
-    rate: float, seed: int, step: int, of: str = "", part: tuple[int, int] = (0, 1), *, locked: bool = False
+    rate: float, noise: Noise, of: str = "", part: tuple[int, int] = (0, 1), *, locked: bool = False
 ) -> Drop | None:
-    """The dropout of one step, or None where nothing is dropped.
+    """The dropout of the step at which the noise is, or None where nothing is dropped.
 
     The rate is rounded to 1/256: a random byte per activation is cheaper to draw than a random number.
     However high it is, one activation in 256 stays.
 
     Args:
         rate: share that is dropped.
-        seed, step: what the masks follow from.
+        noise: what the masks follow from.
         of: tells several kinds of masks apart.
         part: which of how many equal parts of the lanes the activations are; the masks are drawn for all lanes, so
             that they do not depend on it.
@@ -46,14 +75,11 @@ def masks(
         device = x.device if x.device.type == "cuda" else torch.device("cpu")
         rank, world = part
         like = x[:1] if locked else x
-        numbers = like.numel() * world
-        words = torch.empty((numbers + 7) // 8, dtype=torch.int64, device=device)
-        words.random_(-(2**63), None, generator=_generator(seed, step, f"{of}{layer}", device))
-        noise = words.view(torch.uint8)[:numbers].view(len(like), -1, x.shape[-1]).to(x.device)
+        drawn = noise.bytes(f"{of}{layer}", like.numel() * world, device)
+        drawn = drawn.view(len(like), -1, x.shape[-1]).to(x.device)
         if world > 1:
-            noise = noise.chunk(world, 1)[rank]
-        noise = noise.reshape(like.shape)
-        mask = (noise >= level).to(x.dtype)
+            drawn = drawn.chunk(world, 1)[rank]
+        mask = (drawn.reshape(like.shape) >= level).to(x.dtype)
         return x * mask.mul_(keep) if x.dtype.itemsize > 2 else x * mask * keep  # bfloat16 would round `keep`
 
     return drop

@@ -9,6 +9,7 @@ Some lanes begin a window cold, as a text does: a network that only ever carries
 What is left out: when to read the losses, to evaluate, to save and to end (`charlm.learn.loop`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -20,11 +21,15 @@ from charlm.config import TrainOptions
 from charlm.learn import chance, meter, optimize
 from charlm.learn.meter import Meter
 from charlm.learn.ranks import ALONE, Ranks
+from charlm.learn.recording import Recorded
 from charlm.learn.stage import Stage, to_device
 from charlm.model.network import Behind, Drops, Network, States, emptied
 from charlm.model.parameters import REVERSE
 from charlm.text.lanes import Lanes
 from charlm.text.symbols import BOUNDARY
+
+Passed = tuple[Tensor, Tensor, States]
+"""The loss and the norm of the gradient of a window, scalars, and the states behind it."""
 
 
 @dataclass
@@ -51,12 +56,20 @@ class Learner:
     meter: Meter = field(init=False)
     _stage: Stage = field(init=False)
     _weights: list[Tensor] = field(init=False)
+    _noise: chance.Noise = field(init=False)
+    _drops: Drops = field(init=False)
+    _through: Callable[..., Passed] = field(init=False)
     _after: States = field(init=False)
 
     def __post_init__(self) -> None:
         self.meter = Meter.on(self.network.device)
         self._weights = list(self.network.parameters())
         self._stage = Stage(self.lanes, self.network.device)
+        self._noise = chance.Noise(self.options.seed)
+        self._drops = self._dropping()
+        # What several GPUs say to one another is not recorded.
+        recorded = self.network.device.type == "cuda" and self.ranks.world == 1
+        self._through = Recorded(self._pass, self._weights) if recorded else self._pass
         self._after = self.states
 
     def back_propagate(self, number: int) -> None:
@@ -64,22 +77,9 @@ class Learner:
         inputs, targets = self._stage.window(number)
         before = self._states_before(number, inputs)
         behind = self._behind(number) if self.network.options.bidirectional else None
-        with self._autocast():
-            logits, after = self.network(inputs, before, self._drops(number), behind)
-            loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
-        (loss * self.lanes.seq_len if self.options.window_loss == "sum" else loss).backward()
-        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
-        loss = self.ranks.average(gradients, loss)
-        norm = optimize.clip(gradients, self.options)
+        self._noise.move(number)
+        loss, norm, self._after = self._through(inputs, targets, before, behind)
         self.meter.add(loss, norm)
-        if self.meter.waits:
-            ok = meter.sound(loss, norm)
-            meter.silence(gradients, ok)
-            after = [
-                tuple(torch.where(ok, part, old) for part, old in zip(state, earlier, strict=True))
-                for state, earlier in zip(after, before, strict=True)
-            ]
-        self._after = [tuple(part.detach() for part in state) for state in after]
 
     def apply(self, learning_rate: float) -> None:
         """Move the weights by the gradient, and the states to the end of its window."""
@@ -88,6 +88,24 @@ class Learner:
         for weight in self._weights:
             weight.grad = None
         self.states = self._after
+
+    def _pass(self, inputs: Tensor, targets: Tensor, before: States, behind: Behind | None) -> Passed:
+        """Forward, back, and clip; where numbers are read later, a step that is not sound is made one of nothing."""
+        with self._autocast():
+            logits, after = self.network(inputs, before, self._drops, behind)
+            loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+        (loss * self.lanes.seq_len if self.options.window_loss == "sum" else loss).backward()
+        gradients = [weight.grad for weight in self._weights if weight.grad is not None]
+        loss = self.ranks.average(gradients, loss)
+        norm = optimize.clip(gradients, self.options)
+        if self.meter.waits:
+            ok = meter.sound(loss, norm)
+            meter.silence(gradients, ok)
+            after = [
+                tuple(torch.where(ok, part, old) for part, old in zip(state, earlier, strict=True))
+                for state, earlier in zip(after, before, strict=True)
+            ]
+        return loss.detach(), norm, [tuple(part.detach() for part in state) for state in after]
 
     def _states_before(self, number: int, inputs: Tensor) -> States:
         """What a window begins with; lanes that begin cold read a boundary where the text has none."""
@@ -124,13 +142,12 @@ class Learner:
         lanes = chance.cold_lanes(self.options.cold_starts, self.options.seed, number, batch, side)
         return lanes[self.ranks.own(batch)]
 
-    def _drops(self, number: int) -> Drops:
-        options, own = self.options, (self.ranks.rank, self.ranks.world)
-        seed, locked = options.seed, options.dropout_kind == "locked"
+    def _dropping(self) -> Drops:
+        options, noise, own = self.options, self._noise, (self.ranks.rank, self.ranks.world)
         return Drops(
-            activations=chance.masks(options.dropout, seed, number, part=own, locked=locked),
-            weights=chance.masks(options.weight_drop, seed, number, "weights "),
-            symbols=chance.masks(options.embedding_dropout, seed, number, "symbols "),
+            activations=chance.masks(options.dropout, noise, part=own, locked=options.dropout_kind == "locked"),
+            weights=chance.masks(options.weight_drop, noise, "weights "),
+            symbols=chance.masks(options.embedding_dropout, noise, "symbols "),
         )
 
     def _autocast(self) -> torch.autocast:

@@ -98,6 +98,7 @@ class Network(nn.Module):
         for name, shape in parameters.shapes(options, vocabulary).items():
             self._weights[_key(name)] = nn.Parameter(self._first_value(name, shape, generator))
         self.path: recurrence.Path = "plain"
+        self.at_once = False
 
     def _first_value(self, name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """What a parameter starts from.
@@ -137,9 +138,13 @@ class Network(nn.Module):
         self.path = recurrence.choose(
             self.cell, device, precision, parameters.input_size(self.options, self.vocabulary)
         )
+        # Of layers with dropout between them each needs what the one below made of the whole window.
+        undropped = wiring.is_stack(self.options) and not self.options.dropout
+        self.at_once = self.path == "fused" and device.type == "cuda" and undropped
         for side in self.sides:
-            for number in range(self.options.layers):
-                recurrence.flatten(self.cell, self._layer(number, side), self.path)
+            layers = [self._layer(number, side) for number in range(self.options.layers)]
+            for together in [layers] if self.at_once else [[layer] for layer in layers]:
+                recurrence.flatten(self.cell, together, self.path)
         return self
 
     @property
@@ -224,13 +229,13 @@ class Network(nn.Module):
         kept = None if drops.symbols is None else drops.symbols(0, bias.new_ones(self.vocabulary, 1))
         weights = {} if wiring.is_stack(self.options) else self._weights_of(side)
         masks = range(self.options.layers) if side == LEFT else range(self.options.layers, 2 * self.options.layers)
+        layers = [self._dropped(self._layer(number, side), mask, drops) for number, mask in enumerate(masks)]
+        if self.at_once and drops.activations is None:
+            return recurrence.stack(self.cell, layers, self._inputs(ids, kept), states)
         after: States = []
         handed: list[Tensor] = []
         below, read = None, None
-        for number, (state, mask) in enumerate(zip(states, masks, strict=True)):
-            p = self._layer(number, side)
-            if drops.weights is not None:
-                p["weight_hh"] = drops.weights(mask, p["weight_hh"])
+        for number, (p, state, mask) in enumerate(zip(layers, states, masks, strict=True)):
             x = self._entering(p, ids, read, kept)
             h, state, below = recurrence.window(self.path, self.cell.at(number), p, x, below, state)
             after.append(state)
@@ -277,6 +282,11 @@ class Network(nn.Module):
     def _embedding(self, kept: Tensor | None) -> Tensor:
         table = self.weight("embedding.weight")
         return table if kept is None else table * kept
+
+    @staticmethod
+    def _dropped(p: dict[str, Tensor], mask: int, drops: Drops) -> dict[str, Tensor]:
+        """A layer's parameters, some of its recurrent weights dropped where that is wanted."""
+        return p if drops.weights is None else {**p, "weight_hh": drops.weights(mask, p["weight_hh"])}
 
     def _weights_of(self, side: str) -> dict[str, Tensor]:
         """The weights of one stack by the names that they have in a network with one; those of the others with them."""

@@ -9,7 +9,9 @@
 All compute the same numbers up to rounding. State is passed in and out, never kept.
 """
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, cast
 
 import torch
@@ -86,7 +88,8 @@ def window(
         return *_scan(cast(LinearCell, cell), p, x, state), None
     if path == "whole":
         return *_whole(cast(WindowCell, cell), p, x, state), None
-    return *_fused(cell, p, x, state), None
+    h, (after,) = stack(cell, [p], x, [state])
+    return h, after, None
 
 
 def _plain(
@@ -118,29 +121,66 @@ def _whole(cell: WindowCell, p: Parameters, x: Tensor, state: State) -> tuple[Te
     return cell.window(torch, p, x.to(state[0].dtype), state)
 
 
-def _fused(cell: Cell, p: Parameters, x: Tensor, state: State) -> tuple[Tensor, State]:
+def stack(cell: Cell, layers: Sequence[Parameters], x: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
+    """Run layers, each of which reads the one below as it is, over a window by torch's own kernels.
+
+    On a GPU several layers at once take little more than half the time that they take one by one (docs/notes.md): where
+    a character has left the first, cuDNN runs the second beside it.
+
+    Args:
+        cell: the equations, of all layers.
+        layers: the parameters of each.
+        x: (T, B, in), of the first.
+        states: of each, each part (B, H).
+
+    Returns:
+        h (T, B, H) of the last layer, and the last state of each.
+    """
     run = _FUSED[cell.name, cell.activation]
     kind = x.device.type
     # Autocast would run cuDNN's recurrences in float16, whatever it was asked for; cast here instead.
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    with torch.autocast(kind, enabled=False):
-        first = tuple(part[None].to(dtype) for part in state)
-        weights = [p[name].to(dtype) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    with torch.autocast(kind, enabled=False), _unwarned(kind):
+        first = tuple(_side_by_side(parts).to(dtype) for parts in zip(*states, strict=True))
+        weights = [p[name].to(dtype) for p in layers for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         begun = first if len(first) > 1 else first[0]
-        h, *last = run(x.to(dtype), begun, weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
-    return h, tuple(part[0].to(state[0].dtype) for part in last)
+        training = torch.is_grad_enabled()
+        h, *last = run(x.to(dtype), begun, weights, True, len(layers), 0.0, training, False, False)
+    return h, list(zip(*(part.to(states[0][0].dtype).unbind() for part in last), strict=True))
 
 
-def flatten(cell: Cell, p: Parameters, path: Path) -> None:
-    """Lay a layer's parameters side by side on a GPU, as cuDNN wants them; elsewhere nothing happens.
+def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """(L, B, H) of the parts (B, H) of L layers."""
+    return parts[0][None] if len(parts) == 1 else torch.stack(tuple(parts))
+
+
+@contextmanager
+def _unwarned(kind: str) -> Iterator[None]:
+    """Keep torch from advising, on a GPU, to lay weights side by side that are made anew in every window.
+
+    Those are weights in bfloat16, and weights of which some are dropped. Their copies take no time worth saving.
+    """
+    if kind != "cuda":
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
+        yield
+
+
+def flatten(cell: Cell, layers: Sequence[Parameters], path: Path) -> None:
+    """Lay the parameters of layers that run at once side by side on a GPU, as cuDNN wants them; elsewhere nothing
+    happens.
 
     torch does this for its own modules only, so that one is made to hold the parameters for a moment.
     """
-    if path != "fused" or p["weight_hh"].device.type != "cuda":
+    if path != "fused" or layers[0]["weight_hh"].device.type != "cuda":
         return
-    hidden, inputs = p["weight_hh"].shape[1], p["weight_ih"].shape[1]
+    hidden, inputs = layers[0]["weight_hh"].shape[1], layers[0]["weight_ih"].shape[1]
     more = {"nonlinearity": cell.activation} if cell.name == "rnn" else {}
-    holder = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell.name](inputs, hidden, device="meta", **more)
-    for name, weight in p.items():
-        setattr(holder, f"{name}_l0", weight)
+    make = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell.name]
+    holder = make(inputs, hidden, len(layers), device="meta", **more)
+    for number, p in enumerate(layers):
+        for name, weight in p.items():
+            setattr(holder, f"{name}_l{number}", weight)
     holder.flatten_parameters()

@@ -5,23 +5,35 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.learn.chance import cold_lanes, masks
+from charlm.learn.chance import Noise, cold_lanes, masks
 
 T, B, H = 16, 8, 64
 ONES = torch.ones(T, B, H)
 
 
 def kept(rate, seed=0, step=0, layer=0, x=ONES):
-    return masks(rate, seed, step)(layer, x)
+    return masks(rate, Noise(seed, step))(layer, x)
 
 
 def test_mask_follows_from_seed_step_and_layer_alone():
     wanted = kept(0.5, seed=3, step=7, layer=1)
-    drop = masks(0.5, 3, 7)
+    drop = masks(0.5, Noise(3, 7))
     torch.manual_seed(99)
     drop(0, ONES)
     torch.rand(100)
     assert torch.equal(drop(1, ONES), wanted) and torch.equal(drop(1, ONES), wanted)
+
+
+def test_a_mask_that_moved_on_is_that_of_the_new_step_and_lies_where_the_old_one_lay():
+    noise = Noise(3, 7)
+    drop, purposes = masks(0.5, noise), ("0", "1")
+    first = [drop(layer, ONES) for layer in (0, 1)]
+    places = [noise.bytes(purpose, ONES.numel(), ONES.device).data_ptr() for purpose in purposes]
+    for step in (8, 7):
+        noise.move(step)
+        assert all(torch.equal(drop(layer, ONES), kept(0.5, seed=3, step=step, layer=layer)) for layer in (0, 1))
+        assert places == [noise.bytes(purpose, ONES.numel(), ONES.device).data_ptr() for purpose in purposes]
+    assert all(torch.equal(drop(layer, ONES), first[layer]) for layer in (0, 1))
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"step": 1}, {"layer": 1}])
@@ -31,7 +43,7 @@ def test_another_seed_step_or_layer_drops_others(other):
 
 
 def test_weights_are_dropped_apart_from_activations():
-    one, other = masks(0.5, 0, 0)(0, ONES) > 0, masks(0.5, 0, 0, "weights ")(0, ONES) > 0
+    one, other = masks(0.5, Noise(0))(0, ONES) > 0, masks(0.5, Noise(0), "weights ")(0, ONES) > 0
     assert 0.45 < (one == other).float().mean() < 0.55
 
 
@@ -68,7 +80,7 @@ def test_expectation_is_kept_at_every_rate(rate):
 
 @pytest.mark.parametrize("rate", [0.0, 1 / 1024])
 def test_nothing_is_dropped_at_rate_zero_or_below_half_a_level(rate):
-    assert masks(rate, 0, 0) is None
+    assert masks(rate, Noise(0)) is None
 
 
 def test_units_columns_and_steps_in_time_are_dropped_independently():
@@ -81,24 +93,26 @@ def test_units_columns_and_steps_in_time_are_dropped_independently():
 
 
 def test_a_locked_mask_is_the_same_at_all_steps_of_a_window_and_another_in_the_next():
-    found, after = (masks(0.5, 0, step, locked=True)(0, ONES) for step in (0, 1))
+    found, after = (masks(0.5, Noise(0, step), locked=True)(0, ONES) for step in (0, 1))
     assert (found == found[:1]).all() and 0.3 < (found > 0).float().mean() < 0.7
     assert 0.3 < (found[0] == after[0]).float().mean() < 0.7
     one, other = found[0, 0] > 0, found[0, 1] > 0
     assert 0.25 < (one == other).float().mean() < 0.75, "lanes are dropped by themselves"
-    share = torch.stack([masks(0.25, 0, step, locked=True)(0, ONES)[0] == 0 for step in range(40)]).double().mean()
+    share = (
+        torch.stack([masks(0.25, Noise(0, step), locked=True)(0, ONES)[0] == 0 for step in range(40)]).double().mean()
+    )
     assert abs(share - 0.25) < 5 * (0.25 * 0.75 / (40 * B * H)) ** 0.5
 
 
 def test_symbols_are_dropped_as_a_whole_and_scaled_up():
-    found = torch.stack([masks(0.25, 1, step, "symbols ")(0, torch.ones(200, 1)) for step in range(40)])
+    found = torch.stack([masks(0.25, Noise(1, step), "symbols ")(0, torch.ones(200, 1)) for step in range(40)])
     assert found.shape == (40, 200, 1) and abs((found == 0).double().mean() - 0.25) < 5 * (0.25 * 0.75 / 8000) ** 0.5
     torch.testing.assert_close(found[found > 0], torch.full_like(found[found > 0], 4 / 3))
 
 
 def test_gradient_passes_where_the_activation_did():
     x = torch.randn(T, B, H, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    masks(0.5, 0, 0)(0, x).sum().backward()
+    masks(0.5, Noise(0))(0, x).sum().backward()
     assert torch.equal(x.grad, kept(0.5))
 
 

@@ -266,3 +266,28 @@ def test_path_that_is_chosen_in_float32_stays_close_to_the_loop_in_float64(make_
         losses.append(torch.cat([g.flatten().double() for g in torch.autograd.grad(loss, list(network.parameters()))]))
         losses[-1] = torch.cat([loss.detach().double()[None], losses[-1]])
     torch.testing.assert_close(losses[1], losses[0], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("input", ["one-hot", "embedding"])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("kind", FUSED, ids="-".join)
+def test_layers_at_once_are_the_layers_one_by_one(make_model, make_network, kind, layers, input):
+    """As on a GPU; torch does them there by another library, which `tests/test_cuda.py` compares."""
+    model = make_model(*kind, layers=layers, input=input)
+    ones = Drops(symbols=lambda _, ones: ones * 2, weights=lambda mask, weight: weight * (1 + mask))
+    for drops in (NO_DROPS, ones):
+        wanted = everything(make_network(model, "plain", torch.float64), drops)
+        network = make_network(model, "fused", torch.float64)
+        network.at_once = True
+        found = everything(network, drops)
+        for name, value in wanted.items():
+            torch.testing.assert_close(found[name], value, rtol=1e-10, atol=1e-10, msg=name)
+
+
+def test_layers_with_dropout_between_them_are_not_run_at_once(make_model, make_network):
+    network = make_network(make_model("lstm", layers=2), "fused", torch.float64)
+    half = Drops(activations=lambda layer, x: x * 0.5)
+    wanted = everything(network, half)
+    network.at_once = True
+    found = everything(network, half)
+    assert all(torch.equal(found[name], value) for name, value in wanted.items())

@@ -1,0 +1,112 @@
+"""A recorded pass is the pass itself; here whoever records does the work again, which shows where things must lie.
+
+That a GPU's own recording gives the same numbers is tested in `tests/test_cuda.py`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from charlm.learn import recording
+from charlm.learn.recording import Recorded
+from charlm.learn.step import Learner
+from charlm.learn.train import resume, train
+from charlm.text.corpus import Corpus
+
+SIZES: dict[str, Any] = {"hidden": 8, "batch_size": 4, "seq_len": 16, "sample_every": 0, "steps": 12, "device": "cpu"}
+
+
+class Again:
+    """Records by doing the work again, and puts what it makes where it lay at first."""
+
+    def __init__(self, weights: list[Tensor]) -> None:
+        self.weights, self.recorded, self.replayed = weights, 0, 0
+
+    def __call__(self, work):
+        self.recorded += 1
+        made = work()
+        gradients = [weight.grad for weight in self.weights]
+
+        def replay() -> None:
+            self.replayed += 1
+            for old, new in zip(recording._tensors(made), recording._tensors(work()), strict=True):
+                old.copy_(new)
+            for gradient, weight in zip(gradients, self.weights, strict=True):
+                if gradient is not None:
+                    gradient.copy_(weight.grad)
+
+        return replay, made
+
+
+@dataclass
+class Pair:
+    one: Tensor
+    others: list[tuple[Tensor, Tensor]]
+    nothing: None = None
+
+
+def test_everything_that_is_given_is_copied_and_everything_that_is_made_stays_in_its_place() -> None:
+    weight = torch.ones(3, requires_grad=True)
+    frozen = torch.ones(3)
+    again = Again([weight, frozen])
+
+    def work(pair: Pair, more: Tensor) -> tuple[Tensor, list[Tensor]]:
+        loss = (weight * (pair.one + pair.others[0][0] - pair.others[0][1]) * more).sum()
+        loss.backward()
+        return loss.detach(), [pair.one * 2]
+
+    recorded = Recorded(work, [weight, frozen], again)
+    places = set()
+    for number in range(3):
+        one, two, three, more = (torch.full((3,), float(number + k)) for k in range(4))
+        loss, (doubled,) = recorded(Pair(one, [(two, three)]), more)
+        gradient = (one + two - three) * more
+        assert torch.equal(weight.grad, gradient) and torch.equal(loss, gradient.sum()) and frozen.grad is None
+        assert torch.equal(doubled, 2 * one) and torch.equal(one, torch.full((3,), float(number)))
+        places.add((loss.data_ptr(), doubled.data_ptr(), weight.grad.data_ptr()))
+        weight.grad = None
+    assert len(places) == 1 and (again.recorded, again.replayed) == (1, 3)
+
+
+def test_what_was_made_may_be_given_next() -> None:
+    recorded = Recorded(lambda state: (state + 1,), [], Again([]))
+    (state,) = recorded(torch.zeros(2))
+    for _ in range(4):
+        (state,) = recorded(state)
+    assert state.tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("values", [
+    {"cell": "lstm", "layers": 2, "dropout": 0.3, "cold_starts": 0.5},
+    {"cell": "gru", "dropout": 0.3, "dropout_kind": "locked", "weight_drop": 0.2, "embedding_dropout": 0.2},
+    {"cell": "rnn", "layers": 3, "input": "embedding", "skip": True, "layer_norm": True, "between": "highway"},
+    {"cell": "lstm", "direction": "bidirectional", "cold_starts": 0.5, "dropout": 0.3},
+    {"cell": "min-gru", "optimizer": "sgd", "window_loss": "sum", "clip_value": 0.1},
+])  # fmt: skip
+def test_a_run_of_recorded_passes_is_the_run_bit_for_bit(
+    small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]
+) -> None:
+    plain = train(small_corpus, root=tmp_path, run="plain", **SIZES, **values)
+    begin, found = Learner.__post_init__, []
+
+    def recorded(self: Learner) -> None:
+        begin(self)
+        found.append(Again(self._weights))
+        self._through = Recorded(self._pass, self._weights, found[-1])
+
+    monkeypatch.setattr(Learner, "__post_init__", recorded)
+    half = train(small_corpus, root=tmp_path, run="recorded", **SIZES | {"steps": 6}, **values)
+    other = resume(half.path, corpus=small_corpus, steps=12)
+    assert [(again.recorded, again.replayed) for again in found] == [(1, 6), (1, 6)]
+    whole = train(small_corpus, root=tmp_path, run="whole", **SIZES, **values)
+    assert whole.model.read_bytes() == plain.model.read_bytes() and whole.valid_nats == plain.valid_nats
+    assert other.step == 12
+
+
+def test_structures_are_walked_in_order() -> None:
+    a, b, c = torch.zeros(1), torch.ones(1), torch.zeros(2)
+    assert [id(x) for x in recording._tensors((a, [(b,)], Pair(c, [(a, b)]), None))] == [id(x) for x in (a, b, c, a, b)]
