@@ -14,6 +14,7 @@ from charlm.errors import DivergedError
 from charlm.learn import step as steps
 from charlm.learn.chance import Noise, masks
 from charlm.learn.loop import Trainer
+from charlm.learn.reports import Noted
 from charlm.learn.runtime import set_precision
 from charlm.learn.stage import Stage
 from charlm.learn.train import resume, train
@@ -144,12 +145,13 @@ def test_recorded_passes_give_the_numbers_of_passes_asked_for_one_by_one(
     wanted = {**SIZES, "hidden": 7, "embedding": 7, "cold_starts": 0.5, "device": "cuda", **values}
     if wanted.get("tied") and wanted.get("skip"):
         wanted["embedding"] = 21
-    found = []
+    found, told = [], []
     for number in range(2):
-        run = train(small_corpus, root=tmp_path, run=f"run{number}", **wanted)
+        run = train(small_corpus, root=tmp_path, run=f"run{number}", report=told.append, **wanted)
         found.append(checkpoint.load(run.model).weights)
-        monkeypatch.setattr(steps, "Recorded", lambda work, weights: work)
+        monkeypatch.setattr(steps, "Recorded", lambda work, weights, tell: work)
     assert found[0].keys() == found[1].keys()
+    assert not any("slower" in event.text for event in told if isinstance(event, Noted))
     for name, weight in found[0].items():
         np.testing.assert_allclose(weight, found[1][name], rtol=1e-4, atol=1e-5, err_msg=name)
 
@@ -163,11 +165,15 @@ def test_a_step_that_is_not_sound_ends_a_recorded_run(small_corpus: Corpus, tmp_
 def test_nothing_in_a_step_waits_for_the_gpu(
     small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """But for the steps at which the numbers of the last few are read."""
+    """But for the first two, which are recorded and compared, and those at which numbers of the last few are read."""
     step, quiet = Trainer._step, []
 
     def watched(self: Trainer, share: float) -> None:
-        reads = isnan(self._nats) or len(self.learner.meter._kept) + 1 >= self.learner.meter.capacity
+        reads = (
+            self.progress.step < 2
+            or isnan(self._nats)
+            or len(self.learner.meter._kept) + 1 >= self.learner.meter.capacity
+        )
         quiet.append(not reads)
         torch.cuda.set_sync_debug_mode("default" if reads else "error")
         try:

@@ -43,6 +43,7 @@ class Learner:
         options: every `auto` resolved.
         states: carried from window to window.
         ranks: the processes that train together, a part of the lanes each.
+        tell: told what makes steps slower than they could be.
         meter: losses and norms of the steps that were not read yet.
     """
 
@@ -53,6 +54,7 @@ class Learner:
     options: TrainOptions
     states: States
     ranks: Ranks = ALONE
+    tell: Callable[[str], None] = lambda why: None
     meter: Meter = field(init=False)
     _stage: Stage = field(init=False)
     _weights: list[Tensor] = field(init=False)
@@ -69,7 +71,7 @@ class Learner:
         self._drops = self._dropping()
         # What several GPUs say to one another is not recorded.
         recorded = self.network.device.type == "cuda" and self.ranks.world == 1
-        self._through = Recorded(self._pass, self._weights) if recorded else self._pass
+        self._through = Recorded(self._pass, self._weights, self.tell) if recorded else self._pass
         self._after = self.states
 
     def back_propagate(self, number: int) -> None:

@@ -261,7 +261,7 @@ def _trainer(
     identity, place = corpus.identity(), str(corpus.path)
     has_ends, states = corpus.documents_of("train") > 0, network.start(options.batch_size // ranks.world)
     return Trainer(
-        learner=Learner(network, optimizer, lanes, has_ends, options, states, ranks),
+        learner=Learner(network, optimizer, lanes, has_ends, options, states, ranks, lambda why: report(Noted(why))),
         valid=order.reading(corpus.checked("valid"), options.direction) if corpus.has("valid") else None,
         symbols=corpus.symbols,
         options=options,

@@ -3,6 +3,7 @@
 That a GPU's own recording gives the same numbers is tested in `tests/test_cuda.py`.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from charlm.learn import recording
+from charlm import cells
+from charlm.config import ModelOptions, TrainOptions
+from charlm.learn import optimize, recording
 from charlm.learn.recording import Recorded
+from charlm.learn.reports import Noted
 from charlm.learn.step import Learner
 from charlm.learn.train import resume, train
+from charlm.model.network import Network
 from charlm.text.corpus import Corpus
+from charlm.text.lanes import Lanes
 
 SIZES: dict[str, Any] = {"hidden": 8, "batch_size": 4, "seq_len": 16, "sample_every": 0, "steps": 12, "device": "cpu"}
 
@@ -59,7 +65,7 @@ def test_everything_that_is_given_is_copied_and_everything_that_is_made_stays_in
         loss.backward()
         return loss.detach(), [pair.one * 2]
 
-    recorded = Recorded(work, [weight, frozen], again)
+    recorded = Recorded(work, [weight, frozen], pytest.fail, again)
     places = set()
     for number in range(3):
         one, two, three, more = (torch.full((3,), float(number + k)) for k in range(4))
@@ -73,7 +79,7 @@ def test_everything_that_is_given_is_copied_and_everything_that_is_made_stays_in
 
 
 def test_what_was_made_may_be_given_next() -> None:
-    recorded = Recorded(lambda state: (state + 1,), [], Again([]))
+    recorded = Recorded(lambda state: (state + 1,), [], pytest.fail, Again([]))
     (state,) = recorded(torch.zeros(2))
     for _ in range(4):
         (state,) = recorded(state)
@@ -96,7 +102,7 @@ def test_a_run_of_recorded_passes_is_the_run_bit_for_bit(
     def recorded(self: Learner) -> None:
         begin(self)
         found.append(Again(self._weights))
-        self._through = Recorded(self._pass, self._weights, found[-1])
+        self._through = Recorded(self._pass, self._weights, self.tell, found[-1])
 
     monkeypatch.setattr(Learner, "__post_init__", recorded)
     half = train(small_corpus, root=tmp_path, run="recorded", **SIZES | {"steps": 6}, **values)
@@ -105,6 +111,71 @@ def test_a_run_of_recorded_passes_is_the_run_bit_for_bit(
     whole = train(small_corpus, root=tmp_path, run="whole", **SIZES, **values)
     assert whole.model.read_bytes() == plain.model.read_bytes() and whole.valid_nats == plain.valid_nats
     assert other.step == 12
+
+
+class Deaf(Again):
+    """Replays the first window for ever."""
+
+    def __call__(self, work):
+        _, made = super().__call__(work)
+        return lambda: None, made
+
+
+def refuse(work):
+    work()
+    raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+
+
+@pytest.mark.parametrize("how", ["deaf", "refuse"])
+def test_what_cannot_be_recorded_or_is_not_replayed_goes_on_as_ever_and_says_so(
+    small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    values = {**SIZES, "cell": "lstm", "dropout": 0.3, "cold_starts": 0.5}
+    plain = train(small_corpus, root=tmp_path, run="plain", **values)
+    begin = Learner.__post_init__
+
+    def recorded(self: Learner) -> None:
+        begin(self)
+        record = Deaf(self._weights) if how == "deaf" else refuse
+        self._through = Recorded(self._pass, self._weights, self.tell, record)
+
+    monkeypatch.setattr(Learner, "__post_init__", recorded)
+    told: list[Any] = []
+    other = train(small_corpus, root=tmp_path, run="other", report=told.append, **values)
+    assert other.model.read_bytes() == plain.model.read_bytes()
+    (said,) = [event.text for event in told if isinstance(event, Noted) and "windows" in event.text]
+    why = "other numbers" if how == "deaf" else "recorded (operation not permitted when stream is capturing)"
+    assert why in said and said.endswith("which is slower") and "\n" not in said
+
+
+@pytest.mark.parametrize("values", [
+    {"cell": "lstm", "layers": 2, "path": "fused"},
+    {"cell": "lstm", "layers": 2, "path": "fused", "dropout": 0.3, "clip_value": 1.0},
+    {"cell": "gru", "layers": 2, "path": "fused", "weight_drop": 0.2, "embedding_dropout": 0.2},
+    {"cell": "rnn", "layers": 3, "input": "embedding", "skip": True, "layer_norm": True, "between": "highway"},
+    {"cell": "lstm", "direction": "bidirectional", "window_loss": "sum"},
+    *({"cell": cell, "layers": 2, "dropout": 0.3} for cell in cells.names()),
+])  # fmt: skip
+def test_a_step_reads_no_number_where_numbers_are_read_later(
+    small_corpus: Corpus, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]
+) -> None:
+    """On torch's `meta` device tensors have shapes and no numbers: whatever reads one fails, as recording it would."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which meta has not
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
+    path = values.get("path", "plain")
+    given = {"lr": 0.1, "epsilon": 1e-8, "weight_decay": 0.0, "dropout": 0.0, "embedding": 5, "cold_starts": 0.5}
+    given |= {name: value for name, value in {**SIZES, **values}.items() if name != "path"}
+    options = TrainOptions.of(given)
+    sizes = ModelOptions(**{name: getattr(options, name) for name in ModelOptions.specs()})
+    network = Network(sizes, small_corpus.symbols.size).on(torch.device("meta"))
+    network.path, network.at_once = path, path == "fused" and not options.dropout
+    lanes = Lanes(small_corpus.split("train"), options.batch_size, options.seq_len)
+    learner = Learner(network, optimize.make(network, options), lanes, False, options, network.start(4))
+    for number in range(3):
+        learner.back_propagate(number)
+        learner.apply(0.1)
+    with pytest.raises(RuntimeError):
+        learner.meter.read()
 
 
 def test_structures_are_walked_in_order() -> None:
