@@ -1,4 +1,4 @@
-"""What is random in a training step, without a memory: dropout, and which lanes start cold.
+"""What is random in a training step, whatever was before it: dropout, and which lanes start cold.
 
 Dropout of activations is between layers and before the readout, not on the recurrence (Srivastava et al.
 2014; Zaremba, Sutskever & Vinyals 2014), anew for every step or *locked*, one mask for all steps of a window (Gal &

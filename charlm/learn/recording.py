@@ -5,12 +5,15 @@ takes to compute them. All windows of a run have the same shapes; so what the fi
 graph), and from then on asked for at once. The numbers are the same. What is read and made lies in the same places
 every time: what is given is copied there, and what is returned holds until the next call.
 
-A recording that misses something fails silently, with the numbers of a window that is long past. The second window is
-therefore passed through both ways; where they differ, or where nothing can be recorded, passes are asked for as ever.
+A recording that misses something fails silently, with the numbers of what it was made from. It is therefore made from
+zeros, and replayed for the first window beside the pass itself; where the two differ, or where nothing can be recorded,
+passes are asked for as ever.
 """
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -26,7 +29,7 @@ ALIKE = 0.01
 """By how much of their size the numbers of a replayed pass may differ: some kernels add in any order, no two passes
 of which give the same last bits, while the numbers of another window have hardly anything in common."""
 
-TRIES = 3
+TRIES = 2
 """Passes before the one that is recorded, in which the libraries choose their kernels and take their memory."""
 
 
@@ -43,86 +46,105 @@ class Recorded(Generic[Made]):
     """Work that is recorded when it is first asked for.
 
     Args:
-        work: takes tensors, or structures of them, and leaves gradients in the weights; reads no number of a tensor.
-        weights: whose gradients those are.
+        weights: in which the work leaves gradients.
         tell: told why the work is not replayed, if it is not.
-        record: how to record; on the current GPU, unless it is said otherwise.
+        record: how to record.
     """
 
-    def __init__(
-        self,
-        work: Callable[..., Made],
-        weights: list[Tensor],
-        tell: Callable[[str], None],
-        record: Record[Made] | None = None,
-    ) -> None:
-        self._work, self._weights, self._tell = work, weights, tell
+    def __init__(self, weights: list[Tensor], tell: Callable[[str], None], record: Record[Made] | None = None) -> None:
+        self._weights, self._tell = weights, tell
         self._record: Record[Made] = record or on_gpu
         self._taken: _Taken[Made] | None = None
-        self._calls = 0
+        self._tried = False
 
-    def __call__(self, *given: Any) -> Made:
-        """The work for these tensors, whose shapes are those of the first call."""
-        self._calls += 1
-        if self._calls == 1:
-            self._taken = self._take(given)
-        elif self._calls == 2 and self._taken is not None:
-            return self._compared(self._taken, given)
-        return self._work(*given) if self._taken is None else self._replayed(self._taken, given)
+    def __call__(self, work: Callable[..., Made], *given: Any) -> Made:
+        """The work, which is always the same, for these tensors, whose shapes are always the same.
 
-    def _take(self, given: tuple[Any, ...]) -> _Taken[Made] | None:
+        Args:
+            work: takes tensors, or structures of them, and leaves gradients in the weights; reads no tensor's number.
+            given: what it takes.
+        """
+        if not self._tried:
+            self._tried = True
+            return self._first(work, given)
+        return work(*given) if self._taken is None else self._replayed(self._taken, given)
+
+    def _first(self, work: Callable[..., Made], given: tuple[Any, ...]) -> Made:
+        """The work itself and, where it can be recorded, replayed; what is recorded is the work for zeros."""
+        made = work(*given)
+        gradients = self._gradients()
         places = copy.deepcopy(given)
+        for place in _tensors(places):
+            place.zero_()
         try:
-            replay, made = self._record(lambda: self._afresh(places))
+            taken = self._take(work, places)
+            found = self._replayed(taken, given)
+            alike = all(map(_alike, _tensors([found, taken.gradients]), _tensors([made, gradients])))
+            why = "" if alike else "gave other numbers when they were replayed"
         except RuntimeError as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            self._give_up(f"could not be recorded ({reason[0]})")
-            return None
-        return _Taken(places, made, [weight.grad for weight in self._weights], replay)
+            told = str(error.__context__ or error).strip() or type(error).__name__
+            why = f"could not be recorded ({told.splitlines()[0]})"
+        if not why:
+            self._taken = taken
+            return found
+        self._tell(f"the passes through the windows {why}; each is asked for anew, which is slower")
+        self._leave(gradients)
+        return made
 
-    def _afresh(self, given: tuple[Any, ...]) -> Made:
-        for weight in self._weights:
-            weight.grad = None
-        return self._work(*given)
+    def _take(self, work: Callable[..., Made], places: tuple[Any, ...]) -> _Taken[Made]:
+        def afresh() -> Made:
+            self._leave([None] * len(self._weights))
+            return work(*places)
+
+        replay, made = self._record(afresh)
+        return _Taken(places, made, self._gradients(), replay)
 
     def _replayed(self, taken: _Taken[Made], given: tuple[Any, ...]) -> Made:
-        torch._foreach_copy_(list(_tensors(taken.given)), list(_tensors(given)))
+        for place, tensor in zip(_tensors(taken.given), _tensors(given), strict=True):
+            place.copy_(tensor)
         taken.replay()
-        for weight, gradient in zip(self._weights, taken.gradients, strict=True):
-            weight.grad = gradient
+        self._leave(taken.gradients)
         return taken.made
 
-    def _compared(self, taken: _Taken[Made], given: tuple[Any, ...]) -> Made:
-        """The work both ways, the plain one first: what is given may lie where the replay puts what it makes."""
-        wanted = self._afresh(given)
-        gradients = [weight.grad for weight in self._weights]
-        found = self._replayed(taken, given)
-        if all(map(_alike, _tensors([found, taken.gradients]), _tensors([wanted, gradients]))):
-            return found
-        self._taken = None
-        self._give_up("gave other numbers when they were replayed")
+    def _gradients(self) -> list[Tensor | None]:
+        return [weight.grad for weight in self._weights]
+
+    def _leave(self, gradients: list[Tensor | None]) -> None:
         for weight, gradient in zip(self._weights, gradients, strict=True):
             weight.grad = gradient
-        return wanted
-
-    def _give_up(self, why: str) -> None:
-        for weight in self._weights:
-            weight.grad = None
-        self._tell(f"the passes through the windows {why}; each is asked for anew, which is slower")
 
 
 def on_gpu(work: Callable[[], Made]) -> tuple[Callable[[], None], Made]:
-    """Record work on the current GPU."""
+    """Record work on the current GPU.
+
+    Raises:
+        RuntimeError: it waits for the GPU, or does something else that cannot be recorded.
+    """
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
+    with torch.cuda.stream(stream):  # which a failed recording would not leave by itself
         for _ in range(TRIES):
             work()
+        with _no_waiting():
+            work()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream):
+            made = work()
     torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=stream):
-        made = work()
     return graph.replay, made
+
+
+@contextmanager
+def _no_waiting() -> Iterator[None]:
+    """Fail where the host waits for the GPU. While it records, torch would be left in disorder by that."""
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says once that it does not find every way of waiting
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 def _alike(found: Tensor, wanted: Tensor) -> bool:

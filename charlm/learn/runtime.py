@@ -21,11 +21,15 @@ MOST_KEPT = 32 << 20
 
 
 def find_device(wanted: str) -> torch.device:
-    """The device of that name; `auto` is CUDA where there is a GPU, else the CPU.
+    """The device of that name; `auto` is CUDA where there is a GPU, else the CPU. Products are exact from then on.
+
+    torch lets cuDNN round the factors of float32 products to TF32 until it is told not to; `set_precision` may allow
+    it.
 
     Raises:
         UsageError: this machine or this build of torch does not have it.
     """
+    _round_products(False)
     if wanted == AUTO:
         return find_device("cuda" if torch.cuda.is_available() else "cpu")
     if wanted == "cuda" and not torch.cuda.is_available():
@@ -147,8 +151,12 @@ def set_precision(precision: str, device: torch.device) -> None:
     """
     if precision == "tf32" and device.type != "cuda":
         raise UsageError(f"--precision tf32 exists on CUDA only, the device is {device.type}; leave it out")
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    _round_products(precision == "tf32")
+
+
+def _round_products(to_tf32: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = to_tf32
+    torch.backends.cudnn.allow_tf32 = to_tf32
 
 
 def describe(device: torch.device, wanted: str) -> str:

@@ -28,6 +28,22 @@ from charlm.model.parameters import REVERSE
 from charlm.text.lanes import Lanes
 from charlm.text.symbols import BOUNDARY
 
+
+@dataclass(frozen=True)
+class FromRight:
+    """What a bidirectional network reads from the right of a window of T characters.
+
+    Attributes:
+        further: (T, B) int64, what its other stack reads before, from further to the right.
+        ids: (T, B) int64, the symbol behind each that is to be predicted; the last one first.
+        cold: (B,) booleans, the lanes that begin without what was read before.
+    """
+
+    further: Tensor
+    ids: Tensor
+    cold: Tensor
+
+
 Passed = tuple[Tensor, Tensor, States]
 """The loss and the norm of the gradient of a window, scalars, and the states behind it."""
 
@@ -60,7 +76,7 @@ class Learner:
     _weights: list[Tensor] = field(init=False)
     _noise: chance.Noise = field(init=False)
     _drops: Drops = field(init=False)
-    _through: Callable[..., Passed] = field(init=False)
+    _recorded: Recorded[Passed] | None = field(init=False)
     _after: States = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,16 +87,19 @@ class Learner:
         self._drops = self._dropping()
         # What several GPUs say to one another is not recorded.
         recorded = self.network.device.type == "cuda" and self.ranks.world == 1
-        self._through = Recorded(self._pass, self._weights, self.tell) if recorded else self._pass
+        self._recorded = Recorded(self._weights, self.tell) if recorded else None
         self._after = self.states
 
     def back_propagate(self, number: int) -> None:
         """The clipped gradient of a window, whose loss and norm go to the meter; `apply` is to follow."""
         inputs, targets = self._stage.window(number)
         before = self._states_before(number, inputs)
-        behind = self._behind(number) if self.network.options.bidirectional else None
+        right = self._from_right(number) if self.network.options.bidirectional else None
         self._noise.move(number)
-        loss, norm, self._after = self._through(inputs, targets, before, behind)
+        if self._recorded is None:
+            loss, norm, self._after = self._pass(inputs, targets, before, right)
+        else:
+            loss, norm, self._after = self._recorded(self._pass, inputs, targets, before, right)
         self.meter.add(loss, norm)
 
     def apply(self, learning_rate: float) -> None:
@@ -91,8 +110,9 @@ class Learner:
             weight.grad = None
         self.states = self._after
 
-    def _pass(self, inputs: Tensor, targets: Tensor, before: States, behind: Behind | None) -> Passed:
+    def _pass(self, inputs: Tensor, targets: Tensor, before: States, right: FromRight | None) -> Passed:
         """Forward, back, and clip; where numbers are read later, a step that is not sound is made one of nothing."""
+        behind = None if right is None else self._behind(right)
         with self._autocast():
             logits, after = self.network(inputs, before, self._drops, behind)
             loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
@@ -122,22 +142,26 @@ class Learner:
             inputs[0].masked_fill_(cold, BOUNDARY)
         return emptied(states, cold)
 
-    def _behind(self, number: int) -> Behind:
-        """What is read from the right of a window.
-
-        The state that comes from there is that of the window behind this one, read without a gradient, which begins as
-        a text does; from further away nothing comes. Some lanes begin cold, and those that come to the end of the text.
-        """
+    def _from_right(self, number: int) -> FromRight:
+        """What is read from the right; some lanes begin cold there, and those that come to the end of the text."""
         ids, at_end = self._stage.behind(number)
         further, ids = ids.tensor_split([self.lanes.seq_len])
         if not self.has_ends:
             further[0].fill_(BOUNDARY)
-        with torch.no_grad(), self._autocast():
-            _, states = self.network.read(further, self.network.start(ids.shape[1]), side=REVERSE)
         cold = at_end | to_device(self._cold(number, REVERSE), self.network.device)
         if not self.has_ends:
             ids[0].masked_fill_(cold, BOUNDARY)
-        return Behind(ids, emptied(states, cold))
+        return FromRight(further, ids, cold)
+
+    def _behind(self, right: FromRight) -> Behind:
+        """The symbols behind those of a window, and the state that comes from there.
+
+        That is the state of the window behind this one, read without a gradient, which begins as a text does; from
+        further away nothing comes.
+        """
+        with torch.no_grad(), self._autocast():
+            _, states = self.network.read(right.further, self.network.start(right.ids.shape[1]), side=REVERSE)
+        return Behind(right.ids, emptied(states, right.cold))
 
     def _cold(self, number: int, side: str = "") -> Tensor:
         batch = self.lanes.batch

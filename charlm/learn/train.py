@@ -170,7 +170,8 @@ def plan(
     device = _compute(options)
     runtime.check_memory(_plan(found, options, device).memory, device)
     network = _new(options, found).on(device, options.precision)
-    trainer = _trainer(found, options, network, RunFolder(Path()), Progress(), _ignore, None, time.perf_counter, 0.0)
+    folder, clock = RunFolder(Path()), time.perf_counter
+    trainer = _trainer(found, options, network, folder, Progress(), _ignore, None, clock, 0.0, notice=report)
     return _plan(found, options, device), trainer.time_steps(measure)
 
 
@@ -251,6 +252,7 @@ def _compute(options: TrainOptions) -> torch.device:
 def _trainer(
     corpus: Corpus, options: TrainOptions, network: Network, folder: RunFolder, progress: Progress,
     report: Report, stop: Callable[[], bool] | None, clock: Clock, started: float, ranks: Ranks = ALONE,
+    notice: Report | None = None,
 ) -> Trainer:  # fmt: skip
     text, vocabulary = order.training(corpus.split("train"), options.direction), corpus.symbols.size
     lanes = Lanes(text, options.batch_size, options.seq_len, ranks.rank, ranks.world, vocabulary)
@@ -260,8 +262,12 @@ def _trainer(
     optimizer = optimize.make(network, options)
     identity, place = corpus.identity(), str(corpus.path)
     has_ends, states = corpus.documents_of("train") > 0, network.start(options.batch_size // ranks.world)
+
+    def tell(why: str) -> None:
+        (notice or report)(Noted(why))
+
     return Trainer(
-        learner=Learner(network, optimizer, lanes, has_ends, options, states, ranks, lambda why: report(Noted(why))),
+        learner=Learner(network, optimizer, lanes, has_ends, options, states, ranks, tell),
         valid=order.reading(corpus.checked("valid"), options.direction) if corpus.has("valid") else None,
         symbols=corpus.symbols,
         options=options,

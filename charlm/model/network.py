@@ -138,13 +138,13 @@ class Network(nn.Module):
         self.path = recurrence.choose(
             self.cell, device, precision, parameters.input_size(self.options, self.vocabulary)
         )
-        # Of layers with dropout between them each needs what the one below made of the whole window.
-        undropped = wiring.is_stack(self.options) and not self.options.dropout
-        self.at_once = self.path == "fused" and device.type == "cuda" and undropped
+        self.at_once = self.path == "fused" and device.type == "cuda" and wiring.is_stack(self.options)
         for side in self.sides:
             layers = [self._layer(number, side) for number in range(self.options.layers)]
-            for together in [layers] if self.at_once else [[layer] for layer in layers]:
-                recurrence.flatten(self.cell, together, self.path)
+            # In training with dropout, which most windows are read for, each needs what the one below made of all.
+            together = self.at_once and not self.options.dropout
+            for group in [layers] if together else [[layer] for layer in layers]:
+                recurrence.flatten(self.cell, group, self.path)
         return self
 
     @property

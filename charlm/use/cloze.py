@@ -254,13 +254,11 @@ def _both_sides(model: Model, options: ScoreOptions) -> _Conditionals:
     """By one reading from both sides."""
     import torch
 
-    from charlm.learn import runtime
+    from charlm.learn.runtime import find_device
     from charlm.model import both_sides
     from charlm.model.network import Network
 
-    device = runtime.find_device(options.device)
-    runtime.set_precision("float32", device)
-    network = Network(model.options, model.symbols.size).take(model.weights).on(device)
+    network = Network(model.options, model.symbols.size).take(model.weights).on(find_device(options.device))
 
     def asked(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

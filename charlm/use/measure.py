@@ -130,7 +130,6 @@ def _network(model: Model, characters: int, options: MeasureOptions, report: Rep
     if device.type == "cpu":
         read = _side_by_side(model, characters, options.batch_size) * scoring.WINDOW
         runtime.arrange_memory(model.options.cell, model.options.hidden, read, held=0)
-    runtime.set_precision("float32", device)
     needed = _bytes(model, characters, options.batch_size)
     memory.check(needed, "scoring so many segments side by side", "choose a smaller --batch-size")
     if report is not None:

@@ -3,8 +3,11 @@
 That a GPU's own recording gives the same numbers is tested in `tests/test_cuda.py`.
 """
 
+import gc
+import weakref
 from contextlib import nullcontext
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from torch import Tensor
 from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.learn import optimize, recording
+from charlm.learn.meter import Meter
 from charlm.learn.recording import Recorded
 from charlm.learn.reports import Noted
 from charlm.learn.step import Learner
@@ -24,6 +28,13 @@ from charlm.text.corpus import Corpus
 from charlm.text.lanes import Lanes
 
 SIZES: dict[str, Any] = {"hidden": 8, "batch_size": 4, "seq_len": 16, "sample_every": 0, "steps": 12, "device": "cpu"}
+
+
+def options_of(**values: Any) -> tuple[TrainOptions, ModelOptions]:
+    """Every `auto` resolved."""
+    resolved = {"lr": 0.1, "epsilon": 1e-8, "weight_decay": 0.0, "dropout": 0.0, "embedding": 5, "cold_starts": 0.5}
+    options = TrainOptions.of({**resolved, **SIZES, **values})
+    return options, ModelOptions(**{name: getattr(options, name) for name in ModelOptions.specs()})
 
 
 class Again:
@@ -65,11 +76,11 @@ def test_everything_that_is_given_is_copied_and_everything_that_is_made_stays_in
         loss.backward()
         return loss.detach(), [pair.one * 2]
 
-    recorded = Recorded(work, [weight, frozen], pytest.fail, again)
+    recorded = Recorded[Any]([weight, frozen], pytest.fail, again)
     places = set()
     for number in range(3):
         one, two, three, more = (torch.full((3,), float(number + k)) for k in range(4))
-        loss, (doubled,) = recorded(Pair(one, [(two, three)]), more)
+        loss, (doubled,) = recorded(work, Pair(one, [(two, three)]), more)
         gradient = (one + two - three) * more
         assert torch.equal(weight.grad, gradient) and torch.equal(loss, gradient.sum()) and frozen.grad is None
         assert torch.equal(doubled, 2 * one) and torch.equal(one, torch.full((3,), float(number)))
@@ -79,13 +90,17 @@ def test_everything_that_is_given_is_copied_and_everything_that_is_made_stays_in
 
 
 def test_what_was_made_may_be_given_next() -> None:
-    recorded = Recorded(lambda state: (state + 1,), [], pytest.fail, Again([]))
-    (state,) = recorded(torch.zeros(2))
+    def work(state: Tensor) -> tuple[Tensor]:
+        return (state + 1,)
+
+    recorded = Recorded[Any]([], pytest.fail, Again([]))
+    (state,) = recorded(work, torch.zeros(2))
     for _ in range(4):
-        (state,) = recorded(state)
+        (state,) = recorded(work, state)
     assert state.tolist() == [5, 5]
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["read at once", "read late"])
 @pytest.mark.parametrize("values", [
     {"cell": "lstm", "layers": 2, "dropout": 0.3, "cold_starts": 0.5},
     {"cell": "gru", "dropout": 0.3, "dropout_kind": "locked", "weight_drop": 0.2, "embedding_dropout": 0.2},
@@ -94,15 +109,17 @@ def test_what_was_made_may_be_given_next() -> None:
     {"cell": "min-gru", "optimizer": "sgd", "window_loss": "sum", "clip_value": 0.1},
 ])  # fmt: skip
 def test_a_run_of_recorded_passes_is_the_run_bit_for_bit(
-    small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]
+    small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], late: bool
 ) -> None:
+    if late:
+        monkeypatch.setattr(Meter, "on", classmethod(lambda cls, device: cls(5)))
     plain = train(small_corpus, root=tmp_path, run="plain", **SIZES, **values)
     begin, found = Learner.__post_init__, []
 
     def recorded(self: Learner) -> None:
         begin(self)
         found.append(Again(self._weights))
-        self._through = Recorded(self._pass, self._weights, self.tell, found[-1])
+        self._recorded = Recorded(self._weights, self.tell, found[-1])
 
     monkeypatch.setattr(Learner, "__post_init__", recorded)
     half = train(small_corpus, root=tmp_path, run="recorded", **SIZES | {"steps": 6}, **values)
@@ -114,7 +131,7 @@ def test_a_run_of_recorded_passes_is_the_run_bit_for_bit(
 
 
 class Deaf(Again):
-    """Replays the first window for ever."""
+    """Replays what it was made from for ever."""
 
     def __call__(self, work):
         _, made = super().__call__(work)
@@ -137,7 +154,7 @@ def test_what_cannot_be_recorded_or_is_not_replayed_goes_on_as_ever_and_says_so(
     def recorded(self: Learner) -> None:
         begin(self)
         record = Deaf(self._weights) if how == "deaf" else refuse
-        self._through = Recorded(self._pass, self._weights, self.tell, record)
+        self._recorded = Recorded(self._weights, self.tell, record)
 
     monkeypatch.setattr(Learner, "__post_init__", recorded)
     told: list[Any] = []
@@ -162,13 +179,10 @@ def test_a_step_reads_no_number_where_numbers_are_read_later(
     """On torch's `meta` device tensors have shapes and no numbers: whatever reads one fails, as recording it would."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which meta has not
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
-    path = values.get("path", "plain")
-    given = {"lr": 0.1, "epsilon": 1e-8, "weight_decay": 0.0, "dropout": 0.0, "embedding": 5, "cold_starts": 0.5}
-    given |= {name: value for name, value in {**SIZES, **values}.items() if name != "path"}
-    options = TrainOptions.of(given)
-    sizes = ModelOptions(**{name: getattr(options, name) for name in ModelOptions.specs()})
+    options, sizes = options_of(**{name: value for name, value in values.items() if name != "path"})
     network = Network(sizes, small_corpus.symbols.size).on(torch.device("meta"))
-    network.path, network.at_once = path, path == "fused" and not options.dropout
+    if "path" in values:
+        network.path, network.at_once = values["path"], True
     lanes = Lanes(small_corpus.split("train"), options.batch_size, options.seq_len)
     learner = Learner(network, optimize.make(network, options), lanes, False, options, network.start(4))
     for number in range(3):
@@ -176,6 +190,26 @@ def test_a_step_reads_no_number_where_numbers_are_read_later(
         learner.apply(0.1)
     with pytest.raises(RuntimeError):
         learner.meter.read()
+
+
+def test_a_learner_that_nobody_holds_is_gone_at_once_with_all_its_memory(
+    small_corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without waiting for Python to look for cycles, which a full GPU does not make it do."""
+    options, sizes = options_of(dropout=0.3)
+    network = Network(sizes, small_corpus.symbols.size)
+    lanes = Lanes(small_corpus.split("train"), options.batch_size, options.seq_len)
+    learner = Learner(network, optimize.make(network, options), lanes, False, options, network.start(4))
+    monkeypatch.setattr(recording, "ALIKE", inf)
+    learner._recorded = Recorded(learner._weights, pytest.fail, lambda work: (lambda: None, work()))
+    learner.back_propagate(0)
+    there = weakref.ref(learner)
+    gc.disable()
+    try:
+        del learner
+        assert there() is None
+    finally:
+        gc.enable()
 
 
 def test_structures_are_walked_in_order() -> None:
