@@ -89,7 +89,7 @@ def on_a_gpu(folder: Path) -> Iterator[Row]:
                 f"{outcomes['peer'].median:,.0f} chars/s",
                 outcomes[name].spread,
                 ratios(outcomes, name, "peer"),
-                more=torch.cuda.get_device_name(),
+                more=f"{torch.cuda.get_device_name()}; the peer's recurrences round to TF32, as torch lets them",
             )
 
 
