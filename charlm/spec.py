@@ -167,6 +167,11 @@ def option(default: Any, kind: str, help: str, **more: Any) -> Any:
     return field(default=default, metadata={"spec": Spec(kind, help, **more)})
 
 
+def left_open(spec: Spec, rule: str) -> Any:
+    """A field with the spec of another group's, that follows a rule where nothing is said."""
+    return field(default=AUTO, metadata={"spec": dataclasses.replace(spec, auto=rule)})
+
+
 class Options:
     """Base of the option groups: checked when made, and convertible to and from plain values.
 

@@ -253,7 +253,9 @@ def test_values_make_the_same_options_again(batch, lr, time, cell):
 
 def test_training_has_every_option_of_the_network():
     assert {**TrainOptions.specs(), **ModelOptions.specs()} == TrainOptions.specs()
-    assert all(TrainOptions.default(name) == ModelOptions.default(name) for name in ModelOptions.specs())
+    shape = {"layers", "skip", "layer_norm"}
+    assert {name for name in shape if TrainOptions.default(name) == AUTO} == shape
+    assert all(TrainOptions.default(name) == ModelOptions.default(name) for name in ModelOptions.specs().keys() - shape)
 
 
 def test_one_name_means_one_kind_of_thing_in_every_command():

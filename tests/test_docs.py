@@ -161,7 +161,7 @@ def test_values_and_defaults_of_options(command: str) -> None:
         _, values, default, meaning = told[flag(name)]
         standard = group.default(name)
         if spec.kind == "switch":
-            assert (values, default) == ("", "off")
+            assert (values, default) == ("", "`auto`" if spec.auto else "off")
         else:
             assert values == spec.range(), flag(name)
             shown = f"`{standard:g}`" if isinstance(standard, int | float) else f"`{standard}`"
@@ -177,7 +177,7 @@ def test_what_may_change_when_a_run_is_resumed() -> None:
 
 
 def test_examples_of_the_automatic_sizes() -> None:
-    sizes = ("hidden", "batch_size", "seq_len")
+    sizes = ("layers", "hidden", "batch_size", "seq_len")
     columns = (*sizes, "lr", "weight_decay", "dropout", "warmup", "eval_chars", "eval_every", "sample_every")
     examples = rows(section(INTERFACE, "## What auto becomes"))
     assert len(examples) > 5
@@ -186,6 +186,7 @@ def test_examples_of_the_automatic_sizes() -> None:
         values = {name[2:]: value for name, value in zip(spoken[::2], spoken[1::2], strict=True)}
         found, _ = auto.resolve(TrainOptions.of(values), 65, _number(train), _number(valid))
         assert [_number(cell) for cell in told] == [getattr(found, name) for name in columns], given
+        assert found.skip == found.layer_norm == (not values.keys() & {"layers", "hidden"} and found.cell == "lstm")
 
 
 def _number(cell: str) -> float:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from charlm.config.network import ModelOptions
 from charlm.errors import UsageError
-from charlm.spec import AUTO, option
+from charlm.spec import AUTO, left_open, option
+
+_NETWORK = ModelOptions.specs()
 
 PRESETS = Path(__file__).parent.parent / "presets"
 """The folder of the presets of `charlm train` (`charlm.learn.presets`)."""
@@ -24,6 +26,15 @@ class TrainOptions(ModelOptions):
     """A training run: the network, how it learns, for how long, and where."""
 
     alternatives = ("epochs", "steps", "time")
+
+    layers: int = left_open(_NETWORK["layers"], "2 of an lstm where --hidden is not given either, else 1")
+    hidden: int = left_open(
+        _NETWORK["hidden"],
+        "256; 512, or 384 where --layers of an lstm is not given either, for texts of 500 kB or more where --time is 5m or "
+        "more, or 20 million characters are to be seen",
+    )
+    skip: bool = left_open(_NETWORK["skip"], "on for an lstm where neither --layers nor --hidden is given, else off")
+    layer_norm: bool = left_open(_NETWORK["layer_norm"], "as --skip")
 
     preset: str | None = option(
         None,

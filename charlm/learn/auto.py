@@ -20,6 +20,12 @@ A constant, not a measurement: the same command makes the same network everywher
 LONG_RUN = 20_000_000
 LONG_TIME = 300.0
 LONG_TEXT = 500_000
+UNITS = (256, 512)
+"""Of a plain stack, and those where text and run are long."""
+
+WIRED_UNITS = (256, 384)
+"""Of each of two layers with skip and layer normalisation."""
+
 PASSES_WITHOUT_DROPOUT = 4.0
 LOAD_WITHOUT_DROPOUT = 6.0
 PASSES_REMEMBERED = 4
@@ -47,6 +53,7 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
         CorpusError: batch and window that the user gave do not fit the text.
         UsageError: options of the network contradict each other.
     """
+    options = options.replace(**_shape(options, train))
     parameters.check(options)
     _check_embeddings(options)
     chosen: dict[str, Any] = {}
@@ -56,8 +63,8 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
         chosen[name] = value if given == AUTO else given
         return chosen[name]
 
-    hidden = settle("hidden", _hidden(options, train))
-    settle("embedding", embedding_size(options.replace(hidden=hidden)))
+    hidden = options.hidden
+    settle("embedding", embedding_size(options))
     batch, seq_len, notices = _window(options, hidden, train)
     chosen |= {"batch_size": batch, "seq_len": seq_len}
     settle("lr", _rate(options, hidden))
@@ -116,17 +123,35 @@ def planned_steps(options: TrainOptions, train: int, batch: int, seq_len: int) -
     return options.steps or max(1, round(options.epochs * windows))
 
 
-def _hidden(options: TrainOptions, train: int) -> int:
-    """512 units where both the run and the text are long enough to fill them, else 256."""
+def _shape(options: TrainOptions, train: int) -> dict[str, Any]:
+    """Layers, what connects them, and units.
+
+    Whoever names layers or units gets the plain stack that goes by that name. Where both are left open, two layers of
+    an lstm whose input goes past them and whose outputs are normalised learn far more in the same time than one layer
+    of as many weights (docs/notes.md).
+    """
+    open_lstm = options.cell == "lstm" and not options.bidirectional
+    open_lstm = open_lstm and options.layers == AUTO and options.hidden == AUTO
+    usual = {
+        "layers": 2 if open_lstm else 1,
+        "hidden": (WIRED_UNITS if open_lstm else UNITS)[_is_long(options, train)],
+        "skip": open_lstm,
+        "layer_norm": open_lstm,
+    }
+    return {name: value for name, value in usual.items() if getattr(options, name) == AUTO}
+
+
+def _is_long(options: TrainOptions, train: int) -> bool:
+    """Whether text and run are long enough to fill a large network."""
+    if train < LONG_TEXT:
+        return False
     if options.time is not None:
-        long = options.time >= LONG_TIME
-    elif options.steps is not None:
-        batch = 32 if options.batch_size == AUTO else options.batch_size
-        seq_len = 64 if options.seq_len == AUTO else options.seq_len
-        long = options.steps * batch * seq_len >= LONG_RUN
-    else:
-        long = options.epochs * train >= LONG_RUN
-    return 512 if long and train >= LONG_TEXT else 256
+        return options.time >= LONG_TIME
+    if options.steps is None:
+        return options.epochs * train >= LONG_RUN
+    batch = 32 if options.batch_size == AUTO else options.batch_size
+    seq_len = 64 if options.seq_len == AUTO else options.seq_len
+    return options.steps * batch * seq_len >= LONG_RUN
 
 
 def _window(options: TrainOptions, hidden: int, train: int) -> tuple[int, int, list[str]]:

@@ -64,7 +64,9 @@ def parts(options: ModelOptions, weights: Mapping[str, Array]) -> dict[str, Arra
 
 
 def normalised(xp: Any, h: Array, gain: Array, bias: Array) -> Array:
-    """g (h - mean) / sqrt(variance + ε) + b over the last axis (…, H), with g and b (H)."""
+    """g (h - mean) / sqrt(variance + ε) + b over the last axis (…, H), with g and b (H); torch does it in one."""
+    if getattr(xp, "__name__", "") == "torch":
+        return xp.nn.functional.layer_norm(h, h.shape[-1:], gain, bias, EPSILON)
     centred = h - xp.mean(h, axis=-1, keepdims=True)
     return centred / xp.sqrt(xp.mean(centred * centred, axis=-1, keepdims=True) + EPSILON) * gain + bias
 
@@ -121,8 +123,7 @@ class Wired:
         self._options, self._weights, self._xp = options, weights, xp
         self._stack = is_stack(options)
         self._tables = [input_table(weights)]
-        for p in self.layers[1:] if options.skip else ():
-            self._tables.append(_table(weights, p["weight_skip"]))
+        self._tables += [skip_table(weights, number) for number in range(1, options.layers) if options.skip]
         self._readout, self._bias = weights["readout.weight"].T, weights["readout.bias"]
 
     @property
@@ -157,6 +158,11 @@ def layer_weights(weights: Mapping[str, Array], number: int) -> dict[str, Array]
 def input_table(weights: Mapping[str, Array]) -> Array:
     """(V, G·H): the first layer's input product for every symbol, so that reading one is a look-up."""
     return _table(weights, weights["layers.0.weight_ih"]) + weights["layers.0.bias_ih"]
+
+
+def skip_table(weights: Mapping[str, Array], number: int) -> Array:
+    """(V, G·H): what every symbol adds to the input product of a layer above the first, with skip."""
+    return _table(weights, weights[f"layers.{number}.weight_skip"])
 
 
 def _table(weights: Mapping[str, Array], into: Array) -> Array:

@@ -23,6 +23,7 @@ from charlm.model.checkpoint import Model
 from charlm.model.draw import Rules
 from charlm.model.generate import Stepping, generate, generate_one, streams
 from charlm.model.lean import LAYERS, Lean
+from charlm.model.lean_wired import LeanWired
 from charlm.model.stepper import Edit, Stepper
 from charlm.model.units import clamp as held
 from charlm.model.wiring import is_stack
@@ -147,11 +148,12 @@ def _ids(model: Model, prompt: str, seed: int, options: SampleOptions, edit: Edi
     start = _encoded(model, prompt)
     random = streams(seed, options.num)
     with np.errstate(all="ignore"):  # of weights whose products overflow, the draws will speak
-        plain = options.device == "cpu" and model.options.cell in LAYERS and is_stack(model.options)
-        if options.num == 1 and edit is None and plain:
-            lean = Lean(model)
-            return zip(generate_one(lean, start, rules, random[0]))  # each alone in a tuple
-        many = plain and _multiplications(model, options.num) >= MANY
+        lean = options.device == "cpu" and model.options.cell in LAYERS and model.options.between == "plain"
+        plain = is_stack(model.options)
+        if options.num == 1 and edit is None and lean:
+            reader = Lean(model) if plain else LeanWired(model)
+            return zip(generate_one(reader, start, rules, random[0]))  # each alone in a tuple
+        many = lean and plain and _multiplications(model, options.num) >= MANY
         stepper = _abreast(model, options.num) if many else _stepper(model, options.device)
     return (ids.tolist() for ids in generate(stepper, start, rules, random, edit))
 

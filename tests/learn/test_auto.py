@@ -130,7 +130,28 @@ def test_resolving_what_is_resolved_changes_nothing(network, length, train):
     ],
 )
 def test_hidden_is_512_where_text_and_run_are_long(values, train, hidden):
-    assert resolved(train, **values).hidden == hidden
+    assert resolved(train, layers=1, **values).hidden == hidden
+    wired = resolved(train, **values)
+    assert wired.hidden == {512: 384}.get(hidden, hidden)
+
+
+@pytest.mark.parametrize("given", [
+    {"layers": 1}, {"layers": 3}, {"hidden": 256}, {"cell": "gru"}, {"cell": "rnn", "layers": 2}, {"direction": "bidirectional"},
+])  # fmt: skip
+def test_who_names_a_size_gets_the_plain_stack_of_that_size(given):
+    options = resolved(**given)
+    assert (options.layers, options.skip, options.layer_norm) == (given.get("layers", 1), False, False)
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_an_lstm_of_no_named_size_has_two_layers_that_are_normalised_and_passed_by(direction):
+    options = resolved(direction=direction)
+    assert (options.layers, options.skip, options.layer_norm, options.between) == (2, True, True, "plain")
+    plain = resolved(skip=False, layer_norm=False)
+    assert (plain.layers, plain.hidden, plain.skip, plain.layer_norm) == (2, options.hidden, False, False)
+    assert not resolved(skip=False).skip and resolved(skip=False).layer_norm
+    named = resolved(hidden=64, skip=True, layer_norm=True)
+    assert (named.layers, named.hidden, named.skip, named.layer_norm) == (1, 64, True, True)
 
 
 def test_batch_is_16_below_512_units_else_32():

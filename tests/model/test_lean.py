@@ -4,12 +4,14 @@ from itertools import islice
 
 import numpy as np
 import pytest
+from wirings import slow_wired
 
 from charlm import cells
 from charlm.errors import CharlmError
 from charlm.model.draw import Rules, draw, draw_one
 from charlm.model.generate import generate, generate_one, streams
 from charlm.model.lean import LAYERS, LINE, Lean, product
+from charlm.model.lean_wired import LeanWired
 from charlm.model.stepper import Stepper
 
 KINDS = [(name, activation) for name in LAYERS for activation in cells.make(name).activations]
@@ -41,6 +43,29 @@ def test_in_float32_it_is_the_stepper_up_to_rounding(make_model, kind):
         found = lean.read(symbol)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, wanted[0], rtol=1e-4, atol=1e-5)
+
+
+WIRED = [{"skip": True}, {"layer_norm": True}, {"skip": True, "layer_norm": True}]
+
+
+@pytest.mark.parametrize("wiring", WIRED, ids=lambda wiring: "-".join(wiring))
+@pytest.mark.parametrize("input", ["one-hot", "embedding"])
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("kind", KINDS, ids="-".join)
+def test_reading_through_any_wiring_equals_the_equations(make_model, kind, layers, input, wiring):
+    model = make_model(*kind, layers=layers, input=input, scale=0.3, **wiring)
+    ids = some_ids()
+    wanted, _ = slow_wired(model, ids[:, None])
+    lean = LeanWired(model, np.float64)
+    found = [lean.read(symbol).copy() for symbol in ids]
+    np.testing.assert_allclose(found, wanted[:, 0], rtol=1e-10, atol=1e-10)
+    stepper, lean = Stepper(model), LeanWired(model)
+    states = stepper.start()
+    for symbol in ids:
+        expected, states = stepper.step(np.array([symbol]), states)
+        logits = lean.read(symbol)
+        assert logits.dtype == np.float32
+        np.testing.assert_allclose(logits, expected[0], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
