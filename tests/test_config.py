@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -252,8 +253,10 @@ def test_values_make_the_same_options_again(batch, lr, time, cell):
 
 
 def test_training_has_every_option_of_the_network():
-    assert {**TrainOptions.specs(), **ModelOptions.specs()} == TrainOptions.specs()
-    shape = {"layers", "skip", "layer_norm"}
+    shape = {"layers", "hidden", "skip", "layer_norm"}
+    for name, spec in ModelOptions.specs().items():
+        there = TrainOptions.specs()[name]
+        assert replace(there, auto=spec.auto) == spec and (there == spec) == (name not in shape), name
     assert {name for name in shape if TrainOptions.default(name) == AUTO} == shape
     assert all(TrainOptions.default(name) == ModelOptions.default(name) for name in ModelOptions.specs().keys() - shape)
 

@@ -30,8 +30,8 @@ class TrainOptions(ModelOptions):
     layers: int = left_open(_NETWORK["layers"], "2 of an lstm where --hidden is not given either, else 1")
     hidden: int = left_open(
         _NETWORK["hidden"],
-        "256; 512, or 384 where --layers of an lstm is not given either, for texts of 500 kB or more where --time is 5m or "
-        "more, or 20 million characters are to be seen",
+        "256; 512, or 384 where --layers of an lstm is not given either, for texts of 500 kB or more where --time is "
+        "5m or more, or 20 million characters are to be seen",
     )
     skip: bool = left_open(_NETWORK["skip"], "on for an lstm where neither --layers nor --hidden is given, else off")
     layer_norm: bool = left_open(_NETWORK["layer_norm"], "as --skip")

@@ -26,6 +26,7 @@ to. What is left out: the cells (`charlm.cells`), and shapes and names of the te
 Shapes: B batch, V symbols, E embedding, H hidden, G gates, L layers; any number of axes may stand before the last.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -65,7 +66,7 @@ def parts(options: ModelOptions, weights: Mapping[str, Array]) -> dict[str, Arra
 
 def normalised(xp: Any, h: Array, gain: Array, bias: Array) -> Array:
     """g (h - mean) / sqrt(variance + ε) + b over the last axis (…, H), with g and b (H); torch does it in one."""
-    if getattr(xp, "__name__", "") == "torch":
+    if xp is sys.modules.get("torch"):
         return xp.nn.functional.layer_norm(h, h.shape[-1:], gain, bias, EPSILON)
     centred = h - xp.mean(h, axis=-1, keepdims=True)
     return centred / xp.sqrt(xp.mean(centred * centred, axis=-1, keepdims=True) + EPSILON) * gain + bias

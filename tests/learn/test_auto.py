@@ -136,7 +136,8 @@ def test_hidden_is_512_where_text_and_run_are_long(values, train, hidden):
 
 
 @pytest.mark.parametrize("given", [
-    {"layers": 1}, {"layers": 3}, {"hidden": 256}, {"cell": "gru"}, {"cell": "rnn", "layers": 2}, {"direction": "bidirectional"},
+    {"layers": 1}, {"layers": 3}, {"hidden": 256}, {"cell": "gru"}, {"cell": "rnn", "layers": 2},
+    {"direction": "bidirectional"},
 ])  # fmt: skip
 def test_who_names_a_size_gets_the_plain_stack_of_that_size(given):
     options = resolved(**given)

@@ -16,6 +16,7 @@ V = 9
 
 def options(optimizer="adam", **values):
     sizes = {"hidden": 6, "embedding": 3, "dropout": 0.0, "input": "embedding", "lr": 0.01, "weight_decay": 0.0}
+    sizes |= {"layers": 1, "skip": False, "layer_norm": False}
     sizes["epsilon"] = 1e-10 if optimizer == "adagrad" else 1e-8
     return TrainOptions(optimizer=optimizer, **{**sizes, **values})
 

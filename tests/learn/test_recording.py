@@ -32,7 +32,17 @@ SIZES: dict[str, Any] = {"hidden": 8, "batch_size": 4, "seq_len": 16, "sample_ev
 
 def options_of(**values: Any) -> tuple[TrainOptions, ModelOptions]:
     """Every `auto` resolved."""
-    resolved = {"lr": 0.1, "epsilon": 1e-8, "weight_decay": 0.0, "dropout": 0.0, "embedding": 5, "cold_starts": 0.5}
+    resolved = {
+        "layers": 1,
+        "skip": False,
+        "layer_norm": False,
+        "lr": 0.1,
+        "epsilon": 1e-8,
+        "weight_decay": 0.0,
+        "dropout": 0.0,
+        "embedding": 5,
+        "cold_starts": 0.5,
+    }
     options = TrainOptions.of({**resolved, **SIZES, **values})
     return options, ModelOptions(**{name: getattr(options, name) for name in ModelOptions.specs()})
 

@@ -18,6 +18,7 @@ INITS = TrainOptions.specs()["init"].words()
 
 def options(**values):
     sizes = {"hidden": H, "embedding": E, "dropout": 0.0, "layers": 2, "input": "embedding"}
+    sizes |= {"skip": False, "layer_norm": False}
     return TrainOptions(**{**sizes, **values})
 
 

@@ -101,7 +101,9 @@ def test_adagrad_s_epsilon_outside_the_root_is_near_the_gist_s_inside_it() -> No
     ],
 )
 def test_steps_follow_the_equation_with_its_decay_and_epsilon(values, divisor) -> None:
-    chosen = TrainOptions(hidden=5, dropout=0.0, lr=0.01, weight_decay=0.0, **values)
+    chosen = TrainOptions(
+        layers=1, skip=False, layer_norm=False, hidden=5, dropout=0.0, lr=0.01, weight_decay=0.0, **values
+    )
     network = Network(chosen, 7)
     stepping = optimize.make(network, chosen)
     weight = network.weight("layers.0.weight_hh")
@@ -119,7 +121,17 @@ def test_steps_follow_the_equation_with_its_decay_and_epsilon(values, divisor) -
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_epsilon_of_adam_is_used(optimizer: str) -> None:
     """A first step is lr g / (|g| + epsilon)."""
-    chosen = TrainOptions(hidden=5, dropout=0.0, lr=0.01, weight_decay=0.0, optimizer=optimizer, epsilon=1.0)
+    chosen = TrainOptions(
+        layers=1,
+        skip=False,
+        layer_norm=False,
+        hidden=5,
+        dropout=0.0,
+        lr=0.01,
+        weight_decay=0.0,
+        optimizer=optimizer,
+        epsilon=1.0,
+    )
     network = Network(chosen, 7)
     stepping = optimize.make(network, chosen)
     before = network.arrays()["readout.bias"]
