@@ -66,8 +66,9 @@ def parts(options: ModelOptions, weights: Mapping[str, Array]) -> dict[str, Arra
 
 def normalised(xp: Any, h: Array, gain: Array, bias: Array) -> Array:
     """g (h - mean) / sqrt(variance + ε) + b over the last axis (…, H), with g and b (H); torch does it in one."""
-    if xp is sys.modules.get("torch"):
-        return xp.nn.functional.layer_norm(h, h.shape[-1:], gain, bias, EPSILON)
+    torch: Any = sys.modules.get("torch")  # which not every command loads
+    if torch is not None and xp is torch:
+        return torch.nn.functional.layer_norm(h, h.shape[-1:], gain, bias, EPSILON)
     centred = h - xp.mean(h, axis=-1, keepdims=True)
     return centred / xp.sqrt(xp.mean(centred * centred, axis=-1, keepdims=True) + EPSILON) * gain + bias
 
