@@ -35,7 +35,7 @@ def _room(first: Tensor, steps: int) -> Tensor:
 
 def _gathering(dh_all: Tensor) -> tuple[Tensor, ...]:
     """What the loss of the step before asks of each step's first state: 0, dh_1, …, dh_(T-1), each (B, H)."""
-    return torch.zeros_like(dh_all[0]), *dh_all.contiguous()[:-1].unbind()
+    return torch.zeros_like(dh_all[0]), *dh_all[:-1].clone(memory_format=torch.contiguous_format).unbind()
 
 
 def _weight_gradients(da: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,14 +95,15 @@ class RNNWindow(Function):
         halved = activation == "tanh" and not mkl_is_wide()
         states = _room(_to_half(h0) if halved else h0, len(x))
         if halved:
-            into, activate = Into(4 * weight_hh, len(h0)), torch.sigmoid
+            into, activate_ = Into(4 * weight_hh, len(h0)), torch.sigmoid_
             torch.add(2 * (bias_hh - weight_hh.sum(1)), x, alpha=2, out=states[1:])
         else:
-            into, activate = Into(weight_hh, len(h0)), _ACTIVATE[activation]
+            into, activate_ = Into(weight_hh, len(h0)), _ACTIVATE_[activation]
             torch.add(x, bias_hh, out=states[1:])
         s, *after = states.unbind()
-        for s_t in after:  # which holds, until it is written, what is added to the product
-            s = activate(into.add_(s_t, s), out=s_t)
+        with torch.inference_mode():
+            for s_t in after:  # which holds, until it is written, what is added to the product
+                s = activate_(into.add_(s_t, s))
         if halved:
             _from_half_(states)
         ctx.save_for_backward(states, weight_hh)
@@ -117,25 +118,24 @@ class RNNWindow(Function):
         into = Into(weight_hh.T, states.shape[1])
         da = _slope(states[1:], ctx.activation)
         dh = dh_last + dh_all[-1]
-        for da_t, above in zip(reversed(da.unbind()), reversed(_gathering(dh_all)), strict=True):
-            dh = into.add(above, da_t.mul_(dh))
+        steps = zip(reversed(da.unbind()), reversed(_gathering(dh_all)), strict=True)
+        with torch.inference_mode():
+            for da_t, above in steps:
+                dh = into.add_(above, da_t.mul_(dh))
         return da, *_weight_gradients(da, states[:-1]), dh, None
 
 
-def _relu(a: Tensor, *, out: Tensor) -> Tensor:
-    return torch.clamp_min(a, 0, out=out)
+def _same(a: Tensor) -> Tensor:
+    return a
 
 
-def _same(a: Tensor, *, out: Tensor) -> Tensor:
-    return out.copy_(a)
-
-
-_ACTIVATE: dict[str, Callable[..., Tensor]] = {
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "relu": _relu,
+_ACTIVATE_: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh_,
+    "sigmoid": torch.sigmoid_,
+    "relu": torch.relu_,
     "linear": _same,
 }
+"""f, in place."""
 
 
 def _slope(h: Tensor, activation: str) -> Tensor:
@@ -162,14 +162,15 @@ class LSTMWindow(Function):
         c, *c_after = c_states.unbind()
         parts = (part.unbind() for part in gates.chunk(4, 2))
         steps = zip(x.unbind(), gates.unbind(), *parts, tanh_c.unbind(), h_after, c_after, strict=True)
-        for x_t, gates_t, i, f, g, o, tanh_c_t, h_t, c_t in steps:
-            a = into.add(x_t, h)
-            a_g = a.chunk(4, 1)[2]
-            a_g.add_(a_g)  # tanh a = 2 σ(2a) - 1, so that one σ serves all gates
-            torch.sigmoid(a, out=gates_t)
-            torch.add(_number(-1.0), g, alpha=2, out=g)
-            c = torch.mul(f, c, out=c_t).addcmul_(i, g)
-            h = torch.mul(o, _tanh_(tanh_c_t.copy_(c)), out=h_t)
+        with torch.inference_mode():
+            for x_t, gates_t, i, f, g, o, tanh_c_t, h_t, c_t in steps:
+                a = into.add(x_t, h)
+                a_g = a.chunk(4, 1)[2]
+                a_g.add_(a_g)  # tanh a = 2 σ(2a) - 1, so that one σ serves all gates
+                torch.sigmoid(a, out=gates_t)
+                torch.add(_number(-1.0), g, alpha=2, out=g)
+                c = torch.mul(f, c, out=c_t).addcmul_(i, g)
+                h = torch.mul(o, _tanh_(tanh_c_t.copy_(c)), out=h_t)
         ctx.save_for_backward(gates, h_states, c_states, tanh_c, weight_hh)
         return h_states[1:], h.clone(), c.clone()
 
@@ -196,12 +197,13 @@ class LSTMWindow(Function):
             reversed(_gathering(dh_all)),
             strict=True,
         )
-        for da_t, of_c_t, da_o_t, f_t, through_c_t, above in steps:
-            dc.addcmul_(dh, through_c_t)
-            of_c_t.mul_(dc[:, None])
-            da_o_t.mul_(dh)
-            dc.mul_(f_t)
-            dh = into.add(above, da_t)
+        with torch.inference_mode():
+            for da_t, of_c_t, da_o_t, f_t, through_c_t, above in steps:
+                dc.addcmul_(dh, through_c_t)
+                of_c_t.mul_(dc[:, None])
+                da_o_t.mul_(dh)
+                dc.mul_(f_t)
+                dh = into.add_(above, da_t)
         return da, *_weight_gradients(da, h_states[:-1]), dh, dc
 
 
@@ -253,11 +255,12 @@ class GRUWindow(Function):
         rz, multiply = (_apart if mkl_is_wide() else _together)(weight, bias, x_rz)
         candidate, recurrent = x_n + x_n, torch.empty_like(states[1:])
         steps = zip(*(part.unbind() for part in (x_rz, rz, *rz.chunk(2, 2), candidate, recurrent)), after, strict=True)
-        for x_rz_t, rz_t, r, z, m, recurrent_t, s_t in steps:
-            a_n = multiply(s, x_rz_t, rz_t)
-            rz_t.sigmoid_()
-            m.add_(torch.mul(r, a_n, out=recurrent_t)).sigmoid_()
-            s = torch.lerp(m, s, z, out=s_t)
+        with torch.inference_mode():
+            for x_rz_t, rz_t, r, z, m, recurrent_t, s_t in steps:
+                a_n = multiply(s, x_rz_t, rz_t)
+                rz_t.sigmoid_()
+                m.add_(torch.mul(r, a_n, out=recurrent_t)).sigmoid_()
+                s = torch.lerp(m, s, z, out=s_t)
         _from_half_(states)
         ctx.save_for_backward(rz, _from_half_(candidate), recurrent, states, weight_hh)
         return states[1:], states[-1].clone()
@@ -282,10 +285,11 @@ class GRUWindow(Function):
         steps = zip(
             *(reversed(part.unbind()) for part in (da, gates, dx_n, z)), reversed(_gathering(dh_all)), strict=True
         )
-        for da_t, gates_t, dx_n_t, z_t, above in steps:
-            gates_t.mul_(dh[:, None])
-            dx_n_t.mul_(dh)
-            dh = into.add_(torch.addcmul(above, dh, z_t), da_t)
+        with torch.inference_mode():
+            for da_t, gates_t, dx_n_t, z_t, above in steps:
+                gates_t.mul_(dh[:, None])
+                dx_n_t.mul_(dh)
+                dh = into.add_(above.addcmul_(dh, z_t), da_t)
         weights = _weight_gradients(da, before)
         da_n.copy_(dx_n)  # x's share of the candidate goes past the reset gate
         return da, *weights, dh
