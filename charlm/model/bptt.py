@@ -7,7 +7,9 @@ window costs one small product per step and direction, into buffers made once:
 - every factor of the backward pass that does not depend on the gradient (σ', tanh', the gates) is
   computed for the whole window in a few large operations;
 - backward: one product dh_(t-1) += da_t W_hh per step;
-- the weights' gradient is one large product over the whole window at the end.
+- the weights' gradient is one large product over the whole window at the end;
+- the loops are in inference mode and write in place: of a call that is a few µs long, what autograd would note of it
+  and memory of its own take a fifth.
 
 Shapes: T time, B batch, H hidden, G gates. `x` (T, B, G·H) is the input product W_ih x_t + b_ih.
 What is left out: other cells, which take the plain loop in `charlm.model.recurrence`; the tests
@@ -34,7 +36,7 @@ def _room(first: Tensor, steps: int) -> Tensor:
 
 
 def _gathering(dh_all: Tensor) -> tuple[Tensor, ...]:
-    """What the loss of the step before asks of each step's first state: 0, dh_1, …, dh_(T-1), each (B, H)."""
+    """What the loss of the step before asks of each step's first state: 0, dh_1, …, dh_(T-1), each (B, H), to add to."""
     return torch.zeros_like(dh_all[0]), *dh_all[:-1].clone(memory_format=torch.contiguous_format).unbind()
 
 
@@ -94,11 +96,11 @@ class RNNWindow(Function):
         """Returns h (T, B, H) and the last h (B, H)."""
         halved = activation == "tanh" and not mkl_is_wide()
         states = _room(_to_half(h0) if halved else h0, len(x))
+        into = Into(4 * weight_hh if halved else weight_hh, len(h0))
+        activate_ = torch.sigmoid_ if halved else _ACTIVATE_[activation]
         if halved:
-            into, activate_ = Into(4 * weight_hh, len(h0)), torch.sigmoid_
             torch.add(2 * (bias_hh - weight_hh.sum(1)), x, alpha=2, out=states[1:])
         else:
-            into, activate_ = Into(weight_hh, len(h0)), _ACTIVATE_[activation]
             torch.add(x, bias_hh, out=states[1:])
         s, *after = states.unbind()
         with torch.inference_mode():

@@ -100,6 +100,20 @@ def test_whichever_library_is_the_quicker_the_numbers_are_the_same(make_model, m
     assert taken == ways.get("-".join(kind), set())
 
 
+@pytest.mark.parametrize("cell", bptt.WINDOWS)
+def test_a_window_leaves_alone_what_it_was_given_and_gives_what_autograd_takes(cell):
+    gates, parts = {"rnn": 1, "gru": 3, "lstm": 4}[cell], 2 if cell == "lstm" else 1
+    given = [torch.randn(4, 2, gates * 5), torch.randn(gates * 5, 5), torch.randn(gates * 5), torch.randn(2, 5)]
+    given = [part.requires_grad_() for part in [*given, torch.randn(2, 5)][: 3 + parts]]
+    ahead = [torch.randn(4, 2, 5), *(torch.randn(2, 5) for _ in range(parts))]
+    before = [part.detach().clone() for part in [*given, *ahead]]
+    made = bptt.WINDOWS[cell].apply(*given, *(["tanh"] if cell == "rnn" else []))
+    found = torch.autograd.grad(made, given, ahead, retain_graph=True)
+    torch.autograd.grad([part.sin() for part in made], given, ahead)
+    assert not any(part.is_inference() for part in [*made, *found])
+    assert all(torch.equal(part, old) for part, old in zip([*given, *ahead], before, strict=True))
+
+
 @pytest.mark.skipif(not products.onednn(), reason="this build of torch has no oneDNN")
 @pytest.mark.parametrize("hidden", [7, 32])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[0] in bptt.WINDOWS], ids="-".join)
