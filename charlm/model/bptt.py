@@ -36,7 +36,7 @@ def _room(first: Tensor, steps: int) -> Tensor:
 
 
 def _gathering(dh_all: Tensor) -> tuple[Tensor, ...]:
-    """What the loss of the step before asks of each step's first state: 0, dh_1, …, dh_(T-1), each (B, H), to add to."""
+    """What the loss of the step before asks of each step's first state: 0, dh_1, …, dh_(T-1), (B, H) to add to."""
     return torch.zeros_like(dh_all[0]), *dh_all[:-1].clone(memory_format=torch.contiguous_format).unbind()
 
 
