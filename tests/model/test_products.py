@@ -181,3 +181,18 @@ def test_rows_of_a_table_are_those_of_torch_and_so_is_their_gradient(turned, see
     torchs.backward(after)
     torch.testing.assert_close(found.grad, wanted.grad, rtol=1e-10, atol=1e-10)
     assert (found.grad == 0).all(1).sum() == (0 if seen == "every symbol" else 6)
+
+
+@needs_onednn
+def test_onednn_is_given_no_weight_with_gaps(monkeypatch):
+    monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
+    given, real = [], products._linear
+    monkeypatch.setattr(products, "_linear", lambda x, weight, *more: given.append(weight) or real(x, weight, *more))
+    x, wide = numbers(6, 4), numbers(5, 9, seed=1)
+    for weight in (wide[:, :4], wide[:, 4:8], wide[:4].T[:, :4], numbers(4, 5, seed=2).T):
+        close(products.product(x, weight), x.double() @ weight.double().T)
+        leaf = weight.detach().requires_grad_()
+        products.linear(x.clone().requires_grad_(), leaf, torch.zeros(len(weight))).sum().backward()
+    products.gathered(x, numbers(6, 9)[:, :3])
+    assert len(given) >= 9
+    assert all(weight.is_contiguous() or weight.T.is_contiguous() for weight in given)
