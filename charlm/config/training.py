@@ -61,12 +61,13 @@ class TrainOptions(ModelOptions):
         auto="64; less where the text is too short",
     )
     cold_starts: float = option(
-        0.02,
+        AUTO,
         "number",
         "Share of windows that begin from the zero state, as evaluation and sampling do; the others carry it on.",
         low=0,
         high=1,
         panel="Learning",
+        auto="0.1 for an lstm where neither --layers nor --hidden is given, else 0.02",
     )
     window_loss: str = option(
         "mean",

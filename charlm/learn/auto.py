@@ -26,6 +26,9 @@ UNITS = (256, 512)
 WIRED_UNITS = (256, 384)
 """Of each of two layers with skip and layer normalisation."""
 
+COLD_STARTS, WIRED_COLD_STARTS = 0.02, 0.1
+"""Of a plain stack, and of those two layers, which learn to begin less well (docs/notes.md)."""
+
 PASSES_WITHOUT_DROPOUT = 4.0
 LOAD_WITHOUT_DROPOUT = 6.0
 PASSES_REMEMBERED = 4
@@ -124,7 +127,7 @@ def planned_steps(options: TrainOptions, train: int, batch: int, seq_len: int) -
 
 
 def _shape(options: TrainOptions, train: int) -> dict[str, Any]:
-    """Layers, what connects them, and units.
+    """Layers, what connects them, units, and how often they begin cold.
 
     Whoever names layers or units gets the plain stack that goes by that name. Where both are left open, two layers of
     an lstm whose input goes past them and whose outputs are normalised learn far more in the same time than one layer
@@ -137,6 +140,7 @@ def _shape(options: TrainOptions, train: int) -> dict[str, Any]:
         "hidden": (WIRED_UNITS if open_lstm else UNITS)[_is_long(options, train)],
         "skip": open_lstm,
         "layer_norm": open_lstm,
+        "cold_starts": WIRED_COLD_STARTS if open_lstm else COLD_STARTS,
     }
     return {name: value for name, value in usual.items() if getattr(options, name) == AUTO}
 

@@ -142,12 +142,15 @@ def test_hidden_is_512_where_text_and_run_are_long(values, train, hidden):
 def test_who_names_a_size_gets_the_plain_stack_of_that_size(given):
     options = resolved(**given)
     assert (options.layers, options.skip, options.layer_norm) == (given.get("layers", 1), False, False)
+    assert options.cold_starts == 0.02
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_an_lstm_of_no_named_size_has_two_layers_that_are_normalised_and_passed_by(direction):
     options = resolved(direction=direction)
     assert (options.layers, options.skip, options.layer_norm, options.between) == (2, True, True, "plain")
+    assert options.cold_starts == 0.1
+    assert resolved(direction=direction, cold_starts=0).cold_starts == 0
     plain = resolved(skip=False, layer_norm=False)
     assert (plain.layers, plain.hidden, plain.skip, plain.layer_norm) == (2, options.hidden, False, False)
     assert not resolved(skip=False).skip and resolved(skip=False).layer_norm
