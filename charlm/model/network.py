@@ -254,7 +254,7 @@ class Network(nn.Module):
         by_products = recurrence.reads_products(self.path)
         if read is None:
             if by_products:
-                return products.rows(self._products(p["weight_ih"], kept) + p["bias_ih"], ids)
+                return products.look_up(self._products(p["weight_ih"], kept) + p["bias_ih"], ids)
             return self._inputs(ids, kept)
         looked_up = by_products and self.options.input == "one-hot"
         if self.options.skip and not looked_up:
@@ -264,7 +264,7 @@ class Network(nn.Module):
         if not (self.options.skip and looked_up):
             return products.linear(read, p["weight_ih"], p["bias_ih"])
         into, entering = p["weight_ih"].tensor_split([self.options.hidden], 1)
-        return products.linear(read, into, p["bias_ih"]) + products.rows(self._products(entering, kept), ids)
+        return products.linear(read, into, p["bias_ih"]) + products.look_up(self._products(entering, kept), ids)
 
     def _inputs(self, ids: Tensor, kept: Tensor | None) -> Tensor:
         """x (T, B, E), or (T, B, V) with one-hot input."""

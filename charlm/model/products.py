@@ -9,6 +9,7 @@ MKL has all products there (docs/notes.md has more).
     linear(x, W, b)      x Wᵀ + b, with a gradient
     Into(W, rows, b)     x ↦ x Wᵀ + b, again and again
     gathered(a, b)       aᵀ b and the sum of a: the gradients of W and b over a whole window
+    look_up(table, ids)  what W x is of one-hot x: rows of a table, with a gradient
 
 float64, which the tests compare in, and machines without oneDNN go through torch's own product. Which library
 is asked hangs on the maker and on sizes, never on a measurement, so that a run repeats itself bit for bit.
@@ -194,7 +195,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return y.view(*x.shape[:-1], -1)
 
 
-class _Rows(Function):
+class _LookUp(Function):
     """Rows of a table (V, O) by ids (T, B), with its gradient."""
 
     @staticmethod
@@ -211,7 +212,7 @@ class _Rows(Function):
         return dy.new_zeros(ctx.symbols, dy.shape[-1]).index_add_(0, ids.flatten(), dy.flatten(0, -2)), None
 
 
-def rows(table: Tensor, ids: Tensor) -> Tensor:
+def look_up(table: Tensor, ids: Tensor) -> Tensor:
     """Row s of a table (V, O) for each id s of (T, B): (T, B, O), differentiable once.
 
     The table is laid out by rows first: on the CPU, torch takes five times as long to look up in one that is turned on
@@ -220,5 +221,5 @@ def rows(table: Tensor, ids: Tensor) -> Tensor:
     table = table.contiguous()
     if table.device.type != "cpu":
         return torch.nn.functional.embedding(ids, table)
-    y: Tensor = _Rows.apply(table, ids)  # type: ignore[no-untyped-call]
+    y: Tensor = _LookUp.apply(table, ids)  # type: ignore[no-untyped-call]
     return y

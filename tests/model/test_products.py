@@ -170,14 +170,14 @@ def test_whatever_numbers_are_by_default_onednn_is_found():
 
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("seen", ["every symbol", "one symbol"])
-def test_rows_of_a_table_are_those_of_torch_and_so_is_their_gradient(turned, seen):
+def test_what_is_looked_up_is_what_torch_looks_up_and_so_is_the_gradient(turned, seen):
     table = numbers(4, 7, dtype=torch.float64).T if turned else numbers(7, 4, dtype=torch.float64)
     ids = torch.arange(15).view(5, 3) % 7 if seen == "every symbol" else torch.full((5, 3), 2)
     after = numbers(5, 3, 4, seed=1, dtype=torch.float64)
     found, wanted = table.clone().requires_grad_(), table.clone().requires_grad_()
-    rows, torchs = products.rows(found, ids), F.embedding(ids, wanted)
-    assert torch.equal(rows, torchs)
-    rows.backward(after)
+    ours, torchs = products.look_up(found, ids), F.embedding(ids, wanted)
+    assert torch.equal(ours, torchs)
+    ours.backward(after)
     torchs.backward(after)
     torch.testing.assert_close(found.grad, wanted.grad, rtol=1e-10, atol=1e-10)
     assert (found.grad == 0).all(1).sum() == (0 if seen == "every symbol" else 6)
