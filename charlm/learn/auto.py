@@ -24,7 +24,16 @@ UNITS = (256, 512)
 """Of a plain stack, and those where text and run are long."""
 
 WIRED_UNITS = (256, 384)
-"""Of each of two layers with skip and layer normalisation."""
+"""Of each of two layers with skip and layer normalisation, where the time is not short for the text."""
+
+NARROWER = (64, 96, 128, 192)
+"""Of each of those layers where it is: each step has about half the parameters of the next."""
+
+FEWEST_PASSES = 3.0
+ENOUGH_PER_PARAMETER = 20.0
+"""Passes over the text, and characters per parameter: where a nominal machine comes to neither in `--time`, a narrower
+network learns more (docs/notes.md). Of symbols, 20 per parameter is what Hoffmann et al. (2022) found for transformers
+that see none twice."""
 
 COLD_STARTS, WIRED_COLD_STARTS = 0.02, 0.1
 """Of a plain stack, and of those two layers, which learn to begin less well (docs/notes.md)."""
@@ -56,7 +65,7 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
         CorpusError: batch and window that the user gave do not fit the text.
         UsageError: options of the network contradict each other.
     """
-    options = options.replace(**_shape(options, train))
+    options = options.replace(**_shape(options, vocabulary, train))
     parameters.check(options)
     _check_embeddings(options)
     chosen: dict[str, Any] = {}
@@ -74,7 +83,7 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
     settle("weight_decay", _weight_decay(options, chosen["lr"], train / batch / seq_len))
     settle("epsilon", 1e-10 if options.optimizer == "adagrad" else 1e-8)
     steps = planned_steps(options, train, batch, seq_len)
-    undropped = ModelOptions(**{name: chosen.get(name, getattr(options, name)) for name in _NAMES} | {"dropout": 0.0})
+    undropped = _undropped(options)
     seen = steps * batch * seq_len if steps is not None else _seen_in_time(options, undropped, vocabulary)
     passes = seen / train
     settle("dropout", _dropout(passes, passes * parameters.count(undropped, vocabulary) / train))
@@ -126,7 +135,7 @@ def planned_steps(options: TrainOptions, train: int, batch: int, seq_len: int) -
     return options.steps or max(1, round(options.epochs * windows))
 
 
-def _shape(options: TrainOptions, train: int) -> dict[str, Any]:
+def _shape(options: TrainOptions, vocabulary: int, train: int) -> dict[str, Any]:
     """Layers, what connects them, units, and how often they begin cold.
 
     Whoever names layers or units gets the plain stack that goes by that name. Where both are left open, two layers of
@@ -142,7 +151,31 @@ def _shape(options: TrainOptions, train: int) -> dict[str, Any]:
         "layer_norm": open_lstm,
         "cold_starts": WIRED_COLD_STARTS if open_lstm else COLD_STARTS,
     }
-    return {name: value for name, value in usual.items() if getattr(options, name) == AUTO}
+    shape = {name: value for name, value in usual.items() if getattr(options, name) == AUTO}
+    if open_lstm and options.time is not None:
+        shape["hidden"] = _width(options.replace(**shape), vocabulary, train)
+    return shape
+
+
+def _width(options: TrainOptions, vocabulary: int, train: int) -> int:
+    """The widest, up to the usual, that a nominal machine teaches enough in `--time`."""
+
+    def learns(hidden: int) -> bool:
+        network = _undropped(options.replace(hidden=hidden))
+        seen = _seen_in_time(options, network, vocabulary)
+        enough = ENOUGH_PER_PARAMETER * parameters.count(network, vocabulary)
+        return seen >= min(FEWEST_PASSES * train, enough)
+
+    widths = [width for width in (*NARROWER, *WIRED_UNITS) if width <= options.hidden]
+    return max(filter(learns, widths), default=widths[0])
+
+
+def _undropped(options: TrainOptions) -> ModelOptions:
+    """The network of options in which only the size of an embedding and dropout may be open; dropout has no weights."""
+    values = {name: getattr(options, name) for name in _NAMES}
+    if options.embedding == AUTO:
+        values["embedding"] = embedding_size(options)
+    return ModelOptions(**values | {"dropout": 0.0})
 
 
 def _is_long(options: TrainOptions, train: int) -> bool:

@@ -132,7 +132,58 @@ def test_resolving_what_is_resolved_changes_nothing(network, length, train):
 def test_hidden_is_512_where_text_and_run_are_long(values, train, hidden):
     assert resolved(train, layers=1, **values).hidden == hidden
     wired = resolved(train, **values)
-    assert wired.hidden == {512: 384}.get(hidden, hidden)
+    usual = {512: 384}.get(hidden, hidden)
+    assert wired.hidden == usual or "time" in values and wired.hidden < usual
+
+
+@pytest.mark.parametrize(
+    ("seconds", "train", "hidden"),
+    [
+        (1, 2_000, 256),
+        (10, TEXT, 64),
+        (30, TEXT, 128),
+        (60, TEXT, 192),
+        (120, TEXT, 256),
+        (300, TEXT, 384),
+        (120, 2_700_000, 192),
+        (300, 2_700_000, 256),
+        (1, 10**8, 64),
+        (30, 10**8, 96),
+        (120, 10**8, 128),
+        (600, 10**8, 256),
+        (36_000, 10**8, 384),
+    ],
+)
+def test_two_layers_by_the_clock_are_narrower_where_the_text_is_long_for_the_time(seconds, train, hidden):
+    assert resolved(train, time=float(seconds)).hidden == hidden
+    assert resolved(train, time=float(seconds), layers=1).hidden in (256, 512)
+    assert resolved(train, time=float(seconds), cell="gru").hidden in (256, 512)
+
+
+@settings(deadline=None)
+@given(st.floats(0.1, 1e6), st.integers(1_000, 10**8), st.integers(3, 5_000), st.sampled_from(["one-hot", "embedding"]))
+def test_that_width_is_the_widest_that_is_taught_enough(seconds, train, vocabulary, kind):
+    usual = 384 if train >= 500_000 and seconds >= 300 else 256
+    widths = [64, 96, 128, 192, 256, 384]
+
+    def taught(width):
+        network = ModelOptions(
+            layers=2, hidden=width, skip=True, layer_norm=True, input=kind, embedding=64, dropout=0.0
+        )
+        weights = parameters.count(network, vocabulary)
+        seen = seconds * 2.5e11 / 6 / weights
+        return seen / train >= 3 or seen / weights >= 20
+
+    found = resolved(train, vocabulary=vocabulary, time=seconds, input=kind).hidden
+    wider = [width for width in widths if found < width <= usual]
+    assert found <= usual and not any(taught(width) for width in wider)
+    assert found == 64 or taught(found)
+
+
+@settings(deadline=None)
+@given(st.floats(0.1, 1e6), st.floats(1, 100), st.integers(1_000, 10**8))
+def test_more_time_never_makes_a_narrower_network(seconds, longer, train):
+    assert resolved(train, time=seconds).hidden <= resolved(train, time=seconds * longer).hidden
 
 
 @pytest.mark.parametrize("given", [
