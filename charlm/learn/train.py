@@ -18,7 +18,7 @@ from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import CheckpointError, CorpusError, RunError, UsageError
 from charlm.files import present
-from charlm.learn import auto, embed, inherit, optimize, presets, runtime
+from charlm.learn import allocation, auto, embed, inherit, optimize, presets, runtime
 from charlm.learn.folder import Progress, RunFolder, Saved
 from charlm.learn.keep import Keeper
 from charlm.learn.loop import Trainer
@@ -244,7 +244,7 @@ def _compute(options: TrainOptions) -> torch.device:
     runtime.set_threads(options.threads)
     if device.type == "cpu":
         held = options.layers * (2 if options.bidirectional else 1)
-        runtime.arrange_memory(options.cell, options.hidden, options.batch_size * options.seq_len, held)
+        allocation.arrange_memory(options.cell, options.hidden, options.batch_size * options.seq_len, held)
     runtime.set_precision(options.precision, device)
     return device
 

@@ -14,7 +14,7 @@ import numpy as np
 from charlm import cells, memory
 from charlm.config import MeasureOptions
 from charlm.errors import CharlmError
-from charlm.learn import runtime
+from charlm.learn import allocation, runtime
 from charlm.learn.ranks import join
 from charlm.model import scoring
 from charlm.model.both_sides import BLOCK
@@ -129,7 +129,7 @@ def _network(model: Model, characters: int, options: MeasureOptions, report: Rep
     runtime.set_threads(options.threads)
     if device.type == "cpu":
         read = _side_by_side(model, characters, options.batch_size) * scoring.WINDOW
-        runtime.arrange_memory(model.options.cell, model.options.hidden, read, held=0)
+        allocation.arrange_memory(model.options.cell, model.options.hidden, read, held=0)
     needed = _bytes(model, characters, options.batch_size)
     memory.check(needed, "scoring so many segments side by side", "choose a smaller --batch-size")
     if report is not None:

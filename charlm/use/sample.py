@@ -175,7 +175,7 @@ def _multiplications(model: Model, num: int) -> int:
 
 
 def _abreast(model: Model, num: int) -> Stepping:
-    from charlm.learn.runtime import keep_memory
+    from charlm.learn.allocation import keep_memory
     from charlm.model.abreast import Abreast
 
     keep_memory()
