@@ -30,10 +30,10 @@ NARROWER = (64, 96, 128, 192)
 """Of each of those layers where it is: each step has about half the parameters of the next."""
 
 FEWEST_PASSES = 3.0
-ENOUGH_PER_PARAMETER = 20.0
+ENOUGH_PER_PARAMETER = 10.0
 """Passes over the text, and characters per parameter: where a nominal machine comes to neither in `--time`, a narrower
-network learns more (docs/notes.md). Of symbols, 20 per parameter is what Hoffmann et al. (2022) found for transformers
-that see none twice."""
+network learns more (docs/notes.md). Of words, Hoffmann et al. (2022) found 20 per parameter best for transformers that
+see none twice."""
 
 COLD_STARTS, WIRED_COLD_STARTS = 0.02, 0.1
 """Of a plain stack, and of those two layers, which learn to begin less well (docs/notes.md)."""

@@ -140,7 +140,7 @@ def test_hidden_is_512_where_text_and_run_are_long(values, train, hidden):
     ("seconds", "train", "hidden"),
     [
         (1, 2_000, 256),
-        (10, TEXT, 64),
+        (10, TEXT, 96),
         (30, TEXT, 128),
         (60, TEXT, 192),
         (120, TEXT, 256),
@@ -148,8 +148,8 @@ def test_hidden_is_512_where_text_and_run_are_long(values, train, hidden):
         (120, 2_700_000, 192),
         (300, 2_700_000, 256),
         (1, 10**8, 64),
-        (30, 10**8, 96),
-        (120, 10**8, 128),
+        (30, 10**8, 128),
+        (120, 10**8, 192),
         (600, 10**8, 256),
         (36_000, 10**8, 384),
     ],
@@ -172,7 +172,7 @@ def test_that_width_is_the_widest_that_is_taught_enough(seconds, train, vocabula
         )
         weights = parameters.count(network, vocabulary)
         seen = seconds * 2.5e11 / 6 / weights
-        return seen / train >= 3 or seen / weights >= 20
+        return seen / train >= 3 or seen / weights >= 10
 
     found = resolved(train, vocabulary=vocabulary, time=seconds, input=kind).hidden
     wider = [width for width in widths if found < width <= usual]
