@@ -23,9 +23,9 @@ from charlm.model.scan import Scan
 
 Path = Literal["plain", "bptt", "fused", "scan", "whole"]
 
-WIDEST_FUSED_INPUT = 256
-"""Inputs per character beyond which the CPU's fused lstm loses: it multiplies what `bptt` looks up in a table.
-Forward and backward at 1x256, batch 16, window 64: 14.4 ms against 15.7 for 256 inputs, 61 against 26 for 1,024."""
+WIDEST_FUSED_INPUT = 288
+"""Inputs per character beyond which the CPU's fused lstm may lose: it multiplies what `bptt` looks up in a table. The
+two are level here on an Intel server, and at some 450 inputs on an AMD one (docs/notes.md)."""
 
 
 _FUSED: dict[tuple[str, str], Callable[..., tuple[Tensor, ...]]] = {
