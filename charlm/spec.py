@@ -7,6 +7,7 @@ are (`charlm.config`).
 
 import dataclasses
 import difflib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
@@ -135,6 +136,8 @@ def _duration(value: Any) -> float:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
     if not isinstance(value, str) or "\0" in value:  # no file and no word of a command line holds a NUL
         raise ValueError
     return value

@@ -171,6 +171,13 @@ def test_text_is_text(value):
     assert "--encoding must be a text" in refusal(PrepareOptions, "encoding", value)
 
 
+def test_a_path_of_the_library_is_the_text_that_names_it():
+    options = PrepareOptions(out=Path("a") / "b")
+    assert options == PrepareOptions(out=str(Path("a") / "b")) and isinstance(options.out, str)
+    assert TrainOptions(embeddings=Path("vectors.txt"), input="embedding").embeddings == "vectors.txt"
+    assert "--out must be a text" in refusal(PrepareOptions, "out", Path("a\0b"))
+
+
 @pytest.mark.parametrize(
     ("word", "number"),
     [
