@@ -24,8 +24,9 @@ from charlm.model.scan import Scan
 Path = Literal["plain", "bptt", "fused", "scan", "whole"]
 
 WIDEST_FUSED_INPUT = 288
-"""Inputs per character beyond which the CPU's fused lstm may lose: it multiplies what `bptt` looks up in a table. The
-two are level here on an Intel server, and at some 450 inputs on an AMD one (docs/notes.md)."""
+"""Inputs per character beyond which the CPU's fused lstm may lose: it multiplies what `bptt` looks up in a table. By
+what was measured on either side, a 1x256 is level here on an Intel server and at some 450 on an AMD one
+(docs/notes.md)."""
 
 
 _FUSED: dict[tuple[str, str], Callable[..., tuple[Tensor, ...]]] = {
