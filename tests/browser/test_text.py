@@ -52,6 +52,11 @@ def wait(page, condition):
         page.wait_for_timeout(20)
 
 
+def wait_for_all(page):
+    """Until every piece is drawn: of a short text all are near, and the browser says so some time after the load."""
+    wait(page, "[...document.querySelectorAll('#text > div')].every(piece => piece.childElementCount > 0)")
+
+
 def shown_text(page):
     return page.evaluate("[...document.querySelectorAll('#text span')].map(span => span.textContent).join('')")
 
@@ -76,6 +81,7 @@ def likely(page, column):
 def test_a_hostile_text_shows_as_text_and_runs_nothing(written, opened):
     path, _, _ = written(HOSTILE, "surprise")
     page = opened(path)
+    wait_for_all(page)
     assert shown_text(page) == visible(HOSTILE) + "∎\n"
     assert page.locator("img, iframe, object, link, #text :not(span, div)").count() == 0
     assert page.locator("script").count() == 2
@@ -129,6 +135,7 @@ def test_hover_shows_what_python_computed(written, opened):
 def test_the_colour_is_where_the_surprise_is(written, opened):
     path, _, seen = written(text_of(400), "surprise")
     page = opened(path)
+    wait_for_all(page)
     levels = np.minimum(16, np.floor(seen.bits / 8 * 16 + 0.5)).astype(int)
     kinds = page.evaluate(
         "[...document.querySelectorAll('#text span')].map(s => s.className.replace('end', '').trim())"
@@ -147,6 +154,7 @@ def test_another_track_recolours(written, opened, palette):
     words = ("--unit", "0:2", "--unit", "1:5", "--part", "c", "--palette", palette)
     path, _, seen = written(text_of(400), "cells", *words, units=[Unit(0, 2), Unit(1, 5)], part="c")
     page = opened(path)
+    wait_for_all(page)
     assert page.locator("#track option").all_text_contents() == ["tanh(c) of 0:2", "tanh(c) of 1:5", "surprise"]
     kinds = "[...document.querySelectorAll('#text span')].map(s => (s.className.match(/[np]\\d+/) || [''])[0])"
     hues = set()

@@ -14,6 +14,7 @@ import charlm
 from charlm import cells
 from charlm.config import ScoreOptions
 from charlm.errors import UsageError
+from charlm.model.together import Reader
 from charlm.text.sources import Document, Source
 from charlm.text.symbols import BOUNDARY, UNKNOWN
 from charlm.use import score as scoring
@@ -206,3 +207,16 @@ def test_names_are_told_apart_by_language(tmp_path, monkeypatch, soak: Soak) -> 
     assert right > 0.8
     assert sure == pytest.approx(right, abs=0.06)
     soak.saw("words of three random sources told apart by three models", f"{right:.1%} right, {sure:.1%} sure")
+
+
+def test_only_the_time_of_lines_with_others_behind_them_counts_towards_loading_torch(make_model, monkeypatch) -> None:
+    clock, loads = iter(range(1000)), []
+    monkeypatch.setattr(scoring, "perf_counter", lambda: next(clock))  # a batch takes one second
+    monkeypatch.setattr(scoring, "LOADING", 3)
+    monkeypatch.setattr(Reader, "load", lambda reader: loads.append(reader))
+    scorer = Scorer({"m": make_model()}, ScoreOptions())
+    loaded = []
+    for waiting in (True, False, True, False, False, True, False, False):
+        scorer.score([b"the sea\n"], waiting=waiting)
+        loaded.append(len(loads))
+    assert loaded == [0, 0, 0, 0, 0, 0, 1, 2]

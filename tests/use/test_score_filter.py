@@ -133,7 +133,7 @@ def test_a_line_is_answered_while_the_pipe_stays_open(talking, soak: Soak) -> No
         write(line[3:])
         assert answer().endswith(line)
         slowest = max(slowest, time.perf_counter() - began)
-    assert slowest < 1
+    assert slowest < 5
     write(b"unended")
     process.stdin.close()
     assert answer().endswith(b"\tunended\n")
@@ -145,11 +145,12 @@ def test_short_lines_are_not_held_back_by_a_long_one_behind_them(talking) -> Non
     write, answer, _ = talking
     write(b"ready\n")
     answer()
-    write(b"short\n" + b"x" * 30_000 + b"\n")
     began = time.perf_counter()
+    write(b"short\n" + b"x" * 100_000 + b"\n")
     assert answer().endswith(b"\tshort\n")
-    assert time.perf_counter() - began < 1
+    short = time.perf_counter() - began
     assert answer().endswith(b"x\n")
+    assert short < (time.perf_counter() - began) / 2
 
 
 def with_loading(seconds: float) -> list[str]:
@@ -161,10 +162,12 @@ def with_loading(seconds: float) -> list[str]:
     return [sys.executable, "-c", program, str(seconds)]
 
 
-@pytest.mark.parametrize(("loading", "loaded"), [(0.05, b"True"), (1e9, b"False")])
-def test_torch_is_loaded_where_lines_have_queued_for_as_long_as_that_takes(place, loading, loaded) -> None:
-    lines = b"some words of a line\n" * 20_000
-    done = subprocess.run(with_loading(loading), cwd=place, input=lines, capture_output=True)
+@pytest.mark.parametrize(("loading", "loaded"), [(1e-9, b"True"), (1e9, b"False")])
+def test_torch_is_loaded_where_lines_have_queued_for_as_long_as_that_takes(place, tmp_path, loading, loaded) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_bytes(b"some words of a line\n" * 20_000)
+    with lines.open("rb") as file:  # not a pipe, whose writer may be late, so that none would queue
+        done = subprocess.run(with_loading(loading), cwd=place, stdin=file, capture_output=True)
     assert done.stderr.splitlines()[-1] == loaded and done.stdout.count(b"\n") == 20_000
 
 
