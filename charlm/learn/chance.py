@@ -85,15 +85,42 @@ def masks(
     return drop
 
 
-def cold_lanes(share: float, seed: int, step: int, batch: int, side: str = "") -> Tensor:
-    """Which of B lanes begin this window from the zero state, each with probability `share`; (B,) booleans.
+AHEAD = 64
+"""Steps whose cold lanes are drawn at once."""
 
-    Those of another `side`, by which a window is begun from its end, are drawn apart.
+
+class ColdLanes:
+    """Which of B lanes begin a window from the zero state, each with probability `share`.
 
     A network that only ever carries its state is never taught to begin. It can then have states that it
     does not find out of, and evaluation and sampling, which do begin, may fall into them.
+
+    They are drawn for some steps at once: between two windows the code that draws has left the processor's caches, and
+    takes six times as long.
+
+    Args:
+        share, seed, batch: the probability, what they follow from, and B.
+        own: the lanes of this process.
+        side: windows that are begun from their end draw lanes of their own.
     """
-    return torch.rand(batch, generator=_generator(seed, step, f"{side}cold")) < share
+
+    def __init__(self, share: float, seed: int, batch: int, own: slice = slice(None), side: str = "") -> None:
+        self._share, self._seed, self._batch, self._own, self._side = share, seed, batch, own, side
+        self._first, self._drawn = -1, list[Tensor | None]()
+
+    def of(self, step: int) -> Tensor | None:
+        """The lanes as booleans, one for each of this process; None where it is none of them."""
+        if self._share == 0:
+            return None
+        first = step - step % AHEAD
+        if first != self._first:
+            self._first, self._drawn = first, [self._draw(first + more) for more in range(AHEAD)]
+        return self._drawn[step - first]
+
+    def _draw(self, step: int) -> Tensor | None:
+        generator = _generator(self._seed, step, f"{self._side}cold")
+        lanes = (torch.rand(self._batch, generator=generator) < self._share)[self._own]
+        return lanes if lanes.any() else None
 
 
 def _generator(seed: int, step: int, purpose: int | str, device: torch.device | None = None) -> torch.Generator:

@@ -76,6 +76,8 @@ class Learner:
     _weights: list[Tensor] = field(init=False)
     _noise: chance.Noise = field(init=False)
     _drops: Drops = field(init=False)
+    _cold: chance.ColdLanes = field(init=False)
+    _cold_from_right: chance.ColdLanes = field(init=False)
     _recorded: Recorded[Passed] | None = field(init=False)
     _after: States = field(init=False)
 
@@ -85,6 +87,9 @@ class Learner:
         self._stage = Stage(self.lanes, self.network.device)
         self._noise = chance.Noise(self.options.seed)
         self._drops = self._dropping()
+        batch = self.lanes.batch
+        drawn = self.options.cold_starts, self.options.seed, batch, self.ranks.own(batch)
+        self._cold, self._cold_from_right = chance.ColdLanes(*drawn), chance.ColdLanes(*drawn, REVERSE)
         # What several GPUs say to one another is not recorded.
         recorded = self.network.device.type == "cuda" and self.ranks.world == 1
         self._recorded = Recorded(self._weights, self.tell) if recorded else None
@@ -134,10 +139,10 @@ class Learner:
         states = self.states
         if self.lanes.starts_epoch(number):
             states = self.network.start(self.lanes.batch // self.ranks.world)
-        cold = self._cold(number)
-        if not cold.any():
+        drawn = self._cold.of(number)
+        if drawn is None:
             return states
-        cold = to_device(cold, self.network.device)
+        cold = to_device(drawn, self.network.device)
         if not self.has_ends:
             inputs[0].masked_fill_(cold, BOUNDARY)
         return emptied(states, cold)
@@ -148,7 +153,8 @@ class Learner:
         further, ids = ids.tensor_split([self.lanes.seq_len])
         if not self.has_ends:
             further[0].fill_(BOUNDARY)
-        cold = at_end | to_device(self._cold(number, REVERSE), self.network.device)
+        drawn = self._cold_from_right.of(number)
+        cold = at_end if drawn is None else at_end | to_device(drawn, self.network.device)
         if not self.has_ends:
             ids[0].masked_fill_(cold, BOUNDARY)
         return FromRight(further, ids, cold)
@@ -162,11 +168,6 @@ class Learner:
         with torch.no_grad(), self._autocast():
             _, states = self.network.read(right.further, self.network.start(right.ids.shape[1]), side=REVERSE)
         return Behind(right.ids, emptied(states, right.cold))
-
-    def _cold(self, number: int, side: str = "") -> Tensor:
-        batch = self.lanes.batch
-        lanes = chance.cold_lanes(self.options.cold_starts, self.options.seed, number, batch, side)
-        return lanes[self.ranks.own(batch)]
 
     def _dropping(self) -> Drops:
         options, noise, own = self.options, self._noise, (self.ranks.rank, self.ranks.world)

@@ -15,6 +15,7 @@ Lanes are numbered over all processes of a run; one process owns whole lanes.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -84,14 +85,19 @@ class Lanes:
             CorpusError: one is outside the table. To look here costs 1 or 2 µs a window; a text of gigabytes would
                 be read at every start.
         """
-        own = self.batch // self.world
-        text = np.asarray(self.ids)[self.rank * own * self.length + self.first(step) :]
-        (size,) = text.strides  # below zero where a text is read from its end
-        lanes = as_strided(text, (self.seq_len + 1, own), (size, self.length * size), writeable=False)
-        ids = lanes.astype(np.int64)
+        first = self.first(step)
+        ids = self._columns[first : first + self.seq_len + 1].astype(np.int64)
         if self.vocabulary is not None:
             check_ids(ids, self.vocabulary)
         return ids[:-1], ids[1:]
+
+    @cached_property
+    def _columns(self) -> np.ndarray:
+        """The lanes of this process side by side (n + 1, B / world), without a copy; the last row is targets alone."""
+        own = self.batch // self.world
+        text = np.asarray(self.ids)[self.rank * own * self.length :]
+        (size,) = text.strides  # below zero where a text is read from its end
+        return as_strided(text, (self.length + 1, own), (size, self.length * size), writeable=False)
 
     def places_behind(self, step: int) -> np.ndarray:
         """Where in the text (or beyond its end) that stands which `behind` gives (2 T, B / world) int64."""

@@ -86,12 +86,12 @@ def test_the_state_from_the_right_is_that_of_the_window_behind(
         with torch.no_grad():
             for mine, theirs in zip(network.parameters(), weights, strict=True):
                 mine.copy_(theirs)
-        lanes = chance.cold_lanes(cold, 5, step, batch, REVERSE)
+        drawn = chance.ColdLanes(cold, 5, batch, side=REVERSE).of(step)
         for lane in range(batch):
             first = lane * length + step * size + 1  # where the first target is
             near = ids[first + 1 : first + size + 1]
             far = ids[first + size + 1 : first + 2 * size + 1]
-            begins_cold = bool(lanes[lane]) or len(far) < size
+            begins_cold = drawn is not None and bool(drawn[lane]) or len(far) < size
             colds += begins_cold
             wanted = np.concatenate((near, np.full(size - len(near), BOUNDARY)))[::-1].copy()
             if begins_cold and not ends:

@@ -1,11 +1,12 @@
 """A mask follows from seed, step and layer, and keeps what it lets through in expectation."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.learn.chance import Noise, cold_lanes, masks
+from charlm.learn.chance import AHEAD, ColdLanes, Noise, masks
 
 T, B, H = 16, 8, 64
 ONES = torch.ones(T, B, H)
@@ -124,10 +125,32 @@ def test_type_of_the_activations_is_kept_and_the_input_is_not_changed(dtype):
     assert set(found.flatten().tolist()) == {0.0, 2.0}
 
 
+def cold(share, seed, step, batch=64, **more):
+    """The lanes that begin cold at one step, by an object that was asked for no other."""
+    found = ColdLanes(share, seed, batch, **more).of(step)
+    return torch.zeros(batch, dtype=torch.bool)[more.get("own", slice(None))] if found is None else found
+
+
 def test_lanes_start_cold_as_often_as_asked_and_whatever_else_is_drawn():
-    found = torch.stack([cold_lanes(0.25, 3, step, 64) for step in range(200)])
+    found = torch.stack([cold(0.25, 3, step) for step in range(200)])
     assert abs(found.double().mean() - 0.25) < 5 * (0.25 * 0.75 / found.numel()) ** 0.5
     torch.rand(10)
-    assert torch.equal(cold_lanes(0.25, 3, 7, 64), found[7])
-    assert not torch.equal(cold_lanes(0.25, 4, 7, 64), found[7])
-    assert not cold_lanes(0.0, 3, 7, 64).any() and cold_lanes(1.0, 3, 7, 64).all()
+    assert torch.equal(cold(0.25, 3, 7), found[7])
+    assert not torch.equal(cold(0.25, 4, 7), found[7])
+    assert not torch.equal(cold(0.25, 3, 7, side="reverse "), found[7])
+    assert not cold(0.0, 3, 7).any() and cold(1.0, 3, 7).all()
+
+
+def test_lanes_that_start_cold_hang_on_the_step_and_not_on_what_was_asked_before():
+    lanes = ColdLanes(0.01, 3, 16)
+    steps = np.random.default_rng(0).integers(0, 1000, 300).tolist()
+    for step in [*range(2 * AHEAD + 3), *steps]:
+        found = lanes.of(step)
+        assert torch.equal(torch.zeros(16, dtype=torch.bool) if found is None else found, cold(0.01, 3, step, 16)), step
+        assert found is None or found.any()
+
+
+def test_a_process_has_its_own_part_of_the_lanes_that_start_cold():
+    for step in range(20):
+        parts = [cold(0.2, 3, step, own=slice(first, first + 16)) for first in range(0, 64, 16)]
+        assert torch.equal(torch.cat(parts), cold(0.2, 3, step))
