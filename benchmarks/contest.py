@@ -5,7 +5,8 @@ waits on a pipe between turns and costs nothing there. All contenders of a conte
 round, so that whatever else the machine does meets all of them; what is compared is the median over the rounds.
 
 Memory is counted, on Linux, from when the modules that the class names in `imports` are loaded and the libraries' code
-is mapped.
+is mapped, to the end of the first turn: our trainings are made anew for each, and no user's process holds what the heap
+keeps of ten.
 """
 
 import ctypes
@@ -59,7 +60,8 @@ class Outcome:
 
     Attributes:
         speeds: work per second, one a round.
-        megabytes: the most memory its process held, above what it held before the work was made.
+        megabytes: the most memory its process held by the end of its first turn, above what it held before the work
+            was made.
     """
 
     speeds: list[float]
@@ -80,17 +82,20 @@ class Outcome:
 def hold(contenders: list[Contender], rounds: int = ROUNDS) -> dict[str, Outcome]:
     """Let every contender take a turn in each round, after one that does not count."""
     runners = [_Runner(contender) for contender in contenders]
-    speeds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    names = [contender.name for contender in contenders]
+    speeds: dict[str, list[float]] = {name: [] for name in names}
+    megabytes: dict[str, float] = {}
     for number in range(rounds + 1):
-        for contender, runner in zip(contenders, runners, strict=True):
+        for name, runner in zip(names, runners, strict=True):
             time.sleep(QUIET)
             speed = runner.ask("turn")
             if number:
-                speeds[contender.name].append(speed)
-    return {
-        contender.name: Outcome(speeds[contender.name], runner.leave())
-        for contender, runner in zip(contenders, runners, strict=True)
-    }
+                speeds[name].append(speed)
+            else:
+                megabytes[name] = runner.ask("memory")
+    for runner in runners:
+        runner.leave()
+    return {name: Outcome(speeds[name], megabytes[name]) for name in names}
 
 
 def ratios(outcomes: dict[str, Outcome], ours: str, theirs: str) -> float:
@@ -122,11 +127,9 @@ class _Runner:
             raise SystemExit(f"a contender died: {self._process.args}")
         return float(answer)
 
-    def leave(self) -> float:
-        """End the process; returns its memory in megabytes."""
-        megabytes = self.ask("leave")
+    def leave(self) -> None:
+        """End the process."""
         self._process.communicate()
-        return megabytes
 
 
 def _held() -> float:
@@ -166,7 +169,7 @@ def _take_turns(work: str, arguments: dict[str, Any]) -> None:
     made = make(**arguments)
     for line in sys.stdin:
         print(made.turn() if line.strip() == "turn" else _held() - before, flush=True)
-        gc.collect()  # what a turn left behind must not count beside the next one's memory
+        gc.collect()  # what a turn left behind must not hinder the next one
 
 
 if __name__ == "__main__":
