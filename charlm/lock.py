@@ -25,6 +25,9 @@ else:
 HELD = {errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK}
 """What the system says where another one holds the lock; anything else means that it cannot lock here."""
 
+GAVE_UP = errno.EDEADLK
+"""What Windows says when it has waited for ten seconds."""
+
 
 class Lock:
     """A lock that at most one holder has.
@@ -56,6 +59,9 @@ class Lock:
                 if error.errno in HELD:
                     os.close(handle)
                     return False
+                if wait and error.errno == GAVE_UP:
+                    os.close(handle)
+                    continue
                 self.sure = False
             if self._is_at_its_place(handle):
                 self._handle = handle

@@ -15,8 +15,8 @@ class GRU(Cell):
 
     The paper's form differs in one place: there the reset gate is applied before the recurrent
     product, n_t = tanh(W_xn x_t + W_hn (r_t h_(t-1))). Applying it after lets one product serve
-    all three gates; it is what cuDNN, torch and most published models compute. (The paper also
-    names 1 - z_t what is called z_t here.)
+    all three gates; it is what cuDNN, torch and most published models compute. (z_t is the share
+    that is kept, as in the paper; others, such as Chung et al. 2014, give that name to 1 - z_t.)
     """
 
     name = "gru"

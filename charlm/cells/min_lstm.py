@@ -1,4 +1,4 @@
-"""The minimal lstm (Feng, Tung, Ahmed, Bengio & Hajimirsadegh 2024, "Were RNNs all we needed?", arXiv 2410.01201)."""
+"""The minimal lstm (Feng, Tung, Ahmed, Bengio & Hajimirsadeghi 2024, "Were RNNs all we needed?", arXiv 2410.01201)."""
 
 from typing import Any
 

@@ -92,7 +92,7 @@ class TrainOptions(ModelOptions):
         above=0,
         high=100,
         panel="Learning",
-        auto="uniform 1 / sqrt(hidden), normal 1 / sqrt(numbers that a unit reads); an embedding stays normal with 1",
+        auto="uniform 1 / sqrt(hidden), normal 1 / sqrt(numbers that a unit reads); an untied embedding: normal with 1",
     )
     forget_bias: float = option(
         AUTO,

@@ -48,6 +48,7 @@ class Find:
     """How one unit follows a feature.
 
     Attributes:
+        unit: which.
         part: of its state: h, or another one through a tanh.
         first, second: r on each half.
         plain: the usual correlation on the second half, the character just read not taken into account.

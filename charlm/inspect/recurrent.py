@@ -2,9 +2,11 @@
 
 ∂h_t/∂h_(t-1) = diag(f') W_hh of a simple recurrent network, so that no gradient through k steps is larger than
 (β_W β_h)^k times what it was, with β_W the largest singular value of W_hh and β_h the largest slope of f (Pascanu,
-Mikolov & Bengio 2013, section 2.1): below 1 gradients must vanish; for them to explode, the largest eigenvalue
-must be above 1. For the preactivation-rnn the same holds of ∂a_t/∂a_(t-1) = W_hh diag(f'). Of a gated cell the bound
-says nothing, since its state is not a function of W_hh h alone; of one without W_hh there is nothing to say.
+Mikolov & Bengio 2013, section 2.1): below 1 gradients must vanish; for them to explode it must be above 1. The largest
+eigenvalue says what becomes of powers of W_hh, and so of gradients where every slope is the largest, as it is without a
+nonlinearity; where slopes differ from unit to unit, gradients may grow for ever with all eigenvalues at 0. For the
+preactivation-rnn the same holds of ∂a_t/∂a_(t-1) = W_hh diag(f'). Of a gated cell the bound says nothing, since its
+state is not a function of W_hh h alone; of one without W_hh there is nothing to say.
 """
 
 from dataclasses import dataclass, replace

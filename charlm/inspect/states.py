@@ -20,6 +20,7 @@ def places_of(model: Model, part: str) -> list[tuple[int, str]]:
     """Layers and parts of the state that are looked at.
 
     Args:
+        model: of any cell.
         part: by name, or `all`.
 
     Raises:

@@ -98,7 +98,11 @@ def ablate_report(
     """The keys of `charlm inspect ablate --json`: each unit taken away alone and, of several, all together.
 
     Args:
+        model: not changed.
+        text: what is scored with and without them.
+        options: the feature, and what a unit is set to.
         words: units as LAYER:UNIT.
+        progress: as in `ablate`.
 
     Raises:
         UsageError: there is no such unit, or the model reads from right to left.

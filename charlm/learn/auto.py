@@ -23,6 +23,8 @@ LONG_TEXT = 500_000
 UNITS = (256, 512)
 """Of a plain stack, and those where text and run are long."""
 
+USUAL_WINDOW = 64
+
 WIRED_UNITS = (256, 384)
 """Of each of two layers with skip and layer normalisation, where the time is not short for the text."""
 
@@ -144,9 +146,10 @@ def _shape(options: TrainOptions, vocabulary: int, train: int) -> dict[str, Any]
     """
     open_lstm = options.cell == "lstm" and not options.bidirectional
     open_lstm = open_lstm and options.layers == AUTO and options.hidden == AUTO
+    small, large = WIRED_UNITS if open_lstm else UNITS
     usual = {
         "layers": 2 if open_lstm else 1,
-        "hidden": (WIRED_UNITS if open_lstm else UNITS)[_is_long(options, train)],
+        "hidden": large if _is_long(options, train, large) else small,
         "skip": open_lstm,
         "layer_norm": open_lstm,
         "cold_starts": WIRED_COLD_STARTS if open_lstm else COLD_STARTS,
@@ -178,23 +181,27 @@ def _undropped(options: TrainOptions) -> ModelOptions:
     return ModelOptions(**values | {"dropout": 0.0})
 
 
-def _is_long(options: TrainOptions, train: int) -> bool:
-    """Whether text and run are long enough to fill a large network."""
+def _is_long(options: TrainOptions, train: int, hidden: int) -> bool:
+    """Whether text and run are long enough to fill a large network, of so many units."""
     if train < LONG_TEXT:
         return False
     if options.time is not None:
         return options.time >= LONG_TIME
     if options.steps is None:
         return options.epochs * train >= LONG_RUN
-    batch = 32 if options.batch_size == AUTO else options.batch_size
-    seq_len = 64 if options.seq_len == AUTO else options.seq_len
+    batch = _usual_batch(hidden) if options.batch_size == AUTO else options.batch_size
+    seq_len = USUAL_WINDOW if options.seq_len == AUTO else options.seq_len
     return options.steps * batch * seq_len >= LONG_RUN
+
+
+def _usual_batch(hidden: int) -> int:
+    return 16 if hidden < UNITS[1] else 32
 
 
 def _window(options: TrainOptions, hidden: int, train: int) -> tuple[int, int, list[str]]:
     """Batch and window: what the user gave, the rest as large as its rule and the text allow."""
     batch_given, seq_given = options.batch_size != AUTO, options.seq_len != AUTO
-    usual_batch, usual_seq = 16 if hidden < 512 else 32, 64
+    usual_batch, usual_seq = _usual_batch(hidden), USUAL_WINDOW
     if batch_given and seq_given:
         batch, seq_len = options.batch_size, options.seq_len
     elif batch_given:

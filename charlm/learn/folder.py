@@ -114,7 +114,9 @@ class RunFolder:
         """Make the folder of a new run. One in which nothing was saved yet, as a killed run leaves it, is taken too.
 
         Args:
-            run: a name below `root`, a path, or None for `usual`, numbered if taken.
+            run: a name below `root`, a path, or None for `usual`.
+            usual: a name, numbered if taken.
+            root: the folder of all runs.
 
         Raises:
             RunError: it exists, or another process begins it.

@@ -50,8 +50,9 @@ class Stepped:
         share: of the run, 0 to 1.
         seconds: of the run so far.
         seconds_left: at the speed so far; None before it is known.
-        nats: the loss of this window, per character.
-        learning_rate, grad_norm: of this step, the norm before clipping.
+        nats: the loss of the last window that was read, per character; on a GPU that may be one of some steps before.
+        learning_rate: of this step.
+        grad_norm: of the window that nats is of, before clipping.
         chars_per_second: of training alone, recently.
         due: whether this is one of the steps that `--report-every` asks for.
     """
@@ -134,7 +135,8 @@ class Result:
         model: the best model's file.
         step: steps taken.
         seconds: spent, resumed parts added up.
-        valid_nats: the best model's loss on the whole valid split; None where there is no valid split.
+        valid_nats: the best model's loss on the valid split, with `--time` perhaps on its beginning alone; None where
+            there is no valid split.
         valid_characters: how many characters that is over.
         best_step: the step the best model is from.
         stopped: why it ended: `finished`, `patience`.

@@ -9,6 +9,8 @@ class Timing:
 
     Args:
         saved: when everything was last saved, or the run began.
+        steps, characters, training: training steps that are done, their characters, and their seconds.
+        recent: characters per second of late.
         evaluating: characters per second of the latest evaluation, None before there is one.
         saving: seconds of the latest save.
     """

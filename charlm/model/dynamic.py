@@ -36,7 +36,7 @@ SAMPLES, LENGTH = 16, 640
 """Texts that the model writes for the scale of its gradients, and the symbols of each."""
 
 SOFTEN = 0.1
-"""ε over the mean of r: no weight moves more than so many times as fast as it would with an average gradient."""
+"""ε over the mean of r: one weight moves at most 1 + 1 / SOFTEN times as far for its gradient as one whose r is the mean."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,9 @@ def windows(model: Model, ids: np.ndarray, rule: Rule, device: torch.device) -> 
         losses, gradients, states = _gradients(network, weights, window, states)
         yield losses.cpu()
         with torch.no_grad():
+            moved = torch._foreach_sub(first, weights)  # before the step: both terms are of the same θ
             torch._foreach_addcmul_(weights, gradients, steps)
-            torch._foreach_addcmul_(weights, torch._foreach_sub(first, weights), back)
+            torch._foreach_addcmul_(weights, moved, back)
 
 
 def _gradients(

@@ -71,6 +71,8 @@ class Stepper:
         Args:
             ids: (B,) symbols.
             states: from `start`, `repeat` or the step before; not changed.
+            trace: told of each layer's state and gates.
+            edit: given a layer's number and its new state, what to go on with instead.
 
         Returns:
             Logits (B, V) in NumPy, float32 but in another arithmetic, and the new states.

@@ -172,9 +172,9 @@ def sentences(model: Measured) -> Iterator[str]:
     if factor < 1:
         yield f"{told}: gradients must vanish"
     elif radius < 1:
-        yield f"{told} and the eigenvalue {radius:.3f}: gradients may grow, but not for long"
+        yield f"{told} and the eigenvalue {radius:.3f}: gradients may grow, not for long where all slopes are as large"
     else:
-        yield f"{told} and the eigenvalue {radius:.3f}: gradients may explode where the slopes are largest"
+        yield f"{told} and the eigenvalue {radius:.3f}: gradients may explode"
 
 
 def _carousels(layer: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -26,6 +26,7 @@ def sparkline(
     Args:
         x: ascending.
         y: as long; what is no finite number is left out.
+        width: characters of the curve.
         low, high: what the lowest and the highest character stand for, where that is not the curve's own range.
     """
     points = [(a, b) for a, b in zip(x, y, strict=True) if isfinite(a) and isfinite(b)]

@@ -57,7 +57,8 @@ def prepare(
         force: replace a corpus of that name that was made from another text or with other options.
         report: called with each warning and notice.
         progress: called with the raw bytes read so far; the two walks together read the text twice.
-        options: how to prepare it; `values` are further options by name and win.
+        options: how to prepare it.
+        values: further options by name, which win.
 
     Raises:
         CorpusError: the text cannot be used, changes meanwhile, or another corpus has its place.

@@ -46,7 +46,7 @@ class Gap:
     """One filled gap.
 
     Attributes:
-        place: characters (of words, symbols) of the line before it.
+        place: characters of the line before it.
         text: what fills it.
         probability: of that, given the rest of the filled line.
         others: the next likeliest, with theirs.

@@ -14,6 +14,7 @@ from charlm.inspect.gradients import Spread, gradients, own_norms
 from charlm.inspect.recurrent import blocks, bound, scaled, slope
 from charlm.inspect.unrolled import Unrolled
 from charlm.model.stepper import Stepper
+from charlm.text.symbols import BOUNDARY
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("rnn", "linear"), ("lstm", "tanh"), ("gru", "tanh")]
 
@@ -214,6 +215,18 @@ def test_weights_scaled_up_explode_in_a_relu_network_with_an_eigenvalue_above_on
     assert (before.high <= 1 + 1e-12).all()
     assert after.high[30] > 1e3 and after.high[30] <= 1.5**30 * (1 + 1e-9)
     assert scale.weights["readout.weight"] is model.weights["readout.weight"]
+
+
+def test_gradients_grow_without_an_eigenvalue_where_slopes_differ(make_model):
+    """diag(f') W with f' = (1, 0) has the eigenvalue 2, though W has none but 0: the state is (1, 0) for ever."""
+    model = double(make_model(cell="rnn", activation="relu", hidden=2, scale=0.0))
+    model.weights["layers.0.weight_hh"][:] = [[2, -2], [2, -2]]
+    model.weights["layers.0.bias_ih"][:] = [-1, -10]
+    model.weights["layers.0.weight_ih"][0, BOUNDARY] = 2
+    found = gradients(model, ids_of(model, 60), window=20, positions=10).layers[0].own["h"]
+    (block,) = blocks(model, 0)
+    assert block.radius < 1e-6 and block.singular == pytest.approx(4)
+    np.testing.assert_allclose(found.median, 2.0 ** np.arange(21) * found.median[0])
 
 
 def test_an_open_forget_gate_passes_everything_and_a_half_open_one_the_powers(make_model):

@@ -148,6 +148,55 @@ class Deaf(Again):
         return lambda: None, made
 
 
+class Spoilt(Again):
+    """Replays to numbers that are none, or without a gradient."""
+
+    def __init__(self, weights: list[Tensor], how: str) -> None:
+        super().__init__(weights)
+        self.how = how
+
+    def __call__(self, work):
+        replay, made = super().__call__(work)
+        gradient = self.weights[0].grad
+        if self.how == "dropped":
+            self.weights[0].grad = None
+
+        def spoilt() -> None:
+            replay()
+            gradient.mul_(float(self.how))
+
+        return replay if self.how == "dropped" else spoilt, made
+
+
+@pytest.mark.parametrize("how", ["nan", "inf", "2.0", "dropped"])
+def test_a_replay_whose_gradient_is_another_one_is_not_taken(how: str) -> None:
+    weight, told = torch.ones(3, requires_grad=True), list[str]()
+
+    def work(x: Tensor) -> tuple[Tensor]:
+        loss = (weight * x).sum()
+        loss.backward()
+        return (loss.detach(),)
+
+    recorded = Recorded[Any]([weight], told.append, Spoilt([weight], how))
+    for number in (1.0, 2.0):
+        recorded(work, torch.full((3,), number))
+        assert weight.grad.tolist() == [number] * 3
+        weight.grad = None
+    assert len(told) == 1 and "other numbers" in told[0]
+
+
+def test_a_replay_of_a_pass_that_is_not_finite_is_taken() -> None:
+    def work(x: Tensor) -> tuple[Tensor]:
+        return (x / 0,)
+
+    again = Again([])
+    recorded = Recorded[Any]([], pytest.fail, again)
+    for number in range(1, 4):
+        (made,) = recorded(work, torch.full((2,), float(number)))
+        assert torch.isinf(made).all()
+    assert again.replayed == 3
+
+
 def refuse(work):
     work()
     raise RuntimeError("operation not permitted when stream is capturing\nmore of it")

@@ -54,6 +54,22 @@ def words_of(values: dict[str, Any]) -> list[str]:
     return [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
+def test_who_waits_goes_on_waiting_where_the_system_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Windows does after ten seconds."""
+    tries, really = [], lock._lock
+
+    def give_up_twice(handle: int, wait: bool) -> None:
+        tries.append(wait)
+        if len(tries) < 3:
+            raise OSError(errno.EDEADLK, "Resource deadlock avoided")
+        really(handle, wait)
+
+    monkeypatch.setattr(lock, "_lock", give_up_twice)
+    mine = Lock(tmp_path / ".lock")
+    assert mine.take(wait=True) and mine.sure and tries == [True] * 3
+    mine.release()
+
+
 def test_a_lock_lets_one_in_at_a_time(tmp_path: Path) -> None:
     """Though each holder removes its file: no count is lost."""
     place = tmp_path / "count"

@@ -81,9 +81,9 @@ def test_it_is_the_papers_rule(make_model, kind, entering) -> None:
         wanted += nats.tolist()
         with torch.no_grad():
             for weight, begun, gradient, size in zip(weights, first, gradients, sizes, strict=True):
-                moved = weight - rule.rate * gradient / (size + dynamic.SOFTEN * mean)
+                away = rule.rate * gradient / (size + dynamic.SOFTEN * mean)
                 back = torch.minimum(size / mean, torch.tensor(1 / rule.decay)) * rule.decay
-                weight.copy_(moved + back * (begun - moved))
+                weight.copy_(weight - away + back * (begun - weight))
     np.testing.assert_allclose(losses(model, ids, rule), wanted, rtol=0, atol=1e-4)
     static = losses(model, ids, Rule(7, 0.0, 0.0))
     assert np.abs(static - wanted).max() > 0.01, "the weights did move"
