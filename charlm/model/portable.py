@@ -123,7 +123,7 @@ class _Functions:
             return getattr(np, name)
         raise UsageError(
             f"the cell {self._cell} calls {name}, which is not the same to the last bit on every machine; "
-            f"compressing knows arithmetic, comparisons, tanh, exp, mean, and what rounds right, such as abs and minimum"
+            f"compressing knows arithmetic, comparisons, tanh, exp, mean, and exact functions such as minimum"
         )
 
     @staticmethod
