@@ -36,7 +36,7 @@ SAMPLES, LENGTH = 16, 640
 """Texts that the model writes for the scale of its gradients, and the symbols of each."""
 
 SOFTEN = 0.1
-"""ε over the mean of r: at most 1 + 1 / SOFTEN times as far as a weight whose r is the mean moves one for its gradient."""
+"""ε over the mean of r: no weight moves more than 1 + 1 / SOFTEN times as far for its gradient as one of mean r."""
 
 
 @dataclass(frozen=True)
