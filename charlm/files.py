@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from charlm.errors import CharlmError
+from charlm.errors import CharlmError, InputError
 from charlm.lock import Lock
 
 
@@ -124,6 +124,34 @@ def _replaced(path: Path, new: Path) -> None:
             retired.rmdir()
         raise
     shutil.rmtree(retired, ignore_errors=True)
+
+
+HEAD = 4096
+"""Bytes at a file's beginning that are looked through for a mark."""
+
+
+def check_place(path: Path, option: str, mark: bytes) -> None:
+    """Refuse, before any work is done for it, a place for a file that cannot have it.
+
+    Args:
+        path: of the file to come.
+        option: that named it.
+        mark: what is in the head of a file that it may replace.
+
+    Raises:
+        InputError: the folder is missing, or something else is there.
+        CharlmError: what is there cannot be read.
+    """
+    if not path.parent.is_dir():
+        raise InputError(f"{option} {path}: there is no folder {path.parent}; make it, or choose another place")
+    if not present(path):
+        return
+    if not path.is_file():
+        raise InputError(f"{option} {path} is no plain file, and would be replaced by one; choose another name")
+    with failures(path, "reading"), path.open("rb") as file:
+        head = file.read(HEAD)
+    if head and mark not in head:
+        raise InputError(f"{option} {path} is there, and no earlier {path.suffix} of charlm; choose another name")
 
 
 def present(path: Path) -> bool:

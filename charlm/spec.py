@@ -10,6 +10,7 @@ import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from math import inf
 from typing import Any, ClassVar, Self
 
 from charlm.errors import UsageError
@@ -91,7 +92,8 @@ class Spec:
         if self.kind == "choice" and result not in self.words():
             raise self.refusal(name, value)
         if isinstance(result, int | float) and not isinstance(result, bool) and not self._within(result):
-            raise self.refusal(name, value)
+            open_above = self.high is None and self.below is None
+            raise self.refusal(name, value, beyond=open_above and MOST < abs(result) < inf)
         return result
 
     def _within(self, value: float) -> bool:
@@ -103,11 +105,13 @@ class Spec:
             and (self.below is None or value < self.below)
         )
 
-    def refusal(self, name: str, value: Any) -> UsageError:
-        """The error for a value that this option cannot take."""
+    def refusal(self, name: str, value: Any, *, beyond: bool = False) -> UsageError:
+        """The error for a value that this option cannot take, perhaps as no option takes so large a number."""
         found = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
         near = difflib.get_close_matches(str(value), self.words(), n=1) if self.kind == "choice" else []
         hint = f"; did you mean {near[0]}?" if near else f"; {self.unknown}" if self.unknown else ""
+        if beyond:
+            hint = f"; no option takes more than {MOST:,}"
         return UsageError(f"{flag(name)} must be {self.range()}, got {found}{hint}")
 
 

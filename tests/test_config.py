@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm import config
+from charlm.cli.commands import app
 from charlm.config import (
     EvalOptions,
     GetOptions,
@@ -21,6 +22,7 @@ from charlm.config import (
     cell_names,
     read_config,
 )
+from charlm.config.commands import COMMANDS, WITHOUT_OPTIONS
 from charlm.errors import UsageError
 from charlm.spec import AUTO, MOST, Spec, flag
 
@@ -57,6 +59,9 @@ def refusal(group, name, value):
     return message
 
 
+TOO_LARGE = f"; no option takes more than {MOST:,}"
+
+
 def in_range(spec: Spec) -> float:
     """Some number that the option takes."""
     if spec.high is not None:
@@ -73,7 +78,8 @@ def test_numeric_option_refuses_nonsense_with_flag_range_and_value(option):
         message = refusal(group, name, value)
         assert message.startswith(f"{flag(name)} must be {spec.range()}, got ")
         found = repr(value)
-        assert message.endswith(found if len(found) <= 60 else found[:57] + "...")
+        assert message.removesuffix(TOO_LARGE).endswith(found if len(found) <= 60 else found[:57] + "...")
+        assert not message.endswith(TOO_LARGE) or spec.high is None and spec.below is None
 
 
 @pytest.mark.parametrize("option", NUMBERS, ids=label)
@@ -328,6 +334,9 @@ def test_configuration_is_read_from_the_top_and_from_the_table_of_the_command(to
         ("[[train]]\nhidden = 3", "unknown option 'train'"),
         ("hidden = ", "charlm.toml cannot be read: .*it must be a TOML file"),
         ("hidden = 3\nhidden = 4", "cannot be read"),
+        ("batch_size = 3\nbatch-size = 4", "charlm.toml has both batch-size and batch_size"),
+        ("[train]\nbatch_size = 3\nbatch-size = 4", "charlm.toml has both batch-size and batch_size"),
+        ("seed = 9007199254740993", "no option takes more than 9,007,199,254,740,992"),
     ],
 )
 def test_configuration_that_cannot_be_used_is_refused_in_one_line(toml, text, words):
@@ -342,3 +351,11 @@ def test_configuration_that_cannot_be_opened_is_refused(tmp_path):
         with pytest.raises(UsageError, match=f"--config {re.escape(str(path))} cannot be read") as caught:
             read_config(path, "train", TrainOptions)
         assert "\n" not in str(caught.value)
+
+
+def test_a_file_may_have_tables_of_every_command(toml):
+    names = {command.name for command in app.registered_commands}
+    groups = {group.typer_instance.info.name for group in app.registered_groups}
+    assert names | groups == {name.split()[0] for name in COMMANDS} | set(WITHOUT_OPTIONS)
+    path = toml("hidden = 3\n" + "".join(f"[{name}]\n" for name in sorted(names | groups)))
+    assert read_config(path, "train", TrainOptions) == {"hidden": 3}

@@ -43,7 +43,7 @@ def compress(
     from charlm.show import tables
     from charlm.use.compress import compress as pack
 
-    place = _place(file, out or (file if file == "-" else file + SUFFIX), force)
+    place = _place(file, out if out is not None else file if file == "-" else file + SUFFIX, force)
     if as_json and place is None:
         raise UsageError("--json and the compressed file each fill stdout; give --out FILE")
     loaded = load_model(given, model)
@@ -61,9 +61,9 @@ def decompress(given: Given, file: File, out: Out = None, model: ModelChoice = N
     """Give back what was compressed, byte for byte."""
     from charlm.use.compress import decompress as unpack
 
-    if out is None and file != "-" and not file.endswith(SUFFIX):
+    if out is None and file != "-" and Path(file).suffix != SUFFIX:
         raise UsageError(f"{file} does not end in {SUFFIX}, so that its other name is not known; give --out FILE")
-    place = _place(file, out or (file if file == "-" else file.removesuffix(SUFFIX)), force)
+    place = _place(file, out if out is not None else file if file == "-" else file.removesuffix(SUFFIX), force)
     loaded = load_model(given, model)
     data = _read(file)
     with given.terminal.reading("decompressing") as progress:
@@ -86,7 +86,7 @@ def _place(file: str, out: str, force: bool) -> Path | None:
     if file != "-" and present(place) and present(Path(file)) and place.samefile(file):
         raise UsageError(f"--out {out} is the file to be read, which is left alone; choose another name")
     if place.is_dir() or not place.name:
-        raise InputError(f"{out} is a folder; name a file with --out")
+        raise InputError(f"{out or repr(out)} is a folder; name a file with --out")
     if present(place) and not place.is_file():
         raise InputError(f"{out} is no plain file, and would be replaced by one; give --out - and send stdout there")
     if present(place) and not force:

@@ -52,6 +52,9 @@ def get(
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is here.", show_default=False)] = False,
 ) -> None:  # fmt: skip
     """Download a text, which charlm prepare NAME then takes."""
+    from charlm.text.download import check
+
+    check(names, **given.values)
     for name in names:
         result(str(_get(given, name, force)))
 

@@ -40,6 +40,11 @@ def run(arguments: list[str]) -> int:
     except (terminal.NobodyReads, BrokenPipeError):
         terminal.leave_quietly()
         return 0
+    except SystemExit as error:  # typer's own way to end where nobody reads its help
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        terminal.leave_quietly()
+        return 0
     except Interrupted as error:
         terminal.Terminal("--quiet" in arguments).say(str(error))
         return error.exit_code

@@ -41,6 +41,9 @@ COMMANDS: dict[str, type[Options]] = {
 }
 """The option group of each command that has one; `inspect find` is a command within another."""
 
+WITHOUT_OPTIONS = ("decompress", "info", "presets", "runs")
+"""The other commands, which a file may have tables of all the same."""
+
 
 def read_config(path: Path, command: str, group: type[Options]) -> dict[str, Any]:
     """Read the options of one command from a TOML file.
@@ -57,13 +60,22 @@ def read_config(path: Path, command: str, group: type[Options]) -> dict[str, Any
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"--config {path} cannot be read: {reason}; it must be a TOML file") from None
-    names = {name.split()[0] for name in COMMANDS}
+    names = {name.split()[0] for name in COMMANDS} | set(WITHOUT_OPTIONS)
     tables = {name for name, value in document.items() if isinstance(value, dict) and name in names}
-    values = {name.replace("-", "_"): value for name, value in document.items() if name not in tables}
+    values = _by_name({name: value for name, value in document.items() if name not in tables}, path)
     foreign = {name for other in COMMANDS.values() for name in other.specs()} - set(group.specs())
     values = {name: value for name, value in values.items() if name not in foreign}
-    values |= {name.replace("-", "_"): value for name, value in _table(document, command).items()}
+    values |= _by_name(_table(document, command), path)
     group.of(values, where=f" in {path}")
+    return values
+
+
+def _by_name(table: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The values of options, which may be written with - or _."""
+    values = {name.replace("-", "_"): value for name, value in table.items()}
+    if len(values) < len(table):
+        twice = next(name for name in table if "-" in name and name.replace("-", "_") in table)
+        raise UsageError(f"--config {path} has both {twice} and {twice.replace('-', '_')}; leave one of them out")
     return values
 
 

@@ -60,6 +60,7 @@ class ContextRow:
     standard_error: float | None
 
 
+@np.errstate(all="ignore")  # of weights whose products overflow, an error will speak
 def by_context(model: Model, ids: np.ndarray, nats: np.ndarray) -> list[ContextRow]:
     """Read stretches of a text from the zero state, and compare.
 

@@ -184,7 +184,7 @@ def _find(word: str | Path, root: Path) -> Path:
     for path in (Path(word), root / word):
         if present(RunFolder(path).metrics):
             return path
-    names = [run.name for run in runs(root)]
+    names = [run.name for run in runs(root) if present(RunFolder(run).metrics)]
     near = difflib.get_close_matches(str(word), names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"below {root} there are: {', '.join(names) or 'none'}"
     raise RunError(f"{str(word)!r} is no run with a metrics.jsonl; {hint}")

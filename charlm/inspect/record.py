@@ -45,6 +45,7 @@ class Record:
         return self.nats / log(2)
 
 
+@np.errstate(all="ignore")  # of weights whose products overflow, an error will speak
 def record(
     model: Model,
     ids: np.ndarray,

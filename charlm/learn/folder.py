@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from pathlib import Path
+from shlex import quote
 from typing import Any, Self
 
 import tomli_w
@@ -126,7 +127,9 @@ class RunFolder:
             with failures(folder.path, "making"), suppress(FileExistsError):
                 folder.path.mkdir(parents=True)
             if folder._saved_something() or not folder._claimed():
-                raise RunError(f"{folder.path} exists; go on with it: --resume {run}, or choose another --run")
+                known = present(folder.progress)
+                advice = f"go on with it: --resume {quote(str(run))}, or choose another" if known else "choose another"
+                raise RunError(f"{folder.path} exists{'' if known else ', and is no run'}; {advice} --run")
             return folder
         number = 1
         while True:
@@ -148,8 +151,8 @@ class RunFolder:
         folder = cls(path)
         if not present(folder.progress):
             if present(path) and not folder._saved_something():
-                raise RunError(f"{path} ended before anything was saved; begin it again: --run {run}")
-            names = [folder.name for folder in runs(root)]
+                raise RunError(f"{path} ended before anything was saved; begin it again: --run {quote(str(run))}")
+            names = [one.name for one in runs(root) if present(cls(one).progress)]
             near = difflib.get_close_matches(str(run), names, n=1)
             hint = f", did you mean {near[0]}?" if near else f"; below {root} there are: {', '.join(names) or 'none'}"
             raise RunError(f"{path} has no progress.safetensors to resume from{hint}")
@@ -260,6 +263,11 @@ def runs(root: Path) -> list[Path]:
     """The runs below `root` that have a model or can be resumed, newest first."""
     found = {path.parent for name in ("model", "progress") for path in root.glob(f"*/{name}.safetensors")}
     return sorted(found, key=_changed, reverse=True)
+
+
+def as_word(path: Path) -> str:
+    """A run's folder as a word of a command line: quoted where that is needed, and not to be taken for a name."""
+    return quote(str(path) if len(path.parts) > 1 else f".{os.sep}{path}")
 
 
 def _check_types(progress: Progress) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from charlm.config import TrainOptions
 from charlm.errors import DivergedError, Interrupted
 from charlm.learn import landing
-from charlm.learn.folder import Progress, RunFolder
+from charlm.learn.folder import Progress, RunFolder, as_word
 from charlm.learn.keep import Keeper
 from charlm.learn.landing import Landing
 from charlm.learn.meter import Reading
@@ -363,10 +363,8 @@ class Trainer:
         self.save()
         if self.progress.best_nats is None and not self.folder.model.exists():
             self.keeper.model(self.folder.model, self.progress.step)
-        step = self.progress.step
-        raise Interrupted(
-            f"stopped at step {step:,}, everything is saved; go on with: charlm train --resume {self.folder.path}"
-        )
+        step, run = self.progress.step, as_word(self.folder.path)
+        raise Interrupted(f"stopped at step {step:,}, everything is saved; go on with: charlm train --resume {run}")
 
     def _diverged(self, reading: Reading, step: int) -> None:
         what, value = ("loss", reading.nats) if not isfinite(reading.nats) else ("gradient norm", reading.norm)

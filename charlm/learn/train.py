@@ -141,7 +141,7 @@ def resume(
         trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun, ranks)
         optimize.remember(trainer.learner.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
         trainer.learner.states = _states(network, saved.arrays.get("states", {}), options.batch_size, ranks)
-        _check_unfinished(trainer, folder)
+        _check_unfinished(trainer, folder, saved.options)
         ranks.first(lambda: folder.tidy(saved.progress))
         tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.progress.step))
         ranks.first(lambda: folder.write_config(options, found.name))
@@ -366,20 +366,31 @@ def _states(network: Network, arrays: Arrays, batch: int, ranks: Ranks) -> list[
         raise CheckpointError("the saved state does not fit the network; the progress file is damaged") from None
 
 
-def _check_unfinished(trainer: Trainer, folder: RunFolder) -> None:
-    """A finished run goes on only where it was made longer."""
-    progress = trainer.progress
+def _check_unfinished(trainer: Trainer, folder: RunFolder, before: TrainOptions) -> None:
+    """A finished run goes on only where it was made longer, or where its patience was at its end and is larger now."""
+    progress, patience = trainer.progress, trainer.options.patience
     if progress.finished is None:
         return
-    over = trainer.length.share(progress.step, progress.seconds) >= 1
-    if progress.finished == "patience" and not over:
-        over = bool(trainer.options.patience) and progress.stale >= trainer.options.patience
-    if over or trainer.length.seconds is not None and progress.seconds > 0.9 * trainer.length.seconds:
+    impatient = progress.finished == "patience"
+    longer = _is_longer(trainer, before)
+    larger = impatient and not 0 < patience <= progress.stale
+    if trainer.length.share(progress.step, progress.seconds) >= 1 or not (longer or larger):
         raise RunError(
             f"{folder.path} is finished ({progress.finished}, step {progress.step:,}); its model is {folder.model}; "
-            f"to go on give a longer --epochs, --steps or --time, or another --patience"
+            f"to go on give a longer --epochs, --steps or --time{', or a larger --patience' if impatient else ''}"
         )
     progress.finished = None
+    if impatient and not larger:
+        progress.stale = 0  # whoever asks for more is to get some
+
+
+def _is_longer(trainer: Trainer, before: TrainOptions) -> bool:
+    """Whether a run is to last longer than its options were before; of steps and seconds neither is the longer."""
+    now, lanes = trainer.length, trainer.learner.lanes
+    if now.seconds is not None:
+        return before.time is None or now.seconds > before.time
+    steps = auto.planned_steps(before, len(lanes.ids) - 1, lanes.batch, lanes.seq_len)
+    return now.steps is not None and (steps is None or now.steps > steps)
 
 
 def _ignore(event: Event) -> None:

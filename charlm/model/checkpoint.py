@@ -249,6 +249,8 @@ def _metadata(path: Path, file: Any, decode: Callable[[str], Any] = _own) -> dic
 
 def _header(path: Path, file: Any) -> Header:
     metadata = _metadata(path, file, _plain)
+    if "progress" in metadata:
+        raise CheckpointError(f"{path} is the progress of a run and no model; those are model and last.safetensors")
     config = _table(path, metadata, "config")
     symbols = _symbols(path, _table(path, metadata, "symbols"))
     options = _options(path, config)

@@ -83,7 +83,7 @@ def _nats(value: float | None) -> str:
 
 def _course(run: Run, split: str) -> str:
     numbers, points = run[f"{split}_nats"], run["curves"][f"{split}_nats"]
-    if numbers["last"] is None:
+    if numbers["last"] is None or not points["y"]:
         return "not measured"
     drawn = sparkline(points["x"], points["y"], high=_top(points["y"]))
     best = f"best {numbers['best']:.4f} at step {numbers['best_step']:,}"

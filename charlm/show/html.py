@@ -13,7 +13,10 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from charlm.errors import UsageError
-from charlm.files import write_atomically
+from charlm.files import check_place, write_atomically
+
+MARK = b'<meta name="generator" content="charlm">'
+"""In the head of every report."""
 
 
 def page(template: str, **values: Any) -> str:
@@ -31,15 +34,17 @@ def check_name(path: Path) -> Path:
 
     Raises:
         UsageError: the name is not one of an HTML file.
+        InputError: another file is there, or no file can be.
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--html {path} is not the name of a report; give a name that ends in .html")
+    check_place(path, "--html", MARK)
     return path
 
 
 def save(path: Path, text: str) -> None:
     """Write a page whole or not at all."""
-    write_atomically(path, text.encode("utf-8", "surrogatepass"))
+    write_atomically(path, text.encode("utf-8", "replace"))
 
 
 @cache

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from charlm.errors import UsageError
-from charlm.files import write_atomically
+from charlm.files import check_place, write_atomically
 from charlm.show.words import count, line
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ STYLE: dict[str, Any] = {
     "ytick.color": "#555555",
 }
 
+CREATOR = "charlm"
+MARK = f"<dc:title>{CREATOR}</dc:title>".encode()
+"""In the head of every plot."""
+
 
 def require() -> None:
     """Raise a `UsageError` where matplotlib is missing."""
@@ -66,9 +70,11 @@ def check_name(path: Path) -> Path:
 
     Raises:
         UsageError: the name is not one of an SVG file, or matplotlib is missing.
+        InputError: another file is there, or no file can be.
     """
     if path.suffix.lower() != ".svg":
         raise UsageError(f"--svg {path} is not the name of a plot; give a name that ends in .svg")
+    check_place(path, "--svg", MARK)
     require()
     return path
 
@@ -99,7 +105,7 @@ def svg(draw: Callable[["Figure"], None], width: float, height: float) -> str:
         canvas: Any = FigureCanvasSVG(figure)
         draw(figure)
         written = io.StringIO()
-        canvas.print_svg(written, metadata={"Date": None, "Creator": "charlm"})
+        canvas.print_svg(written, metadata={"Date": None, "Creator": CREATOR})
     return written.getvalue()
 
 

@@ -47,7 +47,7 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="replace")
     if hasattr(sys.stdout, "reconfigure") and not sys.stdout.isatty():
         if "PYTHONIOENCODING" not in os.environ:
-            sys.stdout.reconfigure(encoding="utf-8")
+            sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # or else an encoding makes errors strict again
         sys.stdout.reconfigure(newline="\n")
 
 

@@ -50,7 +50,7 @@ class Decoding:
         except UnicodeDecodeError as error:
             raise self._refusal(error, chunk, state) from None
         except UnicodeError as error:
-            raise CorpusError(f"{self.where} is not {self.codec}: {error}; {_ADVICE}") from None
+            raise CorpusError(f"{self.where} is not {self.codec}: {error}; {_advice(self.codec)}") from None
         codes = code_points(text)
         return self._counted(codes, numbers if self.codec in EXTENDS_ASCII else codes)
 
@@ -67,11 +67,15 @@ class Decoding:
         offset = self.bytes - len(error.object) + error.start
         return CorpusError(
             f"{self.where} is not {self.codec}: byte 0x{error.object[error.start]:02X} at offset {offset} "
-            f"(counted from 0), line {line}: {error.reason}; {_ADVICE}"
+            f"(counted from 0), line {line}: {error.reason}; {_advice(self.codec)}"
         )
 
 
-_ADVICE = "name the text's encoding with --encoding, or take its bytes as they are with --unit byte"
+def _advice(codec: str) -> str:
+    return (
+        f"charlm prepare takes the text's encoding by --encoding, or its bytes as they are by --unit byte; for other "
+        f"commands make it {codec}, as iconv can"
+    )
 
 
 def text_encoding(name: str) -> str:

@@ -8,7 +8,7 @@ remembered beside it. What is left out: the requests (`charlm.text.fetch`) and a
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,23 @@ def download(
             _bring(entry, path, fetch, before, tell)
         fetch.discard()
     return path
+
+
+def check(names: Iterable[str], **values: Any) -> None:
+    """Refuse texts that cannot be fetched, before the first one is.
+
+    Args:
+        names: as the catalogue has them.
+        values: as those of `download`.
+
+    Raises:
+        UsageError, CorpusError: as `download` does where a name or an option is wrong.
+    """
+    options = GetOptions.of(values)
+    for name in names:
+        _address(find_entry(name, options.catalogue))
+    if present(Path(options.out)) and not Path(options.out).is_dir():
+        raise CorpusError(f"--out {options.out} is no folder; name one, and a folder for each text is made in it")
 
 
 def _bring(entry: Entry, path: Path, fetch: Fetch, before: Record | None, tell: Report) -> None:

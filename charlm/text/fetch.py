@@ -144,8 +144,8 @@ class Fetch:
                 self.discard()
                 raise
             with failures(self.part, "writing"):
-                self._place.mkdir(exist_ok=True)
                 self._check_size(now.total, start)
+                self._place.mkdir(exist_ok=True)
                 if start == 0:
                     self.part.write_bytes(b"")
                     write_atomically(self._told, json.dumps(asdict(now)))
@@ -161,9 +161,9 @@ class Fetch:
             raise FetchError(f"{self.wanted.address} has {total:,} bytes, and at most {most:,} are expected: "
                              f"it is another text; nothing was taken")  # fmt: skip
         needed = (total if total is not None else self.wanted.bytes or self.wanted.about) - start + self.wanted.room
-        free = shutil.disk_usage(self.part.parent).free
+        free = shutil.disk_usage(self._place.parent).free
         if needed > free:
-            raise CharlmError(f"{self.part.parent} has {free:,} bytes free, and {needed:,} are needed; "
+            raise CharlmError(f"{self._place.parent} has {free:,} bytes free, and {needed:,} are needed; "
                               f"make room, or choose another place with --out")  # fmt: skip
 
     def _receive(self, response: HTTPResponse, start: int, total: int | None) -> None:

@@ -79,8 +79,8 @@ class LineIds:
 
 
 def body(line: bytes) -> bytes:
-    """A line without its end."""
-    return line.removesuffix(b"\n").removesuffix(b"\r")
+    """A line without its end, LF or CR LF; a CR without LF is a character."""
+    return line[:-1].removesuffix(b"\r") if line.endswith(b"\n") else line
 
 
 def decoded(body: bytes, encoding: str, errors: str) -> Iterator[str]:

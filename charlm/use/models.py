@@ -7,7 +7,7 @@ from pathlib import Path
 
 from charlm.errors import CheckpointError
 from charlm.files import present
-from charlm.learn.folder import runs
+from charlm.learn.folder import RunFolder, runs
 
 
 def find_model(word: str | Path | None = None, root: Path = Path("runs")) -> Path:
@@ -30,7 +30,10 @@ def find_model(word: str | Path | None = None, root: Path = Path("runs")) -> Pat
             return path
         if present(path / "model.safetensors"):
             return path / "model.safetensors"
-    names = [run.name for run in runs(root)]
+    last = RunFolder(root / word).last
+    if present(last):
+        raise CheckpointError(f"{last.parent} has no best model yet; its last weights are {last}")
+    names = [run.name for run in runs(root) if present(RunFolder(run).model)]
     near = difflib.get_close_matches(str(word), names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"below {root} there are: {', '.join(names) or 'none'}"
     raise CheckpointError(f"{str(word)!r} is neither a model file nor a run with a model.safetensors; {hint}")

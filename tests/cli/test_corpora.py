@@ -96,10 +96,16 @@ def test_failures_are_one_line_with_their_exit_code(server: Site, capsys: pytest
         (["novel", "--catalogue", "none.toml"], 2, "the catalogue none.toml cannot be used"),
         (["novel", "--catalogue", "mine.toml", "--timeout", "0"], 2, "--timeout must be"),
         (["novel", "--catalogue", "mine.toml", "--retries", "-1"], 2, "--retries must be"),
-        (["novel", "--catalogue", "mine.toml", "--out", "mine.toml"], 1, "writing mine.toml/novel failed"),
+        (["novel", "--catalogue", "mine.toml", "--out", "mine.toml"], 2, "--out mine.toml is no folder"),
     ):
         found, out, err = run(capsys, "corpora", "get", *words)
         assert (found, out) == (code, "") and err.startswith("error: ") and told in err and err.count("\n") == 1
+
+
+def test_nothing_is_fetched_where_one_of_the_names_is_wrong(server: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "corpora", "get", "novel", "novels", "--catalogue", "mine.toml")
+    assert (code, out) == (2, "") and "did you mean novel" in err
+    assert server.requests == [] and not Path("corpora").exists()
 
 
 def test_several_texts_and_a_folder_of_ones_own(server: Site, capsys: pytest.CaptureFixture[str]) -> None:

@@ -183,6 +183,9 @@ def test_a_torn_log_is_read_with_a_notice(ok: Any, tmp_path: Path) -> None:
     (tmp_path / "t" / "metrics.jsonl").write_text('{"step": 1, "train_nats": 2.0}\n{"step":')
     out, err = ok("learning", str(tmp_path / "t"))
     assert "1 row cannot be read" in err and "2.0000" in out and "valid  not measured" in out
+    for x in ("seconds", "characters"):
+        out, err = ok("learning", str(tmp_path / "t"), "--x", x)
+        assert "train  not measured" in out and f"over {x}" in out
 
 
 def test_names_of_strangers_give_a_terminal_no_orders(ok: Any, tmp_path: Path) -> None:

@@ -104,6 +104,8 @@ def test_refusals_leave_nothing(house: Path, charlm: Run) -> None:
         (["compress", "folder"], "folder cannot be read"),
         (["compress", "sea.txt", "--model", "nothing", "-o", "x"], "neither a model file nor a run"),
         (["decompress", "sea.txt"], "does not end in .charlm"),
+        (["decompress", ".charlm"], "does not end in .charlm"),
+        (["compress", "sea.txt", "--out", ""], "'' is a folder"),
         (["decompress", "sea.txt.charlm", "-o", "x", "--model", "other.safetensors"], "with another model than other"),
         (["decompress", "bent.charlm"], "bent.charlm cannot be decompressed: it is damaged"),
         (["decompress", "short.charlm"], "it is damaged"),

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -254,6 +255,34 @@ def test_errors_of_surprise(shell):
     assert "missing.txt" in refused(shell("surprise", "missing.txt", "--model", "gru.safetensors"))
     told = refused(shell("surprise", "sea.txt", "--split", "test", "--model", "gru.safetensors"))
     assert "--split test is of the model's own corpus" in told
+
+
+def test_a_report_takes_the_place_of_an_earlier_one_and_of_nothing_else(shell):
+    assert shell(*SURPRISE, "--html", "a.html")[0] == 0
+    first = Path("a.html").read_bytes()
+    assert shell(*CELLS, "--html", "a.html")[0] == 0
+    assert Path("a.html").read_bytes() != first
+    Path("empty.html").touch()
+    assert shell(*SURPRISE, "--html", "empty.html")[0] == 0
+    Path("sea.html").write_bytes(Path("sea.txt").read_bytes())
+    told = refused(shell("surprise", "sea.html", "--model", "gru.safetensors", "--html", "sea.html"))
+    assert "is there, and no earlier .html of charlm" in told
+    assert Path("sea.html").read_bytes() == Path("sea.txt").read_bytes()
+    Path("folder.html").mkdir()
+    assert "is no plain file" in refused(shell(*SURPRISE, "--html", "folder.html"))
+    assert "there is no folder nowhere" in refused(shell(*SURPRISE, "--html", "nowhere/a.html"))
+
+
+def test_weights_that_overflow_end_in_one_line(shell, make_model):
+    model = make_model(cell="rnn", activation="relu")
+    for name in model.weights:
+        model.weights[name] *= np.float32(1e30)
+    save(Path("huge.safetensors"), model)
+    for words in (["surprise"], ["cells", "--unit", "0:0"]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            code, out, err = shell(words[0], "sea.txt", *words[1:], "--model", "huge.safetensors")
+        assert (code, out) == (1, "") and "not finite" in err.splitlines()[-1]
 
 
 def test_a_report_is_written_and_said(shell, monkeypatch):

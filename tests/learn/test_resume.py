@@ -2,6 +2,7 @@
 
 from itertools import count
 from pathlib import Path
+from shlex import split
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 from running import TINY, assert_same_run, assert_same_weights, interrupted, rows, stop_after
 
 from charlm.errors import CharlmError, CheckpointError, CorpusError, Interrupted, RunError, UsageError
-from charlm.learn import loop
+from charlm.learn import folder, loop
+from charlm.learn.folder import as_word
 from charlm.learn.reports import Evaluated, Event
 from charlm.learn.train import resume, train
 from charlm.model import checkpoint
@@ -17,6 +19,7 @@ from charlm.model.checkpoint import read_tensors
 from charlm.text.corpus import Corpus
 from charlm.text.prepare import prepare
 from charlm.use.evaluate import evaluate
+from charlm.use.models import find_model
 from charlm.use.sample import stream
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("rnn", "linear"), ("lstm", "tanh"), ("gru", "tanh")]
@@ -148,6 +151,65 @@ def test_damaged_progress_is_refused_in_one_line(small_corpus: Corpus, tmp_path:
     with pytest.raises(CheckpointError, match="cannot be resumed"):
         resume(path, corpus=small_corpus)
     assert (path / "metrics.jsonl").read_text().count("\n") == 1
+
+
+def test_a_run_that_the_clock_ended_goes_on_when_made_a_little_longer(small_corpus: Corpus, tmp_path: Path) -> None:
+    ticks = count()
+    values: dict[str, Any] = {"corpus": small_corpus, "clock": lambda: next(ticks) / 100}
+    done = train(root=tmp_path, run="r", time=3.0, **TINY, **values)
+    for seconds in (3.0, 2.9):
+        with pytest.raises(RunError, match="finished"):
+            resume(done.path, time=seconds, **values)
+    longer = resume(done.path, time=3.2, **values)
+    assert longer.step > done.step
+    more = resume(done.path, steps=longer.step + 1, **values)
+    assert more.step == longer.step + 1
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("runs/one", "runs/one"),
+        ("one", "./one"),
+        ("runs/my run", "'runs/my run'"),
+        ("it's", "'./it'\"'\"'s'"),
+        ("/a/b", "/a/b"),
+    ],
+)
+def test_a_run_as_a_word_of_a_command_line_is_found_again(path: str, word: str) -> None:
+    assert as_word(Path(path)) == word
+    (read,) = split(word)
+    assert folder._place(read, Path("runs")) == Path(path)
+
+
+def test_names_that_cannot_be_resumed_are_not_suggested(small_corpus: Corpus, tmp_path: Path) -> None:
+    done = train(small_corpus, root=tmp_path, run="one", steps=1, **TINY)
+    with pytest.raises(RunError, match="go on with it: --resume one, or choose another --run"):
+        train(small_corpus, root=tmp_path, run="one", steps=1, **TINY)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("x")
+    (tmp_path / "plain").write_text("x")
+    for name in ("other", "plain"):
+        with pytest.raises(RunError, match="exists, and is no run; choose another --run"):
+            train(small_corpus, root=tmp_path, run=name, steps=1, **TINY)
+    (done.path / "progress.safetensors").unlink()
+    with pytest.raises(RunError, match="there are: none"):
+        resume("one", corpus=small_corpus, root=tmp_path)
+    assert find_model("one", tmp_path) == done.model
+    with pytest.raises(CheckpointError, match="did you mean one"):
+        find_model("ones", tmp_path)
+    done.model.unlink()
+    with pytest.raises(CheckpointError, match="no best model yet; its last weights are .*last.safetensors"):
+        find_model("one", tmp_path)
+    (done.path / "last.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="there are: none"):
+        find_model("one", tmp_path)
+
+
+def test_the_progress_of_a_run_is_told_from_a_model(small_corpus: Corpus, tmp_path: Path) -> None:
+    done = train(small_corpus, root=tmp_path, run="one", steps=1, **TINY)
+    with pytest.raises(CheckpointError, match="is the progress of a run and no model"):
+        checkpoint.load(done.path / "progress.safetensors")
 
 
 def test_a_finished_run_says_so_and_goes_on_when_made_longer(small_corpus: Corpus, tmp_path: Path) -> None:

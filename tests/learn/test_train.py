@@ -101,8 +101,17 @@ def test_patience_stops_after_so_many_worse_evaluations(small_corpus: Corpus, tm
     assert result.stopped == "patience" and result.step < 500
     found = [row["valid_nats"] for row in rows(result.path) if "valid_nats" in row]
     assert found.index(min(found)) <= len(found) - 4
-    with pytest.raises(RunError, match="patience"):
-        resume(result.path, corpus=small_corpus)
+    for changes in ({}, {"steps": 500}, {"steps": 400}, {"patience": 2}):
+        with pytest.raises(RunError, match="finished .patience.* a larger --patience"):
+            resume(result.path, corpus=small_corpus, **changes)
+    longer = resume(result.path, corpus=small_corpus, steps=600)
+    assert longer.stopped == "patience" and longer.step == result.step + 6
+    larger = resume(result.path, corpus=small_corpus, patience=5)
+    assert larger.stopped == "patience" and larger.step == longer.step + 4
+    short = resume(result.path, corpus=small_corpus, patience=0, steps=larger.step + 1)
+    assert short.stopped == "finished" and short.step == larger.step + 1
+    with pytest.raises(RunError, match="--epochs, --steps or --time$"):
+        resume(result.path, corpus=small_corpus, patience=7)
 
 
 def test_learning_beats_the_alphabet_on_text_that_can_be_learned(small_corpus: Corpus, tmp_path: Path) -> None:

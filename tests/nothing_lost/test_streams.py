@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -234,3 +235,25 @@ def test_a_terminal_that_fails_at_any_moment_does_not_stop_training(
             code = entry.run([*TRAIN, "--run", f"dying-{writes}"])
             assert code == 0 and sys.stdout.getvalue() == f"runs/dying-{writes}/model.safetensors\n"  # type: ignore[attr-defined]
             assert sys.stderr is terminal
+
+
+def test_a_name_that_is_no_utf_8_has_a_question_mark_where_stdout_is_no_terminal(place: Path) -> None:
+    strange = os.fsencode(place) + b"/runs/\xfe"
+    os.mkdir(strange)
+    os.link(os.fsencode(place) + b"/runs/whole/model.safetensors", strange + b"/model.safetensors")
+    try:
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONIOENCODING"}
+        done = start(["runs"], place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = done.communicate(timeout=60)
+        assert (done.returncode, err) == (0, b"") and b"whole" in out and b"?" in out
+    finally:
+        shutil.rmtree(strange)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["inspect", "find", "--help"]])
+def test_a_reader_of_help_may_leave(place: Path, words: list[str]) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = start(words, place, stdout=theirs, stderr=subprocess.PIPE)
+    os.close(theirs)
+    assert (done.communicate(timeout=60)[1], done.returncode) == (b"", 0)

@@ -220,3 +220,9 @@ def test_only_the_time_of_lines_with_others_behind_them_counts_towards_loading_t
         scorer.score([b"the sea\n"], waiting=waiting)
         loaded.append(len(loads))
     assert loaded == [0, 0, 0, 0, 0, 0, 1, 2]
+
+
+def test_a_cr_without_lf_is_a_character(make_model) -> None:
+    model = make_model(letters="ab\r\n")
+    for line, characters in ((b"ab\r", 3), (b"ab\r\n", 2), (b"a\rb\n", 3), (b"ab\n", 2), (b"\r", 1), (b"\n", 0)):
+        assert one(model, line, end="none").characters == characters, line
