@@ -126,10 +126,11 @@ class RunFolder:
             folder = cls(_place(run, root))
             with failures(folder.path, "making"), suppress(FileExistsError):
                 folder.path.mkdir(parents=True)
+            if folder._saved_something() and not present(folder.progress):
+                raise RunError(f"{folder.path} exists, and no run that can go on is in it; choose another --run")
             if folder._saved_something() or not folder._claimed():
-                known = present(folder.progress)
-                advice = f"go on with it: --resume {quote(str(run))}, or choose another" if known else "choose another"
-                raise RunError(f"{folder.path} exists{'' if known else ', and is no run'}; {advice} --run")
+                word = quote(str(run))
+                raise RunError(f"{folder.path} exists; go on with it: --resume {word}, or choose another --run")
             return folder
         number = 1
         while True:

@@ -30,9 +30,9 @@ def find_model(word: str | Path | None = None, root: Path = Path("runs")) -> Pat
             return path
         if present(path / "model.safetensors"):
             return path / "model.safetensors"
-    last = RunFolder(root / word).last
-    if present(last):
-        raise CheckpointError(f"{last.parent} has no best model yet; its last weights are {last}")
+    for path in (Path(word), root / word):
+        if present(last := RunFolder(path).last):
+            raise CheckpointError(f"{path} has no best model yet; its last weights are {last}")
     names = [run.name for run in runs(root) if present(RunFolder(run).model)]
     near = difflib.get_close_matches(str(word), names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"below {root} there are: {', '.join(names) or 'none'}"
