@@ -31,8 +31,7 @@ class TrainOptions(ModelOptions):
     hidden: int = left_open(
         _NETWORK["hidden"],
         "256; 512, or 384 where --layers of an lstm is not given either, for texts of 500 kB or more where --time is "
-        "5m or more, or 20 million characters are to be seen; as few as 64 of the latter where --time is short for the "
-        "text",
+        "5m or more, or 20 million characters are to be seen; as few as 64 where --time is short for the text",
     )
     skip: bool = left_open(_NETWORK["skip"], "on for an lstm where neither --layers nor --hidden is given, else off")
     layer_norm: bool = left_open(_NETWORK["layer_norm"], "as --skip")

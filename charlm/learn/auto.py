@@ -28,8 +28,8 @@ USUAL_WINDOW = 64
 WIRED_UNITS = (256, 384)
 """Of each of two layers with skip and layer normalisation, where the time is not short for the text."""
 
-NARROWER = (64, 96, 128, 192)
-"""Of each of those layers where it is: each step has about half the parameters of the next."""
+WIDTHS = (64, 96, 128, 192, 256, 384, 512)
+"""Of each layer where it may be: each has about half the parameters of the next."""
 
 FEWEST_PASSES = 3.0
 ENOUGH_PER_PARAMETER = 10.0
@@ -155,7 +155,7 @@ def _shape(options: TrainOptions, vocabulary: int, train: int) -> dict[str, Any]
         "cold_starts": WIRED_COLD_STARTS if open_lstm else COLD_STARTS,
     }
     shape = {name: value for name, value in usual.items() if getattr(options, name) == AUTO}
-    if open_lstm and options.time is not None:
+    if options.hidden == AUTO and options.time is not None:
         shape["hidden"] = _width(options.replace(**shape), vocabulary, train)
     return shape
 
@@ -169,7 +169,7 @@ def _width(options: TrainOptions, vocabulary: int, train: int) -> int:
         enough = ENOUGH_PER_PARAMETER * parameters.count(network, vocabulary)
         return seen >= min(FEWEST_PASSES * train, enough)
 
-    widths = [width for width in (*NARROWER, *WIRED_UNITS) if width <= options.hidden]
+    widths = [width for width in WIDTHS if width <= options.hidden]
     return max(filter(learns, widths), default=widths[0])
 
 

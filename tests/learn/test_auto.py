@@ -158,34 +158,62 @@ def test_hidden_is_512_where_text_and_run_are_long(values, train, plain, wired):
 )
 def test_two_layers_by_the_clock_are_narrower_where_the_text_is_long_for_the_time(seconds, train, hidden):
     assert resolved(train, time=float(seconds)).hidden == hidden
-    assert resolved(train, time=float(seconds), layers=1).hidden in (256, 512)
-    assert resolved(train, time=float(seconds), cell="gru").hidden in (256, 512)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "train", "given", "hidden"),
+    [
+        (10, TEXT, {"cell": "gru"}, 192),
+        (10, TEXT, {"cell": "rnn"}, 256),
+        (10, TEXT, {"layers": 1}, 128),
+        (30, TEXT, {"cell": "gru"}, 256),
+        (120, TEXT, {"layers": 1}, 256),
+        (600, TEXT, {"layers": 1}, 512),
+        (600, TEXT, {"cell": "gru"}, 512),
+        (120, 10_900_000, {"cell": "gru"}, 256),
+        (10, 10_900_000, {"cell": "gru"}, 192),
+        (120, 10_900_000, {"layers": 3}, 128),
+        (600, 10_900_000, {"layers": 3}, 256),
+    ],
+)
+def test_so_are_plain_stacks(seconds, train, given, hidden):
+    assert resolved(train, time=float(seconds), **given).hidden == hidden
 
 
 @settings(deadline=None)
-@given(st.floats(0.1, 1e6), st.integers(1_000, 10**8), st.integers(3, 5_000), st.sampled_from(["one-hot", "embedding"]))
-def test_that_width_is_the_widest_that_is_taught_enough(seconds, train, vocabulary, kind):
-    usual = 384 if train >= 500_000 and seconds >= 300 else 256
-    widths = [64, 96, 128, 192, 256, 384]
+@given(
+    st.floats(0.1, 1e6),
+    st.integers(1_000, 10**8),
+    st.integers(3, 5_000),
+    st.sampled_from(["one-hot", "embedding"]),
+    st.sampled_from([{}, {"layers": 1}, {"layers": 3}, {"cell": "gru"}, {"cell": "min-lstm", "layers": 2}]),
+)
+def test_that_width_is_the_widest_that_is_taught_enough(seconds, train, vocabulary, kind, given):
+    usual = (512 if given else 384) if train >= 500_000 and seconds >= 300 else 256
+    widths = [64, 96, 128, 192, 256, 384, 512]
+    shape = {"cell": "lstm", "layers": 1, **given} if given else {"layers": 2, "skip": True, "layer_norm": True}
 
     def taught(width):
-        network = ModelOptions(
-            layers=2, hidden=width, skip=True, layer_norm=True, input=kind, embedding=64, dropout=0.0
-        )
+        network = ModelOptions(**shape, hidden=width, input=kind, embedding=64, dropout=0.0)
         weights = parameters.count(network, vocabulary)
         seen = seconds * 2.5e11 / 6 / weights
         return seen / train >= 3 or seen / weights >= 10
 
-    found = resolved(train, vocabulary=vocabulary, time=seconds, input=kind).hidden
+    found = resolved(train, vocabulary=vocabulary, time=seconds, input=kind, **given).hidden
     wider = [width for width in widths if found < width <= usual]
     assert found <= usual and not any(taught(width) for width in wider)
     assert found == 64 or taught(found)
 
 
 @settings(deadline=None)
-@given(st.floats(0.1, 1e6), st.floats(1, 100), st.integers(1_000, 10**8))
-def test_more_time_never_makes_a_narrower_network(seconds, longer, train):
-    assert resolved(train, time=seconds).hidden <= resolved(train, time=seconds * longer).hidden
+@given(
+    st.floats(0.1, 1e6),
+    st.floats(1, 100),
+    st.integers(1_000, 10**8),
+    st.sampled_from([{}, {"layers": 1}, {"cell": "gru"}]),
+)
+def test_more_time_never_makes_a_narrower_network(seconds, longer, train, given):
+    assert resolved(train, time=seconds, **given).hidden <= resolved(train, time=seconds * longer, **given).hidden
 
 
 @pytest.mark.parametrize("given", [
