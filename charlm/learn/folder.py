@@ -271,6 +271,11 @@ def as_word(path: Path) -> str:
     return quote(str(path) if len(path.parts) > 1 else f".{os.sep}{path}")
 
 
+def _is_number(value: Any) -> bool:
+    """Whether it is a float, or whole and not beyond all floats."""
+    return type(value) is float or type(value) is int and abs(value) <= MOST
+
+
 def _check_types(progress: Progress) -> None:
     """Raise a `TypeError` where a counter is of another kind than it starts as, or is not reached by counting."""
     for f in fields(Progress):
@@ -278,9 +283,9 @@ def _check_types(progress: Progress) -> None:
         if f.name == "finished":
             fits = isinstance(value, str | None)
         elif f.name in ("row_nats", "learning_rate", "grad_norm"):
-            fits = type(value) in (int, float)
+            fits = _is_number(value)
         elif f.name in ("best_nats", "evaluation_speed", "saving"):
-            fits = value is None or type(value) in (int, float) and (f.name == "best_nats" or value >= 0)
+            fits = value is None or _is_number(value) and (f.name == "best_nats" or value >= 0)
         elif f.name == "seconds":
             fits = type(value) in (int, float) and 0 <= value <= MOST
         else:

@@ -140,7 +140,14 @@ def test_damaged_progress_is_refused_in_one_line(small_corpus: Corpus, tmp_path:
     path = interrupted(small_corpus, tmp_path, "parts", 2, steps=6, **TINY)
     file = path / "progress.safetensors"
     arrays, words = read_tensors(file, "")
-    for name, value in (("step", "two"), ("seconds", None), ("best_nats", []), ("metrics_bytes", 1.5), ("finished", 3)):
+    for name, value in (
+        ("step", "two"),
+        ("seconds", None),
+        ("best_nats", []),
+        ("metrics_bytes", 1.5),
+        ("row_nats", 10**400),
+        ("finished", 3),
+    ):
         checkpoint.write_tensors(file, arrays, {**words, "progress": {**words["progress"], name: value}})
         with pytest.raises(CheckpointError, match=name):
             resume(path, corpus=small_corpus)
