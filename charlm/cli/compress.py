@@ -43,7 +43,7 @@ def compress(
     from charlm.show import tables
     from charlm.use.compress import compress as pack
 
-    place = _place(file, out if out is not None else file if file == "-" else file + SUFFIX, force)
+    place = _place(file, out, file + SUFFIX, force)
     if as_json and place is None:
         raise UsageError("--json and the compressed file each fill stdout; give --out FILE")
     loaded = load_model(given, model)
@@ -63,7 +63,7 @@ def decompress(given: Given, file: File, out: Out = None, model: ModelChoice = N
 
     if out is None and file != "-" and Path(file).suffix != SUFFIX:
         raise UsageError(f"{file} does not end in {SUFFIX}, so that its other name is not known; give --out FILE")
-    place = _place(file, out if out is not None else file if file == "-" else file.removesuffix(SUFFIX), force)
+    place = _place(file, out, file.removesuffix(SUFFIX), force)
     loaded = load_model(given, model)
     data = _read(file)
     with given.terminal.reading("decompressing") as progress:
@@ -76,8 +76,10 @@ def decompress(given: Given, file: File, out: Out = None, model: ModelChoice = N
         result(str(place))
 
 
-def _place(file: str, out: str, force: bool) -> Path | None:
+def _place(file: str, out: str | None, usual: str, force: bool) -> Path | None:
     """Where to write, None for stdout; checked before any work is done for it."""
+    if out is None:
+        out = "-" if file == "-" else usual
     if out == "-":
         if sys.stdout.isatty():
             raise UsageError("bytes do not belong on a terminal; give --out FILE, or send stdout elsewhere")

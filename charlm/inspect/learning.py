@@ -6,7 +6,6 @@ and said, and a number that is not finite is no number.
 What is left out: models; a run is read whose model is gone.
 """
 
-import difflib
 import json
 import re
 import tomllib
@@ -21,7 +20,7 @@ import numpy as np
 
 from charlm.errors import RunError
 from charlm.files import present
-from charlm.learn.folder import RunFolder, runs
+from charlm.learn.folder import RunFolder, nearest, runs
 
 COLUMNS = ("step", "characters", "seconds", "train_nats", "valid_nats", "learning_rate", "grad_norm")
 """What is taken from a row of metrics.jsonl."""
@@ -184,10 +183,8 @@ def _find(word: str | Path, root: Path) -> Path:
     for path in (Path(word), root / word):
         if present(RunFolder(path).metrics):
             return path
-    names = [run.name for run in runs(root) if present(RunFolder(run).metrics)]
-    near = difflib.get_close_matches(str(word), names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"below {root} there are: {', '.join(names) or 'none'}"
-    raise RunError(f"{str(word)!r} is no run with a metrics.jsonl; {hint}")
+    wanted = RunFolder(root / word).metrics
+    raise RunError(f"{str(word)!r} is no run with a {wanted.name}; {nearest(word, root, wanted)}")
 
 
 def _rows(path: Path, notices: list[str]) -> dict[str, np.ndarray]:

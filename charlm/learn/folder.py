@@ -153,10 +153,9 @@ class RunFolder:
         if not present(folder.progress):
             if present(path) and not folder._saved_something():
                 raise RunError(f"{path} ended before anything was saved; begin it again: --run {quote(str(run))}")
-            names = [one.name for one in runs(root) if present(cls(one).progress)]
-            near = difflib.get_close_matches(str(run), names, n=1)
-            hint = f", did you mean {near[0]}?" if near else f"; below {root} there are: {', '.join(names) or 'none'}"
-            raise RunError(f"{path} has no progress.safetensors to resume from{hint}")
+            raise RunError(
+                f"{path} has no {folder.progress.name} to resume from; {nearest(run, root, folder.progress)}"
+            )
         folder._hold()
         return folder
 
@@ -264,6 +263,13 @@ def runs(root: Path) -> list[Path]:
     """The runs below `root` that have a model or can be resumed, newest first."""
     found = {path.parent for name in ("model", "progress") for path in root.glob(f"*/{name}.safetensors")}
     return sorted(found, key=_changed, reverse=True)
+
+
+def nearest(word: str | Path, root: Path, wanted: Path) -> str:
+    """Which run below `root` may be meant, of those that have a file of the wanted one's name; or else all of them."""
+    names = [run.name for run in runs(root) if present(run / wanted.name)]
+    near = difflib.get_close_matches(str(word), names, n=1)
+    return f"did you mean {near[0]}?" if near else f"below {root} there are: {', '.join(names) or 'none'}"
 
 
 def as_word(path: Path) -> str:

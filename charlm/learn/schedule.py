@@ -22,6 +22,12 @@ class Length:
             return min(1.0, seconds / self.seconds) if self.seconds > 0 else 1.0
         return min(1.0, step / self.steps) if self.steps else 1.0
 
+    def outlasts(self, other: "Length") -> bool:
+        """Whether it is the longer one; of steps and seconds either is."""
+        if self.seconds is not None:
+            return other.seconds is None or self.seconds > other.seconds
+        return self.steps is not None and (other.steps is None or self.steps > other.steps)
+
 
 def rate(options: TrainOptions, step: int, epoch: float, share: float) -> float:
     """The learning rate of step `step`, counted from 0, with `share` of the run done before it.

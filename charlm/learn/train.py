@@ -256,7 +256,6 @@ def _trainer(
 ) -> Trainer:  # fmt: skip
     text, vocabulary = order.training(corpus.split("train"), options.direction), corpus.symbols.size
     lanes = Lanes(text, options.batch_size, options.seq_len, ranks.rank, ranks.world, vocabulary)
-    steps = auto.planned_steps(options, len(lanes.ids) - 1, options.batch_size, options.seq_len)
     if options.freeze_embeddings:
         network.weight("embedding.weight").requires_grad_(False)
     optimizer = optimize.make(network, options)
@@ -272,7 +271,7 @@ def _trainer(
         symbols=corpus.symbols,
         options=options,
         keeper=Keeper(folder, network, optimizer, lanes, corpus.symbols, options, identity, place, ranks),
-        length=Length(steps, options.time),
+        length=_length(options, lanes),
         progress=progress,
         report=report,
         stop=stop or _never,
@@ -280,6 +279,10 @@ def _trainer(
         started=started,
         ranks=ranks,
     )
+
+
+def _length(options: TrainOptions, lanes: Lanes) -> Length:
+    return Length(auto.planned_steps(options, len(lanes.ids) - 1, lanes.batch, lanes.seq_len), options.time)
 
 
 def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
@@ -372,7 +375,7 @@ def _check_unfinished(trainer: Trainer, folder: RunFolder, before: TrainOptions)
     if progress.finished is None:
         return
     impatient = progress.finished == "patience"
-    longer = _is_longer(trainer, before)
+    longer = trainer.length.outlasts(_length(before, trainer.learner.lanes))
     larger = impatient and not 0 < patience <= progress.stale
     if trainer.length.share(progress.step, progress.seconds) >= 1 or not (longer or larger):
         raise RunError(
@@ -382,15 +385,6 @@ def _check_unfinished(trainer: Trainer, folder: RunFolder, before: TrainOptions)
     progress.finished = None
     if impatient and not larger:
         progress.stale = 0  # whoever asks for more is to get some
-
-
-def _is_longer(trainer: Trainer, before: TrainOptions) -> bool:
-    """Whether a run is to last longer than its options were before; of steps and seconds neither is the longer."""
-    now, lanes = trainer.length, trainer.learner.lanes
-    if now.seconds is not None:
-        return before.time is None or now.seconds > before.time
-    steps = auto.planned_steps(before, len(lanes.ids) - 1, lanes.batch, lanes.seq_len)
-    return now.steps is not None and (steps is None or now.steps > steps)
 
 
 def _ignore(event: Event) -> None:

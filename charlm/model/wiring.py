@@ -12,7 +12,7 @@ cell made it, r^n what that layer hands on, and n = 0 … L - 1 from the lowest 
     r^n = T o^n + (1 - T) r^(n-1),  T = σ(W_T r^(n-1) + b_T)    highway (Srivastava, Greff & Schmidhuber 2015)
 
     layer n reads r^(n-1), and the readout r^(L-1)
-    layer n reads [r^(n-1), x_t], and the readout [r^0, …, r^(L-1)]    with skip (Graves 2013, equations 1 to 3)
+    layer n reads [r^(n-1), x_t], and the readout [r^0, …, r^(L-1)]    with skip (Graves 2013, section 2)
 
     the readout multiplies by the table of embeddings           tied (Press & Wolf 2017)
 

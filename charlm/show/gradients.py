@@ -174,7 +174,7 @@ def sentences(model: Measured) -> Iterator[str]:
     elif radius < 1:
         yield f"{told} and the eigenvalue {radius:.3f}: gradients may grow, not for long where all slopes are as large"
     else:
-        yield f"{told} and the eigenvalue {radius:.3f}: gradients may explode"
+        yield f"{told} and the eigenvalue {radius:.3f}: gradients may explode where the slopes are largest"
 
 
 def _carousels(layer: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -1,13 +1,12 @@
 """Finding a model by what a user calls it."""
 
-import difflib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from charlm.errors import CheckpointError
 from charlm.files import present
-from charlm.learn.folder import RunFolder, runs
+from charlm.learn.folder import RunFolder, nearest, runs
 
 
 def find_model(word: str | Path | None = None, root: Path = Path("runs")) -> Path:
@@ -33,10 +32,9 @@ def find_model(word: str | Path | None = None, root: Path = Path("runs")) -> Pat
     for path in (Path(word), root / word):
         if present(last := RunFolder(path).last):
             raise CheckpointError(f"{path} has no best model yet; its last weights are {last}")
-    names = [run.name for run in runs(root) if present(RunFolder(run).model)]
-    near = difflib.get_close_matches(str(word), names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"below {root} there are: {', '.join(names) or 'none'}"
-    raise CheckpointError(f"{str(word)!r} is neither a model file nor a run with a model.safetensors; {hint}")
+    wanted = RunFolder(root / word).model
+    hint = nearest(word, root, wanted)
+    raise CheckpointError(f"{str(word)!r} is neither a model file nor a run with a {wanted.name}; {hint}")
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:

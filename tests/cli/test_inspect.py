@@ -133,6 +133,11 @@ def test_wrong_names_and_places_are_refused_before_anything_is_computed(refused:
     for words in (["gradients"], ["surface"], ["learning"]):
         assert "ends in .svg" in refused(*words, "--svg", "x.png")
         assert "ends in .html" in refused(*words, "--html", "x.svg")
+        assert "there is no folder nowhere" in refused(*words, "--svg", "nowhere/x.svg")
+        for option, name in (("--svg", "mine.svg"), ("--html", "mine.html")):
+            Path(name).write_text("<svg/> of mine")
+            assert f"and no earlier {Path(name).suffix} of charlm" in refused(*words, option, name)
+            assert Path(name).read_text() == "<svg/> of mine"
     assert "did you mean plain" in refused("learning", "plan")
     assert "did you mean gated" in refused("gradients", "--model", "gates")
     assert "--w-low 6 must be below" in refused("surface", "--w-low", "6")

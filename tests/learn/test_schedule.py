@@ -93,3 +93,18 @@ def test_share_of_a_timed_run_follows_the_clock_alone():
 
 def test_run_without_length_is_over_at_once():
     assert Length(steps=0).share(0, 0.0) == Length(steps=None).share(0, 0.0) == Length(None, 0.0).share(0, 0.0) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "longer"),
+    [
+        (Length(3), Length(2), True),
+        (Length(2), Length(2), False),
+        (Length(None, 3.0), Length(None, 2.0), True),
+        (Length(None, 2.0), Length(None, 2.0), False),
+        (Length(None, 1.0), Length(9), True),
+        (Length(1), Length(None, 9.0), True),
+    ],
+)
+def test_which_of_two_lengths_is_the_longer(one: Length, other: Length, longer: bool) -> None:
+    assert one.outlasts(other) == longer
