@@ -389,6 +389,7 @@ def test_an_unverified_text_shows_its_hash_and_is_compared_with_it_later() -> No
 def test_a_rough_size_bounds_what_an_unverified_text_may_have() -> None:
     with site(text(DATA)) as server:
         assert "at most 40,000 are expected" in refusal(server.address(), "about = 10000", verified=False)
+        assert list(Path("corpora").iterdir()) == [], "what was refused leaves nothing"
         assert "goes on beyond 40,000 bytes" in _with(server, text(DATA, length=False), "about = 10000")
         get(server.address(), "about = 20000", verified=False)
     with site(text(b"")) as server, pytest.raises(FetchError, match="is empty"):
