@@ -4,6 +4,7 @@ The equations are those of `charlm.cells`, rearranged for products that oneDNN d
 (`charlm.model.products`), and into few calls on large arrays:
 
 - the first layer's input product is a row of a table, and all biases that can be are in it, or in a product;
+- above it W_ih x + W_hh h is one product, but for the gru, whose candidate wants them apart;
 - tanh a = 2 σ(2a) - 1, so that one σ serves all gates. What is doubled is doubled in the weights, where it is exact.
 
 `charlm.model.stepper` is the slow twin, and `charlm.model.lean` the way of a single stream; importing torch takes
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from charlm.model.bptt import from_half_
 from charlm.model.checkpoint import Model
 from charlm.model.products import Into
 from charlm.model.stepper import Edit
@@ -26,7 +28,11 @@ from charlm.model.wiring import input_table, layer_weights, parts
 State = tuple[Tensor, ...]
 States = list[State]
 Step = Callable[[Tensor, State], State]
-"""A layer's new state from its input product (B, G·H) and the state before."""
+"""A layer's new state from what enters and the state before: its input product (B, G·H) enters the first, h of the one
+below (B, H) any other."""
+
+Sums = Callable[[Tensor, Tensor], Tensor]
+"""From what enters a layer, and its own h (B, H): the gates' arguments (B, G·H)."""
 
 
 class Abreast:
@@ -46,16 +52,10 @@ class Abreast:
         }
         layer = LAYERS[model.options.cell](model.options.activation)
         self._parts, self._layers = layer.PARTS, model.options.layers
-        self._steps: list[tuple[Step, Into | None]] = []
-        for number in range(model.options.layers):
-            p = layer_weights(weights, number)
-            factors, constant = layer.factors(p), layer.constant(p)
-            if number == 0:
-                self._table = (input_table(weights) + constant) * factors
-                into = None
-            else:
-                into = Into(p["weight_ih"] * factors[:, None], streams, (p["bias_ih"] + constant) * factors)
-            self._steps.append((layer.make(p, factors, streams), into))
+        lowest, *above = (layer_weights(weights, number) for number in range(model.options.layers))
+        # By rows, or else a look-up takes five times as long.
+        self._table = ((input_table(weights) + layer.constant(lowest)) * layer.factors(lowest)).contiguous()
+        self._steps = [layer.make(lowest, streams, first=True), *(layer.make(p, streams, first=False) for p in above)]
         self._readout = Into(weights["readout.weight"], streams, weights["readout.bias"])
 
     def start(self, batch: int = 1) -> States:
@@ -67,14 +67,16 @@ class Abreast:
         """One stream's states (1, H), copied for `batch` streams (B, H)."""
         return [tuple(part.repeat(batch, 1) for part in state) for state in states]
 
+    @torch.inference_mode()
     def step(self, ids: np.ndarray, states: States, *, edit: Edit | None = None) -> tuple[np.ndarray, States]:
         """Read one symbol in each stream; as `charlm.model.stepper.Stepper.step`."""
         after: States = []
-        x = self._table[torch.from_numpy(ids.astype(np.int64))]
-        for number, ((step, into), state) in enumerate(zip(self._steps, states, strict=True)):
-            new = step(x if into is None else into.times(after[-1][0]), state)
+        enters = self._table.index_select(0, torch.from_numpy(ids.astype(np.int64, copy=False)))
+        for number, (step, state) in enumerate(zip(self._steps, states, strict=True)):
+            new = step(enters, state)
             after.append(new if edit is None else edit(number, new))
-        return self._readout.times(after[-1][0]).numpy(), after
+            enters = after[-1][0]
+        return self._readout.times(enters).numpy(), after
 
 
 class _Layer:
@@ -97,14 +99,19 @@ class _Layer:
         """What of b_hh (G·H) can be added to the input product once for all."""
         return p["bias_hh"]
 
-    def make(self, p: dict[str, Tensor], factors: Tensor, streams: int) -> Step:
+    def sums(self, p: dict[str, Tensor], streams: int, first: bool) -> Sums:
+        """All of the gates' arguments, for cells that add what enters and what recurs."""
+        factors = self.factors(p)
+        recurrent = p["weight_hh"] * factors[:, None]
+        if first:
+            return Into(recurrent, streams).add
+        entering, bias = p["weight_ih"] * factors[:, None], (p["bias_ih"] + self.constant(p)) * factors
+        both = Into(torch.hstack([entering, recurrent]), streams, bias)
+        return lambda below, h: both.times(torch.hstack([below, h]))
+
+    def make(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
         """The step of a layer with the parameters p."""
         raise NotImplementedError
-
-
-def _from_half_(s: Tensor) -> Tensor:
-    """2 s - 1, in place: tanh a of σ(2a)."""
-    return s.mul_(2).sub_(1)
 
 
 class _RNN(_Layer):
@@ -113,20 +120,20 @@ class _RNN(_Layer):
     def factors(self, p: dict[str, Tensor]) -> Tensor:
         return super().factors(p) * (2 if self.activation == "tanh" else 1)
 
-    def make(self, p: dict[str, Tensor], factors: Tensor, streams: int) -> Step:
-        recurrent = Into(p["weight_hh"] * factors[:, None], streams)
+    def make(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
+        sums = self.sums(p, streams, first)
         activate: dict[str, Callable[[Tensor], Tensor]] = {
-            "tanh": lambda a: _from_half_(a.sigmoid_()),
+            "tanh": lambda a: from_half_(a.sigmoid_()),
             "sigmoid": torch.sigmoid_,
             "relu": lambda a: a.clamp_min_(0),
             "linear": lambda a: a,
         }
         f = activate[self.activation]
-        return lambda x, state: (f(recurrent.add(x, state[0])),)
+        return lambda enters, state: (f(sums(enters, state[0])),)
 
 
 class _LSTM(_Layer):
-    """With G = σ of the doubled argument, g = 2 G - 1:  c' = f c + 2 i G - i,  h' = 2 o σ(2 c') - o."""
+    """With g = 2 G - 1, G = σ of the doubled argument:  c' = f c + i g,  h' = o (2 σ(2 c') - 1)."""
 
     PARTS = 2
 
@@ -135,14 +142,14 @@ class _LSTM(_Layer):
         factors.chunk(4)[2].fill_(2)
         return factors
 
-    def make(self, p: dict[str, Tensor], factors: Tensor, streams: int) -> Step:
-        recurrent = Into(p["weight_hh"] * factors[:, None], streams)
+    def make(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
+        sums = self.sums(p, streams, first)
 
-        def step(x: Tensor, state: State) -> State:
+        def step(enters: Tensor, state: State) -> State:
             h, c = state
-            i, f, g, o = recurrent.add(x, h).sigmoid_().chunk(4, 1)
-            c = torch.mul(f, c).addcmul_(i, g, value=2).sub_(i)
-            return torch.mul(o, (c + c).sigmoid_()).mul_(2).sub_(o), c
+            i, f, g, o = sums(enters, h).sigmoid_().chunk(4, 1)
+            c = torch.mul(f, c).addcmul_(i, from_half_(g))
+            return torch.mul(o, from_half_((c + c).sigmoid_())), c
 
         return step
 
@@ -160,15 +167,18 @@ class _GRU(_Layer):
         constant.chunk(3)[2].zero_()  # b_hn is behind the reset gate
         return constant
 
-    def make(self, p: dict[str, Tensor], factors: Tensor, streams: int) -> Step:
-        behind = (p["bias_hh"] - self.constant(p)) * factors
+    def make(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
+        factors, constant = self.factors(p), self.constant(p)
+        behind = (p["bias_hh"] - constant) * factors
         recurrent, hidden = Into(p["weight_hh"] * factors[:, None], streams, behind), len(behind) // 3
+        into = None if first else Into(p["weight_ih"] * factors[:, None], streams, (p["bias_ih"] + constant) * factors)
 
-        def step(x: Tensor, state: State) -> State:
+        def step(enters: Tensor, state: State) -> State:
             (h,) = state
+            x = enters if into is None else into.times(enters)
             a = recurrent.times(h)
             r, z = (x[:, : 2 * hidden] + a[:, : 2 * hidden]).sigmoid_().chunk(2, 1)
-            n = _from_half_(torch.addcmul(x[:, 2 * hidden :], r, a[:, 2 * hidden :]).sigmoid_())
+            n = from_half_(torch.addcmul(x[:, 2 * hidden :], r, a[:, 2 * hidden :]).sigmoid_())
             return (torch.lerp(n, h, z),)
 
         return step

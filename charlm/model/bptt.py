@@ -52,10 +52,10 @@ def _number(value: float) -> Tensor:
 
 def _tanh_(a: Tensor) -> Tensor:
     """tanh a = 2 σ(2a) - 1, in place: on some processors torch's σ takes a tenth of the time of its tanh."""
-    return _from_half_(a.add_(a).sigmoid_())
+    return from_half_(a.add_(a).sigmoid_())
 
 
-def _from_half_(s: Tensor) -> Tensor:
+def from_half_(s: Tensor) -> Tensor:
     """2 s - 1, in place: what tanh is of the σ of the doubled argument."""
     return torch.add(_number(-1.0), s, alpha=2, out=s)
 
@@ -106,7 +106,7 @@ class RNNWindow(Function):
             for s_t in after:  # which holds, until it is written, what is added to the product
                 s = activate_(into.add_(s_t, s))
         if halved:
-            _from_half_(states)
+            from_half_(states)
         ctx.save_for_backward(states, weight_hh)
         ctx.activation = activation
         return states[1:], states[-1].clone()
@@ -262,8 +262,8 @@ class GRUWindow(Function):
                 rz_t.sigmoid_()
                 m.add_(torch.mul(r, a_n, out=recurrent_t)).sigmoid_()
                 s = torch.lerp(m, s, z, out=s_t)
-        _from_half_(states)
-        ctx.save_for_backward(rz, _from_half_(candidate), recurrent, states, weight_hh)
+        from_half_(states)
+        ctx.save_for_backward(rz, from_half_(candidate), recurrent, states, weight_hh)
         return states[1:], states[-1].clone()
 
     @staticmethod

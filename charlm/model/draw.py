@@ -85,7 +85,7 @@ def draw(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     Returns:
         (B,) ids.
     """
-    reached = np.exp(log_softmax(logits)).cumsum(axis=-1)
+    reached = np.exp(logits - logits.max(axis=-1, keepdims=True)).cumsum(axis=-1)
     return (reached <= uniforms[:, None] * reached[:, -1:]).sum(axis=-1)
 
 

@@ -13,6 +13,7 @@ On the CPU this needs no torch, but for many samples of a large network. What is
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from charlm import cells, memory
 from charlm.config import SampleOptions
 from charlm.model.checkpoint import Model
 from charlm.model.draw import Rules
-from charlm.model.generate import Stepping, generate, generate_one, streams
+from charlm.model.generate import AHEAD, Stepping, generate, generate_one, streams
 from charlm.model.lean import LAYERS, Lean
 from charlm.model.lean_wired import LeanWired
 from charlm.model.stepper import Edit, Stepper
@@ -37,6 +38,9 @@ MANY = 1 << 28
 """Multiplications for one character of all samples, from which on they are written in torch: its import, a second, is
 then paid back within some 500 characters of each. How long the samples are to be is not looked at: their digits must
 not depend on it."""
+
+_Known = dict[int, tuple[str, int]]
+"""What a symbol is printed as wherever it stands, and how many characters that is."""
 
 RANDOM_STATE = 2500
 """Bytes of a stream of random numbers."""
@@ -82,7 +86,7 @@ def stream(
     model.check_one_way("write text")
     options = SampleOptions.of({**values, "num": 1})
     edit = held(model, clamp or {})
-    pieces = _pieces(_ids(model, prompt, seed, options, edit), _Writer.of(model, options))
+    pieces = _pieces(_ids(model, prompt, seed, options, edit), _Writer.of(model, options, {}))
     return _from_left(pieces) if model.options.direction == BACKWARD else pieces
 
 
@@ -100,7 +104,8 @@ def samples(
     model.check_one_way("write text")
     options = SampleOptions.of(values)
     memory.check(_bytes(model, options), f"writing {options.num} samples at once", "choose a smaller --num or --length")
-    writers = [_Writer.of(model, options) for _ in range(options.num)]
+    known: _Known = {}
+    writers = [_Writer.of(model, options, known) for _ in range(options.num)]
     drawn = _ids(model, prompt, seed, options, held(model, clamp or {}))
     if options.num == 1:
         texts = ["".join(_pieces(drawn, writers[0]))]
@@ -134,11 +139,10 @@ def _from_left(pieces: Iterator[str]) -> Iterator[str]:
 
 def _side_by_side(drawn: Iterator[Sequence[int]], writers: list["_Writer"]) -> list[str]:
     texts = [""] * len(writers)
-    while not all(writer.ended for writer in writers):
-        ids = next(drawn)
-        for index, (writer, symbol) in enumerate(zip(writers, ids, strict=True)):
-            if not writer.ended:
-                texts[index] += writer.take(symbol)
+    while wanted := max(writer.wanted() for writer in writers):
+        for index, symbols in enumerate(zip(*islice(drawn, min(wanted, AHEAD)), strict=True)):
+            if not writers[index].ended:
+                texts[index] += writers[index].take_all(symbols)
     return [text + writer.finish() for text, writer in zip(texts, writers, strict=True)]
 
 
@@ -206,26 +210,46 @@ class _Writer:
 
     symbols: Symbols
     options: SampleOptions
+    known: "_Known"
     boundary: str
     backward: bool
     written: int = 0
     ended: str = ""
     _held: str = ""
     _printer: Any = field(init=False)
-    _known: dict[int, tuple[str, int]] = field(init=False, default_factory=dict)
     _stop: str | None = field(init=False)
+    _widest: int = field(init=False)
 
     @classmethod
-    def of(cls, model: Model, options: SampleOptions) -> "_Writer":
-        """A writer of what a model draws."""
-        return cls(model.symbols, options, _boundary_text(model), model.options.direction == BACKWARD)
+    def of(cls, model: Model, options: SampleOptions, known: "_Known") -> "_Writer":
+        """A writer of what a model draws; all of its writers may share what they know."""
+        return cls(model.symbols, options, known, _boundary_text(model), model.options.direction == BACKWARD)
 
     def __post_init__(self) -> None:
         kind = self.symbols.kind
         self._printer = kind.printer_from_right() if self.backward else kind.printer()
         stop = self.options.stop
         self._stop = stop[::-1] if stop is not None and self.backward else stop
+        self._widest = int(self.symbols.sizes.max())
         self._check_length()
+
+    def wanted(self) -> int:
+        """Symbols that it will take for certain; none where it has ended."""
+        if self.ended:
+            return 0
+        if self._stop is not None or self.options.until_end:
+            return 1
+        return -(-(self.options.length - self.written) // self._widest)
+
+    def take_all(self, symbols: Sequence[int]) -> str:
+        """Add drawn symbols up to the one that ends it; returns what can be printed."""
+        known = list(filter(None, map(self.known.get, symbols)))
+        more = sum(size for _, size in known)
+        if len(known) < len(symbols) or self._stop is not None or self.written + more > self.options.length:
+            return "".join(self.take(symbol) for symbol in symbols if not self.ended)
+        self.written += more
+        self._check_length()
+        return "".join(piece for piece, _ in known)
 
     def take(self, symbol: int) -> str:
         """Add one drawn symbol; returns what can be printed."""
@@ -236,7 +260,7 @@ class _Writer:
             piece = self._printer.flush() + self.boundary
             self.written += len(self.boundary)
         else:
-            piece, size = self._known.get(symbol) or self._printed(symbol)
+            piece, size = self.known.get(symbol) or self._printed(symbol)
             self.written += size
         if self._stop is not None:
             self._held += piece
@@ -248,7 +272,7 @@ class _Writer:
         """What a symbol is printed as, and how many characters it has; kept where it is always the same."""
         found = self._printer.feed([self.symbols.code(symbol)]), int(self.symbols.sizes[symbol])
         if not self._printer.waits:
-            self._known[symbol] = found
+            self.known[symbol] = found
         return found
 
     def finish(self) -> str:
