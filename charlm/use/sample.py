@@ -22,7 +22,7 @@ from charlm import cells, memory
 from charlm.config import SampleOptions
 from charlm.model.checkpoint import Model
 from charlm.model.draw import Rules
-from charlm.model.generate import AHEAD, Stepping, generate, generate_one, streams
+from charlm.model.generate import Stepping, generate, generate_one, streams
 from charlm.model.lean import LAYERS, Lean
 from charlm.model.lean_wired import LeanWired
 from charlm.model.stepper import Edit, Stepper
@@ -38,6 +38,9 @@ MANY = 1 << 28
 """Multiplications for one character of all samples, from which on they are written in torch: its import, a second, is
 then paid back within some 500 characters of each. How long the samples are to be is not looked at: their digits must
 not depend on it."""
+
+BLOCK = 64
+"""Symbols of each sample that are turned into text at once."""
 
 _Known = dict[int, tuple[str, int]]
 """What a symbol is printed as wherever it stands, and how many characters that is."""
@@ -107,10 +110,7 @@ def samples(
     known: _Known = {}
     writers = [_Writer.of(model, options, known) for _ in range(options.num)]
     drawn = _ids(model, prompt, seed, options, held(model, clamp or {}))
-    if options.num == 1:
-        texts = ["".join(_pieces(drawn, writers[0]))]
-    else:
-        texts = _side_by_side(drawn, writers)
+    texts = _side_by_side(drawn, writers)
     step = -1 if model.options.direction == BACKWARD else 1
     return [
         Sample(index, text[::step], writer.written, writer.ended)
@@ -140,7 +140,7 @@ def _from_left(pieces: Iterator[str]) -> Iterator[str]:
 def _side_by_side(drawn: Iterator[Sequence[int]], writers: list["_Writer"]) -> list[str]:
     texts = [""] * len(writers)
     while wanted := max(writer.wanted() for writer in writers):
-        for index, symbols in enumerate(zip(*islice(drawn, min(wanted, AHEAD)), strict=True)):
+        for index, symbols in enumerate(zip(*islice(drawn, min(wanted, BLOCK)), strict=True)):
             if not writers[index].ended:
                 texts[index] += writers[index].take_all(symbols)
     return [text + writer.finish() for text, writer in zip(texts, writers, strict=True)]
