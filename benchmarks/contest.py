@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-ROUNDS = 5
+ROUNDS = 11
 
 QUIET = 0.5
 """Seconds between two turns. The threads that a library has started wait for more work by spinning, a fifth of a second
