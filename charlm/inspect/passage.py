@@ -10,6 +10,7 @@ import numpy as np
 
 from charlm.config import ReadOptions
 from charlm.model.checkpoint import Model
+from charlm.text.corpus import Corpus
 from charlm.text.sources import Report, Source
 from charlm.text.symbols import FIRST
 from charlm.use.texts import Text, find_text, in_order
@@ -17,7 +18,7 @@ from charlm.use.texts import Text, find_text, in_order
 
 def passage(
     model: Model,
-    text: str | Path | Source | None,
+    text: str | Path | Source | Corpus | None,
     options: ReadOptions,
     *,
     data: str | Path = Path("data"),

@@ -162,7 +162,12 @@ def plan(
 
     Returns:
         The plan, and the milliseconds of a step.
+
+    Raises:
+        CorpusError, UsageError: as in `train`.
     """
+    if type(measure) is not int or measure < 1:
+        raise UsageError(f"measure is the steps to time, an integer from 1 on, got {measure!r}")
     found = _corpus(corpus)
     options, notices = _resolved(found, embed.sized(embed.vectors(values, found.symbols, None), values))
     for notice in notices:

@@ -45,7 +45,7 @@ LONGEST_HEADER = 20_000_000
 Arrays = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """What a model file holds, its weights as NumPy float32 arrays by name.
 
@@ -96,6 +96,17 @@ class Header:
     def parameters(self) -> int:
         """The number of parameters."""
         return parameters.count(self.options, self.symbols.size)
+
+
+def check_model(given: object) -> None:
+    """Refuse what is no model, such as the name of one, where a model is wanted.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not isinstance(given, Model):
+        shown = repr(given) if isinstance(given, str | Path) else f"a {type(given).__name__}"
+        raise UsageError(f"a model is wanted, as charlm.load(path) gives it, got {_brief(shown)}")
 
 
 def save(path: Path, model: Model) -> None:

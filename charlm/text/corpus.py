@@ -144,11 +144,7 @@ class Corpus:
         Raises:
             CorpusError: the corpus has no such split, or its file is gone.
         """
-        if not self.has(name):
-            more = f", or prepare it again with another --{name}-fraction" if name != "train" else ""
-            raise CorpusError(
-                f"{self.path} has no {name} split, only {' and '.join(self.info['splits'])}; choose one of them{more}"
-            )
+        self._of(name)
         try:
             return np.memmap(self.file(name), dtype=self.symbols.dtype.newbyteorder("<"), mode="r")
         except (OSError, ValueError) as error:
@@ -168,21 +164,31 @@ class Corpus:
                 check_ids(ids[first : first + BLOCK], self.symbols.size)
         return ids
 
+    def _of(self, name: str) -> dict[str, Any]:
+        """What `corpus.json` says of a split."""
+        if not self.has(name):
+            more = f", or prepare it again with another --{name}-fraction" if name in ("valid", "test") else ""
+            raise CorpusError(
+                f"{self.path} has no {name} split, only {' and '.join(self.info['splits'])}; choose one of them{more}"
+            )
+        found: dict[str, Any] = self.info["splits"][name]
+        return found
+
     def documents_of(self, split: str) -> int:
         """Documents that end within a split."""
-        return int(self.info["splits"][split]["documents"])
+        return int(self._of(split)["documents"])
 
     def bytes_of(self, split: str) -> int:
         """Bytes of a split's text in UTF-8 (byte unit: as it is); the end of a line document counts as one."""
-        return int(self.info["splits"][split]["bytes"])
+        return int(self._of(split)["bytes"])
 
     def characters_of(self, split: str) -> int:
         """Characters (or bytes) of a split, unknown ones counted, document ends not."""
-        return int(self.info["splits"][split]["characters"])
+        return int(self._of(split)["characters"])
 
     def spelling_of(self, split: str) -> float:
         """Bits that writing out a split's unknown symbols takes (`charlm.text.spelling`)."""
-        return float(self.info["splits"][split].get("spelling", 0.0))
+        return float(self._of(split).get("spelling", 0.0))
 
     def _count(self, split: str) -> int:
         count = self.info["splits"][split]["symbols"]
@@ -237,6 +243,8 @@ def _read_info(path: Path) -> dict[str, Any]:
         if (path / INFO).stat().st_size > LONGEST_INFO:
             raise ValueError(f"it has more than {LONGEST_INFO:,} bytes")
         info = json.loads((path / INFO).read_text(encoding="utf-8"))
+    except NotADirectoryError:
+        raise CorpusError(f"{path} is a file, and a prepared corpus is a folder; give that") from None
     except FileNotFoundError:
         raise CorpusError(f"{path} is not a prepared corpus: it has no {INFO}; make one: charlm prepare FILE") from None
     except (OSError, ValueError, RecursionError) as error:

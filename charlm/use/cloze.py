@@ -22,7 +22,7 @@ import numpy as np
 from charlm import cells, memory
 from charlm.config import ScoreOptions
 from charlm.errors import UsageError
-from charlm.model.checkpoint import Model
+from charlm.model.checkpoint import Model, check_model
 from charlm.model.together import Reader
 from charlm.text import order
 from charlm.text.line_ids import MARK, body, line_encoding, line_ends
@@ -118,6 +118,7 @@ class Filler:
     """
 
     def __init__(self, model: Model, options: ScoreOptions, report: Report | None = None) -> None:
+        check_model(model)
         self._report = report
         self._symbols, self._kind = model.symbols, model.symbols.kind
         read = dict(model.corpus.get("options", {}))
@@ -241,12 +242,15 @@ def fill(model: Model, texts: Iterable[str], **values: object) -> Iterator[Fille
     Args:
         model: from `charlm.model.checkpoint.load`.
         texts: lines with a `_` (or another `gap`) for each missing character.
-        values: any option of `charlm.config.ScoreOptions` but the encoding.
+        values: any option of `charlm.config.ScoreOptions` but the encoding and `cloze`.
 
     Raises:
         UsageError: the gap is not one symbol, or the model cannot score the wanted end.
     """
-    filler = Filler(model, ScoreOptions.of({**values, "cloze": True, "encoding": "utf-8"}))
+    for name in ("encoding", "cloze"):
+        if name in values:
+            raise UsageError(f"texts are strings, and filling is what fill does; leave {name} out")
+    filler = Filler(model, ScoreOptions.of({**values, "cloze": True}))
     return (filler.fill(text.encode("utf-8", "surrogatepass")) for text in texts)
 
 

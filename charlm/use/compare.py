@@ -6,7 +6,7 @@ counts. Models of characters and of bytes can be paired where the bytes are UTF-
 its bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
@@ -17,7 +17,8 @@ import numpy as np
 from charlm import memory
 from charlm.config import MeasureOptions
 from charlm.errors import CorpusError, UsageError
-from charlm.model.checkpoint import Model
+from charlm.model.checkpoint import Model, check_model
+from charlm.text.corpus import Corpus
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
 from charlm.use import uncertainty
@@ -109,8 +110,8 @@ class Comparison:
 
 
 def compare(
-    models: Sequence[Model],
-    text: str | Path | Source | None = None,
+    models: Iterable[Model],
+    text: str | Path | Source | Corpus | None = None,
     *,
     data: str | Path = Path("data"),
     report: Report | None = None,
@@ -132,6 +133,9 @@ def compare(
         UsageError: there are fewer than two models, or a split is given together with a text.
     """
     options = MeasureOptions.of(values)
+    models = list(models)
+    for model in models:
+        check_model(model)
     if len(models) < 2:
         raise UsageError(f"comparing needs two models or more, got {len(models)}; charlm eval scores one")
     names = [_name(model) for model in models]
@@ -159,13 +163,14 @@ def compare(
         ],
         characters=characters,
         text=texts[0].name,
-        protocol=protocol(False) + (read_from(models[0]) if models[0].options.bidirectional else ""),
+        protocol=protocol(False, models[0].symbols.kind.noun)
+        + (read_from(models[0]) if models[0].options.bidirectional else ""),
     )
 
 
 def _texts(
     models: Sequence[Model],
-    text: str | Path | Source | None,
+    text: str | Path | Source | Corpus | None,
     options: MeasureOptions,
     data: str | Path,
     report: Report | None,
@@ -175,7 +180,7 @@ def _texts(
         for model in models:
             model.check_one_way("be compared with models that know one side")
     given = text
-    if not (text is None or isinstance(text, Source) or is_prepared(text)):
+    if not (text is None or isinstance(text, Source | Corpus) or is_prepared(text)):
         given = open_sources([text], report=report)
     return [
         find_text(model, given, split=options.split, data=data, report=report if number == 0 else None)

@@ -19,7 +19,7 @@ from charlm import cells, memory
 from charlm.config import CompressOptions
 from charlm.errors import CharlmError, PackedError
 from charlm.model import coding
-from charlm.model.checkpoint import Model
+from charlm.model.checkpoint import Model, check_model
 from charlm.model.packed import OWN, STORED, UTF8, Packed, digest, identity
 from charlm.spec import AUTO
 from charlm.text.order import BACKWARD
@@ -91,6 +91,7 @@ def compress(model: Model, data: bytes, *, progress: Progress | None = None, **v
         UsageError: constriction is not installed, memory is short, or the cell, of a plugin, cannot be made exact.
         CharlmError: the network's output is not finite.
     """
+    check_model(model)
     model.check_one_way("compress")
     began, options = perf_counter(), CompressOptions.of(values)
     version = coding.coder_version()
@@ -133,6 +134,7 @@ def decompress(model: Model, data: bytes, *, progress: Progress | None = None) -
             the very bytes that were compressed is ever returned.
         UsageError: constriction is not installed, or memory is short.
     """
+    check_model(model)
     model.check_one_way("decompress")
     packed = Packed.of(data)
     if packed.model != identity(model):

@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from charlm.config import EvalOptions
-from charlm.errors import CharlmError
+from charlm.errors import CharlmError, UsageError
 from charlm.learn import runtime
 from charlm.learn.ranks import join
 from charlm.model import dynamic
-from charlm.model.checkpoint import Model
+from charlm.model.checkpoint import Model, check_model
 from charlm.model.scoring import Score
+from charlm.text.corpus import Corpus
 from charlm.text.sources import Report, Source
 from charlm.text.symbols import BOUNDARY, UNKNOWN
 from charlm.use import uncertainty
@@ -149,7 +150,7 @@ class Evaluation:
 
 def evaluate(
     model: Model,
-    text: str | Path | Source | None = None,
+    text: str | Path | Source | Corpus | None = None,
     *,
     data: str | Path = Path("data"),
     report: Report | None = None,
@@ -161,7 +162,7 @@ def evaluate(
     Args:
         model: from `charlm.model.checkpoint.load`.
         text: a file, a folder, `-`, an opened source; None for a split of the model's own corpus, which
-            can also be given as its prepared folder, where that is not below `data`.
+            can also be given, itself or as its prepared folder, where that is not below `data`.
         data: where prepared corpora lie.
         report: told what was chosen, in one line, and each baseline as it is known.
         progress: told how many characters are done.
@@ -178,15 +179,21 @@ def evaluate(
 
 
 def score_text(model: Model, text: str, *, data: str | Path = Path("data"), **values: Any) -> Evaluation:
-    """Score a string, as one document.
+    """Score a string, as one document and as it stands: ends of lines and byte order marks are characters like others.
 
     Args:
         model: from `charlm.model.checkpoint.load`.
         text: any number of characters.
         data: where prepared corpora lie; baselines need the model's.
-        values: any option of `charlm.config.EvalOptions`.
+        values: any option of `charlm.config.EvalOptions` but the split.
+
+    Raises:
+        UsageError: an option is wrong.
     """
+    check_model(model)
     options = EvalOptions.of(values)
+    if options.split is not None:
+        raise UsageError(f"--split {options.split} is of the model's own corpus, and a string is given; leave it out")
     symbols = model.symbols
     codes = symbols.kind.of_text(text)
     ids = np.concatenate(([BOUNDARY], symbols.encode(codes), [BOUNDARY]))
@@ -230,14 +237,14 @@ def _score(
         seconds=found.seconds,
         model=str(model.path or "a model in memory"),
         text=text.name,
-        protocol=protocol(options.exact) + read_from(model),
+        protocol=protocol(options.exact, model.symbols.kind.noun) + read_from(model),
         interval=uncertainty.interval(found.pieces, text.lengths(starts, model.symbols.sizes)),
         entropy=None if model.options.bidirectional else text.entropy,  # which is of one side
         entropy_error=None if model.options.bidirectional else text.entropy_error,
         default_off=None if found.default_off is None else found.default_off / text.characters,
         baselines=rows,
         dynamic=_dynamic(model, text, options, progress, report) if options.dynamic else None,
-        dynamic_protocol=_dynamic_protocol(options) if options.dynamic else "",
+        dynamic_protocol=_dynamic_protocol(options, model.symbols.kind.noun) if options.dynamic else "",
     )
 
 
@@ -268,8 +275,8 @@ def _told(progress: Progress, characters: int, done: int, nats: float) -> None:
     progress(done, characters, nats / done)
 
 
-def _dynamic_protocol(options: EvalOptions) -> str:
+def _dynamic_protocol(options: EvalOptions, noun: str) -> str:
     return (
-        f"dynamic: one pass, the weights follow the text every {options.dynamic_window} characters, "
+        f"dynamic: one pass, the weights follow the text every {options.dynamic_window} {noun}s, "
         f"rate {options.dynamic_lr:g}, decay {options.dynamic_decay:g}"
     )

@@ -108,11 +108,11 @@ def measure(
     return Measure(result, sums, seconds, off)
 
 
-def protocol(exact: bool) -> str:
-    """How a text is scored, in words, with the lengths."""
+def protocol(exact: bool, noun: str) -> str:
+    """How a text is scored, in words, with the lengths in symbols of the given name."""
     if exact:
         return "exact: one pass, the state carried through the whole text"
-    return f"segments of {scoring.SEGMENT} characters, each warmed up on the {scoring.WARM_UP} before it"
+    return f"segments of {scoring.SEGMENT} {noun}s, each warmed up on the {scoring.WARM_UP} before it"
 
 
 def read_from(model: Model) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from charlm.errors import CorpusError, UsageError
-from charlm.model.checkpoint import Model
+from charlm.model.checkpoint import Model, check_model
 from charlm.text.corpus import Corpus
 from charlm.text.sources import Report
 from charlm.text.suffixes import Matches, check_library, check_memory, longest_matches
@@ -133,6 +133,7 @@ def novelty(
         CorpusError: the model's corpus is not there, or another one has its place.
         UsageError: there is no text, pydivsufsort is not installed, or the text does not fit into memory.
     """
+    check_model(model)
     texts = [texts] if isinstance(texts, str) else list(texts)
     if not texts:
         raise UsageError("novelty is of one text or more, got none; give a text")

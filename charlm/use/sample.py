@@ -14,13 +14,14 @@ On the CPU this needs no torch, but for many samples of a large network. What is
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from charlm import cells, memory
 from charlm.config import SampleOptions
-from charlm.model.checkpoint import Model
+from charlm.errors import UsageError
+from charlm.model.checkpoint import Model, check_model
 from charlm.model.draw import Rules
 from charlm.model.generate import Stepping, generate, generate_one, streams
 from charlm.model.lean import LAYERS, Lean
@@ -55,8 +56,8 @@ class Sample:
 
     Attributes:
         index: which of the `num`.
-        text: what was drawn, the prompt not included.
-        characters: how many were drawn.
+        text: what was drawn, the prompt not included; nothing from the stop string on.
+        characters: how many were drawn, those of the stop string included.
         ended: why it ended: `length`, `stop` or `end` (of the document).
     """
 
@@ -77,7 +78,7 @@ def stream(
         seed: of the draws.
         clamp: units that are held while reading and writing, the value by LAYER:UNIT (its output h) or
             LAYER:UNIT:PART (such as c, the memory of an lstm): `{"0:17": 1.0}`.
-        values: any option of `charlm.config.SampleOptions`.
+        values: any option of `charlm.config.SampleOptions`, but that one sample is written.
 
     Returns:
         The pieces of text; together they are the sample.
@@ -86,10 +87,13 @@ def stream(
         SymbolError: the prompt has a character that the model does not know.
         UsageError: an option is out of range, or there is no such unit to be held.
     """
+    check_model(model)
     model.check_one_way("write text")
-    options = SampleOptions.of({**values, "num": 1})
+    options = _options(seed, values)
+    if options.num != 1:
+        raise UsageError(f"stream writes one sample, and num is {options.num}; charlm.samples writes several")
     edit = held(model, clamp or {})
-    pieces = _pieces(_ids(model, prompt, seed, options, edit), _Writer.of(model, options, {}))
+    pieces = _pieces(_ids(model, prompt, options, edit), _Writer.of(model, options, {}))
     return _from_left(pieces) if model.options.direction == BACKWARD else pieces
 
 
@@ -104,18 +108,26 @@ def samples(
     Raises:
         SymbolError, UsageError: as in `stream`.
     """
+    check_model(model)
     model.check_one_way("write text")
-    options = SampleOptions.of(values)
+    options = _options(seed, values)
     memory.check(_bytes(model, options), f"writing {options.num} samples at once", "choose a smaller --num or --length")
     known: _Known = {}
     writers = [_Writer.of(model, options, known) for _ in range(options.num)]
-    drawn = _ids(model, prompt, seed, options, held(model, clamp or {}))
+    drawn = _ids(model, prompt, options, held(model, clamp or {}))
     texts = _side_by_side(drawn, writers)
     step = -1 if model.options.direction == BACKWARD else 1
     return [
         Sample(index, text[::step], writer.written, writer.ended)
         for index, (writer, text) in enumerate(zip(writers, texts, strict=True))
     ]
+
+
+def _options(seed: int, values: Mapping[str, Any]) -> SampleOptions:
+    """The options, checked; a seed that is None is not drawn here, where nobody would be told of it."""
+    if seed is None:
+        raise UsageError("seed must be an integer from 0 on, got None; give one")
+    return SampleOptions.of({**values, "seed": seed})
 
 
 def _bytes(model: Model, options: SampleOptions) -> int:
@@ -146,11 +158,11 @@ def _side_by_side(drawn: Iterator[Sequence[int]], writers: list["_Writer"]) -> l
     return [text + writer.finish() for text, writer in zip(texts, writers, strict=True)]
 
 
-def _ids(model: Model, prompt: str, seed: int, options: SampleOptions, edit: Edit | None) -> Iterator[Sequence[int]]:
+def _ids(model: Model, prompt: str, options: SampleOptions, edit: Edit | None) -> Iterator[Sequence[int]]:
     """The next symbol of every sample, again and again; a state that is edited takes the way that has one."""
     rules = Rules(options.temperature, options.top_k, options.top_p, options.min_p)
     start = _encoded(model, prompt)
-    random = streams(seed, options.num)
+    random = streams(cast(int, options.seed), options.num)
     with np.errstate(all="ignore"):  # of weights whose products overflow, the draws will speak
         lean = options.device == "cpu" and model.options.cell in LAYERS and model.options.between == "plain"
         plain = is_stack(model.options)

@@ -15,7 +15,7 @@ import numpy as np
 
 from charlm.config import ScoreOptions
 from charlm.errors import UsageError
-from charlm.model.checkpoint import Model
+from charlm.model.checkpoint import Model, check_model
 from charlm.model.together import Reader
 from charlm.spec import AUTO
 from charlm.text import order
@@ -105,13 +105,17 @@ def score_lines(
         texts: any number of them; a line end at the end of one is that of the line.
         per_char: keep the bits of each symbol.
         report: told what was chosen, in one line.
-        values: any option of `charlm.config.ScoreOptions` but the encoding.
+        values: any option of `charlm.config.ScoreOptions` but the encoding, and those of gaps.
 
     Raises:
         UsageError: there is no model, or a model cannot score the wanted end.
     """
-    options = ScoreOptions.of({**values, "encoding": "utf-8"})
-    named = {"model": models} if isinstance(models, Model) else models
+    if "encoding" in values:
+        raise UsageError("texts are strings and have no encoding; leave encoding out")
+    options = ScoreOptions.of(values)
+    if options.cloze:
+        raise UsageError("cloze fills gaps, which charlm.fill does; leave it out, or call that")
+    named = models if isinstance(models, Mapping) else {"model": models}
     return _listed(Scorer(named, options, per_char=per_char, report=report), iter(texts))
 
 
@@ -160,6 +164,7 @@ class Scorer:
         if not models:
             raise UsageError("no model is given, and at least one is needed")
         for model in models.values():
+            check_model(model)
             model.check_one_way("score lines by what comes before each character")
         self.room = FIRST_ROOM
         self._report = report or (lambda line: None)

@@ -14,7 +14,7 @@ import numpy as np
 from charlm.config import PrepareOptions
 from charlm.errors import CorpusError, UsageError
 from charlm.files import present
-from charlm.model.checkpoint import Model
+from charlm.model.checkpoint import Model, check_model
 from charlm.model.pieces import Pieces
 from charlm.text import order
 from charlm.text.corpus import INFO, Corpus, find_corpus, is_name
@@ -103,7 +103,7 @@ class Text:
 
 def find_text(
     model: Model,
-    text: str | Path | Source | None = None,
+    text: str | Path | Source | Corpus | None = None,
     *,
     split: str | None = None,
     data: str | Path = Path("data"),
@@ -114,7 +114,7 @@ def find_text(
     Args:
         model: from `charlm.model.checkpoint.load`.
         text: a file, a folder, `-`, an opened source; None for a split of the model's own corpus, which
-            can also be given as its prepared folder, where that is not below `data`.
+            can also be given, itself or as its prepared folder, where that is not below `data`.
         split: of its own corpus; None for test, or valid where there is no test split.
         data: where prepared corpora lie.
         report: told what was chosen, in one line.
@@ -123,7 +123,8 @@ def find_text(
         CorpusError: the text or the corpus cannot be used.
         UsageError: a split is given together with a text.
     """
-    if text is None or is_prepared(text):
+    check_model(model)
+    if text is None or isinstance(text, Corpus) or is_prepared(text):
         return in_order(model, _own_split(own_corpus(model, text, data=data), split, report))
     if split is not None:
         name = ", ".join(text.origin) if isinstance(text, Source) else text
@@ -131,19 +132,22 @@ def find_text(
     return in_order(model, _given(model, text, report))
 
 
-def train_text(model: Model, text: str | Path | Source | None = None, *, data: str | Path = Path("data")) -> Text:
+def train_text(
+    model: Model, text: str | Path | Source | Corpus | None = None, *, data: str | Path = Path("data")
+) -> Text:
     """The text that a model was trained on: the train split of its own corpus.
 
     Args:
         model: from `charlm.model.checkpoint.load`.
-        text: what it is scored on; where that is the model's own prepared folder, the corpus is found there.
+        text: what it is scored on; where that is the model's own corpus, or its folder, it is taken from there.
         data: where prepared corpora lie.
 
     Raises:
         CorpusError: it is not there, or has another text by now.
     """
+    own = text if isinstance(text, Corpus) or is_prepared(text) else None
     try:
-        corpus = own_corpus(model, text if is_prepared(text) else None, data=data, otherwise="leave out --baselines")
+        corpus = own_corpus(model, own, data=data, otherwise="leave out --baselines")
     except CorpusError as error:
         raise CorpusError(f"the text that the model was trained on is needed too: {error}") from None
     return in_order(model, _split_text(corpus, "train"))
@@ -163,7 +167,7 @@ def is_prepared(text: str | Path | Source | None) -> TypeGuard[str | Path]:
 
 def own_corpus(
     model: Model,
-    word: str | Path | None = None,
+    word: str | Path | Corpus | None = None,
     *,
     data: str | Path = Path("data"),
     otherwise: str = "give another text",
@@ -172,7 +176,7 @@ def own_corpus(
 
     Args:
         model: from `charlm.model.checkpoint.load`.
-        word: where it is; None for the folder below `data` that the model names.
+        word: it, or where it is; None for the folder below `data` that the model names.
         data: where prepared corpora lie.
         otherwise: what its user can do without it.
 
@@ -181,7 +185,7 @@ def own_corpus(
     """
     place = word or _corpus_name(model, otherwise)
     try:
-        corpus = Corpus.load(find_corpus(place, Path(data)))
+        corpus = place if isinstance(place, Corpus) else Corpus.load(find_corpus(place, Path(data)))
     except CorpusError as error:
         raise CorpusError(f"{error}, or {otherwise}") from None
     if corpus.identity() != model.corpus or corpus.symbols != model.symbols:
