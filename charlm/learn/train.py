@@ -73,7 +73,9 @@ def train(
         values: any option of `charlm.config.TrainOptions`, by name; those of a `preset` stand below the others.
 
     Raises:
-        UsageError, CorpusError, RunError, CheckpointError: before anything is trained.
+        UsageError, CorpusError, RunError, CheckpointError, InputError: before anything is trained; `InputError` of
+            the vectors that `embeddings` names.
+        CharlmError: the run cannot be written where it should lie.
         DivergedError, Interrupted: see `charlm.learn.loop`.
     """
     ranks = join()

@@ -53,7 +53,8 @@ def prepare(
     """Make the corpus `OUT/NAME` of a text, or find that it is made already.
 
     Args:
-        sources: files, folders, `-`, built-in names, or an opened source.
+        sources: files, folders, `-`, built-in names, or what `charlm.text.sources.open_sources` opened, which keeps the
+            size and the seed that it was given.
         force: replace a corpus of that name that was made from another text or with other options.
         report: called with each warning and notice.
         progress: called with the raw bytes read so far; the two walks together read the text twice.
@@ -61,7 +62,8 @@ def prepare(
         values: further options by name, which win.
 
     Raises:
-        CorpusError: the text cannot be used, changes meanwhile, or another corpus has its place.
+        CorpusError: the text cannot be used, nor read in this encoding, changes meanwhile, or another corpus has its
+            place.
         UsageError: an option is wrong.
         CharlmError: the corpus cannot be written.
     """
