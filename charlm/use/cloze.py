@@ -250,7 +250,7 @@ def fill(model: Model, texts: Iterable[str], **values: object) -> Iterator[Fille
     for name in ("encoding", "cloze"):
         if name in values:
             raise UsageError(f"texts are strings, and filling is what fill does; leave {name} out")
-    filler = Filler(model, ScoreOptions.of({**values, "cloze": True}))
+    filler = Filler(model, ScoreOptions.of({**values, "cloze": True, "encoding": "utf-8"}))
     return (filler.fill(text.encode("utf-8", "surrogatepass")) for text in texts)
 
 

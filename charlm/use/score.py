@@ -112,7 +112,7 @@ def score_lines(
     """
     if "encoding" in values:
         raise UsageError("texts are strings and have no encoding; leave encoding out")
-    options = ScoreOptions.of(values)
+    options = ScoreOptions.of({**values, "encoding": "utf-8"})
     if options.cloze:
         raise UsageError("cloze fills gaps, which charlm.fill does; leave it out, or call that")
     named = models if isinstance(models, Mapping) else {"model": models}

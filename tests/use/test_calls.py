@@ -97,6 +97,14 @@ def test_what_would_be_passed_over_is_refused(model):
         charlm.score_text(model, "the sea", split="train")
 
 
+def test_strings_are_no_bytes_of_the_corpus(make_model):
+    letters = "\n abcdéö_"
+    plain, latin = (make_model(letters=letters, corpus={"encoding": name}) for name in ("utf-8", "latin-1"))
+    for call in (charlm.score_lines, charlm.fill):
+        one, other = (list(call(model, ["abé_", "ö_a"])) for model in (plain, latin))
+        assert repr(one) == repr(other) and len(one) == 2
+
+
 @pytest.mark.parametrize("measure", [0, -1, 1.5, True, "5"])
 def test_steps_to_time_are_a_count(corpus, measure):
     with pytest.raises(UsageError, match="measure"):
