@@ -102,7 +102,8 @@ def score_lines(
 
     Args:
         models: from `charlm.model.checkpoint.load`; one, which is then called `model`, or several by name.
-        texts: any number of them; a line end at the end of one is that of the line.
+        texts: any number of them; a line end at the end of one is that of the line, and a byte order mark before the
+            first is left out, as of a file.
         per_char: keep the bits of each symbol.
         report: told what was chosen, in one line.
         values: any option of `charlm.config.ScoreOptions` but the encoding, and those of gaps.
