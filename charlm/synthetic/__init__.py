@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from charlm.config import PrepareOptions
 from charlm.errors import UsageError
 from charlm.synthetic._source import Entropy, Expected, Source
 
@@ -48,11 +49,16 @@ def make(name: str, seed: int = 0, **values: Any) -> Source:
         values: of its `parameters`; what is left out has its default.
 
     Raises:
-        UsageError: there is no such source.
+        UsageError: there is no such source, it has no such parameter, or a value is out of range.
     """
     if name not in _sources():
         raise UsageError(f"{name} is no synthetic source; there are {', '.join(names())}")
-    return _sources()[name](seed=seed, **values)  # type: ignore[call-arg]
+    for value in values:
+        if value not in parameters(name):
+            raise UsageError(f"{name} has no parameter {value!r}; it has {', '.join(('seed', *parameters(name)))}")
+    options = PrepareOptions.of({"seed": seed, **values})
+    given = {key: getattr(options, key) for key in ("seed", *values)}
+    return _sources()[name](**{key: value for key, value in given.items() if value is not None})
 
 
 def takers(option: str) -> tuple[str, ...]:

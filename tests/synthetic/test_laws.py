@@ -247,3 +247,26 @@ def test_sources_are_known_by_name_with_their_parameters():
     assert synthetic.settings(make("copy", delay=3)) == {"delay": 3, "copied": 5, "alphabet": 8}
     with pytest.raises(UsageError, match="markow is no synthetic source; there are anbn, brackets"):
         make("markow")
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("copy", {"delay": -1}, "--delay"),
+        ("copy", {"alphabet": 100}, "--alphabet"),
+        ("copy", {"kinds": 2}, "copy has no parameter 'kinds'; it has seed, delay, copied, alphabet"),
+        ("hidden-markov", {"states": 0}, "--states"),
+        ("brackets", {"kinds": 9}, "--kinds"),
+        ("anbn", {"counts": "x"}, "--counts"),
+        ("anbn", {"size": 5}, "no parameter 'size'"),
+        ("markov", {"seed": -1}, "--seed"),
+    ],
+)
+def test_parameters_are_checked_as_options_are(name, values, told):
+    with pytest.raises(UsageError, match=told):
+        make(name, **values)
+
+
+def test_parameters_that_are_none_have_their_defaults():
+    assert make("copy", seed=None, delay=None) == make("copy") != make("copy", delay=3)
+    assert make("copy", delay="3") == make("copy", delay=3)
