@@ -153,8 +153,7 @@ def _side_by_side(drawn: Iterator[Sequence[int]], writers: list["_Writer"]) -> l
     texts = [""] * len(writers)
     while wanted := max(writer.wanted() for writer in writers):
         for index, symbols in enumerate(zip(*islice(drawn, min(wanted, BLOCK)), strict=True)):
-            if not writers[index].ended:
-                texts[index] += writers[index].take_all(symbols)
+            texts[index] += writers[index].take_all(symbols)
     return [text + writer.finish() for text, writer in zip(texts, writers, strict=True)]
 
 
@@ -230,6 +229,7 @@ class _Writer:
     _held: str = ""
     _printer: Any = field(init=False)
     _stop: str | None = field(init=False)
+    _by_length: bool = field(init=False)
     _widest: int = field(init=False)
 
     @classmethod
@@ -242,6 +242,7 @@ class _Writer:
         self._printer = kind.printer_from_right() if self.backward else kind.printer()
         stop = self.options.stop
         self._stop = stop[::-1] if stop is not None and self.backward else stop
+        self._by_length = stop is None and not self.options.until_end  # nothing else can end it
         self._widest = int(self.symbols.sizes.max())
         self._check_length()
 
@@ -249,15 +250,13 @@ class _Writer:
         """Symbols that it will take for certain; none where it has ended."""
         if self.ended:
             return 0
-        if self._stop is not None or self.options.until_end:
-            return 1
-        return -(-(self.options.length - self.written) // self._widest)
+        return -(-(self.options.length - self.written) // self._widest) if self._by_length else 1
 
     def take_all(self, symbols: Sequence[int]) -> str:
-        """Add drawn symbols up to the one that ends it; returns what can be printed."""
-        known = list(filter(None, map(self.known.get, symbols)))
+        """Add drawn symbols up to the one that ends it, none where it has ended; returns what can be printed."""
+        known = list(filter(None, map(self.known.get, symbols))) if self._by_length else []
         more = sum(size for _, size in known)
-        if len(known) < len(symbols) or self._stop is not None or self.written + more > self.options.length:
+        if len(known) < len(symbols) or self.written + more > self.options.length:
             return "".join(self.take(symbol) for symbol in symbols if not self.ended)
         self.written += more
         self._check_length()
