@@ -7,6 +7,7 @@ The encoding of code points as one to four bytes is RFC 3629 (UTF-8).
 """
 
 import codecs
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -98,7 +99,10 @@ def text_encoding(name: str) -> str:
 
 
 def code_points(text: str) -> np.ndarray:
-    """The code points (T,) of a text, halves of surrogate pairs included."""
+    """The code points (T,) of a text, halves of surrogate pairs included; in two bytes each if all fit."""
+    # Python has four bytes for each character of a text where one of them needs more than two (PEP 393).
+    if sys.getsizeof(text) < 4 * len(text):
+        return np.frombuffer(text.encode("utf-16-le", "surrogatepass"), "<u2")
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 

@@ -38,7 +38,9 @@ from charlm.text.builtin import stdlib_files
 from charlm.text.catalogue import Entry, builtin_names, catalogue
 from charlm.text.shelf import downloaded
 
-CHUNK = 1 << 18
+CHUNK = 1 << 19
+"""Bytes that are read at a time; they stay in the cache as code points."""
+
 HEAD = 8192
 """Bytes in which a NUL tells that a file of a folder is not text."""
 

@@ -92,7 +92,7 @@ class Unit(ABC):
             on_mark: called when a leading byte order mark is removed.
 
         Yields:
-            Arrays (T,), T > 0, of uint32, or of uint8 where all codes of the chunk fit.
+            Arrays (T,), T > 0, of uint32, or of uint16 or uint8 where all codes of the chunk fit.
 
         Raises:
             CorpusError: the encoding is unknown, or bytes cannot be decoded; offset and line are named.

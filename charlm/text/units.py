@@ -63,7 +63,8 @@ class _Char(Unit):
     def text_bytes(self, codes: np.ndarray) -> int:
         if codes.dtype == np.uint8:  # `codes` makes such arrays of ASCII alone
             return int(codes.size)
-        longer = (np.count_nonzero(codes >= first) for first in (0x80, 0x800, 0x10000))
+        firsts = (0x80, 0x800) if codes.dtype == np.uint16 else (0x80, 0x800, 0x10000)
+        longer = (np.count_nonzero(codes >= first) for first in firsts)
         return codes.size + int(sum(longer))
 
     def utf8(self, codes: np.ndarray) -> bytes:

@@ -20,7 +20,7 @@ from charlm.files import failures
 from charlm.text.ahead import ahead
 from charlm.text.decoding import CR, LF
 from charlm.text.sources import Document, Source
-from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
+from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
 from charlm.text.unit import Unit
 from charlm.text.units import UNITS
 
@@ -88,9 +88,9 @@ class Amounts:
 
     def add(self, walk: "Walk", symbols: Symbols, ids: np.ndarray, codes: np.ndarray) -> None:
         """Count some more of it: ids (T,) and codes (T,)."""
-        unknown = ids == UNKNOWN
-        outside = codes[unknown] if unknown.any() else codes[:0]
-        ends = int(np.count_nonzero(ids == BOUNDARY))
+        plain = ids.min(initial=FIRST) >= FIRST  # as most stretches are
+        outside = codes[:0] if plain else codes[ids == UNKNOWN]
+        ends = 0 if plain else int(np.count_nonzero(ids == BOUNDARY))
         self.characters += walk.unit.characters(codes) - ends
         self.bytes += walk.text_bytes(codes, ends)
         self.unknown += outside.size

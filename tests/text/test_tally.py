@@ -12,6 +12,7 @@ from charlm.text import tally
 ALPHABETS = {
     "bytes": (np.uint8, [0, 10, 65, 66, 254, 255]),
     "mostly below 256": (np.uint32, [10, 65, 66, 97, 98, 99, 100, 101, 255, 256, 0x10FFFF]),
+    "mostly below 256, in two bytes": (np.uint16, [10, 65, 66, 97, 98, 99, 100, 101, 255, 256, 0xFFFF]),
     "as many above": (np.uint32, [0, 255, 256, 511]),
     "all above": (np.uint32, [0x2603, 0x4E00]),
 }

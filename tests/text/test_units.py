@@ -33,6 +33,21 @@ def test_chars_streamed_in_any_chunks_are_the_chars_of_the_whole(text, places, e
     assert joined(CHAR, cut(text.encode(encoding), places), encoding) == [ord(letter) for letter in text]
 
 
+@pytest.mark.parametrize("letters", ["ab\n", "aé\r\n", "aé€中\uffff", "aé中🎉", "\U0010ffff"])
+@given(st.integers(0, 2**32), st.integers(1, 300), st.lists(st.integers(0, 2000), max_size=4))
+def test_long_texts_of_narrow_and_wide_characters_have_the_same_codes_and_bytes(letters, seed, size, places):
+    text = "".join(np.random.default_rng(seed).choice(list(letters), size))
+    arrays = list(CHAR.codes(cut(text.encode(), places), encoding="utf-8", where="x"))
+    assert np.concatenate(arrays).tolist() == [ord(letter) for letter in text]
+    assert sum(map(CHAR.text_bytes, arrays)) == len(text.encode())
+    assert b"".join(map(CHAR.utf8, arrays)).decode() == text
+
+
+def test_a_text_takes_no_more_room_than_its_widest_character_needs():
+    narrow, wide = CHAR.of_text("a€" * 100), CHAR.of_text("a🎉" * 100)
+    assert narrow.dtype == np.uint16 and wide.dtype == np.uint32
+
+
 @given(st.binary(max_size=60), st.lists(st.integers(0, 1000), max_size=8))
 def test_bytes_streamed_in_any_chunks_are_the_bytes_of_the_whole(data, places):
     assert joined(BYTE, cut(data, places)) == list(data)
