@@ -110,7 +110,7 @@ class Learner:
     def apply(self, learning_rate: float) -> None:
         """Move the weights by the gradient, and the states to the end of its window."""
         optimize.set_rate(self.optimizer, learning_rate)
-        self.optimizer.step()
+        optimize.step(self.optimizer)
         for weight in self._weights:
             weight.grad = None
         self.states = self._after

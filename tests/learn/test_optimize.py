@@ -29,7 +29,7 @@ def train(network, optimizer, steps, first=0):
         logits, _ = network(ids, network.start(2))
         optimizer.zero_grad()
         F.cross_entropy(logits.flatten(0, 1), ids.roll(-1, 0).flatten()).backward()
-        optimizer.step()
+        optimize.step(optimizer)
 
 
 def gradients(scale=1.0):
@@ -109,10 +109,62 @@ def test_first_step_is_the_one_of_the_optimiser_s_equation(optimizer, wanted):
     before = network.arrays()
     for index, weight in enumerate(network.named_weights().values()):
         weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(index))
-    stepping.step()
+    optimize.step(stepping)
     for name, weight in network.named_weights().items():
         moved = network.arrays()[name].astype(float) - before[name]
         np.testing.assert_allclose(moved, wanted(weight.grad.double().numpy()), rtol=1e-3, atol=3e-7)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "missing"),
+    [
+        *((name, None) for name in OPTIMIZERS),
+        *((name, late) for name in ("adam", "adamw") for late in ("readout.bias", "embedding.weight")),
+    ],
+)
+def test_steps_are_those_of_torch_s_own_step_bit_for_bit(optimizer, missing):
+    networks = [Network(options(), V, seed=3) for _ in range(2)]
+    chosen = options(optimizer, weight_decay=0.1, momentum=0.5)
+    ours, torchs = (optimize.make(network, chosen) for network in networks)
+    for number in range(4):
+        for network in networks:
+            random = torch.Generator().manual_seed(number)
+            for name, weight in network.named_weights().items():
+                weight.grad = torch.randn(weight.shape, generator=random)
+                if name == missing and number < 2:
+                    weight.grad = None
+        for stepping in (ours, torchs):
+            optimize.set_rate(stepping, 0.01 / (number + 1))
+        optimize.step(ours)
+        torchs.step()
+        assert all(
+            np.array_equal(one, other)
+            for one, other in zip(*(network.arrays().values() for network in networks), strict=True)
+        )
+        one, other = map(optimize.memory, (ours, torchs))
+        assert one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
+def test_from_the_second_step_on_the_kernel_is_called_directly(kind, monkeypatch):
+    """Or else the test above would compare torch with itself."""
+    network = Network(options(), V)
+    stepping = optimize.make(network, options(kind.__name__.lower()))
+    train(network, stepping, 1)
+    monkeypatch.setattr(kind, "step", None)
+    train(network, stepping, 1)
+    assert {float(found["step"]) for found in stepping.state.values()} == {2}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_group_of_which_everything_is_frozen_is_left_alone(optimizer):
+    network = Network(options(), V)
+    for weight in network.parameters():
+        weight.requires_grad_(weight.dim() > 1)
+    stepping, before = optimize.make(network, options(optimizer)), network.arrays()
+    train(network, stepping, 3)
+    moved = {name for name, weight in network.arrays().items() if (weight != before[name]).any()}
+    assert moved == {name for name, weight in before.items() if weight.ndim > 1}
 
 
 def test_momentum_of_sgd_adds_up_earlier_gradients():
@@ -122,7 +174,7 @@ def test_momentum_of_sgd_adds_up_earlier_gradients():
     for _ in range(3):
         for weight in network.parameters():
             weight.grad = torch.ones_like(weight)
-        stepping.step()
+        optimize.step(stepping)
     moved = network.arrays()["readout.bias"] - before
     np.testing.assert_allclose(moved, -0.01 * (1 + 1.5 + 1.75), rtol=1e-5)
 
@@ -135,7 +187,7 @@ def test_decay_shrinks_weight_matrices_and_never_biases(optimizer):
             weight += 0.5 * (weight == 0)
             weight.grad = torch.zeros_like(weight)
     before = network.arrays()
-    optimize.make(network, options(optimizer, weight_decay=0.1)).step()
+    optimize.step(optimize.make(network, options(optimizer, weight_decay=0.1)))
     for name, weight in network.arrays().items():
         if weight.ndim == 1:
             assert (weight == before[name]).all(), name
