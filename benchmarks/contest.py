@@ -5,8 +5,8 @@ waits on a pipe between turns and costs nothing there. All contenders of a conte
 round, so that whatever else the machine does meets all of them; what is compared is the median over the rounds.
 
 Memory is counted, on Linux, from when the modules that the class names in `imports` are loaded and the libraries' code
-is mapped, to the end of the first turn: our trainings are made anew for each, and no user's process holds what the heap
-keeps of ten.
+is mapped, to the end of a first turn: our trainings are made anew for each, and no user's process holds what the heap
+keeps of ten. The heap of one process has a quarter more than that of the next, so that it is the median of some.
 """
 
 import ctypes
@@ -24,6 +24,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 ROUNDS = 11
+
+PROCESSES = 11
+"""Of which memory is the median."""
 
 QUIET = 0.5
 """Seconds between two turns. The threads that a library has started wait for more work by spinning, a fifth of a second
@@ -60,12 +63,9 @@ class Outcome:
 
     Attributes:
         speeds: work per second, one a round.
-        megabytes: the most memory its process held by the end of its first turn, above what it held before the work
-            was made.
     """
 
     speeds: list[float]
-    megabytes: float
 
     @property
     def median(self) -> float:
@@ -84,18 +84,27 @@ def hold(contenders: list[Contender], rounds: int = ROUNDS) -> dict[str, Outcome
     runners = [_Runner(contender) for contender in contenders]
     names = [contender.name for contender in contenders]
     speeds: dict[str, list[float]] = {name: [] for name in names}
-    megabytes: dict[str, float] = {}
     for number in range(rounds + 1):
         for name, runner in zip(names, runners, strict=True):
             time.sleep(QUIET)
             speed = runner.ask("turn")
             if number:
                 speeds[name].append(speed)
-            else:
-                megabytes[name] = runner.ask("memory")
     for runner in runners:
         runner.leave()
-    return {name: Outcome(speeds[name], megabytes[name]) for name in names}
+    return {name: Outcome(speeds[name]) for name in names}
+
+
+def weigh(contender: Contender, processes: int = PROCESSES) -> float:
+    """Megabytes: the most that a process of the contender's held by the end of its first turn, above what it held before
+    the work was made; the median of so many processes."""
+    megabytes = []
+    for _ in range(processes):
+        runner = _Runner(contender)
+        runner.ask("turn")
+        megabytes.append(runner.ask("memory"))
+        runner.leave()
+    return statistics.median(megabytes)
 
 
 def ratios(outcomes: dict[str, Outcome], ours: str, theirs: str) -> float:

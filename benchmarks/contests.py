@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import charlm
-from benchmarks.contest import Contender, Outcome, hold, ratios
+from benchmarks.contest import Contender, Outcome, hold, ratios, weigh
 from benchmarks.results import Row
 from charlm.config import ModelOptions
 from charlm.model import parameters
@@ -33,21 +33,18 @@ def training(folder: Path) -> Iterator[Row]:
             shape = {"cell": cell, "layers": layers, "hidden": hidden, "batch": batch, "seq_len": seq_len}
             work = _weights(cell, layers, hidden) * 6
             steps = max(3, round(4e10 / (work * batch * seq_len)))
-            outcomes = hold(
-                [
-                    Contender("ours", "ours:Training", {**shape, "corpus": str(corpus), "steps": steps}),
-                    Contender("peer", "peers:Training", {**shape, "vocabulary": LETTERS + 2, "steps": steps}),
-                    Contender("onednn", "ceiling:Products", {"library": "onednn"}),
-                    Contender("mkl", "ceiling:Products", {"library": "mkl"}),
-                ]
-            )
+            ours = Contender("ours", "ours:Training", {**shape, "corpus": str(corpus), "steps": steps})
+            peer = Contender("peer", "peers:Training", {**shape, "vocabulary": LETTERS + 2, "steps": steps})
+            ceilings = [Contender(name, "ceiling:Products", {"library": name}) for name in ("onednn", "mkl")]
+            outcomes = hold([ours, peer, *ceilings])
             found.append(ratios(outcomes, "ours", "peer"))
-            yield _step_row(f"{cell} {layers}x{hidden}, {batch} x {seq_len}", cell, outcomes, work)
+            memory = weigh(ours) / weigh(peer)
+            yield _step_row(f"{cell} {layers}x{hidden}, {batch} x {seq_len}", cell, outcomes, work, memory)
         wanted = "≥ 1.15" if cell == "lstm" else ""
         yield Row("training", f"{cell}, geometric mean", "", ratio=geometric_mean(found), wanted=wanted)
 
 
-def _step_row(what: str, cell: str, outcomes: dict[str, Outcome], work: int) -> Row:
+def _step_row(what: str, cell: str, outcomes: dict[str, Outcome], work: int, memory: float) -> Row:
     ours, peer = outcomes["ours"], outcomes["peer"]
     best = max(("onednn", "mkl"), key=lambda name: outcomes[name].median)
     share = work * ratios(outcomes, "ours", best)
@@ -62,7 +59,7 @@ def _step_row(what: str, cell: str, outcomes: dict[str, Outcome], work: int) -> 
         "≥ 0.95" if cell == "lstm" else "≥ 1.8 or 65 %",
         f"{100 * share:.0f} % of the ceiling (peer {100 * theirs:.0f} %), which is {outcomes[best].median / 1e9:.0f} "
         f"GFLOP/s by {best} (mkl {outcomes['mkl'].median / 1e9:.0f}); "
-        f"memory {ours.megabytes / peer.megabytes:.2f} of the peer's",
+        f"memory {memory:.2f} of the peer's",
     )
 
 

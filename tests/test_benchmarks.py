@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import contest, gaps, task_page, tasks, vectors, wiring, worth
-from benchmarks.contest import Contender, Outcome, hold, ratios
+from benchmarks.contest import Contender, Outcome, hold, ratios, weigh
 from benchmarks.kept import Rows
 from benchmarks.results import Row, write
 from charlm.learn.train import train
@@ -27,16 +27,29 @@ def test_contenders_take_turns_in_processes_of_their_own() -> None:
         [Contender("module", "peers:Sampling", TINY), Contender("cells", "peers:CellSampling", TINY)], rounds=2
     )
     for outcome in outcomes.values():
-        assert len(outcome.speeds) == 2 and min(outcome.speeds) > 0 and outcome.megabytes >= 0
+        assert len(outcome.speeds) == 2 and min(outcome.speeds) > 0
     assert ratios(outcomes, "module", "cells") > 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is counted on Linux")
-def test_memory_is_counted_from_what_the_process_held_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contest, "QUIET", 0.0)
+def test_memory_is_counted_from_what_the_process_held_itself() -> None:
     held = np.ones(300_000_000, np.uint8)  # a child of this process would begin with it, by `ru_maxrss`
-    outcome = hold([Contender("module", "peers:Sampling", TINY)], rounds=2)["module"]
-    assert 0 < outcome.megabytes < 200 and held[-1]
+    assert 0 < weigh(Contender("module", "peers:Sampling", TINY), processes=1) < 200 and held[-1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is counted on Linux")
+def test_memory_is_that_of_the_work_and_the_median_of_some_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Contender] = []
+
+    class Counted(contest._Runner):
+        def __init__(self, contender: Contender) -> None:
+            started.append(contender)
+            super().__init__(contender)
+
+    monkeypatch.setattr(contest, "_Runner", Counted)
+    small, large = ({**TINY, "hidden": hidden} for hidden in (4, 2000))  # whose weights take 48 MB
+    found = [weigh(Contender("module", "peers:Sampling", sizes), processes=3) for sizes in (small, large)]
+    assert found[1] - found[0] > 40 and len(started) == 6
 
 
 @pytest.mark.skipif(not MAPS_CODE, reason="code is mapped beforehand by Linux 5.14 and later")
@@ -61,7 +74,7 @@ def test_a_contender_that_dies_ends_the_contest() -> None:
 
 
 def test_ratio_is_the_median_of_the_rounds_ratios() -> None:
-    outcomes = {"ours": Outcome([10.0, 20.0, 90.0], 0), "theirs": Outcome([10.0, 10.0, 30.0], 0)}
+    outcomes = {"ours": Outcome([10.0, 20.0, 90.0]), "theirs": Outcome([10.0, 10.0, 30.0])}
     assert ratios(outcomes, "ours", "theirs") == 2
     assert outcomes["ours"].median == 20
 
