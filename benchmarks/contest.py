@@ -96,8 +96,8 @@ def hold(contenders: list[Contender], rounds: int = ROUNDS) -> dict[str, Outcome
 
 
 def weigh(contender: Contender, processes: int = PROCESSES) -> float:
-    """Megabytes: the most that a process of the contender's held by the end of its first turn, above what it held before
-    the work was made; the median of so many processes."""
+    """Megabytes: the most that a process of the contender's held by the end of its first turn, above what it held
+    before the work was made; the median of so many processes."""
     megabytes = []
     for _ in range(processes):
         runner = _Runner(contender)
