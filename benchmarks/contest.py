@@ -6,7 +6,7 @@ round, so that whatever else the machine does meets all of them; what is compare
 
 Memory is counted, on Linux, from when the modules that the class names in `imports` are loaded and the libraries' code
 is mapped, to the end of a first turn: our trainings are made anew for each, and no user's process holds what the heap
-keeps of ten. The heap of one process has a quarter more than that of the next, so that it is the median of some.
+keeps of ten. The heap of one process has a quarter more than that of the next, so that it is the mean of some.
 """
 
 import ctypes
@@ -25,8 +25,8 @@ from typing import Any, Protocol
 
 ROUNDS = 11
 
-PROCESSES = 11
-"""Of which memory is the median."""
+PROCESSES = 5
+"""Of which memory is the mean."""
 
 QUIET = 0.5
 """Seconds between two turns. The threads that a library has started wait for more work by spinning, a fifth of a second
@@ -95,16 +95,17 @@ def hold(contenders: list[Contender], rounds: int = ROUNDS) -> dict[str, Outcome
     return {name: Outcome(speeds[name]) for name in names}
 
 
-def weigh(contender: Contender, processes: int = PROCESSES) -> float:
-    """Megabytes: the most that a process of the contender's held by the end of its first turn, above what it held
-    before the work was made; the median of so many processes."""
-    megabytes = []
+def weigh(contenders: list[Contender], processes: int = PROCESSES) -> dict[str, float]:
+    """Megabytes of each: the most that a process of its own held by the end of its first turn, above what it held
+    before the work was made; the mean of so many, in turns."""
+    megabytes: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for _ in range(processes):
-        runner = _Runner(contender)
-        runner.ask("turn")
-        megabytes.append(runner.ask("memory"))
-        runner.leave()
-    return statistics.median(megabytes)
+        for contender in contenders:
+            runner = _Runner(contender)
+            runner.ask("turn")
+            megabytes[contender.name].append(runner.ask("memory"))
+            runner.leave()
+    return {name: statistics.mean(found) for name, found in megabytes.items()}
 
 
 def ratios(outcomes: dict[str, Outcome], ours: str, theirs: str) -> float:

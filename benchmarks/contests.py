@@ -38,7 +38,8 @@ def training(folder: Path) -> Iterator[Row]:
             ceilings = [Contender(name, "ceiling:Products", {"library": name}) for name in ("onednn", "mkl")]
             outcomes = hold([ours, peer, *ceilings])
             found.append(ratios(outcomes, "ours", "peer"))
-            memory = weigh(ours) / weigh(peer)
+            megabytes = weigh([ours, peer])
+            memory = megabytes["ours"] / megabytes["peer"]
             yield _step_row(f"{cell} {layers}x{hidden}, {batch} x {seq_len}", cell, outcomes, work, memory)
         wanted = "≥ 1.15" if cell == "lstm" else ""
         yield Row("training", f"{cell}, geometric mean", "", ratio=geometric_mean(found), wanted=wanted)

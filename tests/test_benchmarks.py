@@ -34,22 +34,23 @@ def test_contenders_take_turns_in_processes_of_their_own() -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is counted on Linux")
 def test_memory_is_counted_from_what_the_process_held_itself() -> None:
     held = np.ones(300_000_000, np.uint8)  # a child of this process would begin with it, by `ru_maxrss`
-    assert 0 < weigh(Contender("module", "peers:Sampling", TINY), processes=1) < 200 and held[-1]
+    found = weigh([Contender("module", "peers:Sampling", TINY)], processes=1)
+    assert 0 < found["module"] < 200 and held[-1]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is counted on Linux")
-def test_memory_is_that_of_the_work_and_the_median_of_some_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[Contender] = []
+def test_memory_is_that_of_the_work_and_counted_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[str] = []
 
     class Counted(contest._Runner):
         def __init__(self, contender: Contender) -> None:
-            started.append(contender)
+            started.append(contender.name)
             super().__init__(contender)
 
     monkeypatch.setattr(contest, "_Runner", Counted)
-    small, large = ({**TINY, "hidden": hidden} for hidden in (4, 2000))  # whose weights take 48 MB
-    found = [weigh(Contender("module", "peers:Sampling", sizes), processes=3) for sizes in (small, large)]
-    assert found[1] - found[0] > 40 and len(started) == 6
+    sizes = {"small": 4, "large": 2000}  # whose weights take 48 MB
+    found = weigh([Contender(name, "peers:Sampling", {**TINY, "hidden": h}) for name, h in sizes.items()], processes=2)
+    assert found["large"] - found["small"] > 40 and started == ["small", "large"] * 2
 
 
 @pytest.mark.skipif(not MAPS_CODE, reason="code is mapped beforehand by Linux 5.14 and later")
