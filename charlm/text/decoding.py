@@ -99,7 +99,7 @@ def text_encoding(name: str) -> str:
 
 
 def code_points(text: str) -> np.ndarray:
-    """The code points (T,) of a text, halves of surrogate pairs included; in two bytes each if all fit."""
+    """The code points (T,) of a text, halves of surrogate pairs included; a long one's in two bytes each if all fit."""
     # Python has four bytes for each character of a text where one of them needs more than two (PEP 393).
     if sys.getsizeof(text) < 4 * len(text):
         return np.frombuffer(text.encode("utf-16-le", "surrogatepass"), "<u2")
