@@ -53,8 +53,7 @@ class Abreast:
         layer = LAYERS[model.options.cell](model.options.activation)
         self._parts, self._layers = layer.PARTS, model.options.layers
         lowest, *above = (layer_weights(weights, number) for number in range(model.options.layers))
-        # By rows, or else a look-up takes five times as long.
-        self._table = ((input_table(weights) + layer.constant(lowest)) * layer.factors(lowest)).contiguous()
+        self._table = (input_table(weights) + layer.constant(lowest)) * layer.factors(lowest)
         self._steps = [layer.make(lowest, streams, first=True), *(layer.make(p, streams, first=False) for p in above)]
         self._readout = Into(weights["readout.weight"], streams, weights["readout.bias"])
 

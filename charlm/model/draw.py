@@ -4,6 +4,8 @@ Everything is in float64 and in log space: no temperature overflows, and no prob
 possible becomes impossible by rounding before the filters have seen it.
 """
 
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 
@@ -89,25 +91,37 @@ def draw(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     return (reached <= uniforms[:, None] * reached[:, -1:]).sum(axis=-1)
 
 
-def draw_one(logits: np.ndarray, rules: Rules, uniform: float) -> int:
-    """What `draw` draws from one row of logits (V,) under the rules, with less to do where nothing is filtered.
+def drawing(rules: Rules, symbols: int) -> Callable[[np.ndarray, float], int]:
+    """What draws from one row of logits (V,) with one uniform, as `draw` does under the rules; into buffers of its own.
 
-    An overflow on the way is seen to; the caller keeps NumPy from warning of it, once for many draws.
+    Where nothing is filtered there is less to do. An overflow on the way is seen to; the caller keeps NumPy from
+    warning of it, once for many draws. What is returned raises FloatingPointError where the largest of the logits is
+    not finite.
 
-    Raises:
-        FloatingPointError: the largest of the logits is not finite.
+    Args:
+        rules: the filters.
+        symbols: V.
     """
-    if not (rules.temperature == 0 or rules.top_k or rules.top_p < 1 or rules.min_p > 0):
-        weights = logits.astype(np.float64)
-        if rules.temperature != 1:
-            weights /= rules.temperature
-        reached = np.add.accumulate(np.exp(weights, weights))
-        total = reached.item(-1)
+    weights, reached = np.empty(symbols), np.empty(symbols)
+    sums = reached.data  # whose numbers are Python's, which are compared in a third of the time
+    exp, accumulate, temperature = np.exp, np.add.accumulate, rules.temperature
+
+    def filtered(logits: np.ndarray, uniform: float) -> int:
+        if not isfinite(logits.max()):
+            raise FloatingPointError("logits without a finite maximum")
+        return int(draw(rules.apply(logits[None]), np.array([uniform]))[0])
+
+    def unfiltered(logits: np.ndarray, uniform: float) -> int:
+        weights[...] = logits
+        if temperature != 1:
+            np.divide(weights, temperature, weights)
+        accumulate(exp(weights, weights), 0, None, reached)
+        total = sums[-1]
         if _SMALLEST < total < _LARGEST:
-            return int(reached.searchsorted(uniform * total, "right"))
-    if not isfinite(logits.max()):
-        raise FloatingPointError("logits without a finite maximum")
-    return int(draw(rules.apply(logits[None]), np.array([uniform]))[0])
+            return bisect_right(sums, uniform * total)
+        return filtered(logits, uniform)
+
+    return filtered if temperature == 0 or rules.top_k or rules.top_p < 1 or rules.min_p > 0 else unfiltered
 
 
 _SMALLEST, _LARGEST = 1e-200, 1e300

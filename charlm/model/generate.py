@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from charlm.errors import CharlmError
-from charlm.model.draw import NEVER, Rules, draw, draw_one
+from charlm.model.draw import NEVER, Rules, draw, drawing
 from charlm.model.lean import Lean
 from charlm.model.stepper import Edit, States
 from charlm.text.symbols import BOUNDARY, UNKNOWN
@@ -89,6 +89,7 @@ def generate_one(lean: Lean, prompt: np.ndarray, rules: Rules, random: Random) -
     """
     before: list[int] = [BOUNDARY, *prompt.tolist()]
     last = before.pop()
+    draw_one = drawing(rules, lean.vocabulary)
     with np.errstate(all="ignore"):
         for symbol in before:
             lean.read(symbol)
@@ -101,7 +102,7 @@ def generate_one(lean: Lean, prompt: np.ndarray, rules: Rules, random: Random) -
                 if last == BOUNDARY:
                     logits[BOUNDARY] = NEVER
                 try:
-                    last = draw_one(logits, rules, random.random())
+                    last = draw_one(logits, random.random())
                 except FloatingPointError:
                     break
                 drawn.append(last)

@@ -8,6 +8,7 @@ of calls on small arrays, all into buffers made once:
 - the first layer's input product is a row of a table;
 - σ(a) = (1 + tanh(a/2)) / 2, so that one tanh serves all gates. The halves are moved into the weights, where
   a factor of two is exact; a layer keeps h times `FACTOR`, and who reads it divides;
+- a sum of two vectors with factors is a product of a row with both, one call for two;
 - constants are arrays, as NumPy takes longer over a number than over a hundred of them.
 
 `charlm.model.stepper` is the slow twin: any cell and wiring, many streams, with a view inside.
@@ -71,6 +72,11 @@ class Lean:
         self._readout = product(readout)
         self._top = states[-hidden - 1 :]
         self._logits: np.ndarray = np.empty(len(readout), dtype)
+
+    @property
+    def vocabulary(self) -> int:
+        """V."""
+        return len(self._logits)
 
     def read(self, symbol: int) -> np.ndarray:
         """Logits (V,) after one more symbol; the same array at every call."""
@@ -163,9 +169,9 @@ class _LSTM(_Layer):
         row = np.zeros(5 * hidden, h.dtype)  # o, i, f, g and c side by side: one product makes both I g and F c
         a, c = row[: 4 * hidden], row[4 * hidden :]
         gates, o, i_f, g_c = row[: 3 * hidden], row[:hidden], row[hidden : 3 * hidden], row[3 * hidden :]
-        both, t = np.empty_like(i_f), np.empty_like(h)
-        entering, kept = np.split(both, 2)
-        one, half = np.ones_like(gates), np.full_like(h, 0.5)
+        both, t = np.empty((2, hidden), h.dtype), np.empty_like(h)
+        side_by_side = both.reshape(-1)
+        one, mean = np.ones_like(gates), np.full(2, 0.5, h.dtype).dot
         add, multiply, tanh = np.add, np.multiply, np.tanh
 
         def step(x: np.ndarray) -> None:
@@ -173,9 +179,8 @@ class _LSTM(_Layer):
             add(a, x, a)
             tanh(a, a)
             add(gates, one, gates)
-            multiply(i_f, g_c, both)
-            add(entering, kept, c)
-            multiply(c, half, c)
+            multiply(i_f, g_c, side_by_side)
+            mean(both, c)
             tanh(c, t)
             multiply(o, t, h)
 
@@ -200,10 +205,9 @@ class _GRU(_Layer):
         into = product(self.rows(p["weight_ih"], 0)) if len(read) > hidden else None
         bias = p["bias_hh"][2 * hidden :] / 2
         below, entering = read[:hidden], np.empty(3 * hidden, h.dtype)
-        a, t = np.empty_like(entering), np.empty_like(h)
-        gates, n = a[: 2 * hidden], a[2 * hidden :]
-        r, z = np.split(gates, 2)
-        one, half = np.ones_like(gates), np.full_like(h, 0.5)
+        rows = np.empty((4, hidden), h.dtype)  # r, z, n and what z brings in of h - n
+        (r, z, n, t), a, gates = rows, rows[:3].reshape(-1), rows[:2].reshape(-1)
+        n_t, one, and_half = rows[2:], np.ones_like(gates), np.array([1, 0.5], h.dtype).dot
         add, subtract, multiply, tanh = np.add, np.subtract, np.multiply, np.tanh
 
         def step(x: np.ndarray) -> None:
@@ -219,8 +223,7 @@ class _GRU(_Layer):
             tanh(n, n)
             subtract(h, n, t)
             multiply(z, t, t)
-            multiply(t, half, t)
-            add(n, t, h)
+            and_half(n_t, h)
 
         return step
 

@@ -30,6 +30,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from charlm.cells import Array, Parameters, sigmoid
 from charlm.config import ModelOptions
 
@@ -169,4 +171,7 @@ def skip_table(weights: Mapping[str, Array], number: int) -> Array:
 
 def _table(weights: Mapping[str, Array], into: Array) -> Array:
     """(V, G·H): the product of every symbol's x with a matrix (G·H, E), or (G·H, V) for one-hot input."""
-    return weights["embedding.weight"] @ into.T if "embedding.weight" in weights else into.T
+    if "embedding.weight" in weights:
+        return weights["embedding.weight"] @ into.T
+    # By rows: a look-up in a table that is turned on its side touches a cache line for every number.
+    return into.T.copy() if isinstance(into, np.ndarray) else into.T.contiguous()

@@ -8,7 +8,7 @@ from wirings import slow_wired
 
 from charlm import cells
 from charlm.errors import CharlmError
-from charlm.model.draw import Rules, draw, draw_one
+from charlm.model.draw import Rules, draw, drawing
 from charlm.model.generate import generate, generate_one, streams
 from charlm.model.lean import LAYERS, LINE, Lean, product
 from charlm.model.lean_wired import LeanWired
@@ -81,12 +81,12 @@ def test_a_matrix_is_laid_out_from_a_cache_line_on_and_multiplies_as_it_did(shap
 @pytest.mark.parametrize("rules", FILTERS, ids=str)
 @pytest.mark.parametrize(("factor", "shift"), [(5, 0), (5, 800), (5, -800), (1e5, 0), (1e30, 0)])
 def test_one_is_drawn_as_in_a_batch(rules, factor, shift):
-    random = np.random.default_rng(3)
+    random, draw_one = np.random.default_rng(3), drawing(rules, 12)
     for logits in random.standard_normal((50, 12)).astype(np.float32) * np.float32(factor) + np.float32(shift):
         logits[1] = -np.inf
         uniform = random.random()
         with np.errstate(over="ignore"):
-            one = draw_one(logits, rules, uniform)
+            one = draw_one(logits, uniform)
         assert one == draw(rules.apply(logits[None]), np.array([uniform]))[0]
 
 
@@ -95,7 +95,7 @@ def test_one_is_drawn_as_in_a_batch(rules, factor, shift):
 def test_nothing_is_drawn_from_numbers_without_a_largest(rules, bad):
     logits = np.array([0.5, -np.inf, bad, 1], np.float32)
     with np.errstate(all="ignore"), pytest.raises(FloatingPointError):
-        draw_one(logits, rules, 0.5)
+        drawing(rules, 4)(logits, 0.5)
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -12,7 +12,7 @@ from wirings import CASES, WIRINGS, label, slow_wired
 from charlm import cells
 from charlm.inspect.unrolled import Unrolled
 from charlm.model import bptt, checkpoint, parameters, wiring
-from charlm.model.lean import Lean
+from charlm.model.lean import LAYERS, Lean
 from charlm.model.network import NO_DROPS, Drops, Network
 from charlm.model.packed import identity
 from charlm.model.portable import portable
@@ -180,6 +180,18 @@ def test_a_dropped_symbol_enters_nowhere_and_is_read_out_all_the_same(make_model
         drops = Drops(symbols=lambda layer, x: x * torch.from_numpy(kept)[:, None])
         found, _ = network(torch.from_numpy(ids), network.start(3), drops)
     np.testing.assert_allclose(found.numpy(), slow_wired(model, ids, symbols=kept)[0], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("input", ["one-hot", "embedding"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_what_a_symbol_brings_in_lies_in_one_piece(make_model, name, input):
+    model = make_model(name, layers=2, input=input, skip=True)
+    weights = parts(model.options, model.weights)
+    tables = [wiring.input_table(weights), wiring.skip_table(weights, 1)]
+    tables += [LAYERS[name](model.options.activation).rows(table, -1) for table in tables]
+    assert all(table[3].flags.c_contiguous for table in tables)
+    tensors = {name: torch.from_numpy(weight) for name, weight in weights.items()}
+    assert wiring.input_table(tensors)[3].is_contiguous() and wiring.skip_table(tensors, 1)[3].is_contiguous()
 
 
 @every_case
