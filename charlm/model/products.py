@@ -132,6 +132,11 @@ On two cores of a Zen 5, torch and oneDNN took 19 and 21 µs for 16 x 256 x 256,
 30 and 26 for 32 x 256 x 256."""
 
 
+MOST_AS_IT_IS = 1 << 16
+"""Numbers of a weight that oneDNN is given column by column. To lay out 256 x 256 takes 0.1 to 0.2 ms, as its operator
+looks up anew each time how; a product with 32 rows takes 1 µs less by it, and a window has some 60 (docs/notes.md)."""
+
+
 class Into:
     """A weight laid out once for many products with few rows: x ↦ x Wᵀ + b.
 
@@ -144,10 +149,11 @@ class Into:
     def __init__(self, weight: Tensor, rows: int, bias: Tensor | None = None) -> None:
         self._bias = bias
         self._onednn = _better_by_onednn(weight) and rows * weight.numel() > FEWEST
-        if self._onednn:
+        if self._onednn and weight.numel() > MOST_AS_IT_IS:
             self._weight = _lay_out(weight.contiguous(), rows)
         else:
-            self._weight = weight.T.contiguous()  # a transposed view would halve the speed of torch's own product
+            columns = weight.T.contiguous()  # a transposed view would halve the speed of torch's own product
+            self._weight = columns.T if self._onednn else columns
 
     def times(self, x: Tensor) -> Tensor:
         """x Wᵀ + b (N, O) from x (N, I)."""

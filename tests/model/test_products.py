@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from charlm.model import products
 
-SIZES = [(1, 1, 1), (3, 7, 5), (16, 256, 300), (50, 65, 512)]
+SIZES = [(1, 1, 1), (5, 9, 1), (5, 1, 9), (3, 7, 5), (16, 256, 300), (50, 65, 512)]
 needs_onednn = pytest.mark.skipif(not products.onednn(), reason="this build of torch has no oneDNN")
 
 
@@ -155,7 +155,21 @@ def test_small_products_and_other_dtypes_are_left_to_torch(monkeypatch):
     products.Into(weight.double(), 64).times(numbers(64, 256, dtype=torch.float64))
     products.product(numbers(4, 256, dtype=torch.float64), weight.double())
     with pytest.raises(AssertionError, match="oneDNN was asked"):
-        products.Into(weight, 17)
+        products.Into(weight, 17).times(numbers(17, 256))
+
+
+@needs_onednn
+def test_only_large_weights_are_laid_out(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("it was laid out")
+
+    monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
+    monkeypatch.setattr(products, "_lay_out", refuse)
+    x, weight = numbers(64, 256), numbers(256, 256, seed=1)
+    for small in (weight, weight.T):
+        close(products.Into(small, 64).times(x), x.double() @ small.double().T)
+    with pytest.raises(AssertionError, match="it was laid out"):
+        products.Into(numbers(257, 256), 64)
 
 
 @needs_onednn
