@@ -133,8 +133,8 @@ On two cores of a Zen 5, torch and oneDNN took 19 and 21 µs for 16 x 256 x 256,
 
 
 MOST_AS_IT_IS = 1 << 16
-"""Numbers of a weight that oneDNN is given column by column. To lay out 256 x 256 takes 0.1 to 0.2 ms, as its operator
-looks up anew each time how; a product with 32 rows takes 1 µs less by it, and a window has some 60 (docs/notes.md)."""
+"""Numbers of a weight that oneDNN is given column by column. To lay out 256 x 256 takes 0.1 to 0.2 ms, most of
+it around the copy; a product with 32 rows takes 1 µs less by it, and a window has some 60 (docs/notes.md)."""
 
 
 class Into:
