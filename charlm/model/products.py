@@ -138,7 +138,7 @@ it around the copy; a product with 32 rows takes 1 µs less by it, and a window 
 
 
 class Into:
-    """A weight laid out once for many products with few rows: x ↦ x Wᵀ + b.
+    """A weight made ready once for many products with few rows: x ↦ x Wᵀ + b; laid out for oneDNN where that pays.
 
     Args:
         weight: W (O, I).

@@ -173,5 +173,5 @@ def _table(weights: Mapping[str, Array], into: Array) -> Array:
     """(V, G·H): the product of every symbol's x with a matrix (G·H, E), or (G·H, V) for one-hot input."""
     if "embedding.weight" in weights:
         return weights["embedding.weight"] @ into.T
-    # By rows: a look-up in a table that is turned on its side touches a cache line for every number.
+    # By rows: a look-up in a table that is turned on its side touches a cache line for each number of a row.
     return into.T.copy() if isinstance(into, np.ndarray) else into.T.contiguous()
