@@ -22,26 +22,11 @@ import numpy as np
 
 from charlm.cells import Parameters
 from charlm.model.checkpoint import Model
+from charlm.model.vectors import Times, product
 from charlm.model.wiring import input_table, layer_weights, parts
 
 Step = Callable[[np.ndarray], None]
 """Given the input product (G·H) of a symbol, or the bias above the first layer, moves the layer's state on."""
-
-Product = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""A matrix (O, R) times a vector (R), into a vector (O), which is returned."""
-
-LINE = 64
-"""Bytes of a cache line. NumPy's large arrays begin 16 bytes into one, so that every second vector that OpenBLAS reads
-of them lies in two: a product with a matrix of up to a megabyte is an eighth slower then (docs/notes.md)."""
-
-
-def product(weight: np.ndarray) -> Product:
-    """The matrix (O, R), laid out from the beginning of a cache line, as what it does to a vector."""
-    room: np.ndarray = np.empty(weight.nbytes + LINE, np.uint8)
-    first = -room.ctypes.data % LINE
-    laid_out = room[first : first + weight.nbytes].view(weight.dtype).reshape(weight.shape)
-    laid_out[...] = weight
-    return laid_out.dot
 
 
 class Lean:
@@ -69,9 +54,8 @@ class Lean:
             bias = layer.rows(p["bias_ih"] + layer.constant(p), -1) if number else None
             self._steps.append((layer.make(p, read, read[-hidden:]), bias))
         readout = np.column_stack([weights["readout.weight"] / layer.FACTOR, weights["readout.bias"]])
-        self._readout = product(readout)
-        self._top = states[-hidden - 1 :]
         self._logits: np.ndarray = np.empty(len(readout), dtype)
+        self._readout = product(readout, states[-hidden - 1 :], self._logits)
 
     @property
     def vocabulary(self) -> int:
@@ -82,7 +66,8 @@ class Lean:
         """Logits (V,) after one more symbol; the same array at every call."""
         for step, bias in self._steps:
             step(self._table[symbol] if bias is None else bias)
-        return self._readout(self._top, self._logits)
+        self._readout()
+        return self._logits
 
 
 class _Layer:
@@ -105,12 +90,12 @@ class _Layer:
         """What of b_hh (G·H) can be added to the input product once for all."""
         return np.asarray(p["bias_hh"])
 
-    def joined(self, p: Parameters, read: np.ndarray) -> Product:
-        """Of a vector like `read` (R), W (G·H, R) times it: one product for all that the layer reads."""
+    def joined(self, p: Parameters, read: np.ndarray, into: np.ndarray) -> Times:
+        """W (G·H, R) times what the layer reads (R), into (G·H): one product for all."""
         both = [p["weight_hh"]] if len(read) == p["weight_hh"].shape[1] else [p["weight_ih"], p["weight_hh"]]
         weight = self.rows(np.hstack(both), 0)
         weight /= self.FACTOR
-        return product(weight)
+        return product(weight, read, into)
 
     def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
         """The step of a layer with the parameters p, which reads `read` (R) and keeps its state in `h` (H)."""
@@ -128,12 +113,13 @@ class _RNN(_Layer):
         return a / self.FACTOR
 
     def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
-        times, a = self.joined(p, read), np.empty_like(h)
+        a = np.empty_like(h)
+        times = self.joined(p, read, a)
         zero, one = np.zeros_like(h), np.ones_like(h)
         add, tanh, maximum = np.add, np.tanh, np.maximum
 
         def through_tanh(x: np.ndarray) -> None:
-            times(read, a)
+            times()
             add(a, x, a)
             tanh(a, h)
 
@@ -142,12 +128,12 @@ class _RNN(_Layer):
             add(h, one, h)
 
         def through_relu(x: np.ndarray) -> None:
-            times(read, a)
+            times()
             add(a, x, a)
             maximum(a, zero, out=h)
 
         def straight(x: np.ndarray) -> None:
-            times(read, a)
+            times()
             add(a, x, h)
 
         return {"tanh": through_tanh, "sigmoid": through_sigmoid, "relu": through_relu, "linear": straight}[
@@ -165,17 +151,18 @@ class _LSTM(_Layer):
         return np.concatenate([o / 2, i / 2, f / 2, g], axis)
 
     def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
-        hidden, times = len(h), self.joined(p, read)
+        hidden = len(h)
         row = np.zeros(5 * hidden, h.dtype)  # o, i, f, g and c side by side: one product makes both I g and F c
         a, c = row[: 4 * hidden], row[4 * hidden :]
         gates, o, i_f, g_c = row[: 3 * hidden], row[:hidden], row[hidden : 3 * hidden], row[3 * hidden :]
+        times = self.joined(p, read, a)
         both, t = np.empty((2, hidden), h.dtype), np.empty_like(h)
         side_by_side = both.reshape(-1)
         one, mean = np.ones_like(gates), np.full(2, 0.5, h.dtype).dot
         add, multiply, tanh = np.add, np.multiply, np.tanh
 
         def step(x: np.ndarray) -> None:
-            times(read, a)
+            times()
             add(a, x, a)
             tanh(a, a)
             add(gates, one, gates)
@@ -201,19 +188,20 @@ class _GRU(_Layer):
 
     def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
         hidden = len(h)
-        recurrent = product(p["weight_hh"] / 2)
-        into = product(self.rows(p["weight_ih"], 0)) if len(read) > hidden else None
         bias = p["bias_hh"][2 * hidden :] / 2
-        below, entering = read[:hidden], np.empty(3 * hidden, h.dtype)
         rows = np.empty((4, hidden), h.dtype)  # r, z, n and what z brings in of h - n
         (r, z, n, t), a, gates = rows, rows[:3].reshape(-1), rows[:2].reshape(-1)
+        recurrent, entering = product(p["weight_hh"] / 2, h, a), np.empty(3 * hidden, h.dtype)
+        above = len(read) > hidden
+        into = product(self.rows(p["weight_ih"], 0), read[:hidden], entering) if above else None
         n_t, one, and_half = rows[2:], np.ones_like(gates), np.array([1, 0.5], h.dtype).dot
         add, subtract, multiply, tanh = np.add, np.subtract, np.multiply, np.tanh
 
         def step(x: np.ndarray) -> None:
-            recurrent(h, a)
+            recurrent()
             if into is not None:
-                x = add(into(below, entering), x, entering)
+                into()
+                x = add(entering, x, entering)
             add(gates, x[: 2 * hidden], gates)
             tanh(gates, gates)
             add(gates, one, gates)

@@ -18,7 +18,8 @@ import numpy as np
 
 from charlm.config import ModelOptions
 from charlm.model.checkpoint import Model
-from charlm.model.lean import LAYERS, Lean, Step, product
+from charlm.model.lean import LAYERS, Lean, Step
+from charlm.model.vectors import product
 from charlm.model.wiring import EPSILON, input_table, layer_weights, parts, skip_table
 
 Weights = Mapping[str, np.ndarray]
@@ -39,8 +40,8 @@ class LeanWired(Lean):
         }
         hidden, layers, layer = options.hidden, options.layers, LAYERS[options.cell](options.activation)
         handed = range(layers) if options.skip else range(layers - 1, layers)
-        self._top: np.ndarray = np.zeros(len(handed) * hidden + 1, dtype)
-        self._top[-1] = 1  # what the readout multiplies by its bias
+        top: np.ndarray = np.zeros(len(handed) * hidden + 1, dtype)
+        top[-1] = 1  # what the readout multiplies by its bias
         reads: list[np.ndarray] = [np.zeros((2 if number else 1) * hidden, dtype) for number in range(layers)]
         self._moves: list[tuple[Step, np.ndarray, bool, Callable[[], None]]] = []
         for number, read in enumerate(reads):
@@ -48,19 +49,21 @@ class LeanWired(Lean):
             own, places = read[-hidden:], [reads[number + 1][:hidden]] if number + 1 < layers else []
             if number in handed:
                 first = handed.index(number) * hidden
-                places.append(self._top[first : first + hidden])
+                places.append(top[first : first + hidden])
             hand_on = _handing_on(options, own, places, layer.FACTOR)
             entering = layer.rows(x + layer.constant(p), -1)
             self._moves.append((layer.make(p, read, own), entering, x.ndim == 2, hand_on))
-        self._readout, rows = _readout(options, weights, handed, layer.FACTOR)
-        self._logits: np.ndarray = np.empty(rows, dtype)
+        readout = _readout(options, weights, handed, layer.FACTOR)
+        self._logits: np.ndarray = np.empty(len(readout), dtype)
+        self._readout = product(readout, top, self._logits)
 
     def read(self, symbol: int) -> np.ndarray:
         """Logits (V,) after one more symbol; the same array at every call."""
         for step, entering, by_symbol, hand_on in self._moves:
             step(entering[symbol] if by_symbol else entering)
             hand_on()
-        return self._readout(self._top, self._logits)
+        self._readout()
+        return self._logits
 
 
 def _entering(
@@ -89,15 +92,12 @@ def _reading(
     return into * weights[f"norm.{number}.weight"] * factor, into @ weights[f"norm.{number}.bias"]
 
 
-def _readout(
-    options: ModelOptions, weights: Weights, handed: range, factor: int
-) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], int]:
-    """The readout of what the layers hand on side by side, with a 1 at the end for its bias; and V."""
+def _readout(options: ModelOptions, weights: Weights, handed: range, factor: int) -> np.ndarray:
+    """The readout (V, …) of what the layers hand on side by side, with a 1 at the end for its bias."""
     blocks = np.split(weights["readout.weight"], len(handed), axis=1)
     read = [_reading(options, weights, block, n, factor) for n, block in zip(handed, blocks, strict=True)]
     bias = sum((constant for _, constant in read), weights["readout.bias"])
-    whole = np.column_stack([*(block / factor for block, _ in read), bias])
-    return product(whole), len(whole)
+    return np.column_stack([*(block / factor for block, _ in read), bias])
 
 
 def _handing_on(options: ModelOptions, h: np.ndarray, places: list[np.ndarray], factor: int) -> Callable[[], None]:

@@ -10,7 +10,7 @@ from charlm import cells
 from charlm.errors import CharlmError
 from charlm.model.draw import Rules, draw, drawing
 from charlm.model.generate import generate, generate_one, streams
-from charlm.model.lean import LAYERS, LINE, Lean, product
+from charlm.model.lean import LAYERS, Lean
 from charlm.model.lean_wired import LeanWired
 from charlm.model.stepper import Stepper
 
@@ -66,16 +66,6 @@ def test_reading_through_any_wiring_equals_the_equations(make_model, kind, layer
         logits = lean.read(symbol)
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, expected[0], rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (512, 129)])
-def test_a_matrix_is_laid_out_from_a_cache_line_on_and_multiplies_as_it_did(shape, dtype):
-    random = np.random.default_rng(0)
-    weight, x, y = random.random(shape).astype(dtype), random.random(shape[1]).astype(dtype), np.empty(shape[0], dtype)
-    times = product(weight)
-    assert times.__self__.ctypes.data % LINE == 0 and times(x, y) is y
-    np.testing.assert_allclose(y, weight @ x, rtol=1e-5)
 
 
 @pytest.mark.parametrize("rules", FILTERS, ids=str)
