@@ -32,8 +32,8 @@ SHARED = 4 * 115_200
 """Numbers of a matrix from which OpenBLAS 0.3.31 shares a real product among the processors (`interface/gemv.c`)."""
 
 FEWEST = 3 << 16
-"""Numbers of a matrix from which pairs are worth it: a character of an lstm or gru took a fifth to a third less time.
-Below it is less, and as much as here is lost where a processor is busy (docs/notes.md)."""
+"""Numbers of a matrix from which pairs are worth it: a character took a fifth to a third less time where all of a
+network's matrices were such. Below it is less, and as much is lost where a processor is busy (docs/notes.md)."""
 
 MOST_PROCESSORS = 8
 """A complex product is shared among all processors, however many, and each has to be told. Two were measured; that few
