@@ -33,7 +33,7 @@ SHARED = 4 * 115_200
 
 FEWEST = 3 << 16
 """Numbers of a matrix from which pairs are worth it: a character took a fifth to a third less time where all of a
-network's matrices were such. Below it is less, and as much is lost where a processor is busy (docs/notes.md)."""
+network's matrices were such. Below it is a fifth or less, for the same loss beside a busy processor (docs/notes.md)."""
 
 MOST_PROCESSORS = 8
 """A complex product is shared among all processors, however many, and each has to be told. Two were measured; that few

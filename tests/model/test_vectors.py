@@ -47,10 +47,17 @@ def machine(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (512, 129)])
-def test_a_matrix_is_laid_out_from_a_cache_line_on(shape, dtype):
-    times = product(np.ones(shape, dtype), np.ones(shape[1], dtype), np.ones(shape[0], dtype))
-    assert times.func.__self__.ctypes.data % LINE == 0
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (4, 7), (512, 129)])
+@pytest.mark.parametrize("pairs", [False, True], ids=["one by one", "in pairs"])
+def test_a_matrix_is_laid_out_from_a_cache_line_on(request, monkeypatch, pairs, shape, dtype):
+    if pairs:
+        request.getfixturevalue("paired")
+    made, lay_out = [], vectors._laid_out
+    monkeypatch.setattr(vectors, "_laid_out", lambda matrix: made.append(lay_out(matrix)) or made[-1])
+    product(np.ones(shape, dtype), np.ones(shape[1], dtype), np.ones(shape[0], dtype))
+    (matrix,) = made
+    assert matrix.ctypes.data % LINE == 0 and matrix.flags.c_contiguous
+    assert np.iscomplexobj(matrix) == (pairs and shape[0] % 2 == 0)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
