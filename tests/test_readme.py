@@ -15,11 +15,12 @@ from charlm.cli import main as entry
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MODULES = sorted(path for path in (ROOT / "charlm").rglob("*.py") if path.name not in ("__init__.py", "__main__.py"))
-LISTED = re.findall(r"^- `(charlm/[^`]+\.py)`", README, re.MULTILINE)
+ARCHITECTURE = (ROOT / "docs" / "development" / "architecture.md").read_text(encoding="utf-8")
+LISTED = re.findall(r"^- `(charlm/[^`]+\.py)`", ARCHITECTURE, re.MULTILINE)
 
 
 def imports(path: Path) -> set[str]:
-    """Modules of charlm that a file imports anywhere, as paths like those the README lists."""
+    """Modules of charlm that a file imports anywhere, as paths like those that the architecture page lists."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("charlm"):
