@@ -21,7 +21,7 @@ from charlm.model import parameters
 from charlm.model.checkpoint import Model
 from charlm.model.portable import frequencies, portable
 from charlm.model.stepper import Stepper
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 STEPS, STREAMS = 50, 32
 PROGRAM = "import json; from benchmarks.arithmetic import digests; print(json.dumps(digests()))"

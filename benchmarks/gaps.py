@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import charlm
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.use.models import find_model
 from charlm.use.texts import own_corpus
 

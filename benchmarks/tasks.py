@@ -34,7 +34,7 @@ from charlm import cells, synthetic
 from charlm.config import ModelOptions
 from charlm.inspect.excess import by_situation, together
 from charlm.model import parameters
-from charlm.text.symbols import FIRST
+from charlm.tokenizers.vocabulary import FIRST
 from charlm.use import ngrams
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -24,7 +24,7 @@ from charlm.model.network import Drops, Network
 from charlm.model.stepper import Stepper
 from charlm.text.corpus import Corpus
 from charlm.text.lanes import Lanes
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 from charlm.use.evaluate import evaluate
 from charlm.use.sample import stream
 

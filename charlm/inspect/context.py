@@ -20,7 +20,7 @@ import numpy as np
 from charlm.inspect.reading import log_softmax
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import States, Stepper
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 STRETCHES = 4096
 """Stretches that begin; after each row every second one ends."""

@@ -15,8 +15,8 @@ from charlm.errors import CorpusError
 from charlm.inspect.record import record
 from charlm.model.checkpoint import Model
 from charlm.synthetic import Source
-from charlm.text.decoding import LF
-from charlm.text.symbols import BOUNDARY, FIRST, Symbols
+from charlm.tokenizers.decoding import LF
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, Symbols
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 
 from charlm.errors import UsageError
 from charlm.inspect import quotes
-from charlm.text.symbols import BOUNDARY, FIRST, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, Symbols
 
 TAB = 8
 """Columns of a tab in front of a line."""

@@ -12,7 +12,7 @@ from charlm.config import ReadOptions
 from charlm.model.checkpoint import Model
 from charlm.text.corpus import Corpus
 from charlm.text.sources import Report, Source
-from charlm.text.symbols import FIRST
+from charlm.tokenizers.vocabulary import FIRST
 from charlm.use.texts import Text, find_text, in_order
 
 

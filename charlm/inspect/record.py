@@ -17,7 +17,7 @@ from charlm.errors import CharlmError
 from charlm.inspect.reading import Block, Progress, read
 from charlm.model.checkpoint import Model
 from charlm.model.units import Unit
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 
 @dataclass(frozen=True)

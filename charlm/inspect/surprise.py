@@ -12,8 +12,8 @@ import numpy as np
 from charlm.inspect.context import ContextRow, by_context
 from charlm.inspect.record import Record
 from charlm.model.checkpoint import Model
-from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
-from charlm.text.words import BEFORE
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.tokenizers.word import BEFORE
 from charlm.use.texts import Text
 
 CLASSES = (

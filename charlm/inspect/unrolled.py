@@ -18,7 +18,7 @@ from charlm import cells
 from charlm.cells import Parameters, State
 from charlm.model.checkpoint import Model
 from charlm.model.wiring import Wired, parts
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 States = list[State]
 

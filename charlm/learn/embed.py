@@ -12,7 +12,7 @@ from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.spec import AUTO
 from charlm.text.embeddings import Vectors, read_vectors
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 
 def vectors(values: dict[str, Any], symbols: Symbols, source: Model | None) -> Vectors | None:

@@ -13,7 +13,7 @@ from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.model.parameters import REVERSE
 from charlm.spec import AUTO, flag
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 
 def like(source: Model | None, values: dict[str, Any]) -> dict[str, Any]:

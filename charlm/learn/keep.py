@@ -14,7 +14,7 @@ from charlm.model import checkpoint
 from charlm.model.checkpoint import Arrays, Model
 from charlm.model.network import Network, States
 from charlm.text.lanes import Lanes
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 
 @dataclass(frozen=True)

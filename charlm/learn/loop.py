@@ -33,7 +33,7 @@ from charlm.model.network import Network
 from charlm.model.scoring import Progress as ScoreProgress
 from charlm.model.scoring import Score, score
 from charlm.spec import AUTO
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 WARM_UP = 1.0
 """Seconds of steps before some are timed: the first ones took twice as long."""

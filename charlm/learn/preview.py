@@ -8,7 +8,7 @@ from charlm.model.generate import generate, streams
 from charlm.model.network import Network
 from charlm.model.stepper import Stepper
 from charlm.text.order import BACKWARD
-from charlm.text.symbols import BOUNDARY, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
 
 LENGTH = 200
 TEMPERATURE = 0.8

@@ -11,7 +11,7 @@ from torch import Tensor
 from charlm.text.corpus import check_ids
 from charlm.text.lanes import Lanes
 from charlm.text.pages import Pages
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 LARGEST_SHARE = 0.25
 """Of a GPU's free memory that the text may take."""

@@ -26,7 +26,7 @@ from charlm.learn.stage import Stage, to_device
 from charlm.model.network import Behind, Drops, Network, States, emptied
 from charlm.model.parameters import REVERSE
 from charlm.text.lanes import Lanes
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 
 @dataclass(frozen=True)

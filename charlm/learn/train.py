@@ -33,7 +33,7 @@ from charlm.spec import AUTO, flag
 from charlm.text import order
 from charlm.text.corpus import Corpus, find_corpus
 from charlm.text.lanes import Lanes
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 RESUMABLE = {
     "epochs", "steps", "time", "patience", "device", "threads",

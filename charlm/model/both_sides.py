@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from charlm.model.network import Network, States
 from charlm.model.parameters import REVERSE
 from charlm.text.pages import Pages
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 WINDOW = 128
 """Symbols per call of the network, which bounds the memory for logits."""

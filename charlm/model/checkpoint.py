@@ -24,7 +24,7 @@ from charlm.errors import CheckpointError, UsageError
 from charlm.files import write_atomically
 from charlm.model import parameters
 from charlm.spec import AUTO, MOST
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 FORMAT = 1
 """Version of the layout. A reader refuses what is newer and goes on reading what is older."""

@@ -24,8 +24,8 @@ from charlm.errors import CharlmError, PackedError, UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.portable import LEAST, frequencies, portable
 from charlm.model.stepper import Stepper
-from charlm.text.spelling import NONE
-from charlm.text.symbols import BOUNDARY, UNKNOWN
+from charlm.tokenizers.escape import NONE
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
 HEAD = 256
 """Symbols read by one stream before there are several, which then begin warm."""
@@ -100,7 +100,7 @@ def encode(
     Args:
         model: of any cell that `charlm.model.portable` can make exact.
         ids: (N,) symbols, N > 0, without the boundary before them.
-        raw: (U,) the codes that stand behind each unknown symbol, in order; they are spelled (`charlm.text.spelling`).
+        raw: (U,) the codes that stand behind each unknown symbol, in order; they are spelled (`charlm.tokenizers.escape`).
         streams: B, from 1.
         progress: told how far it is.
 

@@ -30,7 +30,7 @@ from charlm.model.network import Network, States
 from charlm.model.scoring import Progress, Score, surprises
 from charlm.model.stepper import Stepper
 from charlm.text.pages import Pages
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 SAMPLES, LENGTH = 16, 640
 """Texts that the model writes for the scale of its gradients, and the symbols of each."""

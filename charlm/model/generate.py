@@ -15,7 +15,7 @@ from charlm.errors import CharlmError
 from charlm.model.draw import NEVER, Rules, draw, drawing
 from charlm.model.lean import Lean
 from charlm.model.stepper import Edit, States
-from charlm.text.symbols import BOUNDARY, UNKNOWN
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
 AHEAD = 8
 """Symbols of a single stream that are drawn before the first of them is given: to keep NumPy from warning costs a

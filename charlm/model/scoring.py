@@ -30,7 +30,7 @@ from charlm.model.both_sides import behind, read_from_right, stretches
 from charlm.model.network import Network, States, emptied
 from charlm.model.pieces import Pieces
 from charlm.text.pages import Pages
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 SEGMENT = 1024
 """Symbols scored by one segment."""

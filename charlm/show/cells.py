@@ -10,7 +10,7 @@ from charlm.inspect.record import Record
 from charlm.show.symbols import names
 from charlm.show.tables import Grid
 from charlm.show.view import TextView, Track, surprise
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 
 def tracks(units: Sequence[str], values: np.ndarray, part: str, palette: str) -> tuple[Track, ...]:

@@ -10,7 +10,7 @@ from charlm.show.palettes import PALETTES, STEPS, Palette, level, style
 from charlm.show.symbols import glyphs
 from charlm.show.terminal import Screen, to_stdout
 from charlm.show.view import Track
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 
 def on_terminal() -> bool:

@@ -7,7 +7,7 @@ from charlm.inspect.record import Record
 from charlm.show.symbols import names
 from charlm.show.tables import Grid
 from charlm.show.view import TextView, surprise
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 CLASSES = "Which characters surprise"
 CONTEXT = "Does it use long context?"

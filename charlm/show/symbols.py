@@ -8,7 +8,7 @@ import unicodedata
 import numpy as np
 
 from charlm.show.words import visible
-from charlm.text.symbols import BOUNDARY, FIRST, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, Symbols
 
 BOUNDARY_GLYPH, UNKNOWN_GLYPH, PART_GLYPH = "∎\n", "\ufffd", "·"
 """In a text: the boundary, which ends a line; the unknown symbol; a byte that does not yet complete a character."""

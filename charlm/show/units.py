@@ -10,7 +10,7 @@ from charlm.show.tables import Grid, ruled
 from charlm.show.terminal import to_stdout, wide_screen
 from charlm.show.view import TextView, Track, surprise
 from charlm.show.words import line
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 Row = Sequence[str]
 

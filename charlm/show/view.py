@@ -27,7 +27,7 @@ from charlm.show.palettes import PALETTES
 from charlm.show.symbols import glyphs, names
 from charlm.show.tables import Grid
 from charlm.show.words import line
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 LARGEST = 20_000_000
 """Bytes that a report may have, about: what a browser opens at once."""

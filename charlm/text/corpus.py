@@ -22,7 +22,7 @@ from charlm.config import PrepareOptions
 from charlm.errors import CheckpointError, CorpusError, UsageError
 from charlm.files import present
 from charlm.spec import MOST
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 FORMAT = 1
 SPLITS = ("train", "valid", "test")
@@ -187,7 +187,7 @@ class Corpus:
         return int(self._of(split)["characters"])
 
     def spelling_of(self, split: str) -> float:
-        """Bits that writing out a split's unknown symbols takes (`charlm.text.spelling`)."""
+        """Bits that writing out a split's unknown symbols takes (`charlm.tokenizers.escape`)."""
         return float(self._of(split).get("spelling", 0.0))
 
     def _count(self, split: str) -> int:

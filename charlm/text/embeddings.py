@@ -2,7 +2,7 @@
 
 A line is a symbol and its numbers, separated by single blanks; word2vec has one line in front, of two whole numbers:
 how many vectors there are, and how many numbers each has. A symbol is written as itself, or where that cannot be seen
-by its number (`charlm.text.units.Unit.written`); the boundary as `</s>`, which word2vec has at the end of each line
+by its number (`charlm.tokenizers.units.Unit.written`); the boundary as `</s>`, which word2vec has at the end of each line
 of its text, and the unknown symbol as `<unk>`.
 
     e 0.418 0.24968 -0.41242
@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from charlm.errors import InputError
-from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
 
 LONGEST_LINE = 1 << 21
 """Bytes that a line may have: 65,536 numbers, the most that an embedding has, of 30 characters."""

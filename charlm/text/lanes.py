@@ -22,7 +22,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from charlm.errors import CorpusError
 from charlm.text.corpus import check_ids
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 
 from charlm.errors import UsageError
 from charlm.spec import AUTO
-from charlm.text.decoding import code_points, text_encoding
-from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
+from charlm.tokenizers.decoding import code_points, text_encoding
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
 
 PIECE = 1 << 16
 """Bytes of a line that are decoded at once."""
@@ -30,7 +30,7 @@ class Stretch:
         ids: (T,) in a table.
         characters: that they have together.
         unknown: how many of them are the unknown symbol.
-        spelling: bits that writing those out takes (`charlm.text.spelling`).
+        spelling: bits that writing those out takes (`charlm.tokenizers.escape`).
     """
 
     ids: np.ndarray

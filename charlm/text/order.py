@@ -15,7 +15,7 @@ which text that is (`charlm.use.texts`).
 import numpy as np
 
 from charlm import memory
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 BACKWARD = "backward"
 """The word of `--direction` for a model that reads from the right."""

@@ -26,13 +26,13 @@ from charlm.errors import CorpusError, UsageError
 from charlm.files import alone_at, failures, new_folder, write_atomically
 from charlm.spec import flag
 from charlm.text.corpus import FORMAT, INFO, SPLITS, Corpus, is_name
-from charlm.text.decoding import text_encoding
 from charlm.text.leaks import LEAST, Leak, find_leaks
 from charlm.text.sources import Report, Source, open_sources
 from charlm.text.survey import about_table, about_text, survey, table
-from charlm.text.symbols import BOUNDARY, Symbols
-from charlm.text.units import UNITS
 from charlm.text.walk import Amounts, Progress, Walk
+from charlm.tokenizers.decoding import text_encoding
+from charlm.tokenizers.units import UNITS
+from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
 
 WORDS = 10_000
 """Symbols of a table of words, where nobody says how many."""

@@ -6,7 +6,7 @@
     a built-in name   `charlm.text.builtin`, or a synthetic source (`charlm.synthetic`)
     a downloaded one  its folder, `charlm.text.shelf`
 
-What is left out: what the bytes mean (`charlm.text.units`), and fetching anything (`charlm.text.download`).
+What is left out: what the bytes mean (`charlm.tokenizers.units`), and fetching anything (`charlm.text.download`).
 """
 
 import bz2

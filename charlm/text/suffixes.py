@@ -18,7 +18,7 @@ import numpy as np
 from charlm import memory
 from charlm.errors import UsageError
 from charlm.text.pages import Pages
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 BLOCK = 1 << 22
 """Places of the order that are looked at together."""

@@ -1,6 +1,6 @@
 """Surveying: what a text has, before it becomes ids: how often each symbol occurs, the table, and what is to be said.
 
-What is left out: counting itself (`charlm.text.tally`), and the ids (`charlm.text.prepare`).
+What is left out: counting itself (`charlm.tokenizers.counts`), and the ids (`charlm.text.prepare`).
 """
 
 import json
@@ -12,11 +12,11 @@ import numpy as np
 
 from charlm.config import PrepareOptions
 from charlm.errors import CorpusError
-from charlm.text.symbols import FIRST, UNKNOWN, Symbols
-from charlm.text.tally import Tally
-from charlm.text.unit import Unit
-from charlm.text.units import UNITS
 from charlm.text.walk import Walk
+from charlm.tokenizers.base import Unit
+from charlm.tokenizers.counts import Tally
+from charlm.tokenizers.units import UNITS
+from charlm.tokenizers.vocabulary import FIRST, UNKNOWN, Symbols
 
 FEWEST = 2
 """Symbols that a corpus must have: one to see and one to predict."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from charlm.errors import CorpusError
-from charlm.text.decoding import code_points, text_encoding, text_of
-from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.tokenizers.decoding import code_points, text_encoding, text_of
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
 
 ALWAYS = "utf-8"
 """An encoding in which any bytes are decoded and encoded again without loss, given PEP 383."""

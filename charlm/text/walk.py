@@ -18,11 +18,11 @@ from charlm.config import PrepareOptions
 from charlm.errors import CorpusError
 from charlm.files import failures
 from charlm.text.ahead import ahead
-from charlm.text.decoding import CR, LF
 from charlm.text.sources import Document, Source
-from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
-from charlm.text.unit import Unit
-from charlm.text.units import UNITS
+from charlm.tokenizers.base import Unit
+from charlm.tokenizers.decoding import CR, LF
+from charlm.tokenizers.units import UNITS
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
 
 Progress = Callable[[int], None]
 
@@ -37,7 +37,7 @@ class Encoded:
         characters: of all documents, their ends not counted; of a word each of its characters.
         bytes: of the text in UTF-8 (byte unit: as it is); the end of a line document counts as one.
         unknown: symbols outside the table.
-        spelling: bits that writing those out takes (`charlm.text.spelling`).
+        spelling: bits that writing those out takes (`charlm.tokenizers.escape`).
         documents: those with at least one character.
         sha256: of the raw, unpacked bytes.
     """

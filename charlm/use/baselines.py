@@ -20,7 +20,7 @@ import numpy as np
 
 from charlm import memory
 from charlm.text.sources import Report
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 from charlm.use import compressors, ngrams
 from charlm.use.texts import Text
 

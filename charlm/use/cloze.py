@@ -28,7 +28,7 @@ from charlm.text import order
 from charlm.text.line_ids import MARK, body, line_encoding, line_ends
 from charlm.text.lines import Lines
 from charlm.text.sources import Report
-from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN
 from charlm.use.score import device_of
 
 OTHERS = 4

@@ -20,7 +20,7 @@ from charlm.errors import CorpusError, UsageError
 from charlm.model.checkpoint import Model, check_model
 from charlm.text.corpus import Corpus
 from charlm.text.sources import Report, Source, open_sources
-from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
 from charlm.use import uncertainty
 from charlm.use.measure import Measure, Progress, measure, protocol, read_from
 from charlm.use.texts import Text, find_text, is_prepared

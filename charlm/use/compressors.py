@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from charlm.text.pages import Pages
-from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
 
 BLOCK = 1 << 20
 """Symbols that are compressed at a time."""

@@ -3,7 +3,7 @@
 A text (`charlm.use.texts`) starts cold, from the boundary, and each document's end counts as one
 character. A character (or word) outside the symbol table is scored as the unknown symbol, and counted. Beside
 the numbers stand their company: what they would be if unknown symbols had to be spelled out
-(`charlm.text.spelling`), an interval (`charlm.use.uncertainty`), and baselines (`charlm.use.baselines`).
+(`charlm.tokenizers.escape`), an interval (`charlm.use.uncertainty`), and baselines (`charlm.use.baselines`).
 
 Of words, everything per character is all nats over the characters of the text, so that models of words and of
 characters compare; what the words themselves take stands beside, per symbol.
@@ -26,7 +26,7 @@ from charlm.model.checkpoint import Model, check_model
 from charlm.model.scoring import Score
 from charlm.text.corpus import Corpus
 from charlm.text.sources import Report, Source
-from charlm.text.symbols import BOUNDARY, UNKNOWN
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 from charlm.use import uncertainty
 from charlm.use.baselines import Baseline, baselines, check_memory
 from charlm.use.measure import Progress, measure, protocol, read_from

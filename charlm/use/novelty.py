@@ -21,7 +21,7 @@ from charlm.model.checkpoint import Model, check_model
 from charlm.text.corpus import Corpus
 from charlm.text.sources import Report
 from charlm.text.suffixes import Matches, check_library, check_memory, longest_matches
-from charlm.text.symbols import BOUNDARY, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
 from charlm.use.texts import own_corpus
 
 SIZES = range(2, 31)

@@ -30,7 +30,7 @@ from charlm.model.stepper import Edit, Stepper
 from charlm.model.units import clamp as held
 from charlm.model.wiring import is_stack
 from charlm.text.order import BACKWARD
-from charlm.text.symbols import BOUNDARY, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
 
 Clamp = Mapping[str, float | str]
 """Values by the places where they are held (`charlm.model.units`)."""

@@ -46,7 +46,7 @@ class LineScore:
         bits: summed over the symbols; infinite where the model gives no finite number.
         characters: how many, the line's end among them where it is scored.
         unknown: how many symbols were scored as the unknown one.
-        spelling: bits that writing those out takes beside (`charlm.text.spelling`).
+        spelling: bits that writing those out takes beside (`charlm.tokenizers.escape`).
         per_char: (symbols,) bits of each, float32, where they were asked for.
     """
 

@@ -20,8 +20,8 @@ from charlm.text import order
 from charlm.text.corpus import INFO, Corpus, find_corpus, is_name
 from charlm.text.pages import Pages
 from charlm.text.sources import Report, Source, open_sources
-from charlm.text.symbols import UNKNOWN
 from charlm.text.walk import encode_source
+from charlm.tokenizers.vocabulary import UNKNOWN
 
 BLOCK = 1 << 20
 """Symbols that are counted at a time."""
@@ -38,7 +38,7 @@ class Text:
         entropy: of its source, in bits per character, where that is known.
         entropy_error: its standard error, where it is an estimate.
         letters: its characters, ends of documents counted; None where each symbol is one.
-        spelling: bits that writing out its unknown symbols takes (`charlm.text.spelling`).
+        spelling: bits that writing out its unknown symbols takes (`charlm.tokenizers.escape`).
         turned: (N + 1,) the symbols from the left, the boundary first, where the model reads from the right.
     """
 

@@ -11,7 +11,7 @@ import pytest
 from charlm.config import ModelOptions
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",

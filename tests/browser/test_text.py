@@ -16,7 +16,7 @@ from charlm.show.html import save as save_page
 from charlm.show.tables import Grid
 from charlm.show.view import LARGEST, TextView, Track, report, surprise
 from charlm.show.words import visible
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 HOSTILE = (
     "<script>alert(1)</script> </script><!-- {{ 7*7 }} {% raw %} &amp; &lt; <img src=x onerror=alert(2)>\n"

@@ -7,7 +7,7 @@ import pytest
 from texts import text_of
 
 from charlm.cli import main as entry
-from charlm.text.words import cut
+from charlm.tokenizers.word import cut
 
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-len", "8", "--steps", "12", "--threads", "1"]
 

@@ -12,7 +12,7 @@ from charlm import cells
 from charlm.config import ModelOptions
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 LETTERS = "\n 'acdefghilnoprstuvwy"
 """What `text_of` is made of; with weights this small a symbol takes about as many bits as their number says."""

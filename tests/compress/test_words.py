@@ -14,7 +14,7 @@ from charlm.errors import PackedError
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
 from charlm.model.coding import decode, encode
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 from charlm.use.evaluate import evaluate
 
 from .test_round_trips import HOSTILE

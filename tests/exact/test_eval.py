@@ -21,7 +21,7 @@ from charlm.config import ModelOptions
 from charlm.model import checkpoint, parameters, scoring
 from charlm.model.checkpoint import Model
 from charlm.text.sources import Document, Source
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 LETTERS = "\n abcdefghijklmnopqrstuvwxyz"
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]

@@ -26,7 +26,7 @@ from charlm.config import ModelOptions
 from charlm.errors import CharlmError, CheckpointError
 from charlm.model import parameters
 from charlm.model.checkpoint import LONGEST_HEADER, Model, load, read_header, save
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 from charlm.use.describe import describe
 from charlm.use.sample import stream
 

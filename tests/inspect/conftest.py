@@ -9,7 +9,7 @@ from texts import WORDS
 from charlm.config import ModelOptions
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 LETTERS = sorted({ord(letter) for letter in "".join(WORDS) + " \n"})
 

@@ -17,7 +17,7 @@ from charlm.inspect.record import record
 from charlm.model.checkpoint import Model, load, save
 from charlm.model.parameters import shapes
 from charlm.model.units import Unit
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 ANSI = re.compile(r"\x1b\[([0-9;]*)m")
 HOSTILE = "the <b>[red]sea[/red]</b>\x1b[2J\x1b]0;owned\x07\x00 \u202eis wide\r\n\told \U0001f600 \u05e9\u05dc é\n"

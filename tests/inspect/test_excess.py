@@ -16,7 +16,7 @@ from charlm.learn.train import train
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.text.prepare import prepare
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 
 def constant(text: bytes, favourite: str, odds: float, unit: str = "char") -> Model:

@@ -8,7 +8,7 @@ import pytest
 from charlm.config import FEATURES as NAMES
 from charlm.inspect import features
 from charlm.inspect.features import FEATURES, of_text, on
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 
 def symbols_of(text, unit="char"):

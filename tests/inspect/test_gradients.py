@@ -14,7 +14,7 @@ from charlm.inspect.gradients import Spread, gradients, own_norms
 from charlm.inspect.recurrent import blocks, bound, scaled, slope
 from charlm.inspect.unrolled import Unrolled
 from charlm.model.stepper import Stepper
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("rnn", "linear"), ("lstm", "tanh"), ("gru", "tanh")]
 

@@ -13,7 +13,7 @@ from charlm.inspect.passage import beginning
 from charlm.inspect.record import record
 from charlm.inspect.surprise import CLASSES, by_class, classify, summarize
 from charlm.model.stepper import Stepper
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 from charlm.use.texts import Text
 
 

@@ -13,7 +13,7 @@ from charlm.cli import main as entry
 from charlm.config import ModelOptions
 from charlm.model import parameters
 from charlm.model.checkpoint import Model, save
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "interface.md").read_text(encoding="utf-8")
 ORDERS = "\x1b[2J\x1b]0;owned\x07[bold]red[/bold]<script>alert(1)</script>"

@@ -13,7 +13,7 @@ from charlm.show.palettes import PALETTES, STEPS, level, style
 from charlm.show.symbols import glyphs, names
 from charlm.show.tables import Grid
 from charlm.show.view import LARGEST, TextView, Track, plan, report, surprise
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 
 def table(text, unit="char"):

@@ -19,7 +19,7 @@ from charlm.model.network import Behind, Network
 from charlm.model.parameters import REVERSE
 from charlm.text.corpus import Corpus
 from charlm.text.prepare import prepare
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.use.evaluate import evaluate
 
 BOTH = {"direction": "bidirectional"}

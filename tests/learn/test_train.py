@@ -15,7 +15,7 @@ from charlm.model import checkpoint
 from charlm.model.network import Network
 from charlm.text.corpus import Corpus
 from charlm.text.prepare import prepare
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.use.evaluate import evaluate
 
 

@@ -9,7 +9,7 @@ from charlm.config import ModelOptions
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 CHARACTERS = "\n ehlorw"
 

@@ -18,7 +18,7 @@ from charlm.model.network import LEFT, Behind, Drops, Network
 from charlm.model.parameters import REVERSE
 from charlm.model.pieces import Pieces
 from charlm.model.scoring import SEGMENT, WARM_UP, score
-from charlm.text.symbols import BOUNDARY, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
 
 SYMBOLS = Symbols("char", np.arange(97, 104, dtype=np.uint32))
 V = SYMBOLS.size

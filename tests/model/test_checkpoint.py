@@ -19,7 +19,7 @@ from charlm.errors import CharlmError, CheckpointError
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import FORMAT, Model, load, read_header, read_tensors, save, write_tensors
 from charlm.model.network import Network
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
 

@@ -9,7 +9,7 @@ from charlm import cells
 from charlm.model.draw import Rules, log_softmax
 from charlm.model.generate import generate, streams
 from charlm.model.stepper import Stepper
-from charlm.text.symbols import BOUNDARY, UNKNOWN
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
 NOTHING = np.array([], dtype=np.int64)
 

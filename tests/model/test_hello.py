@@ -15,7 +15,7 @@ from charlm.model.draw import log_softmax
 from charlm.model.network import Network
 from charlm.model.scoring import Score, score
 from charlm.model.stepper import Stepper
-from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
 
 LETTERS = "helo"
 LOGITS = [(1.0, 2.2, -3.0, 4.1), (0.5, 0.3, -1.0, 1.2), (0.1, 0.5, 1.9, -1.1), (0.2, -1.5, -0.1, 2.2)]

@@ -5,7 +5,7 @@ import pytest
 
 from charlm.model.pieces import Pieces
 from charlm.model.scoring import SEGMENT, score
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 
 def text(characters):

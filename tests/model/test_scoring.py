@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from charlm import cells
 from charlm.model.network import Network
 from charlm.model.scoring import SEGMENT, WARM_UP, WINDOW, Score, score, side_by_side
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
 V = 10

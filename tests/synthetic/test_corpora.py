@@ -17,7 +17,7 @@ from charlm.show import tables
 from charlm.text.corpus import Corpus
 from charlm.text.prepare import prepare
 from charlm.text.sources import open_sources
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.use.evaluate import evaluate
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from charlm.errors import InputError
 from charlm.text import embeddings
 from charlm.text.embeddings import read_vectors
-from charlm.text.symbols import FIRST, Symbols
+from charlm.tokenizers.vocabulary import FIRST, Symbols
 
 
 def table(letters: str, unit: str = "char") -> Symbols:

@@ -9,7 +9,7 @@ from charlm import memory
 from charlm.errors import UsageError
 from charlm.text import order
 from charlm.text.lanes import Lanes
-from charlm.text.units import UNITS
+from charlm.tokenizers.units import UNITS
 
 texts = st.lists(st.integers(0, 3), max_size=30).map(lambda symbols: np.array([0, *symbols], np.uint8))
 

@@ -17,8 +17,8 @@ from charlm.text import leaks, sources
 from charlm.text.corpus import Corpus, find_corpus
 from charlm.text.prepare import prepare
 from charlm.text.sources import Document, Source, open_sources
-from charlm.text.symbols import BOUNDARY, UNKNOWN
 from charlm.text.walk import encode_source
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
 ALL = {"valid_fraction": 0, "test_fraction": 0}
 

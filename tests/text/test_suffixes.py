@@ -12,7 +12,7 @@ from charlm import memory
 from charlm.errors import UsageError
 from charlm.text import suffixes
 from charlm.text.suffixes import Matches, bytes_per_symbol, check_library, check_memory, longest_matches
-from charlm.text.symbols import BOUNDARY
+from charlm.tokenizers.vocabulary import BOUNDARY
 
 
 def slow(text: np.ndarray, query: np.ndarray) -> list[int]:

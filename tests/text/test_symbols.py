@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import CheckpointError, SymbolError
-from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
-from charlm.text.units import UNITS
+from charlm.tokenizers.units import UNITS
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
 
 texts = st.text(min_size=1, max_size=60)
 

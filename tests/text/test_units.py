@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import CorpusError
-from charlm.text.decoding import text_encoding
-from charlm.text.units import UNITS
+from charlm.tokenizers.decoding import text_encoding
+from charlm.tokenizers.units import UNITS
 
 CHAR, BYTE = UNITS["char"], UNITS["byte"]
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
 from charlm.text.verbatim import ALWAYS, Alphabet
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
 
 ENCODINGS = [
     "utf-8",

@@ -15,12 +15,12 @@ from charlm.errors import CheckpointError, CorpusError, SymbolError, UsageError
 from charlm.text.corpus import Corpus
 from charlm.text.prepare import prepare
 from charlm.text.sources import Document, Source
-from charlm.text.spelling import END, OTHER
-from charlm.text.spelling import letters as spelled_by
-from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
-from charlm.text.units import UNITS
 from charlm.text.walk import encode_source
-from charlm.text.words import APART, cut, cut_stream, is_piece
+from charlm.tokenizers.escape import END, OTHER
+from charlm.tokenizers.escape import letters as spelled_by
+from charlm.tokenizers.units import UNITS
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
+from charlm.tokenizers.word import APART, cut, cut_stream, is_piece
 
 WORD = UNITS["word"]
 ALL = {"valid_fraction": 0, "test_fraction": 0}

@@ -14,7 +14,7 @@ from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.text.corpus import Corpus
 from charlm.text.prepare import prepare
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 
 LETTERS = "\n abcdefghijklmnopqrstuvwxyz"
 

@@ -24,7 +24,7 @@ from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.text.corpus import Corpus
 from charlm.text.prepare import prepare
-from charlm.text.symbols import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
 from charlm.use.cloze import Filled, Filler, fill
 
 BOTH = {"direction": "bidirectional"}

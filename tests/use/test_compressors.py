@@ -7,7 +7,7 @@ import lzma
 import numpy as np
 import pytest
 
-from charlm.text.symbols import Symbols
+from charlm.tokenizers.vocabulary import Symbols
 from charlm.use import compressors
 from charlm.use.compressors import NAMES, bits, text_bytes, window
 

@@ -16,7 +16,7 @@ from charlm.config import ScoreOptions
 from charlm.errors import UsageError
 from charlm.model.together import Reader
 from charlm.text.sources import Document, Source
-from charlm.text.symbols import BOUNDARY, UNKNOWN
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 from charlm.use import score as scoring
 from charlm.use.score import Scorer, score_lines
 

@@ -18,8 +18,8 @@ from charlm.model import parameters
 from charlm.model.checkpoint import Model, load, save
 from charlm.show.symbols import glyphs, names
 from charlm.text.prepare import prepare
-from charlm.text.symbols import BOUNDARY, UNKNOWN, Symbols
-from charlm.text.words import cut
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
+from charlm.tokenizers.word import cut
 from charlm.use import compare
 from charlm.use.evaluate import evaluate, score_text
 from charlm.use.novelty import novelty

@@ -2,9 +2,9 @@
 
     char    a Unicode code point; the text is decoded
     byte    a byte; the text is taken as it is
-    word    a word, or a character between words (`charlm.text.words`); the text is decoded
+    word    a word, or a character between words (`charlm.tokenizers.word`); the text is decoded
 
-What is left out: what a unit can do (`charlm.text.unit`).
+What is left out: what a unit can do (`charlm.tokenizers.base`).
 """
 
 import codecs
@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from charlm.text import spelling, tally, words
-from charlm.text.decoding import Decoding, code_points, text_of
-from charlm.text.spelling import CODE_POINTS, Spelling
-from charlm.text.tally import Tally
-from charlm.text.unit import Lookup, Printer, Unit
+from charlm.tokenizers import counts, escape, word
+from charlm.tokenizers.base import Lookup, Printer, Unit
+from charlm.tokenizers.counts import Tally
+from charlm.tokenizers.decoding import Decoding, code_points, text_of
+from charlm.tokenizers.escape import CODE_POINTS, Spelling
 
 BYTE_ORDER_MARK = 0xFEFF
 
@@ -71,7 +71,7 @@ class _Char(Unit):
         return text_of(codes).encode("utf-8", "surrogatepass")
 
     def spelling(self, codes: np.ndarray) -> Spelling:
-        return spelling.numbers(CODE_POINTS)
+        return escape.numbers(CODE_POINTS)
 
     def pack(self, codes: np.ndarray) -> str | list[Any]:
         if ((codes >= 0xD800) & (codes < 0xE000)).any():
@@ -125,7 +125,7 @@ class _Byte(Unit):
         return codes.astype(np.uint8).tobytes()
 
     def spelling(self, codes: np.ndarray) -> Spelling:
-        return spelling.numbers(0x100)
+        return escape.numbers(0x100)
 
     def pack(self, codes: np.ndarray) -> str | list[Any]:
         return [int(code) for code in codes]
@@ -145,13 +145,13 @@ class _Word(_Char):
     controls = tuple(map(chr, CONTROLS))
 
     def cut(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        return (np.array(pieces, object) for pieces in words.cut_stream(map(text_of, chunks)))
+        return (np.array(pieces, object) for pieces in word.cut_stream(map(text_of, chunks)))
 
     def whole(self, points: np.ndarray) -> np.ndarray:
-        return np.array(words.cut(text_of(points)), object)
+        return np.array(word.cut(text_of(points)), object)
 
     def of_text(self, text: str) -> np.ndarray:
-        return np.array(words.cut(text), object)
+        return np.array(word.cut(text), object)
 
     def points(self, codes: np.ndarray) -> np.ndarray:
         return code_points("".join(codes.tolist()))
@@ -193,10 +193,10 @@ class _Word(_Char):
         return lambda found: np.fromiter(map(ids.__getitem__, found.tolist()), dtype, len(found))
 
     def tally(self) -> Tally:
-        return tally.of_words()
+        return counts.of_words()
 
     def spelling(self, codes: np.ndarray) -> Spelling:
-        return spelling.letters(codes)
+        return escape.letters(codes)
 
     def pack(self, codes: np.ndarray) -> str | list[Any]:
         return codes.tolist()
@@ -204,7 +204,7 @@ class _Word(_Char):
     def unpack(self, packed: Any) -> list[Any]:
         if not isinstance(packed, list) or not packed:
             raise ValueError("it has no words")
-        if not all(type(word) is str and words.is_piece(word) for word in packed):
+        if not all(type(word) is str and word.is_piece(word) for word in packed):
             raise ValueError("an entry is no word")
         return packed
 

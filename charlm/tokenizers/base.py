@@ -1,8 +1,8 @@
 """What a unit can do: the interface of everything that may be one symbol.
 
 A unit turns streamed bytes into arrays of *codes* (code points, bytes, or the words themselves) and codes back
-into text. What is left out: the units (`charlm.text.units`), and the ids of a model, which depend on the corpus
-(`charlm.text.symbols`).
+into text. What is left out: the units (`charlm.tokenizers.units`), and the ids of a model, which depend on the corpus
+(`charlm.tokenizers.vocabulary`).
 """
 
 from abc import ABC, abstractmethod
@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from charlm.text import tally
-from charlm.text.decoding import LF
-from charlm.text.spelling import Spelling
-from charlm.text.tally import Tally
+from charlm.tokenizers import counts
+from charlm.tokenizers.counts import Tally
+from charlm.tokenizers.decoding import LF
+from charlm.tokenizers.escape import Spelling
 
 Lookup = Callable[[np.ndarray], np.ndarray]
 """From codes (T,) to ids (T,)."""
@@ -171,7 +171,7 @@ class Unit(ABC):
 
     def tally(self) -> Tally:
         """New counts of symbols."""
-        return tally.of_numbers()
+        return counts.of_numbers()
 
     @abstractmethod
     def spelling(self, codes: np.ndarray) -> Spelling:

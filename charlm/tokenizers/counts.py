@@ -1,7 +1,7 @@
 """How often each symbol of a text occurs, and which of them a table gets.
 
 A table is given the most frequent symbols, of equally frequent ones those with the lower codes (words: the earlier
-ones in code-point order, capitals before small letters). What is left out: the table (`charlm.text.symbols`).
+ones in code-point order, capitals before small letters). What is left out: the table (`charlm.tokenizers.vocabulary`).
 """
 
 from abc import ABC, abstractmethod

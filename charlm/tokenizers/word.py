@@ -7,7 +7,7 @@ pieces gives back any text, and where a piece ends hangs on the character after 
 is cut as one that comes whole.
 
 What a letter, a mark or a digit is, Unicode 3.2 says (2002), which is in every Python and does not change; what is
-younger is cut into its characters. What is left out: which words a model knows (`charlm.text.symbols`).
+younger is cut into its characters. What is left out: which words a model knows (`charlm.tokenizers.vocabulary`).
 """
 
 import re

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from charlm.errors import CheckpointError, SymbolError
-from charlm.text.spelling import Spelling
-from charlm.text.unit import Lookup, Unit
-from charlm.text.units import UNITS
+from charlm.tokenizers.base import Lookup, Unit
+from charlm.tokenizers.escape import Spelling
+from charlm.tokenizers.units import UNITS
 
 BOUNDARY = 0
 UNKNOWN = 1
@@ -33,7 +33,7 @@ class Symbols:
     """One symbol table, for input and output alike. It cannot be changed.
 
     Args:
-        unit: what one symbol is, one of `charlm.text.units.UNITS`.
+        unit: what one symbol is, one of `charlm.tokenizers.units.UNITS`.
         codes: (V - 2,) the characters' codes, in rising order; of words, the words.
     """
 

@@ -17,7 +17,7 @@ from math import log2
 
 import numpy as np
 
-from charlm.text.decoding import code_points
+from charlm.tokenizers.decoding import code_points
 
 CODE_POINTS = 0x110000
 END, OTHER = 0, 1

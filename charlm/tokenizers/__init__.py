@@ -1,0 +1,1 @@
+"""Text as symbols: characters, bytes or words, and the vocabulary."""
