@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from charlm.cells._plugin import plugin as plugin
+    from charlm.corpora.download import download as download
     from charlm.errors import CharlmError as CharlmError
     from charlm.learn.train import plan as plan
     from charlm.learn.train import resume as resume
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from charlm.model.checkpoint import Model as Model
     from charlm.model.checkpoint import load as load
     from charlm.text.corpus import Corpus as Corpus
-    from charlm.text.download import download as download
     from charlm.text.prepare import prepare as prepare
     from charlm.use.cloze import fill as fill
     from charlm.use.compare import compare as compare
@@ -37,7 +37,7 @@ _HOME = {
     "compare": "charlm.use.compare",
     "compress": "charlm.use.compress",
     "decompress": "charlm.use.compress",
-    "download": "charlm.text.download",
+    "download": "charlm.corpora.download",
     "evaluate": "charlm.use.evaluate",
     "fill": "charlm.use.cloze",
     "load": "charlm.model.checkpoint",

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from charlm.text import fetch
+from charlm.corpora import fetch
 
 PATIENCE = 10.0
 """Seconds that a stalled answer waits at most for its site to close."""

@@ -28,9 +28,9 @@ def _root(context: typer.Context) -> None:
 @command(app, CatalogueOptions, "corpora list", networks=False)
 def list_texts(given: Given, as_json: JSON = False) -> None:
     """List the texts: size, language, licence, and which are here."""
+    from charlm.corpora.cache import listing
+    from charlm.corpora.catalogue import entries_of
     from charlm.show import corpora
-    from charlm.text.catalogue import entries_of
-    from charlm.text.shelf import listing
 
     options = CatalogueOptions.of(given.values)
     rows = [listing(entry, Path(options.out)) for entry in entries_of(options.catalogue).values()]
@@ -52,7 +52,7 @@ def get(
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is here.", show_default=False)] = False,
 ) -> None:  # fmt: skip
     """Download a text, which charlm prepare NAME then takes."""
-    from charlm.text.download import check
+    from charlm.corpora.download import check
 
     check(names, **given.values)
     for name in names:
@@ -60,7 +60,7 @@ def get(
 
 
 def _get(given: Given, name: str, force: bool) -> Path:
-    from charlm.text.download import download
+    from charlm.corpora.download import download
 
     with given.terminal.counting(f"getting {name}") as counter:
         tell: dict[str, Any] = {

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from charlm.config import PrepareOptions
+from charlm.corpora.cache import downloaded
+from charlm.corpora.catalogue import catalogue
 from charlm.errors import CorpusError
 from charlm.files import present
-from charlm.text.catalogue import catalogue
 from charlm.text.corpus import INFO, Corpus, find_corpus
 from charlm.text.prepare import prepare
-from charlm.text.shelf import downloaded
 from charlm.text.sources import Report, open_sources
 
 

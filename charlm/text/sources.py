@@ -3,10 +3,10 @@
     a file            and .gz, .xz, .bz2 files, read as they unpack
     a folder          its text files, one document each
     -                 the standard input, kept in a temporary file
-    a built-in name   `charlm.text.builtin`, or a synthetic source (`charlm.synthetic`)
-    a downloaded one  its folder, `charlm.text.shelf`
+    a built-in name   `charlm.corpora.builtin`, or a synthetic source (`charlm.synthetic`)
+    a downloaded one  its folder, `charlm.corpora.cache`
 
-What is left out: what the bytes mean (`charlm.tokenizers.units`), and fetching anything (`charlm.text.download`).
+What is left out: what the bytes mean (`charlm.tokenizers.units`), and fetching anything (`charlm.corpora.download`).
 """
 
 import bz2
@@ -30,13 +30,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from charlm import synthetic
+from charlm.corpora.builtin import stdlib_files
+from charlm.corpora.cache import downloaded
+from charlm.corpora.catalogue import Entry, builtin_names, catalogue
 from charlm.errors import CorpusError, UsageError
 from charlm.files import failures, present
 from charlm.spec import flag
 from charlm.synthetic import Entropy
-from charlm.text.builtin import stdlib_files
-from charlm.text.catalogue import Entry, builtin_names, catalogue
-from charlm.text.shelf import downloaded
 
 CHUNK = 1 << 19
 """Bytes that are read at a time; they stay in the cache as code points."""

@@ -10,7 +10,7 @@ from site_of_faults import Site, site, status, stay_here, text
 from texts import text_of
 
 from charlm.cli import main as entry
-from charlm.text.catalogue import catalogue
+from charlm.corpora.catalogue import catalogue
 from charlm.text.obtain import obtain
 
 NOVEL = text_of(3000).encode()

@@ -13,12 +13,12 @@ from soaking import Soak
 from charlm import memory, synthetic
 from charlm.cli import commands
 from charlm.config import COMMANDS
+from charlm.corpora.download import download
 from charlm.errors import CharlmError, UsageError
 from charlm.learn.train import train
 from charlm.model.checkpoint import load
 from charlm.spec import MOST, Spec, flag
 from charlm.text.corpus import Corpus
-from charlm.text.download import download
 from charlm.use.compress import compress
 from charlm.use.evaluate import score_text
 from charlm.use.sample import stream

@@ -5,10 +5,10 @@ import sysconfig
 import pytest
 
 from charlm import synthetic
+from charlm.corpora import builtin
+from charlm.corpora.builtin import stdlib_files
+from charlm.corpora.catalogue import builtin_names
 from charlm.errors import CorpusError
-from charlm.text import builtin
-from charlm.text.builtin import stdlib_files
-from charlm.text.catalogue import builtin_names
 
 
 def test_the_standard_library_comes_without_tests_and_installed_packages():

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from charlm.corpora import catalogue as module
+from charlm.corpora import http
+from charlm.corpora.catalogue import Entry, builtin_names, catalogue, entries_of, find_entry, read_catalogue
 from charlm.errors import CharlmError, CorpusError, UsageError
-from charlm.text import catalogue as module
-from charlm.text import web
-from charlm.text.catalogue import Entry, builtin_names, catalogue, entries_of, find_entry, read_catalogue
 
 WHOLE = """[novel]
 kind = "download"
@@ -26,7 +26,7 @@ def test_what_the_catalogue_says_of_an_entry(entry: Entry) -> None:
         assert entry.name in builtin_names() and entry.address is None
         return
     assert entry.address is not None and entry.address.startswith("https://") and entry.licence and entry.languages
-    web.judge(entry.address)
+    http.judge(entry.address)
     if entry.kind == "download":
         assert entry.size and entry.scripts
         assert entry.verified == (entry.sha256 is not None) == (entry.bytes is not None)

@@ -35,16 +35,16 @@ from soaking import Soak
 
 from charlm.cli import main as entry
 from charlm.cli.signals import stop
+from charlm.corpora import fetch, http
+from charlm.corpora.cache import RECORD, begun_at, downloaded, part_in, read_record, state
+from charlm.corpora.catalogue import find_entry
+from charlm.corpora.download import download
 from charlm.errors import CharlmError, CorpusError, FetchError, UsageError
 from charlm.show.terminal import Counter
-from charlm.text import fetch, web
-from charlm.text.catalogue import find_entry
-from charlm.text.download import download
-from charlm.text.shelf import RECORD, begun_at, downloaded, part_in, read_record, state
 
 DATA = Random(1).randbytes(50_000)
 OTHER = Random(2).randbytes(50_000)
-FETCHING = ("charlm/text/fetch.py", "charlm/text/download.py", "charlm/text/shelf.py", "charlm/files.py")
+FETCHING = ("charlm/corpora/fetch.py", "charlm/corpora/download.py", "charlm/corpora/cache.py", "charlm/files.py")
 DIGEST = hashlib.sha256(DATA).hexdigest()
 
 
@@ -178,7 +178,7 @@ WRONG: dict[str, tuple[Answer, str, int]] = {
     "429 for an hour": (status(429, "Retry-After: 3600"), "asks to wait for 3600 s", 1),
     "500 always": (status(500), "answers 500", 3),
     "a redirect to nowhere": (raw(b"HTTP/1.1 302 OK\r\nContent-Length: 0\r\n\r\n"), "answers 302 Found", 1),
-    "redirects in circles": (redirect("/novel.txt"), "redirects, which may lead in circles", web.REDIRECTS + 1),
+    "redirects in circles": (redirect("/novel.txt"), "redirects, which may lead in circles", http.REDIRECTS + 1),
     "a redirect to a file": (redirect("file:///etc/passwd"), "is no address of http or https", 1),
     "a redirect to ftp": (redirect("ftp://127.0.0.1/x"), "is no address of http or https", 1),
     "a redirect to nonsense": (redirect("http://[::1"), "which is no address", 1),
@@ -337,15 +337,17 @@ def test_an_address_with_a_password_is_refused_without_repeating_it() -> None:
 
 @pytest.mark.parametrize("target", ["http://example.org/x", "HTTP://example.org", "ftp://example.org", "//[", "file:x"])
 def test_a_redirect_from_https_leads_to_https_only(target: str) -> None:
-    with pytest.raises(web.WebError, match="redirects"):
-        web.redirected("https://example.org/novel", target)
+    with pytest.raises(http.WebError, match="redirects"):
+        http.redirected("https://example.org/novel", target)
 
 
 def test_a_redirect_stays_where_it_may() -> None:
-    assert web.redirected("https://a.org/b/c", "d?e=ä b".encode().decode("latin-1")) == "https://a.org/b/d?e=%C3%A4%20b"
-    assert web.redirected("https://a.org/b", "//b.org/") == "https://b.org/"
-    assert web.redirected("http://a.org/b", "https://b.org/") == "https://b.org/"
-    assert web.redirected("http://a.org/b", "http://b.org/%20") == "http://b.org/%20"
+    assert (
+        http.redirected("https://a.org/b/c", "d?e=ä b".encode().decode("latin-1")) == "https://a.org/b/d?e=%C3%A4%20b"
+    )
+    assert http.redirected("https://a.org/b", "//b.org/") == "https://b.org/"
+    assert http.redirected("http://a.org/b", "https://b.org/") == "https://b.org/"
+    assert http.redirected("http://a.org/b", "http://b.org/%20") == "http://b.org/%20"
 
 
 def test_the_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,10 @@ import pytest
 from site_of_faults import catalogue_of, site, stay_here, text
 from soaking import Soak
 
+from charlm.corpora import unpack as module
+from charlm.corpora.download import download
+from charlm.corpora.unpack import unpack
 from charlm.errors import CharlmError, FetchError
-from charlm.text import unpack as module
-from charlm.text.download import download
-from charlm.text.unpack import unpack
 
 FILES = {"data/names/German.txt": b"Bach\nHaydn\n", "data/names/Greek.txt": "Θεοδωράκης\n".encode(), "data/x.md": b"x"}
 PACKERS: dict[str, Callable[[bytes], bytes]] = {

@@ -2,8 +2,8 @@
 
 What came is kept, with what the server said of it, and a later try, of this process or another, asks for the rest
 (`Range`). It says which text it has the beginning of (`If-Range`), so that one that has changed meanwhile
-begins anew. What is left out: what an answer is of (`charlm.text.answers`), telling whether it is the right text, and
-who may write the part (`charlm.text.download`).
+begins anew. What is left out: what an answer is of (`charlm.corpora.answers`), telling whether it is the right text, and
+who may write the part (`charlm.corpora.download`).
 """
 
 import json
@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
+from charlm.corpora.answers import AnotherText, Unzip, extent, packed, read_begun
+from charlm.corpora.cache import part_in
+from charlm.corpora.http import WebError, failed, host, open_address
 from charlm.errors import CharlmError, FetchError
 from charlm.files import failures, write_atomically
-from charlm.text.answers import AnotherText, Unzip, extent, packed, read_begun
-from charlm.text.shelf import part_in
-from charlm.text.web import WebError, failed, host, open_address
 
 CHUNK = 1 << 16
 PAUSE = 1.0

@@ -2,7 +2,7 @@
 
 Nothing is ever fetched that was not asked for by name. A text stands under its name only when it is whole and
 verified: with the SHA-256 of the catalogue, or, where that has none, with the one of the first download, which is
-remembered beside it. What is left out: the requests (`charlm.text.fetch`) and archives (`charlm.text.unpack`).
+remembered beside it. What is left out: the requests (`charlm.corpora.fetch`) and archives (`charlm.corpora.unpack`).
 """
 
 import hashlib
@@ -15,13 +15,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from charlm.config import GetOptions
+from charlm.corpora.cache import Record, begun_at, downloaded, read_record
+from charlm.corpora.catalogue import Entry, find_entry
+from charlm.corpora.fetch import Fetch, Progress, Wanted
+from charlm.corpora.http import judge
+from charlm.corpora.unpack import unpack
 from charlm.errors import CorpusError, FetchError, Interrupted, UsageError
 from charlm.files import alone_at, failures, new_folder, present
-from charlm.text.catalogue import Entry, find_entry
-from charlm.text.fetch import Fetch, Progress, Wanted
-from charlm.text.shelf import Record, begun_at, downloaded, read_record
-from charlm.text.unpack import unpack
-from charlm.text.web import judge
 
 TIMES = 4
 """How much larger than its rough size a text may be: those that grow, grow slowly."""

@@ -2,7 +2,7 @@
 
 Only http and https are spoken; redirects are followed up to a limit, and never from https down to http; the
 environment's proxies are honoured (`http_proxy`, `https_proxy`, `no_proxy`).
-What is left out: what is done with the bytes, and trying again (`charlm.text.fetch`).
+What is left out: what is done with the bytes, and trying again (`charlm.corpora.fetch`).
 
 The meaning of status codes and headers: RFC 9110, "HTTP semantics", 2022.
 """
@@ -28,7 +28,7 @@ REDIRECTS = 10
 
 _REDIRECTING = {301, 302, 303, 307, 308}
 _USED = {200, 206, 416}
-"""What `charlm.text.fetch` knows what to do with."""
+"""What `charlm.corpora.fetch` knows what to do with."""
 
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 """Refusals of the moment."""

@@ -1,7 +1,7 @@
 """The catalogue of corpora that charlm knows by name, and catalogues of users.
 
 charlm's own is the file `corpora/catalogue.toml`, which an installed package carries inside itself and a
-checkout has beside it; docs/corpora.md describes the format. What is left out: fetching (`charlm.text.download`).
+checkout has beside it; docs/corpora.md describes the format. What is left out: fetching (`charlm.corpora.download`).
 """
 
 import difflib

@@ -1,6 +1,6 @@
 """What an answer of a server is of: the whole text or its rest, of which text, and how it is packed.
 
-What is left out: asking (`charlm.text.web`), and keeping what comes (`charlm.text.fetch`).
+What is left out: asking (`charlm.corpora.http`), and keeping what comes (`charlm.corpora.fetch`).
 
 Ranges, validators and encodings: RFC 9110, "HTTP semantics", 2022, sections 8, 13 and 14.
 """
@@ -13,8 +13,8 @@ from http.client import HTTPResponse
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from charlm.text.shelf import read_short
-from charlm.text.web import WebError, host
+from charlm.corpora.cache import read_short
+from charlm.corpora.http import WebError, host
 
 
 class AnotherText(WebError):
@@ -62,7 +62,7 @@ def extent(response: HTTPResponse, address: str, have: int, begun: Begun | None)
     """Where an answer begins, and what it is of.
 
     Args:
-        response: from `charlm.text.web.open_address`.
+        response: from `charlm.corpora.http.open_address`.
         address: that was asked.
         have: bytes after which the rest was asked for, 0 for all.
         begun: what was said of the text that these bytes are of.

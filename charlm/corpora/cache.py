@@ -5,7 +5,7 @@
                              its address, size, SHA-256 and day; hidden, and so no part of the text
     corpora/.NAME.part/      a download that is under way or broke off
 
-A folder without that record is none of ours. What is left out: how a text comes there (`charlm.text.download`).
+A folder without that record is none of ours. What is left out: how a text comes there (`charlm.corpora.download`).
 """
 
 import json
@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from charlm.corpora.catalogue import Entry
 from charlm.files import write_atomically
-from charlm.text.catalogue import Entry
 
 ROOT = Path("corpora")
 """Where downloaded texts lie, below the folder in which a command runs."""

@@ -1,0 +1,1 @@
+"""Texts known by name: the catalogue, downloads and the cache."""
