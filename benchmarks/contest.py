@@ -120,7 +120,7 @@ class _Runner:
     def __init__(self, contender: Contender) -> None:
         described = json.dumps([contender.work, contender.arguments])
         command = [sys.executable, "-m", "benchmarks.contest", described]
-        # What a large lstm has set here (`charlm.learn.allocation`) is not what a user of torch has.
+        # What a large lstm has set here (`charlm.runtime.malloc`) is not what a user of torch has.
         environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT

@@ -15,13 +15,13 @@ from charlm.learn import step as steps
 from charlm.learn.chance import Noise, masks
 from charlm.learn.loop import Trainer
 from charlm.learn.reports import Noted
-from charlm.learn.runtime import find_device
 from charlm.learn.stage import Stage
 from charlm.learn.train import resume, train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
 from charlm.model.network import Drops, Network
 from charlm.model.stepper import Stepper
+from charlm.runtime.device import find_device
 from charlm.text.corpus import Corpus
 from charlm.text.lanes import Lanes
 from charlm.tokenizers.vocabulary import Symbols

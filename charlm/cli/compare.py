@@ -22,7 +22,7 @@ def compare(
     as_json: JSON = False,
 ) -> None:  # fmt: skip
     """Compare models on one text: which is better, and whether that could be chance."""
-    from charlm.learn.ranks import join
+    from charlm.runtime.distributed import join
     from charlm.show import tables
     from charlm.use.compare import compare as score
 

@@ -51,7 +51,7 @@ def train(
     """Train a model; the best and the latest are kept in runs/NAME."""
     if resume is not None and (run is not None or init_from is not None or dry_run):
         raise UsageError("--resume goes on with a run as it is; leave out --run, --init-from and --dry-run")
-    from charlm.learn.ranks import join
+    from charlm.runtime.distributed import join
 
     if dry_run:
         if join().world > 1:

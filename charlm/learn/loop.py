@@ -23,7 +23,6 @@ from charlm.learn.keep import Keeper
 from charlm.learn.landing import Landing
 from charlm.learn.meter import Reading
 from charlm.learn.preview import preview
-from charlm.learn.ranks import ALONE, Ranks
 from charlm.learn.reports import Evaluated, Judging, Noted, Report, Result, Sampled, Stepped
 from charlm.learn.schedule import Length, rate
 from charlm.learn.step import Learner
@@ -32,6 +31,7 @@ from charlm.model import checkpoint
 from charlm.model.network import Network
 from charlm.model.scoring import Progress as ScoreProgress
 from charlm.model.scoring import Score, score
+from charlm.runtime.distributed import ALONE, Ranks
 from charlm.spec import AUTO
 from charlm.tokenizers.vocabulary import Symbols
 

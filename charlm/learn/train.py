@@ -18,17 +18,18 @@ from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import CheckpointError, CorpusError, RunError, UsageError
 from charlm.files import present
-from charlm.learn import allocation, auto, embed, inherit, optimize, presets, runtime
+from charlm.learn import auto, embed, inherit, optimize, presets
 from charlm.learn.folder import Progress, RunFolder, Saved
 from charlm.learn.keep import Keeper
 from charlm.learn.loop import Trainer
-from charlm.learn.ranks import ALONE, Ranks, join
 from charlm.learn.reports import Event, Noted, Plan, Report, Result
 from charlm.learn.schedule import Length
 from charlm.learn.step import Learner
 from charlm.model import checkpoint, initial, parameters
 from charlm.model.checkpoint import Arrays
 from charlm.model.network import Network
+from charlm.runtime import device, malloc
+from charlm.runtime.distributed import ALONE, Ranks, join
 from charlm.spec import AUTO, flag
 from charlm.text import order
 from charlm.text.corpus import Corpus, find_corpus
@@ -86,7 +87,7 @@ def train(
     vectors = ranks.first(lambda: embed.vectors(values, found.symbols, source))
     options, notices = _resolved(found, embed.sized(vectors, inherit.like(source, values)))
     device = _compute(options)
-    runtime.check_memory(_plan(found, options, device).memory, device)
+    device.check_memory(_plan(found, options, device).memory, device)
     network = _new(options, found)
     if source is not None:
         notices.append(inherit.put(source, network, found.symbols))
@@ -137,7 +138,7 @@ def resume(
         ranks.check(options.batch_size)
         device = _compute(options)
         weights = _fitting(saved, options, found.symbols, folder)
-        runtime.check_memory(_plan(found, options, device).memory, device)
+        device.check_memory(_plan(found, options, device).memory, device)
         network = Network(_model_options(options), found.symbols.size).take(weights)
         network.on(device, options.precision)
         trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun, ranks)
@@ -175,7 +176,7 @@ def plan(
     for notice in notices:
         (report or _ignore)(Noted(notice))
     device = _compute(options)
-    runtime.check_memory(_plan(found, options, device).memory, device)
+    device.check_memory(_plan(found, options, device).memory, device)
     network = _new(options, found).on(device, options.precision)
     folder, clock = RunFolder(Path()), time.perf_counter
     trainer = _trainer(found, options, network, folder, Progress(), _ignore, None, clock, 0.0, notice=report)
@@ -247,12 +248,12 @@ def _decided(corpus: Corpus, options: TrainOptions) -> tuple[TrainOptions, list[
 
 
 def _compute(options: TrainOptions) -> torch.device:
-    device = runtime.find_device(options.device)
-    runtime.set_threads(options.threads)
+    device = device.find_device(options.device)
+    device.set_threads(options.threads)
     if device.type == "cpu":
         held = options.layers * (2 if options.bidirectional else 1)
-        allocation.arrange_memory(options.cell, options.hidden, options.batch_size * options.seq_len, held)
-    runtime.set_precision(options.precision, device)
+        malloc.arrange_memory(options.cell, options.hidden, options.batch_size * options.seq_len, held)
+    device.set_precision(options.precision, device)
     return device
 
 
@@ -310,7 +311,7 @@ def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
         left_over=lanes.left_over,
         windows=lanes.windows,
         steps=auto.planned_steps(options, len(lanes.ids) - 1, options.batch_size, options.seq_len),
-        device=runtime.describe(device, options.device),
+        device=device.describe(device, options.device),
     )
 
 

@@ -39,7 +39,7 @@ except (AttributeError, RuntimeError):
 @cache
 def onednn() -> bool:
     """Whether oneDNN's linear operators are there and do what is expected. Tried once, at the first product: no module
-    makes a tensor while it is loaded, see `charlm.learn.allocation.large_pages`."""
+    makes a tensor while it is loaded, see `charlm.runtime.malloc.large_pages`."""
     if not _FOUND:
         return False
     one = torch.ones(2, 2, dtype=torch.float32, device="cpu")  # whatever a user has made the default since

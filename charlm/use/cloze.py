@@ -258,9 +258,9 @@ def _both_sides(model: Model, options: ScoreOptions) -> _Conditionals:
     """By one reading from both sides."""
     import torch
 
-    from charlm.learn.runtime import find_device
     from charlm.model import both_sides
     from charlm.model.network import Network
+    from charlm.runtime.device import find_device
 
     network = Network(model.options, model.symbols.size).take(model.weights).on(find_device(options.device))
 

@@ -19,11 +19,11 @@ import numpy as np
 
 from charlm.config import EvalOptions
 from charlm.errors import CharlmError, UsageError
-from charlm.learn import runtime
-from charlm.learn.ranks import join
 from charlm.model import dynamic
 from charlm.model.checkpoint import Model, check_model
 from charlm.model.scoring import Score
+from charlm.runtime import device
+from charlm.runtime.distributed import join
 from charlm.text.corpus import Corpus
 from charlm.text.sources import Report, Source
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
@@ -256,7 +256,7 @@ def _dynamic(
     report: Report | None,
 ) -> Score:
     """The score with weights that follow the text; not a number, with a word why, where there is none."""
-    device, told = runtime.find_device(options.device), None
+    device, told = device.find_device(options.device), None
     if progress is not None:
         told = partial(_told, progress, text.symbols)
     rule = dynamic.Rule(options.dynamic_window, options.dynamic_lr, options.dynamic_decay)

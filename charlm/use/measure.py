@@ -14,14 +14,14 @@ import numpy as np
 from charlm import cells, memory
 from charlm.config import MeasureOptions
 from charlm.errors import CharlmError
-from charlm.learn import allocation, runtime
-from charlm.learn.ranks import join
 from charlm.model import scoring
 from charlm.model.both_sides import BLOCK
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.model.pieces import Pieces
 from charlm.model.scoring import Score
+from charlm.runtime import device, malloc
+from charlm.runtime.distributed import join
 from charlm.text.order import BACKWARD
 from charlm.text.sources import Report
 from charlm.use.texts import Text
@@ -125,15 +125,15 @@ def read_from(model: Model) -> str:
 def _network(model: Model, characters: int, options: MeasureOptions, report: Report | None) -> Network:
     """The network on its device, once it is known that scoring by segments fits into memory, which an exact score is
     compared with."""
-    device = runtime.find_device(options.device)
-    runtime.set_threads(options.threads)
+    device = device.find_device(options.device)
+    device.set_threads(options.threads)
     if device.type == "cpu":
         read = _side_by_side(model, characters, options.batch_size) * scoring.WINDOW
-        allocation.arrange_memory(model.options.cell, model.options.hidden, read, held=0)
+        malloc.arrange_memory(model.options.cell, model.options.hidden, read, held=0)
     needed = _bytes(model, characters, options.batch_size)
     memory.check(needed, "scoring so many segments side by side", "choose a smaller --batch-size")
     if report is not None:
-        report(runtime.describe(device, options.device))
+        report(device.describe(device, options.device))
     return Network(model.options, model.symbols.size).take(model.weights).on(device)
 
 

@@ -190,8 +190,8 @@ def _multiplications(model: Model, num: int) -> int:
 
 
 def _abreast(model: Model, num: int) -> Stepping:
-    from charlm.learn.allocation import keep_memory
     from charlm.model.abreast import Abreast
+    from charlm.runtime.malloc import keep_memory
 
     keep_memory()
     return Abreast(model, num)
@@ -201,7 +201,7 @@ def _stepper(model: Model, device: str) -> Stepper:
     """In NumPy on the CPU, in torch on a GPU."""
     if device == "cpu":
         return Stepper(model)
-    from charlm.learn.runtime import find_device
+    from charlm.runtime.device import find_device
 
     return Stepper(model, find_device(device).type)
 

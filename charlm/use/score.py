@@ -311,7 +311,7 @@ def device_of(options: ScoreOptions) -> str:
     """Where to compute; torch is loaded only for what is not the CPU, or where threads are to be counted."""
     if options.device == "cpu":
         return "cpu"
-    from charlm.learn.runtime import find_device
+    from charlm.runtime.device import find_device
 
     return str(find_device(options.device))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from charlm.learn import allocation
+from charlm.runtime import malloc
 
 GLIBC = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "mallopt")
 
@@ -24,11 +24,11 @@ def test_glibc_takes_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
             answers.append((what, value, real(what, value)))
             return answers[-1][2]
 
-    monkeypatch.setattr(allocation.ctypes, "CDLL", lambda name: Library)
+    monkeypatch.setattr(malloc.ctypes, "CDLL", lambda name: Library)
     threshold, trim = -3, -1
-    for most in (allocation.LARGE_PAGE, allocation.MOST_KEPT):
+    for most in (malloc.LARGE_PAGE, malloc.MOST_KEPT):
         answers.clear()
-        allocation.keep_memory(most)
+        malloc.keep_memory(most)
         assert answers == [(threshold, most, 1), (trim, -1, 1)]
 
 
@@ -47,9 +47,9 @@ def test_what_has_large_pages_is_given_back_where_it_is_much(
     monkeypatch: pytest.MonkeyPatch, cell: str, characters: int, layers: int, offered: bool, most: int
 ) -> None:
     told: list[int] = []
-    monkeypatch.setattr(allocation, "keep_memory", told.append)
-    monkeypatch.setattr(allocation, "large_pages", lambda: offered)
-    allocation.arrange_memory(cell, 256, characters, layers)
+    monkeypatch.setattr(malloc, "keep_memory", told.append)
+    monkeypatch.setattr(malloc, "large_pages", lambda: offered)
+    malloc.arrange_memory(cell, 256, characters, layers)
     assert told == [most]
 
 
@@ -59,24 +59,24 @@ def test_large_pages_are_not_asked_for_where_there_are_none(
 ) -> None:
     if said is not None:
         (tmp_path / "enabled").write_text(said, encoding="ascii")
-    monkeypatch.setattr(allocation, "LARGE_PAGES", tmp_path / "enabled")
+    monkeypatch.setattr(malloc, "LARGE_PAGES", tmp_path / "enabled")
     monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
-    assert not allocation.large_pages()
+    assert not malloc.large_pages()
     assert "THP_MEM_ALLOC_ENABLE" not in os.environ
 
 
 @pytest.mark.parametrize("platform", ["darwin", "win32"])
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(allocation.ctypes, "CDLL", asked.append)
-    monkeypatch.setattr(allocation.sys, "platform", platform)
-    allocation.keep_memory()
+    monkeypatch.setattr(malloc.ctypes, "CDLL", asked.append)
+    monkeypatch.setattr(malloc.sys, "platform", platform)
+    malloc.keep_memory()
     assert asked == []
 
 
 def test_a_c_library_without_mallopt_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(allocation.ctypes, "CDLL", lambda name: asked.append(name) or object())
-    monkeypatch.setattr(allocation.sys, "platform", "linux")
-    allocation.keep_memory()
+    monkeypatch.setattr(malloc.ctypes, "CDLL", lambda name: asked.append(name) or object())
+    monkeypatch.setattr(malloc.sys, "platform", "linux")
+    malloc.keep_memory()
     assert asked == [None]

@@ -17,9 +17,9 @@ from running import TINY, interrupted, rows
 
 from charlm.errors import UsageError
 from charlm.learn import chance
-from charlm.learn.ranks import ALONE, Ranks
 from charlm.learn.train import resume, train
 from charlm.model import checkpoint
+from charlm.runtime.distributed import ALONE, Ranks
 from charlm.text.corpus import Corpus
 from charlm.text.prepare import prepare
 from charlm.use.evaluate import evaluate

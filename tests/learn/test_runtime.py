@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from charlm.learn import runtime
+from charlm.runtime import device
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def test_products_are_exact_from_when_a_device_was_looked_for_until_tf32_is_aske
         return {torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32}
 
     assert rounded() == {True}
-    runtime.find_device("cpu")
+    device.find_device("cpu")
     assert rounded() == {False}
     for precision, wanted in (("tf32", True), ("float32", False)):
-        runtime.set_precision(precision, torch.device("cuda"))
+        device.set_precision(precision, torch.device("cuda"))
         assert rounded() == {wanted}

@@ -1,0 +1,1 @@
+"""Where and how PyTorch computes: device, threads, memory, processes."""
