@@ -6,7 +6,7 @@ A run on another text can then begin with it: `charlm train --input embedding --
 import sys
 
 import charlm
-from charlm.text.embeddings import lines
+from charlm.data.word2vec import lines
 from charlm.use.models import find_model
 
 

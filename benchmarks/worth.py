@@ -32,10 +32,10 @@ from benchmarks import tasks, wiring
 from benchmarks.kept import Result, Rows
 from benchmarks.results import describe_machine
 from charlm.config import TrainOptions
+from charlm.data.corpus import find_corpus
 from charlm.errors import DivergedError
 from charlm.learn import auto
 from charlm.model import parameters
-from charlm.text.corpus import find_corpus
 
 ROUNDS, STEPS = 3, 20
 """Of measuring speed: how often each network has its turn, and how many steps that is."""

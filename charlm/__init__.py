@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from charlm.cells._plugin import plugin as plugin
     from charlm.corpora.download import download as download
+    from charlm.data.corpus import Corpus as Corpus
+    from charlm.data.prepare import prepare as prepare
     from charlm.errors import CharlmError as CharlmError
     from charlm.learn.train import plan as plan
     from charlm.learn.train import resume as resume
     from charlm.learn.train import train as train
     from charlm.model.checkpoint import Model as Model
     from charlm.model.checkpoint import load as load
-    from charlm.text.corpus import Corpus as Corpus
-    from charlm.text.prepare import prepare as prepare
     from charlm.use.cloze import fill as fill
     from charlm.use.compare import compare as compare
     from charlm.use.compress import compress as compress
@@ -32,7 +32,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CharlmError": "charlm.errors",
-    "Corpus": "charlm.text.corpus",
+    "Corpus": "charlm.data.corpus",
     "Model": "charlm.model.checkpoint",
     "compare": "charlm.use.compare",
     "compress": "charlm.use.compress",
@@ -44,7 +44,7 @@ _HOME = {
     "novelty": "charlm.use.novelty",
     "plan": "charlm.learn.train",
     "plugin": "charlm.cells._plugin",
-    "prepare": "charlm.text.prepare",
+    "prepare": "charlm.data.prepare",
     "resume": "charlm.learn.train",
     "samples": "charlm.use.sample",
     "score_lines": "charlm.use.score",

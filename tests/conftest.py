@@ -8,8 +8,8 @@ from hypothesis import settings
 from soaking import Soak
 from texts import text_of
 
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
 
 torch.set_num_threads(1)
 """The networks of the tests are tiny: a second thread would cost more than it brings."""

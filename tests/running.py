@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from charlm.data.corpus import Corpus
 from charlm.errors import Interrupted
 from charlm.learn.reports import Event, Stepped
 from charlm.learn.train import train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import read_tensors
-from charlm.text.corpus import Corpus
 
 TINY: dict[str, Any] = {
     "hidden": 8,

@@ -13,10 +13,10 @@ from benchmarks import contest, gaps, task_page, tasks, vectors, wiring, worth
 from benchmarks.contest import Contender, Outcome, hold, ratios, weigh
 from benchmarks.kept import Rows
 from benchmarks.results import Row, write
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
 from charlm.learn.train import train
 from charlm.model import checkpoint
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
 
 MAPS_CODE = platform.system() == "Linux" and tuple(map(int, platform.release().split(".")[:2])) >= (5, 14)
 TINY = {"cell": "gru", "layers": 1, "hidden": 4, "vocabulary": 5, "length": 3}

@@ -10,6 +10,8 @@ import torch
 from wirings import CASES, label
 
 from charlm.config import ModelOptions
+from charlm.data.batches import Lanes
+from charlm.data.corpus import Corpus
 from charlm.errors import DivergedError
 from charlm.learn import step as steps
 from charlm.learn.chance import Noise, masks
@@ -22,8 +24,6 @@ from charlm.model.checkpoint import Model
 from charlm.model.network import Drops, Network
 from charlm.model.stepper import Stepper
 from charlm.runtime.device import find_device
-from charlm.text.corpus import Corpus
-from charlm.text.lanes import Lanes
 from charlm.tokenizers.vocabulary import Symbols
 from charlm.use.evaluate import evaluate
 from charlm.use.sample import stream

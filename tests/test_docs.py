@@ -197,9 +197,9 @@ def _number(cell: str) -> float:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a corpus of known entropy and a run of a few steps."""
+    from charlm.data.prepare import prepare
+    from charlm.data.sources import open_sources
     from charlm.learn.train import train
-    from charlm.text.prepare import prepare
-    from charlm.text.sources import open_sources
 
     root = tmp_path_factory.mktemp("house")
     corpus = prepare(open_sources(["hidden-markov"], size=2000, seed=1), out=str(root / "data"))

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
 from charlm.learn.train import train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
 from charlm.use.evaluate import evaluate
 
 

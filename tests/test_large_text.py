@@ -47,8 +47,8 @@ assert run(["eval", "--model", name, "--split", "valid", "--json", "--threads", 
 peak("eval")
 import torch
 from charlm.learn.stage import Stage
-from charlm.text.corpus import Corpus
-from charlm.text.lanes import Lanes
+from charlm.data.corpus import Corpus
+from charlm.data.batches import Lanes
 lanes = Lanes(Corpus.load(f"data/{name}").split("train"), 16, 4096)
 stage = Stage(lanes, torch.device("cpu"))
 seen = sum(stage.window(step)[0].numel() for step in range(lanes.windows))

@@ -65,9 +65,9 @@ def prepare(
     force: Annotated[bool, typer.Option("--force", help="Replace a corpus of that name.", show_default=False)] = False,
 ) -> None:  # fmt: skip
     """Turn a text into a corpus: symbols, ids and splits, in data/NAME."""
+    from charlm.data.prepare import prepare as make
+    from charlm.data.sources import open_sources
     from charlm.show import tables
-    from charlm.text.prepare import prepare as make
-    from charlm.text.sources import open_sources
 
     options = PrepareOptions.of(given.values)
     source = open_sources(sources, report=given.terminal.say, **options.drawing())

@@ -16,8 +16,8 @@ from charlm.config import GradientOptions, LearningOptions, SurfaceOptions
 from charlm.show.terminal import result
 
 if TYPE_CHECKING:
+    from charlm.data.sources import Source
     from charlm.model.checkpoint import Model
-    from charlm.text.sources import Source
 
 
 @command(app, GradientOptions, "inspect gradients")
@@ -128,8 +128,8 @@ def learning(
 
 def _read_once(text: str | None) -> "str | Source | None":
     """A text that several models read, which as a pipe or stdin could be opened only once."""
+    from charlm.data.sources import open_sources
     from charlm.files import present
-    from charlm.text.sources import open_sources
 
     return text if text is None or present(Path(text) / "corpus.json") else open_sources([text])
 

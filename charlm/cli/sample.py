@@ -100,7 +100,7 @@ def _when_complete(
 
 
 def _from_right(model: "Model") -> bool:
-    from charlm.text.order import BACKWARD
+    from charlm.data.direction import BACKWARD
 
     return model.options.direction == BACKWARD
 

@@ -18,7 +18,7 @@ from charlm.show.terminal import Terminal, result
 from charlm.show.words import duration
 
 if TYPE_CHECKING:
-    from charlm.text.corpus import Corpus
+    from charlm.data.corpus import Corpus
 
 started = time.perf_counter()
 """When the program began, from which `--time` counts; set by `charlm.cli.main`."""
@@ -119,7 +119,7 @@ def _dry_run(given: Given, corpus: str | None, init_from: str | None) -> None:
 
 def _corpus(given: Given, word: str | None, elsewhere: Path | None = None) -> "Corpus":
     """The corpus that is meant, prepared first where a text was given; `elsewhere` where nothing may be left."""
-    from charlm.text.obtain import is_prepared, obtain
+    from charlm.data.obtain import is_prepared, obtain
 
     root = Path("data") if elsewhere is None or word is None or is_prepared(word) else elsewhere
     with given.terminal.counting("preparing") as counter:

@@ -1,6 +1,6 @@
 """The corpus that needs no download and is made of nothing: this Python's own library.
 
-What is left out: reading files (`charlm.text.sources`), and texts that are drawn (`charlm.synthetic`).
+What is left out: reading files (`charlm.data.sources`), and texts that are drawn (`charlm.synthetic`).
 """
 
 import os

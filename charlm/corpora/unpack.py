@@ -2,7 +2,7 @@
 
 A member that would lie outside, or more bytes than the limit, refuses the whole archive. Links, devices and
 whatever else is no file are left out, so that nothing leads out of the folder later either.
-What is left out: compressed texts that are prepared as they are (`charlm.text.sources`).
+What is left out: compressed texts that are prepared as they are (`charlm.data.sources`).
 """
 
 import bz2

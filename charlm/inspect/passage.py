@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from charlm.config import ReadOptions
+from charlm.data.corpus import Corpus
+from charlm.data.sources import Report, Source
 from charlm.model.checkpoint import Model
-from charlm.text.corpus import Corpus
-from charlm.text.sources import Report, Source
 from charlm.tokenizers.vocabulary import FIRST
 from charlm.use.texts import Text, find_text, in_order
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from charlm.config import AblateOptions, FindOptions
+from charlm.data.direction import BACKWARD
 from charlm.errors import UsageError
 from charlm.inspect.ablate import Ablation, Loss, ablate
 from charlm.inspect.features import FEATURES, of_text
@@ -18,7 +19,6 @@ from charlm.inspect.gates import always, gates
 from charlm.inspect.reading import Progress
 from charlm.model.checkpoint import Model
 from charlm.model.units import Unit, parse_unit
-from charlm.text.order import BACKWARD
 from charlm.use.texts import Text
 
 ABLATED = 50_000

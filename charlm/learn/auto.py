@@ -8,10 +8,10 @@ from math import ceil, sqrt
 from typing import Any
 
 from charlm.config import ModelOptions, TrainOptions
+from charlm.data.batches import too_short
 from charlm.errors import CorpusError, UsageError
 from charlm.model import parameters
 from charlm.spec import AUTO
-from charlm.text.lanes import too_short
 
 NOMINAL_SPEED = 2.5e11
 """Floating-point operations a second of a nominal laptop, by which `--time` is turned into characters.

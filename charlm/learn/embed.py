@@ -1,17 +1,17 @@
 """The embedding that a run starts from, where a file has one (`--embeddings`).
 
-What is left out: reading the file (`charlm.text.embeddings`), and freezing it (`charlm.learn.train`).
+What is left out: reading the file (`charlm.data.word2vec`), and freezing it (`charlm.learn.train`).
 """
 
 from pathlib import Path
 from typing import Any
 
 from charlm.config import TrainOptions
+from charlm.data.word2vec import Vectors, read_vectors
 from charlm.errors import UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.spec import AUTO
-from charlm.text.embeddings import Vectors, read_vectors
 from charlm.tokenizers.vocabulary import Symbols
 
 

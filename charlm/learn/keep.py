@@ -7,13 +7,13 @@ from typing import Any
 from torch.optim import Optimizer
 
 from charlm.config import TrainOptions
+from charlm.data.batches import Lanes
 from charlm.learn import optimize
 from charlm.learn.folder import Progress, RunFolder, Saved
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Arrays, Model
 from charlm.model.network import Network, States
 from charlm.runtime.distributed import ALONE, Ranks
-from charlm.text.lanes import Lanes
 from charlm.tokenizers.vocabulary import Symbols
 
 

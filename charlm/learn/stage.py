@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charlm.text.corpus import check_ids
-from charlm.text.lanes import Lanes
-from charlm.text.pages import Pages
+from charlm.data.batches import Lanes
+from charlm.data.corpus import check_ids
+from charlm.data.memmap import Pages
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 LARGEST_SHARE = 0.25

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from charlm.config import TrainOptions
+from charlm.data.batches import Lanes
 from charlm.learn import chance, meter, optimize
 from charlm.learn.meter import Meter
 from charlm.learn.recording import Recorded
@@ -25,7 +26,6 @@ from charlm.learn.stage import Stage, to_device
 from charlm.model.network import Behind, Drops, Network, States, emptied
 from charlm.model.parameters import REVERSE
 from charlm.runtime.distributed import ALONE, Ranks
-from charlm.text.lanes import Lanes
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 

@@ -16,6 +16,9 @@ import torch
 
 from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
+from charlm.data import direction
+from charlm.data.batches import Lanes
+from charlm.data.corpus import Corpus, find_corpus
 from charlm.errors import CheckpointError, CorpusError, RunError, UsageError
 from charlm.files import present
 from charlm.learn import auto, embed, inherit, optimize, presets
@@ -31,9 +34,6 @@ from charlm.model.network import Network
 from charlm.runtime import device, malloc
 from charlm.runtime.distributed import ALONE, Ranks, join
 from charlm.spec import AUTO, flag
-from charlm.text import order
-from charlm.text.corpus import Corpus, find_corpus
-from charlm.text.lanes import Lanes
 from charlm.tokenizers.vocabulary import Symbols
 
 RESUMABLE = {
@@ -262,7 +262,7 @@ def _trainer(
     report: Report, stop: Callable[[], bool] | None, clock: Clock, started: float, ranks: Ranks = ALONE,
     notice: Report | None = None,
 ) -> Trainer:  # fmt: skip
-    text, vocabulary = order.training(corpus.split("train"), options.direction), corpus.symbols.size
+    text, vocabulary = direction.training(corpus.split("train"), options.direction), corpus.symbols.size
     lanes = Lanes(text, options.batch_size, options.seq_len, ranks.rank, ranks.world, vocabulary)
     if options.freeze_embeddings:
         network.weight("embedding.weight").requires_grad_(False)
@@ -275,7 +275,7 @@ def _trainer(
 
     return Trainer(
         learner=Learner(network, optimizer, lanes, has_ends, options, states, ranks, tell),
-        valid=order.reading(corpus.checked("valid"), options.direction) if corpus.has("valid") else None,
+        valid=direction.reading(corpus.checked("valid"), options.direction) if corpus.has("valid") else None,
         symbols=corpus.symbols,
         options=options,
         keeper=Keeper(folder, network, optimizer, lanes, corpus.symbols, options, identity, place, ranks),

@@ -22,9 +22,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from charlm.data.memmap import Pages
 from charlm.model.network import Network, States
 from charlm.model.parameters import REVERSE
-from charlm.text.pages import Pages
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 WINDOW = 128

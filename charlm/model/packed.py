@@ -10,9 +10,9 @@ from hashlib import sha256
 from zlib import crc32
 
 from charlm import __version__
+from charlm.data.direction import BACKWARD
 from charlm.errors import PackedError
 from charlm.model.checkpoint import Model
-from charlm.text.order import BACKWARD
 
 MAGIC = b"\x93clm"
 VERSION = 1

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from charlm.data.memmap import Pages
 from charlm.model.both_sides import WINDOW as WINDOW
 from charlm.model.both_sides import behind, read_from_right, stretches
 from charlm.model.network import Network, States, emptied
 from charlm.model.pieces import Pieces
-from charlm.text.pages import Pages
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 SEGMENT = 1024

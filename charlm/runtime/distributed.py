@@ -4,7 +4,7 @@ torchrun starts the processes and tells each its number (RANK, WORLD_SIZE and LO
 torch.distributed carries the numbers, with gloo between CPUs and NCCL between GPUs. Every process holds the whole
 network and makes the same steps with it:
 
-    each reads its own lanes            `charlm.text.lanes`
+    each reads its own lanes            `charlm.data.batches`
     gradients and losses are averaged   `average`, one exchange a step
     what a clock or a signal decides    `agree`, `any`: the first process' clock, anyone's signal
     files and reports                   the first process alone

@@ -10,9 +10,9 @@ import sys
 from collections import deque
 from collections.abc import Generator
 
+from charlm.data.prefetch import Ahead
+from charlm.data.sources import Report, Source, open_sources
 from charlm.errors import CorpusError
-from charlm.text.ahead import Ahead
-from charlm.text.sources import Report, Source, open_sources
 
 CHUNK = 1 << 16
 """Bytes that are read from a pipe at once, at most."""
@@ -81,7 +81,7 @@ def open_lines(word: str, report: Report | None = None) -> Lines:
     """The lines of a text.
 
     Args:
-        word: `-`, the standard input; a pipe; or whatever `charlm.text.sources` opens, its documents one after the
+        word: `-`, the standard input; a pipe; or whatever `charlm.data.sources` opens, its documents one after the
             other, each of which begins a new line.
         report: told what was chosen, in one line.
 

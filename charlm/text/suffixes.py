@@ -16,8 +16,8 @@ from threading import Thread
 import numpy as np
 
 from charlm import memory
+from charlm.data.memmap import Pages
 from charlm.errors import UsageError
-from charlm.text.pages import Pages
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 BLOCK = 1 << 22

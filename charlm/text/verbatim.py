@@ -3,7 +3,7 @@
 Text is decoded; a byte that cannot be becomes a code of its own (U+DC80 to U+DCFF, PEP 383), and a character
 outside the table becomes the unknown symbol with its code beside it. Nothing is dropped or unified: byte order
 marks, line ends and NUL are characters like any other. Where lines are documents, a line's end is the boundary.
-What is left out: how a corpus is read, which may drop and unify (`charlm.text.walk`).
+What is left out: how a corpus is read, which may drop and unify (`charlm.data.symbol_stream`).
 """
 
 from dataclasses import dataclass

@@ -136,7 +136,7 @@ class Unit(ABC):
 
     @abstractmethod
     def written(self, code: Any) -> tuple[str, ...]:
-        """How a file of vectors may write one code (`charlm.text.embeddings`): its number, itself where it is seen."""
+        """How a file of vectors may write one code (`charlm.data.word2vec`): its number, itself where it is seen."""
 
     @abstractmethod
     def text(self, code: Any) -> str:

@@ -4,7 +4,7 @@
     id 1       the unknown symbol: every character (or word) outside the table
     id 2 + r   the corpus' r-th character in code-point order (bytes: in numeric order; words: as texts are sorted)
 
-What is left out: where the characters come from (`charlm.text.prepare`).
+What is left out: where the characters come from (`charlm.data.prepare`).
 """
 
 from collections.abc import Sequence

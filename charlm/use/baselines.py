@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from charlm import memory
-from charlm.text.sources import Report
+from charlm.data.sources import Report
 from charlm.tokenizers.vocabulary import Symbols
 from charlm.use import compressors, ngrams
 from charlm.use.texts import Text

@@ -21,13 +21,13 @@ import numpy as np
 
 from charlm import cells, memory
 from charlm.config import ScoreOptions
+from charlm.data import direction
+from charlm.data.sources import Report
 from charlm.errors import UsageError
 from charlm.model.checkpoint import Model, check_model
 from charlm.model.together import Reader
-from charlm.text import order
 from charlm.text.line_ids import MARK, body, line_encoding, line_ends
 from charlm.text.lines import Lines
-from charlm.text.sources import Report
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN
 from charlm.use.score import device_of
 
@@ -282,7 +282,7 @@ def _one_way(model: Model, options: ScoreOptions) -> _Conditionals:
     def likelihoods(ids: np.ndarray, place: int) -> np.ndarray:
         lines = np.repeat(ids[None], len(symbols), 0)
         lines[:, place] = symbols
-        texts = [order.reading(line, model.options.direction) for line in lines]
+        texts = [direction.reading(line, model.options.direction) for line in lines]
         return np.array([-nats.sum(dtype=np.float64) for nats in reader.together(texts, options.batch_size)])
 
     return asked

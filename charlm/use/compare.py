@@ -16,10 +16,10 @@ import numpy as np
 
 from charlm import memory
 from charlm.config import MeasureOptions
+from charlm.data.corpus import Corpus
+from charlm.data.sources import Report, Source, open_sources
 from charlm.errors import CorpusError, UsageError
 from charlm.model.checkpoint import Model, check_model
-from charlm.text.corpus import Corpus
-from charlm.text.sources import Report, Source, open_sources
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
 from charlm.use import uncertainty
 from charlm.use.measure import Measure, Progress, measure, protocol, read_from

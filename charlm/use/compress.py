@@ -17,12 +17,12 @@ import numpy as np
 
 from charlm import cells, memory
 from charlm.config import CompressOptions
+from charlm.data.direction import BACKWARD
 from charlm.errors import CharlmError, PackedError
 from charlm.model import coding
 from charlm.model.checkpoint import Model, check_model
 from charlm.model.packed import OWN, STORED, UTF8, Packed, digest, identity
 from charlm.spec import AUTO
-from charlm.text.order import BACKWARD
 from charlm.text.verbatim import ALWAYS, Alphabet
 
 Progress = Callable[[int, int], None]

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from charlm.text.pages import Pages
+from charlm.data.memmap import Pages
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
 
 BLOCK = 1 << 20

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from charlm.config import EvalOptions
+from charlm.data.corpus import Corpus
+from charlm.data.sources import Report, Source
 from charlm.errors import CharlmError, UsageError
 from charlm.model import dynamic
 from charlm.model.checkpoint import Model, check_model
 from charlm.model.scoring import Score
 from charlm.runtime import device
 from charlm.runtime.distributed import join
-from charlm.text.corpus import Corpus
-from charlm.text.sources import Report, Source
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 from charlm.use import uncertainty
 from charlm.use.baselines import Baseline, baselines, check_memory

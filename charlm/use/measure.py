@@ -13,6 +13,8 @@ import numpy as np
 
 from charlm import cells, memory
 from charlm.config import MeasureOptions
+from charlm.data.direction import BACKWARD
+from charlm.data.sources import Report
 from charlm.errors import CharlmError
 from charlm.model import scoring
 from charlm.model.both_sides import BLOCK
@@ -22,8 +24,6 @@ from charlm.model.pieces import Pieces
 from charlm.model.scoring import Score
 from charlm.runtime import device, malloc
 from charlm.runtime.distributed import join
-from charlm.text.order import BACKWARD
-from charlm.text.sources import Report
 from charlm.use.texts import Text
 
 Progress = Callable[[int, int, float], None]

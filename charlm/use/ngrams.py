@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.text.pages import Pages
+from charlm.data.memmap import Pages
 
 BYTES_LEARNED, BYTES_SCORED = 70, 80
 """What the largest arrays of `surprises` come to, in bytes per symbol of each text."""

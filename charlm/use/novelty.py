@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from charlm.data.corpus import Corpus
+from charlm.data.sources import Report
 from charlm.errors import CorpusError, UsageError
 from charlm.model.checkpoint import Model, check_model
-from charlm.text.corpus import Corpus
-from charlm.text.sources import Report
 from charlm.text.suffixes import Matches, check_library, check_memory, longest_matches
 from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
 from charlm.use.texts import own_corpus

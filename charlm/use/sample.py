@@ -20,6 +20,7 @@ import numpy as np
 
 from charlm import cells, memory
 from charlm.config import SampleOptions
+from charlm.data.direction import BACKWARD
 from charlm.errors import UsageError
 from charlm.model.checkpoint import Model, check_model
 from charlm.model.draw import Rules
@@ -29,7 +30,6 @@ from charlm.model.lean_wired import LeanWired
 from charlm.model.stepper import Edit, Stepper
 from charlm.model.units import clamp as held
 from charlm.model.wiring import is_stack
-from charlm.text.order import BACKWARD
 from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
 
 Clamp = Mapping[str, float | str]

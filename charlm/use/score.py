@@ -14,14 +14,14 @@ from time import perf_counter
 import numpy as np
 
 from charlm.config import ScoreOptions
+from charlm.data import direction
+from charlm.data.sources import Report
 from charlm.errors import UsageError
 from charlm.model.checkpoint import Model, check_model
 from charlm.model.together import Reader
 from charlm.spec import AUTO
-from charlm.text import order
 from charlm.text.line_ids import PIECE, LineIds, Stretch, body, decoded, line_encoding, line_ends
 from charlm.text.lines import Lines
-from charlm.text.sources import Report
 
 PAUSE = 0.25
 """Seconds that the lines of a batch may take together: so long may the first of them wait for the last."""
@@ -260,8 +260,8 @@ class _Judge:
 
     def _nats(self, texts: list[np.ndarray]) -> list[np.ndarray]:
         """The nats (n,) of the symbols of each text (n + 1,) but the first, from the left."""
-        nats = self.reader.together([order.reading(ids, self.direction) for ids in texts], self.batch)
-        return [order.from_left(ids, found, self.direction) for ids, found in zip(texts, nats, strict=True)]
+        nats = self.reader.together([direction.reading(ids, self.direction) for ids in texts], self.batch)
+        return [direction.from_left(ids, found, self.direction) for ids, found in zip(texts, nats, strict=True)]
 
     def _sum(self, stretches: list[Stretch], nats: np.ndarray) -> LineScore:
         """The score of a line from its stretches and the nats (n,) of all symbols but the first."""
@@ -289,15 +289,15 @@ class _Judge:
                 yield stretch.ids
 
         bits, kept, whole, pieces = 0.0, [], np.zeros(0, np.int64), counted()
-        if self.direction == order.BACKWARD:
+        if self.direction == direction.BACKWARD:
             whole = np.concatenate(list(pieces))
-            pieces = iter([order.reading(whole, self.direction)])
+            pieces = iter([direction.reading(whole, self.direction)])
         for nats in self.reader.alone(pieces):
             found = nats / np.float32(log(2))
             bits += _finite(found)
             if self.per_char:
                 kept.append(found)
-        each = order.from_left(whole, np.concatenate(kept), self.direction) if self.per_char else None
+        each = direction.from_left(whole, np.concatenate(kept), self.direction) if self.per_char else None
         return LineScore(bits, characters, unknown, spelling, each)
 
 

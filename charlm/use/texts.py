@@ -1,7 +1,7 @@
 """The text that a model is to read: a split of its own corpus, or any other text.
 
 Any other is treated as the model's corpus was: unit, encoding, line ends, documents. Whoever takes a text from here has
-it in the order in which the model reads (`charlm.text.order`).
+it in the order in which the model reads (`charlm.data.direction`).
 """
 
 from dataclasses import dataclass, replace
@@ -12,15 +12,15 @@ from typing import TypeGuard
 import numpy as np
 
 from charlm.config import PrepareOptions
+from charlm.data import direction
+from charlm.data.corpus import INFO, Corpus, find_corpus, is_name
+from charlm.data.memmap import Pages
+from charlm.data.sources import Report, Source, open_sources
+from charlm.data.symbol_stream import encode_source
 from charlm.errors import CorpusError, UsageError
 from charlm.files import present
 from charlm.model.checkpoint import Model, check_model
 from charlm.model.pieces import Pieces
-from charlm.text import order
-from charlm.text.corpus import INFO, Corpus, find_corpus, is_name
-from charlm.text.pages import Pages
-from charlm.text.sources import Report, Source, open_sources
-from charlm.text.walk import encode_source
 from charlm.tokenizers.vocabulary import UNKNOWN
 
 BLOCK = 1 << 20
@@ -69,7 +69,7 @@ class Text:
     def pieces(self, starts: np.ndarray) -> Pieces:
         """Sums over pieces of the text that begin at some places (K,), counted from the left, to be filled as a model
         reads it."""
-        return Pieces(starts, None if self.turned is None else partial(order.places, self.turned))
+        return Pieces(starts, None if self.turned is None else partial(direction.places, self.turned))
 
     def count(self, symbol: int) -> int:
         """How often a symbol is to be predicted; a block at a time, as the text may be larger than memory."""
@@ -155,9 +155,9 @@ def train_text(
 
 def in_order(model: Model, text: Text) -> Text:
     """A text, as it is from the left, in the order in which a model reads."""
-    if model.options.direction != order.BACKWARD:
+    if model.options.direction != direction.BACKWARD:
         return text
-    return replace(text, ids=order.reading(text.ids, model.options.direction), turned=text.ids)
+    return replace(text, ids=direction.reading(text.ids, model.options.direction), turned=text.ids)
 
 
 def is_prepared(text: str | Path | Source | None) -> TypeGuard[str | Path]:

@@ -11,7 +11,7 @@ from texts import text_of
 
 from charlm.cli import main as entry
 from charlm.corpora.catalogue import catalogue
-from charlm.text.obtain import obtain
+from charlm.data.obtain import obtain
 
 NOVEL = text_of(3000).encode()
 

@@ -18,9 +18,9 @@ import charlm
 from charlm import cells
 from charlm.cli.main import run
 from charlm.config import ModelOptions
+from charlm.data.sources import Document, Source
 from charlm.model import checkpoint, parameters, scoring
 from charlm.model.checkpoint import Model
-from charlm.text.sources import Document, Source
 from charlm.tokenizers.vocabulary import Symbols
 
 LETTERS = "\n abcdefghijklmnopqrstuvwxyz"

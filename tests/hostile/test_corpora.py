@@ -14,11 +14,11 @@ import torch
 from hostile_values import HOSTILE, changed, spots, taken
 from soaking import Soak
 
+from charlm.data.batches import Lanes
+from charlm.data.corpus import Corpus
 from charlm.errors import CharlmError, CheckpointError, CorpusError, InputError
 from charlm.learn.stage import Stage
 from charlm.learn.train import resume
-from charlm.text.corpus import Corpus
-from charlm.text.lanes import Lanes
 
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-len", "16", "--threads", "1"]
 

@@ -14,11 +14,11 @@ from charlm import memory, synthetic
 from charlm.cli import commands
 from charlm.config import COMMANDS
 from charlm.corpora.download import download
+from charlm.data.corpus import Corpus
 from charlm.errors import CharlmError, UsageError
 from charlm.learn.train import train
 from charlm.model.checkpoint import load
 from charlm.spec import MOST, Spec, flag
-from charlm.text.corpus import Corpus
 from charlm.use.compress import compress
 from charlm.use.evaluate import score_text
 from charlm.use.sample import stream
@@ -124,7 +124,7 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
         words = [f"{flag(name)}={value}" for name, value in values.items()]
         commands.app([*command.split(), *FIRST.get(command, []), *words], standalone_mode=False)
     else:
-        from charlm.text.prepare import prepare
+        from charlm.data.prepare import prepare
 
         takers = [name for option in values for name in synthetic.takers(option)]
         values = {"size": 300, **values} if takers else values

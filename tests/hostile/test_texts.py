@@ -22,7 +22,7 @@ from soaking import Soak
 from texts import text_of
 
 from charlm.cli.main import run
-from charlm.text import sources
+from charlm.data import sources
 
 TINY = ["--hidden", "4", "--batch-size", "2", "--seq-len", "8", "--steps", "2", "--threads", "1"]
 

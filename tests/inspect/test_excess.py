@@ -9,13 +9,13 @@ import pytest
 
 from charlm import synthetic
 from charlm.config import ModelOptions
+from charlm.data.prepare import prepare
 from charlm.errors import CorpusError
 from charlm.inspect.excess import by_situation, together
 from charlm.inspect.record import record
 from charlm.learn.train import train
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
-from charlm.text.prepare import prepare
 from charlm.tokenizers.vocabulary import Symbols
 
 

@@ -10,11 +10,11 @@ import pytest
 from hostile_values import HOSTILE
 from running import TINY, interrupted
 
+from charlm.data.corpus import Corpus
 from charlm.errors import RunError
 from charlm.inspect import learning as module
 from charlm.inspect.learning import find_runs, read_run, spread_out, thinned
 from charlm.learn.train import train
-from charlm.text.corpus import Corpus
 
 
 def a_run(folder: Path, rows: str, samples: str | None = None, config: str | None = None) -> Path:

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
+from charlm.data.batches import Lanes
 from charlm.errors import CorpusError
 from charlm.learn.auto import planned_steps, resolve
 from charlm.model import parameters
 from charlm.spec import AUTO
-from charlm.text.lanes import Lanes
 
 STILL_OPEN = {"device", "threads", "save_every", "init_scale", "forget_bias"}
 V = 67

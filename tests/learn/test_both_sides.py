@@ -9,6 +9,8 @@ import torch
 from running import TINY, assert_same_run, interrupted
 
 from charlm import memory
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
 from charlm.errors import UsageError
 from charlm.learn import chance
 from charlm.learn.reports import Event, Noted, Sampled
@@ -17,8 +19,6 @@ from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
 from charlm.model.network import Behind, Network
 from charlm.model.parameters import REVERSE
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
 from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.use.evaluate import evaluate
 

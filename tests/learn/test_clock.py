@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from running import TINY, BySteps, assert_same_weights, rows, stop_after
 
+from charlm.data.corpus import Corpus
 from charlm.errors import Interrupted
 from charlm.learn import landing, loop
 from charlm.learn.reports import Event, Noted, Stepped
 from charlm.learn.schedule import FLOOR
 from charlm.learn.train import resume, train
-from charlm.text.corpus import Corpus
 
 
 class Ticking:

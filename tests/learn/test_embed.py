@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from running import TINY, assert_same_run, interrupted
 
+from charlm.data.corpus import Corpus
 from charlm.errors import InputError, UsageError
 from charlm.learn.reports import Noted
 from charlm.learn.train import plan, resume, train
 from charlm.model import checkpoint
 from charlm.model.network import Network
-from charlm.text.corpus import Corpus
 
 SIZE = 6
 VALUES: dict[str, Any] = {**TINY, "input": "embedding", "steps": 6, "weight_decay": 0.1}

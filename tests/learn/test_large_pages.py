@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import charlm
-from charlm.text.corpus import Corpus
+from charlm.data.corpus import Corpus
 
 NAME = "THP_MEM_ALLOC_ENABLE"
 PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")

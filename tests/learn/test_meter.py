@@ -7,11 +7,11 @@ import pytest
 import torch
 from running import TINY, assert_same_run, interrupted
 
+from charlm.data.corpus import Corpus
 from charlm.errors import DivergedError
 from charlm.learn.meter import Meter, Reading, silence, sound
 from charlm.learn.train import resume, train
 from charlm.model.checkpoint import read_tensors
-from charlm.text.corpus import Corpus
 
 
 def read_late(monkeypatch: pytest.MonkeyPatch, steps: int = 16) -> None:

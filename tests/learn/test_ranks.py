@@ -15,13 +15,13 @@ import pytest
 import torch
 from running import TINY, interrupted, rows
 
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
 from charlm.errors import UsageError
 from charlm.learn import chance
 from charlm.learn.train import resume, train
 from charlm.model import checkpoint
 from charlm.runtime.distributed import ALONE, Ranks
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
 from charlm.use.evaluate import evaluate
 
 WORKER = Path(__file__).parent.parent / "rank_worker.py"

@@ -17,6 +17,8 @@ from torch import Tensor
 
 from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
+from charlm.data.batches import Lanes
+from charlm.data.corpus import Corpus
 from charlm.learn import optimize, recording
 from charlm.learn.meter import Meter
 from charlm.learn.recording import Recorded
@@ -24,8 +26,6 @@ from charlm.learn.reports import Noted
 from charlm.learn.step import Learner
 from charlm.learn.train import resume, train
 from charlm.model.network import Network
-from charlm.text.corpus import Corpus
-from charlm.text.lanes import Lanes
 
 SIZES: dict[str, Any] = {"hidden": 8, "batch_size": 4, "seq_len": 16, "sample_every": 0, "steps": 12, "device": "cpu"}
 

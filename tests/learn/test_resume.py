@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from running import TINY, assert_same_run, assert_same_weights, interrupted, rows, stop_after
 
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
 from charlm.errors import CharlmError, CheckpointError, CorpusError, Interrupted, RunError, UsageError
 from charlm.learn import folder, loop
 from charlm.learn.folder import as_word
@@ -16,8 +18,6 @@ from charlm.learn.reports import Evaluated, Event
 from charlm.learn.train import resume, train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import read_tensors
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
 from charlm.use.evaluate import evaluate
 from charlm.use.models import find_model
 from charlm.use.sample import stream

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from charlm.data.batches import Lanes
 from charlm.learn import stage
 from charlm.learn.stage import Stage
-from charlm.text.lanes import Lanes
 
 CPU = torch.device("cpu")
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from running import TINY, assert_same_run, assert_same_weights, rows
 
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
 from charlm.errors import CorpusError, DivergedError, RunError, UsageError
 from charlm.learn.reports import Event, Noted, Result, Sampled, Stepped
 from charlm.learn.train import plan, resume, train
 from charlm.model import checkpoint
 from charlm.model.network import Network
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
 from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.use.evaluate import evaluate
 

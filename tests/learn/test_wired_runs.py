@@ -10,6 +10,8 @@ from running import TINY, assert_same_run, interrupted
 
 from charlm.cli import main as entry
 from charlm.config import TrainOptions
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
 from charlm.errors import UsageError
 from charlm.learn import auto
 from charlm.learn.train import plan, resume, train
@@ -17,8 +19,6 @@ from charlm.model import checkpoint
 from charlm.model.draw import Rules
 from charlm.model.generate import generate, streams
 from charlm.model.stepper import Stepper
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
 from charlm.use.compress import compress, decompress
 from charlm.use.evaluate import evaluate
 from charlm.use.sample import samples, stream

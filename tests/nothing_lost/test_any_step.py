@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from running import TINY, BySteps, assert_same_run, assert_same_weights, stop_after
 from soaking import Soak
 
+from charlm.data.corpus import Corpus
 from charlm.errors import Interrupted
 from charlm.learn.reports import Result
 from charlm.learn.train import resume, train
-from charlm.text.corpus import Corpus
 
 CELLS = ("rnn", "lstm", "gru")
 OPTIMIZERS = ("sgd", "rmsprop", "adagrad", "adam", "adamw")

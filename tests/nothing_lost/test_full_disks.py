@@ -12,11 +12,11 @@ from running import TINY, assert_same_run, interrupted, rows
 from soaking import Soak
 from texts import text_of
 
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
 from charlm.learn.folder import RunFolder
 from charlm.learn.train import resume, train
 from charlm.model import checkpoint
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
 
 resource = pytest.importorskip("resource")
 

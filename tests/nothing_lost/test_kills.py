@@ -13,11 +13,11 @@ from running import TINY, assert_same_run, rows
 from soaking import Soak
 
 from charlm.cli import main as entry
+from charlm.data.corpus import Corpus
 from charlm.learn.folder import RunFolder
 from charlm.learn.reports import Result
 from charlm.learn.train import resume, train
 from charlm.model import checkpoint
-from charlm.text.corpus import Corpus
 
 pytestmark = forks
 

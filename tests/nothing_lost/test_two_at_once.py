@@ -16,13 +16,13 @@ from texts import text_of
 
 from charlm import lock
 from charlm.cli import main as entry
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
 from charlm.errors import CorpusError, RunError
 from charlm.learn.reports import Event, Stepped
 from charlm.learn.train import resume, train
 from charlm.lock import Lock
 from charlm.model import checkpoint
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
 from charlm.use.describe import summarize
 from charlm.use.evaluate import evaluate
 from charlm.use.models import find_model
@@ -192,7 +192,7 @@ def test_preparing_one_name_at_once_leaves_one_whole_corpus(tmp_path: Path, soak
 def test_a_killed_preparation_loses_nothing_and_the_next_one_tidies_up(tmp_path: Path, soak: Soak) -> None:
     first, second = texts(tmp_path, (900, 1200))
     data = tmp_path / "data"
-    files = ("charlm/files.py", "charlm/text/prepare.py", "charlm/lock.py")
+    files = ("charlm/files.py", "charlm/data/prepare.py", "charlm/lock.py")
     with dying_at(-1, *files) as lines:
         corpus = prepare(first, out=str(data))
     old, other = files_of(corpus.path), files_of(prepare(second, out=str(tmp_path / "other")).path)

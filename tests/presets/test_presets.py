@@ -7,13 +7,13 @@ import pytest
 from running import TINY, assert_same_run, interrupted, rows
 
 from charlm.config import TrainOptions, preset_names, training
+from charlm.data.prepare import prepare
 from charlm.errors import CharlmError, UsageError
 from charlm.learn import auto, presets
 from charlm.learn.reports import Noted
 from charlm.learn.train import plan, resume, train
 from charlm.model import checkpoint
 from charlm.spec import AUTO
-from charlm.text.prepare import prepare
 from charlm.use.describe import describe
 
 GIST = {

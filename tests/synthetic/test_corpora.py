@@ -10,13 +10,13 @@ from grammars import check_anbn, check_brackets, check_copy
 
 from charlm import synthetic
 from charlm.config import SYNTHETIC, ModelOptions, PrepareOptions
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
+from charlm.data.sources import open_sources
 from charlm.errors import CorpusError, UsageError
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
 from charlm.show import tables
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
-from charlm.text.sources import open_sources
 from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.use.evaluate import evaluate
 

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from charlm.text.ahead import DEPTH, ahead
+from charlm.data.prefetch import DEPTH, ahead
 
 
 def counted(up_to, log, error=None):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from charlm.data import word2vec
+from charlm.data.word2vec import read_vectors
 from charlm.errors import InputError
-from charlm.text import embeddings
-from charlm.text.embeddings import read_vectors
 from charlm.tokenizers.vocabulary import FIRST, Symbols
 
 
@@ -52,7 +52,7 @@ def test_a_table_that_is_written_is_read_back_to_the_bit(write, unit: str) -> No
     codes = {"char": [10, 32, 65, 0xE9, 0x2603, 0xD800], "byte": [0, 10, 32, 65, 0xE9]}
     symbols = Symbols(unit, words if unit == "word" else np.array(codes[unit], np.uint32))
     vectors = np.random.default_rng(0).normal(size=(symbols.size, 3)).astype(np.float32) * np.float32(1e-30)
-    found = read_vectors(write("\n".join(embeddings.lines(symbols, vectors))), symbols)
+    found = read_vectors(write("\n".join(word2vec.lines(symbols, vectors))), symbols)
     assert found.ids.tolist() == list(range(symbols.size)) and found.others == 0
     if unit == "word":  # " a" and "a" have one vector in such a file
         first, second = (FIRST + words.tolist().index(word) for word in (" a", "a"))
@@ -127,7 +127,7 @@ def test_a_line_that_is_none_is_refused_with_its_number(write, text, words) -> N
 
 
 def test_a_file_without_lines_is_not_read_to_its_end(write, monkeypatch) -> None:
-    monkeypatch.setattr(embeddings, "LONGEST_LINE", 64)
+    monkeypatch.setattr(word2vec, "LONGEST_LINE", 64)
     assert "line 2 is longer than 64 bytes" in refusal(write("a 1 2\n" + "b " + "1 " * 5000), table("ab"))
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from charlm.data.batches import Lanes, too_short
 from charlm.errors import CorpusError
-from charlm.text.lanes import Lanes, too_short
 
 sizes = st.tuples(st.integers(2, 400), st.integers(1, 12), st.integers(1, 30))
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.text import fingerprints, leaks
-from charlm.text.leaks import LEAST, STRETCH, STRETCHES, Leak, find_leaks
+from charlm.data import fingerprints, leaks
+from charlm.data.leaks import LEAST, STRETCH, STRETCHES, Leak, find_leaks
 
 
 def slow(train: np.ndarray, other: np.ndarray) -> tuple[int, int]:

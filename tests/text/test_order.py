@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm import memory
+from charlm.data import direction
+from charlm.data.batches import Lanes
 from charlm.errors import UsageError
-from charlm.text import order
-from charlm.text.lanes import Lanes
 from charlm.tokenizers.units import UNITS
 
 texts = st.lists(st.integers(0, 3), max_size=30).map(lambda symbols: np.array([0, *symbols], np.uint8))
@@ -34,43 +34,43 @@ def documents_turned(ids):
 
 @given(texts)
 def test_a_text_from_the_right_is_its_documents_from_their_ends(ids):
-    turned = order.reading(ids, "backward")
+    turned = direction.reading(ids, "backward")
     assert turned[0] == 0 and turned[1:].tolist() == documents_turned(ids)
     assert sorted(turned[1:]) == sorted(ids[1:])
-    assert order.reading(ids, "forward") is ids
+    assert direction.reading(ids, "forward") is ids
 
 
 @given(texts)
 def test_every_place_is_met_once_and_has_its_symbol(ids):
-    turned, symbols = order.reading(ids, "backward"), len(ids) - 1
-    found = order.places(ids, np.arange(symbols))
+    turned, symbols = direction.reading(ids, "backward"), len(ids) - 1
+    found = direction.places(ids, np.arange(symbols))
     assert sorted(found.tolist()) == list(range(symbols))
     assert (ids[1:][found] == turned[1:]).all()
-    assert (order.from_left(ids, turned[1:], "backward") == ids[1:]).all()
-    assert order.from_left(ids, turned, "forward") is turned
+    assert (direction.from_left(ids, turned[1:], "backward") == ids[1:]).all()
+    assert direction.from_left(ids, turned, "forward") is turned
 
 
 def test_a_large_text_is_not_copied(tmp_path):
     (tmp_path / "ids").write_bytes(bytes([0, *range(1, 100), 0]))
     ids = np.memmap(tmp_path / "ids", np.uint8, "r")
     for whole in (
-        order.reading(ids, "backward"),
-        order.training(ids, "backward"),
-        order.training(ids[:-1], "backward"),
+        direction.reading(ids, "backward"),
+        direction.training(ids, "backward"),
+        direction.training(ids[:-1], "backward"),
     ):
         assert np.shares_memory(whole, ids)
-    assert order.training(ids, "forward") is ids
+    assert direction.training(ids, "forward") is ids
 
 
 def test_a_copy_that_does_not_fit_is_refused(monkeypatch):
-    monkeypatch.setattr(order, "LARGE", 100)
+    monkeypatch.setattr(direction, "LARGE", 100)
     monkeypatch.setattr(memory, "available", lambda: 150)
     ids = np.array([0, *[1] * 199], np.uint8)
     with pytest.raises(UsageError, match="cut inside a document, needs about .* choose another split"):
-        order.reading(ids, "backward")
-    assert order.reading(np.append(ids, np.uint8(0)), "backward").size == 201
-    assert order.reading(ids[:120], "backward").size == 120
-    assert order.training(ids, "backward").size == order.reading(ids, "forward").size == 200
+        direction.reading(ids, "backward")
+    assert direction.reading(np.append(ids, np.uint8(0)), "backward").size == 201
+    assert direction.reading(ids[:120], "backward").size == 120
+    assert direction.training(ids, "backward").size == direction.reading(ids, "forward").size == 200
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charlm.text import pages
-from charlm.text.pages import Pages
+from charlm.data import memmap
+from charlm.data.memmap import Pages
 
 STATUS = Path("/proc/self/status")
 
@@ -38,7 +38,7 @@ def test_little_of_what_was_read_stays(text: np.ndarray, view) -> None:
         given.read(block.size)
         most = max(most, mapped())
     assert total == int(view(np.fromfile(text.filename, np.uint16)).sum())
-    assert most - before < 3 * pages.ROOM
+    assert most - before < 3 * memmap.ROOM
 
 
 @pytest.mark.parametrize("mode", ["c", "r+"])
@@ -48,12 +48,12 @@ def test_what_was_written_to_a_mapped_array_stays(tmp_path: Path, mode: str) -> 
     np.zeros(1000, np.uint8).tofile(path)
     ids = np.memmap(path, np.uint8, mode)
     ids[5] = 7
-    Pages(ids).read(pages.ROOM)
+    Pages(ids).read(memmap.ROOM)
     assert ids[5] == 7
 
 
 def test_arrays_in_memory_are_left_alone() -> None:
     ids = np.arange(1000, dtype=np.uint8)
     ids.flags.writeable = False
-    Pages(ids).read(2 * pages.ROOM)
+    Pages(ids).read(2 * memmap.ROOM)
     assert ids.tolist() == [number % 256 for number in range(1000)]

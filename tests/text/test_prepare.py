@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.config import PrepareOptions
+from charlm.data import leaks, sources
+from charlm.data.corpus import Corpus, find_corpus
+from charlm.data.prepare import prepare
+from charlm.data.sources import Document, Source, open_sources
+from charlm.data.symbol_stream import encode_source
 from charlm.errors import CharlmError, CorpusError, UsageError
-from charlm.text import leaks, sources
-from charlm.text.corpus import Corpus, find_corpus
-from charlm.text.prepare import prepare
-from charlm.text.sources import Document, Source, open_sources
-from charlm.text.walk import encode_source
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
 ALL = {"valid_fraction": 0, "test_fraction": 0}

@@ -11,9 +11,9 @@ import threading
 
 import pytest
 
+from charlm.data import sources
+from charlm.data.sources import folder_name, open_sources
 from charlm.errors import CorpusError, UsageError
-from charlm.text import sources
-from charlm.text.sources import folder_name, open_sources
 
 TEXT = "Der Zug\r\nfährt — heute.\n".encode() * 5000
 

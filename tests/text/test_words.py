@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.config import PrepareOptions
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
+from charlm.data.sources import Document, Source
+from charlm.data.symbol_stream import encode_source
 from charlm.errors import CheckpointError, CorpusError, SymbolError, UsageError
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
-from charlm.text.sources import Document, Source
-from charlm.text.walk import encode_source
 from charlm.tokenizers.escape import END, OTHER
 from charlm.tokenizers.escape import letters as spelled_by
 from charlm.tokenizers.units import UNITS
@@ -203,7 +203,7 @@ def test_the_size_of_a_table_of_words_is_of_words_only(tmp_path):
 
 
 def test_a_table_that_no_model_file_could_hold_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("charlm.text.survey.LONGEST_TABLE", 100)
+    monkeypatch.setattr("charlm.data.statistics.LONGEST_TABLE", 100)
     with pytest.raises(CorpusError, match="fewer --words"):
         prepare(source_of(" ".join("abcdefghijklmnop")), out=str(tmp_path), unit="word", **ALL)
 

@@ -10,10 +10,10 @@ from texts import text_of
 
 from charlm import cells
 from charlm.config import ModelOptions
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
 from charlm.tokenizers.vocabulary import Symbols
 
 LETTERS = "\n abcdefghijklmnopqrstuvwxyz"

@@ -13,9 +13,9 @@ from texts import text_of
 import charlm
 from charlm import memory
 from charlm.cli.main import run
+from charlm.data.prepare import prepare
+from charlm.data.sources import open_sources
 from charlm.errors import CorpusError, UsageError
-from charlm.text.prepare import prepare
-from charlm.text.sources import open_sources
 from charlm.use import baselines, ngrams
 from charlm.use.evaluate import evaluate
 from charlm.use.uncertainty import cut, interval

@@ -15,6 +15,8 @@ import charlm
 from charlm import memory
 from charlm.cli.main import run
 from charlm.config import ModelOptions, ScoreOptions
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
 from charlm.errors import UsageError
 from charlm.inspect.gradients import gradients
 from charlm.learn.train import train
@@ -22,8 +24,6 @@ from charlm.model import checkpoint, parameters
 from charlm.model.both_sides import conditionals
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
 from charlm.use.cloze import Filled, Filler, fill
 

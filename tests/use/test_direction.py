@@ -15,6 +15,8 @@ from texts import text_of
 
 from charlm import cells
 from charlm.cli.main import run
+from charlm.data.batches import Lanes
+from charlm.data.prepare import prepare
 from charlm.errors import CheckpointError, PackedError, UsageError
 from charlm.inspect.passage import beginning
 from charlm.inspect.record import record
@@ -23,9 +25,7 @@ from charlm.learn.train import resume, train
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.model.packed import Packed, identity
-from charlm.text.lanes import Lanes
 from charlm.text.line_ids import PIECE
-from charlm.text.prepare import prepare
 from charlm.use.compare import compare
 from charlm.use.compress import compress, decompress
 from charlm.use.evaluate import evaluate, score_text

@@ -12,10 +12,10 @@ from texts import text_of
 import charlm
 from charlm import memory
 from charlm.config import ModelOptions
+from charlm.data.corpus import Corpus
+from charlm.data.prepare import prepare
 from charlm.errors import CorpusError, UsageError
 from charlm.model.checkpoint import Model
-from charlm.text.corpus import Corpus
-from charlm.text.prepare import prepare
 from charlm.use.novelty import SIZES, Findings, novelty
 
 

@@ -13,9 +13,9 @@ from soaking import Soak
 import charlm
 from charlm import cells
 from charlm.config import ScoreOptions
+from charlm.data.sources import Document, Source
 from charlm.errors import UsageError
 from charlm.model.together import Reader
-from charlm.text.sources import Document, Source
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 from charlm.use import score as scoring
 from charlm.use.score import Scorer, score_lines

@@ -10,6 +10,7 @@ import pytest
 
 import charlm
 from charlm.config import ModelOptions
+from charlm.data.prepare import prepare
 from charlm.errors import SymbolError, UsageError
 from charlm.inspect.features import of_text
 from charlm.inspect.surprise import CLASSES, classify
@@ -17,7 +18,6 @@ from charlm.learn.reports import Plan
 from charlm.model import parameters
 from charlm.model.checkpoint import Model, load, save
 from charlm.show.symbols import glyphs, names
-from charlm.text.prepare import prepare
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
 from charlm.tokenizers.word import cut
 from charlm.use import compare

@@ -2,7 +2,7 @@
 
 A page that was read once counts as the process's memory until the mapping goes, though the system could take it
 back: a pass over a corpus of 5 GB would show as 5 GB. Giving the pages back costs a page fault for each place
-that is read next; the file's pages stay in the system's cache. What is left out: mapping (`charlm.text.corpus`).
+that is read next; the file's pages stay in the system's cache. What is left out: mapping (`charlm.data.corpus`).
 """
 
 import mmap

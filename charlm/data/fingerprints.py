@@ -5,7 +5,7 @@ runs past in blocks, and of it only the windows that begin at a multiple of 32 b
 bytes contains one of them.
 
 A fingerprint is a multilinear hash of the window's eight words modulo 2^64, of which the upper bits count (Lemire &
-Kaser 2014). Equal windows have equal ones; whether equal ones are of equal windows is left to `charlm.text.leaks`.
+Kaser 2014). Equal windows have equal ones; whether equal ones are of equal windows is left to `charlm.data.leaks`.
 """
 
 from collections.abc import Iterable

@@ -3,7 +3,7 @@
 The stream is each document's characters followed by its end. A document is a file, or with
 `--documents line` a line; a line ends with LF, CR LF or CR, and the end itself is not stored: the
 boundary takes its place. A document without characters (an empty file, an empty line) is left out.
-What is left out: making a corpus of the stream (`charlm.text.prepare`).
+What is left out: making a corpus of the stream (`charlm.data.prepare`).
 """
 
 import hashlib
@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from charlm.config import PrepareOptions
+from charlm.data.prefetch import ahead
+from charlm.data.sources import Document, Source
 from charlm.errors import CorpusError
 from charlm.files import failures
-from charlm.text.ahead import ahead
-from charlm.text.sources import Document, Source
 from charlm.tokenizers.base import Unit
 from charlm.tokenizers.decoding import CR, LF
 from charlm.tokenizers.units import UNITS

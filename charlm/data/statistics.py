@@ -1,6 +1,6 @@
 """Surveying: what a text has, before it becomes ids: how often each symbol occurs, the table, and what is to be said.
 
-What is left out: counting itself (`charlm.tokenizers.counts`), and the ids (`charlm.text.prepare`).
+What is left out: counting itself (`charlm.tokenizers.counts`), and the ids (`charlm.data.prepare`).
 """
 
 import json
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from charlm.config import PrepareOptions
+from charlm.data.symbol_stream import Walk
 from charlm.errors import CorpusError
-from charlm.text.walk import Walk
 from charlm.tokenizers.base import Unit
 from charlm.tokenizers.counts import Tally
 from charlm.tokenizers.units import UNITS

@@ -1,7 +1,7 @@
 """Reading ahead: a generator runs in a thread of its own, a few items before whoever takes them.
 
 What takes time without Python's lock (reading, hashing, NumPy on large arrays) is then done beside what
-is done with the items. What is left out: what the items are (`charlm.text.walk`).
+is done with the items. What is left out: what the items are (`charlm.data.symbol_stream`).
 """
 
 from collections.abc import Generator, Iterator

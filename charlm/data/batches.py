@@ -20,8 +20,8 @@ from functools import cached_property
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from charlm.data.corpus import check_ids
 from charlm.errors import CorpusError
-from charlm.text.corpus import check_ids
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 
@@ -30,7 +30,7 @@ class Lanes:
     """A text as B lanes of windows.
 
     Args:
-        ids: (N,) symbols in the order in which they are read (`charlm.text.order`); not copied.
+        ids: (N,) symbols in the order in which they are read (`charlm.data.direction`); not copied.
         batch: B, over all processes.
         seq_len: T.
         rank, world: which process of how many; it owns B / world lanes.

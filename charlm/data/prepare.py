@@ -2,8 +2,8 @@
 
 The text is walked twice, in chunks, so that memory does not grow with it: the first walk counts,
 the second one encodes and writes, and checks that it read the same bytes again.
-What is left out: how a text is read (`charlm.text.walk`), what the first walk makes of it
-(`charlm.text.survey`), and the folder's layout (`charlm.text.corpus`).
+What is left out: how a text is read (`charlm.data.symbol_stream`), what the first walk makes of it
+(`charlm.data.statistics`), and the folder's layout (`charlm.data.corpus`).
 """
 
 import hashlib
@@ -22,14 +22,14 @@ from typing import IO, Any
 import numpy as np
 
 from charlm.config import PrepareOptions
+from charlm.data.corpus import FORMAT, INFO, SPLITS, Corpus, is_name
+from charlm.data.leaks import LEAST, Leak, find_leaks
+from charlm.data.sources import Report, Source, open_sources
+from charlm.data.statistics import about_table, about_text, survey, table
+from charlm.data.symbol_stream import Amounts, Progress, Walk
 from charlm.errors import CorpusError, UsageError
 from charlm.files import alone_at, failures, new_folder, write_atomically
 from charlm.spec import flag
-from charlm.text.corpus import FORMAT, INFO, SPLITS, Corpus, is_name
-from charlm.text.leaks import LEAST, Leak, find_leaks
-from charlm.text.sources import Report, Source, open_sources
-from charlm.text.survey import about_table, about_text, survey, table
-from charlm.text.walk import Amounts, Progress, Walk
 from charlm.tokenizers.decoding import text_encoding
 from charlm.tokenizers.units import UNITS
 from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
@@ -53,7 +53,7 @@ def prepare(
     """Make the corpus `OUT/NAME` of a text, or find that it is made already.
 
     Args:
-        sources: files, folders, `-`, built-in names, or what `charlm.text.sources.open_sources` opened, which keeps the
+        sources: files, folders, `-`, built-in names, or what `charlm.data.sources.open_sources` opened, which keeps the
             size and the seed that it was given.
         force: replace a corpus of that name that was made from another text or with other options.
         report: called with each warning and notice.

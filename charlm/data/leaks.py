@@ -5,7 +5,7 @@ touches is joined. Any passage of `LEAST` symbols contains a window that is look
 does not stand in both texts. What is found may fall short in two ways: of windows that the training text repeats only
 some places are compared, and of large splits only evenly spread stretches are looked at.
 
-What is left out: how equal windows are found (`charlm.text.fingerprints`).
+What is left out: how equal windows are found (`charlm.data.fingerprints`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from charlm.text.fingerprints import STRIDE, WINDOW, Index
-from charlm.text.pages import Pages
+from charlm.data.fingerprints import STRIDE, WINDOW, Index
+from charlm.data.memmap import Pages
 
 LEAST = 100
 """Symbols of the shortest passage that is reported."""

@@ -6,11 +6,11 @@ from pathlib import Path
 from charlm.config import PrepareOptions
 from charlm.corpora.cache import downloaded
 from charlm.corpora.catalogue import catalogue
+from charlm.data.corpus import INFO, Corpus, find_corpus
+from charlm.data.prepare import prepare
+from charlm.data.sources import Report, open_sources
 from charlm.errors import CorpusError
 from charlm.files import present
-from charlm.text.corpus import INFO, Corpus, find_corpus
-from charlm.text.prepare import prepare
-from charlm.text.sources import Report, open_sources
 
 
 def obtain(

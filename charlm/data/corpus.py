@@ -7,7 +7,7 @@ The corpus is one stream of symbols: each document's characters and then a bound
 contiguous cuts of it; where lines are documents, none is cut in two. Every split file begins with one
 more boundary, which is input only: a file of n + 1 ids has n symbols to predict. A split of fraction 0
 has no file.
-What is left out: making one (`charlm.text.prepare`).
+What is left out: making one (`charlm.data.prepare`).
 """
 
 import difflib
@@ -153,7 +153,7 @@ class Corpus:
     def checked(self, name: str) -> np.ndarray:
         """A split as `split` gives it, once read through for ids that the table does not have.
 
-        What reads little of a split, or reads it but once, looks at its own windows instead (`charlm.text.lanes`).
+        What reads little of a split, or reads it but once, looks at its own windows instead (`charlm.data.batches`).
 
         Raises:
             CorpusError: as in `split`, or there is such an id.

@@ -1,0 +1,1 @@
+"""From text to a prepared corpus, and from a corpus to batches."""
