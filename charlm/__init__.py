@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from charlm.learn.train import train as train
     from charlm.model.checkpoint import Model as Model
     from charlm.model.checkpoint import load as load
+    from charlm.sampling.sample import samples as samples
+    from charlm.sampling.sample import stream as stream
     from charlm.use.cloze import fill as fill
     from charlm.use.compare import compare as compare
     from charlm.use.compress import compress as compress
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from charlm.use.evaluate import evaluate as evaluate
     from charlm.use.evaluate import score_text as score_text
     from charlm.use.novelty import novelty as novelty
-    from charlm.use.sample import samples as samples
-    from charlm.use.sample import stream as stream
     from charlm.use.score import score_lines as score_lines
 
 __version__ = "0.1.0"
@@ -46,10 +46,10 @@ _HOME = {
     "plugin": "charlm.cells._plugin",
     "prepare": "charlm.data.prepare",
     "resume": "charlm.learn.train",
-    "samples": "charlm.use.sample",
+    "samples": "charlm.sampling.sample",
     "score_lines": "charlm.use.score",
     "score_text": "charlm.use.evaluate",
-    "stream": "charlm.use.sample",
+    "stream": "charlm.sampling.sample",
     "train": "charlm.learn.train",
 }
 """Where each public name lives."""

@@ -24,9 +24,9 @@ from charlm.model.checkpoint import Model
 from charlm.model.network import Drops, Network
 from charlm.model.stepper import Stepper
 from charlm.runtime.device import find_device
+from charlm.sampling.sample import stream
 from charlm.tokenizers.vocabulary import Symbols
 from charlm.use.evaluate import evaluate
-from charlm.use.sample import stream
 
 pytestmark = [
     pytest.mark.cuda,

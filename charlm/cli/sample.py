@@ -66,8 +66,8 @@ def _as_it_comes(
     given: Given, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any]
 ) -> None:
     """One sample, printed piece by piece; the prompt stands before it, behind what a backward model wrote."""
+    from charlm.sampling.sample import stream
     from charlm.use.novelty import measure
-    from charlm.use.sample import stream
 
     kept: list[str] = []
     pieces = stream(model, **how)
@@ -82,8 +82,8 @@ def _when_complete(
     given: Given, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any], *, jsonl: bool
 ) -> None:
     """Several samples, or one as JSON."""
+    from charlm.sampling.sample import samples
     from charlm.use.novelty import measure
-    from charlm.use.sample import samples
 
     written = samples(model, **how)
     measured = None if reference is None else measure(reference, [drawn.text for drawn in written])

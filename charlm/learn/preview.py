@@ -4,10 +4,10 @@ import numpy as np
 
 from charlm.data.direction import BACKWARD
 from charlm.model.checkpoint import Model
-from charlm.model.draw import Rules
-from charlm.model.generate import generate, streams
 from charlm.model.network import Network
 from charlm.model.stepper import Stepper
+from charlm.sampling.filters import Rules
+from charlm.sampling.generate import generate, streams
 from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
 
 LENGTH = 200

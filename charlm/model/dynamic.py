@@ -25,11 +25,11 @@ from torch import Tensor
 
 from charlm.data.memmap import Pages
 from charlm.model.checkpoint import Model
-from charlm.model.draw import Rules
-from charlm.model.generate import generate, streams
 from charlm.model.network import Network, States
 from charlm.model.scoring import Progress, Score, surprises
 from charlm.model.stepper import Stepper
+from charlm.sampling.filters import Rules
+from charlm.sampling.generate import generate, streams
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 SAMPLES, LENGTH = 16, 640

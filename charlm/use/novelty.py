@@ -6,7 +6,7 @@ An n-gram of a text is known where the longest match that begins there has n sym
 `charlm.text.suffixes` answers for every n. The same is measured of as much text that nobody trained on, the beginning
 of the valid split: what the same author wrote anew. A passage that is copied lies within one document of the training
 text and one of the sample, and so does an n-gram.
-What is left out: drawing the text (`charlm.use.sample`).
+What is left out: drawing the text (`charlm.sampling.sample`).
 """
 
 from collections.abc import Sequence

@@ -18,10 +18,10 @@ from charlm.data.corpus import Corpus
 from charlm.errors import CharlmError, UsageError
 from charlm.learn.train import train
 from charlm.model.checkpoint import load
+from charlm.sampling.sample import stream
 from charlm.spec import MOST, Spec, flag
 from charlm.use.compress import compress
 from charlm.use.evaluate import score_text
-from charlm.use.sample import stream
 from charlm.use.score import score_lines
 
 NUMERIC = {"integer", "number", "count", "duration"}

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from charlm.errors import UsageError
-from charlm.model.draw import Rules, draw
-from charlm.model.generate import generate, streams
-from charlm.model.lean import Lean
 from charlm.model.stepper import Stepper
 from charlm.model.units import Unit, clamp, parse_unit, split_clamps
-from charlm.use import sample as sampling
-from charlm.use.sample import samples, stream
+from charlm.sampling import sample as sampling
+from charlm.sampling.filters import Rules, draw
+from charlm.sampling.generate import generate, streams
+from charlm.sampling.sample import samples, stream
+from charlm.sampling.single_stream import Lean
 
 
 def by_hand(model, held, length, seed, number, prompt=""):

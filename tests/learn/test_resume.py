@@ -18,9 +18,9 @@ from charlm.learn.reports import Evaluated, Event
 from charlm.learn.train import resume, train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import read_tensors
+from charlm.sampling.sample import stream
 from charlm.use.evaluate import evaluate
 from charlm.use.models import find_model
-from charlm.use.sample import stream
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("rnn", "linear"), ("lstm", "tanh"), ("gru", "tanh")]
 OPTIMIZERS = ["sgd", "rmsprop", "adagrad", "adam", "adamw"]

@@ -16,12 +16,12 @@ from charlm.errors import UsageError
 from charlm.learn import auto
 from charlm.learn.train import plan, resume, train
 from charlm.model import checkpoint
-from charlm.model.draw import Rules
-from charlm.model.generate import generate, streams
 from charlm.model.stepper import Stepper
+from charlm.sampling.filters import Rules
+from charlm.sampling.generate import generate, streams
+from charlm.sampling.sample import samples, stream
 from charlm.use.compress import compress, decompress
 from charlm.use.evaluate import evaluate
-from charlm.use.sample import samples, stream
 from charlm.use.score import score_lines
 
 RUNS: dict[str, dict[str, Any]] = {

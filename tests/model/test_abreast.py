@@ -7,12 +7,12 @@ from stepping import walk
 
 from charlm import cells
 from charlm.errors import CharlmError
-from charlm.model import lean, products, units
-from charlm.model.abreast import LAYERS, Abreast
-from charlm.model.draw import Rules
-from charlm.model.generate import generate, streams
+from charlm.model import products, units
 from charlm.model.stepper import Stepper
-from charlm.use import sample
+from charlm.sampling import sample, single_stream
+from charlm.sampling.filters import Rules
+from charlm.sampling.generate import generate, streams
+from charlm.sampling.many_streams import LAYERS, Abreast
 
 KINDS = [(name, activation) for name in LAYERS for activation in cells.make(name).activations]
 
@@ -22,7 +22,7 @@ def some_ids(steps=30, batch=5, seed=2):
 
 
 def test_what_one_stream_is_written_with_many_are():
-    assert set(LAYERS) == set(lean.LAYERS), "charlm.use.sample asks once for both"
+    assert set(LAYERS) == set(single_stream.LAYERS), "charlm.sampling.sample asks once for both"
 
 
 @pytest.mark.parametrize("input", ["one-hot", "embedding"])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from charlm.model.draw import NEVER, Rules, draw, keep_min_p, keep_top_k, keep_top_p, log_softmax, temper
+from charlm.sampling.filters import NEVER, Rules, draw, keep_min_p, keep_top_k, keep_top_p, log_softmax, temper
 
 P = np.array([[0.4, 0.1, 0.3, 0.2]])
 LOGITS = np.log(P) + 5

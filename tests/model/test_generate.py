@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from charlm import cells
-from charlm.model.draw import Rules, log_softmax
-from charlm.model.generate import generate, streams
 from charlm.model.stepper import Stepper
+from charlm.sampling.filters import Rules, log_softmax
+from charlm.sampling.generate import generate, streams
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
 NOTHING = np.array([], dtype=np.int64)

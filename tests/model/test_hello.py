@@ -11,10 +11,10 @@ import pytest
 from charlm.config import ModelOptions
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
-from charlm.model.draw import log_softmax
 from charlm.model.network import Network
 from charlm.model.scoring import Score, score
 from charlm.model.stepper import Stepper
+from charlm.sampling.filters import log_softmax
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
 
 LETTERS = "helo"

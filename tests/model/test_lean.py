@@ -8,11 +8,11 @@ from wirings import slow_wired
 
 from charlm import cells
 from charlm.errors import CharlmError
-from charlm.model.draw import Rules, draw, drawing
-from charlm.model.generate import generate, generate_one, streams
-from charlm.model.lean import LAYERS, Lean
-from charlm.model.lean_wired import LeanWired
 from charlm.model.stepper import Stepper
+from charlm.sampling.filters import Rules, draw, drawing
+from charlm.sampling.generate import generate, generate_one, streams
+from charlm.sampling.single_stream import LAYERS, Lean
+from charlm.sampling.wired_single_stream import LeanWired
 
 KINDS = [(name, activation) for name in LAYERS for activation in cells.make(name).activations]
 FILTERS = [Rules(), Rules(0.7), Rules(0), Rules(1.3, top_k=3), Rules(top_p=0.8), Rules(min_p=0.2), Rules(1e-9)]

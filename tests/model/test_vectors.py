@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from wirings import slow_wired
 
-from charlm.model import vectors
-from charlm.model.lean import Lean
-from charlm.model.lean_wired import LeanWired
-from charlm.model.vectors import FEWEST, LINE, MOST_PROCESSORS, SHARED, by_pairs, complex_are_shared, product
+from charlm.sampling import gemv
+from charlm.sampling.gemv import FEWEST, LINE, MOST_PROCESSORS, SHARED, by_pairs, complex_are_shared, product
+from charlm.sampling.single_stream import Lean
+from charlm.sampling.wired_single_stream import LeanWired
 
 PRODUCT = """
 import hashlib
@@ -29,8 +29,8 @@ print(hashlib.sha256(result.tobytes()).hexdigest())
 @pytest.fixture
 def paired(monkeypatch):
     """All matrices with an even number of rows are multiplied in pairs, on any machine."""
-    monkeypatch.setattr(vectors, "FEWEST", 1)
-    monkeypatch.setattr(vectors, "complex_are_shared", lambda: True)
+    monkeypatch.setattr(gemv, "FEWEST", 1)
+    monkeypatch.setattr(gemv, "complex_are_shared", lambda: True)
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def machine(monkeypatch):
 def test_a_matrix_is_laid_out_from_a_cache_line_on(request, monkeypatch, pairs, shape, dtype):
     if pairs:
         request.getfixturevalue("paired")
-    made, lay_out = [], vectors._laid_out
-    monkeypatch.setattr(vectors, "_laid_out", lambda matrix: made.append(lay_out(matrix)) or made[-1])
+    made, lay_out = [], gemv._laid_out
+    monkeypatch.setattr(gemv, "_laid_out", lambda matrix: made.append(lay_out(matrix)) or made[-1])
     product(np.ones(shape, dtype), np.ones(shape[1], dtype), np.ones(shape[0], dtype))
     (matrix,) = made
     assert matrix.ctypes.data % LINE == 0 and matrix.flags.c_contiguous

@@ -12,13 +12,13 @@ from wirings import CASES, WIRINGS, label, slow_wired
 from charlm import cells
 from charlm.inspect.unrolled import Unrolled
 from charlm.model import bptt, checkpoint, parameters, wiring
-from charlm.model.lean import LAYERS, Lean
 from charlm.model.network import NO_DROPS, Drops, Network
 from charlm.model.packed import identity
 from charlm.model.portable import portable
 from charlm.model.stepper import Stepper
 from charlm.model.units import clamp
 from charlm.model.wiring import is_stack, parts
+from charlm.sampling.single_stream import LAYERS, Lean
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
 FUSED = [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]

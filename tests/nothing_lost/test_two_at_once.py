@@ -23,10 +23,10 @@ from charlm.learn.reports import Event, Stepped
 from charlm.learn.train import resume, train
 from charlm.lock import Lock
 from charlm.model import checkpoint
+from charlm.sampling.sample import stream
 from charlm.use.describe import summarize
 from charlm.use.evaluate import evaluate
 from charlm.use.models import find_model
-from charlm.use.sample import stream
 
 pytestmark = forks
 

@@ -25,11 +25,11 @@ from charlm.learn.train import resume, train
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.model.packed import Packed, identity
+from charlm.sampling.sample import samples, stream
 from charlm.text.line_ids import PIECE
 from charlm.use.compare import compare
 from charlm.use.compress import compress, decompress
 from charlm.use.evaluate import evaluate, score_text
-from charlm.use.sample import samples, stream
 from charlm.use.score import score_lines
 from charlm.use.texts import Text, find_text, in_order
 from charlm.use.uncertainty import cut, interval

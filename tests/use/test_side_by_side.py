@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.config import SampleOptions
+from charlm.sampling import sample
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
-from charlm.use import sample
 
 CODES = {
     "char": np.array(sorted(map(ord, "\n abcé\U0001f30a")), np.uint32),

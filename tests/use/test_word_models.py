@@ -17,13 +17,13 @@ from charlm.inspect.surprise import CLASSES, classify
 from charlm.learn.reports import Plan
 from charlm.model import parameters
 from charlm.model.checkpoint import Model, load, save
+from charlm.sampling.sample import samples, stream
 from charlm.show.symbols import glyphs, names
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
 from charlm.tokenizers.word import cut
 from charlm.use import compare
 from charlm.use.evaluate import evaluate, score_text
 from charlm.use.novelty import novelty
-from charlm.use.sample import samples, stream
 from charlm.use.score import score_lines
 from charlm.use.texts import find_text
 

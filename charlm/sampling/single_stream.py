@@ -22,8 +22,8 @@ import numpy as np
 
 from charlm.cells import Parameters
 from charlm.model.checkpoint import Model
-from charlm.model.vectors import Times, product
 from charlm.model.wiring import input_table, layer_weights, parts
+from charlm.sampling.gemv import Times, product
 
 Step = Callable[[np.ndarray], None]
 """Given the input product (G·H) of a symbol, or the bias above the first layer, moves the layer's state on."""

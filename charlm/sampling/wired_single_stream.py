@@ -1,4 +1,4 @@
-"""One stream, as in `charlm.model.lean`, where layers are normalised or the input goes past them.
+"""One stream, as in `charlm.sampling.single_stream`, where layers are normalised or the input goes past them.
 
 Each layer has a vector of its own: what the layer below handed on, and its own old state. Between them lies the
 normalisation, of which as much as can be is in the weights of whoever reads it:
@@ -18,9 +18,9 @@ import numpy as np
 
 from charlm.config import ModelOptions
 from charlm.model.checkpoint import Model
-from charlm.model.lean import LAYERS, Lean, Step
-from charlm.model.vectors import product
 from charlm.model.wiring import EPSILON, input_table, layer_weights, parts, skip_table
+from charlm.sampling.gemv import product
+from charlm.sampling.single_stream import LAYERS, Lean, Step
 
 Weights = Mapping[str, np.ndarray]
 
@@ -85,7 +85,7 @@ def _reading(
 ) -> tuple[np.ndarray, np.ndarray | int]:
     """A matrix (O, H) that reads what a layer hands on, and a constant (O,), such that it may read z, or `factor` h.
 
-    The matrix is to be divided by `factor`, as for everything that `charlm.model.lean` keeps.
+    The matrix is to be divided by `factor`, as for everything that `charlm.sampling.single_stream` keeps.
     """
     if not options.layer_norm:
         return into, 0

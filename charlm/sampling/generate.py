@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 
 from charlm.errors import CharlmError
-from charlm.model.draw import NEVER, Rules, draw, drawing
-from charlm.model.lean import Lean
 from charlm.model.stepper import Edit, States
+from charlm.sampling.filters import NEVER, Rules, draw, drawing
+from charlm.sampling.single_stream import Lean
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
 AHEAD = 8

@@ -8,7 +8,7 @@ A model that reads from the right writes to the left: its text grows before the 
 when it is complete.
 
 On the CPU this needs no torch, but for many samples of a large network. What is left out: the filters
-(`charlm.model.draw`) and the stream of ids (`charlm.model.generate`).
+(`charlm.sampling.filters`) and the stream of ids (`charlm.sampling.generate`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,13 +23,13 @@ from charlm.config import SampleOptions
 from charlm.data.direction import BACKWARD
 from charlm.errors import UsageError
 from charlm.model.checkpoint import Model, check_model
-from charlm.model.draw import Rules
-from charlm.model.generate import Stepping, generate, generate_one, streams
-from charlm.model.lean import LAYERS, Lean
-from charlm.model.lean_wired import LeanWired
 from charlm.model.stepper import Edit, Stepper
 from charlm.model.units import clamp as held
 from charlm.model.wiring import is_stack
+from charlm.sampling.filters import Rules
+from charlm.sampling.generate import Stepping, generate, generate_one, streams
+from charlm.sampling.single_stream import LAYERS, Lean
+from charlm.sampling.wired_single_stream import LeanWired
 from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
 
 Clamp = Mapping[str, float | str]
@@ -190,8 +190,8 @@ def _multiplications(model: Model, num: int) -> int:
 
 
 def _abreast(model: Model, num: int) -> Stepping:
-    from charlm.model.abreast import Abreast
     from charlm.runtime.malloc import keep_memory
+    from charlm.sampling.many_streams import Abreast
 
     keep_memory()
     return Abreast(model, num)

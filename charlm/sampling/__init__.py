@@ -1,0 +1,1 @@
+"""Generating text: filters, engines for one and for many streams."""
