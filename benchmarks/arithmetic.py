@@ -4,7 +4,7 @@
 
 The same network reads the same symbols in processes that differ in one thing each: the kernels of OpenBLAS and of
 NumPy that another processor would have, threads, how many streams are read side by side. Three arithmetics do it:
-NumPy in float32, in float64, and `charlm.model.portable`. What is left out: other versions of NumPy; run the module
+NumPy in float32, in float64, and `charlm.compression.exact_arithmetic`. What is left out: other versions of NumPy; run the module
 in their environments, and compare the digests of the first row.
 """
 
@@ -16,10 +16,10 @@ from hashlib import sha256
 
 import numpy as np
 
+from charlm.compression.exact_arithmetic import frequencies, portable
 from charlm.config import ModelOptions
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
-from charlm.model.portable import frequencies, portable
 from charlm.model.stepper import Stepper
 from charlm.tokenizers.vocabulary import Symbols
 

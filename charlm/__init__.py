@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from charlm.cells._plugin import plugin as plugin
+    from charlm.compression.compress import compress as compress
+    from charlm.compression.compress import decompress as decompress
     from charlm.corpora.download import download as download
     from charlm.data.corpus import Corpus as Corpus
     from charlm.data.prepare import prepare as prepare
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from charlm.sampling.sample import stream as stream
     from charlm.use.cloze import fill as fill
     from charlm.use.compare import compare as compare
-    from charlm.use.compress import compress as compress
-    from charlm.use.compress import decompress as decompress
     from charlm.use.evaluate import evaluate as evaluate
     from charlm.use.evaluate import score_text as score_text
     from charlm.use.novelty import novelty as novelty
@@ -35,8 +35,8 @@ _HOME = {
     "Corpus": "charlm.data.corpus",
     "Model": "charlm.model.checkpoint",
     "compare": "charlm.use.compare",
-    "compress": "charlm.use.compress",
-    "decompress": "charlm.use.compress",
+    "compress": "charlm.compression.compress",
+    "decompress": "charlm.compression.compress",
     "download": "charlm.corpora.download",
     "evaluate": "charlm.use.evaluate",
     "fill": "charlm.use.cloze",

@@ -352,8 +352,8 @@ def test_keys_and_layout_of_a_compressed_file(
     house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The lines of the page read what the command wrote."""
-    from charlm.model.coding import known_answer
-    from charlm.model.packed import FIXED, MAGIC, MOST_STREAMS, Packed, identity
+    from charlm.compression.arithmetic_coding import known_answer
+    from charlm.compression.container import FIXED, MAGIC, MOST_STREAMS, Packed, identity
 
     monkeypatch.chdir(tmp_path)
     model = house / "runs" / "tiny" / "model.safetensors"

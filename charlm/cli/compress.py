@@ -40,8 +40,8 @@ def compress(
     as_json: JSON = False,
 ) -> None:
     """Make a file as small as a model's surprise at it."""
+    from charlm.compression.compress import compress as pack
     from charlm.show import tables
-    from charlm.use.compress import compress as pack
 
     place = _place(file, out, file + SUFFIX, force)
     if as_json and place is None:
@@ -59,7 +59,7 @@ def compress(
 
 def decompress(given: Given, file: File, out: Out = None, model: ModelChoice = None, force: Force = False) -> None:
     """Give back what was compressed, byte for byte."""
-    from charlm.use.compress import decompress as unpack
+    from charlm.compression.compress import decompress as unpack
 
     if out is None and file != "-" and Path(file).suffix != SUFFIX:
         raise UsageError(f"{file} does not end in {SUFFIX}, so that its other name is not known; give --out FILE")

@@ -7,7 +7,7 @@ written too, and a score that is to be fair to models with smaller symbols has t
     a word                 letter by letter, and an end; each with its share of the letters of the table's own words
                            (`letters`), which whoever has the model has too
 
-What is left out: the coder (`charlm.model.coding`).
+What is left out: the coder (`charlm.compression.arithmetic_coding`).
 """
 
 from abc import ABC, abstractmethod

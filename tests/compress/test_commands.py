@@ -14,7 +14,8 @@ import pytest
 from texts import text_of
 
 from charlm.cli import main as entry
-from charlm.model import checkpoint, coding
+from charlm.compression import arithmetic_coding
+from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
 
 from .conftest import Make
@@ -131,12 +132,12 @@ def test_without_the_coder_a_line_says_what_to_install(
             raise ImportError(name)
         return whole(name, *more)
 
-    monkeypatch.setattr(coding, "import_module", missing)
+    monkeypatch.setattr(arithmetic_coding, "import_module", missing)
     for words in (["compress", "sea.txt", "-o", "x"], ["decompress", "sea.txt.charlm", "-o", "x"]):
         code, out, err = charlm(*words)
         assert (code, out) == (2, "") and 'pip install "charlm[compress]"' in err
-    monkeypatch.setattr(coding, "import_module", whole)
-    monkeypatch.setattr(coding, "version", lambda name: "0.3.5")
+    monkeypatch.setattr(arithmetic_coding, "import_module", whole)
+    monkeypatch.setattr(arithmetic_coding, "version", lambda name: "0.3.5")
     assert "constriction 0.3.5 is too old" in charlm("compress", "sea.txt", "-o", "x")[2]
     assert not Path("x").exists()
 

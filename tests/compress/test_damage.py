@@ -11,10 +11,10 @@ from soaking import Soak
 from texts import text_of
 
 import charlm
+from charlm.compression import arithmetic_coding
+from charlm.compression.container import FIXED, MAGIC, OWN, UTF8, Packed
 from charlm.errors import CharlmError, PackedError
-from charlm.model import coding
 from charlm.model.checkpoint import Model
-from charlm.model.packed import FIXED, MAGIC, OWN, UTF8, Packed
 
 from .conftest import Make
 
@@ -159,8 +159,8 @@ def test_what_is_said(model: Model, good: list[bytes]) -> None:
 
 def test_another_arithmetic_is_refused(model: Model, good: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """What a processor without exact sums would do: one bit of one frequency, before anything is decoded."""
-    exact = coding.frequencies
-    monkeypatch.setattr(coding, "frequencies", lambda logits: exact(logits) + (logits == logits.max()))
+    exact = arithmetic_coding.frequencies
+    monkeypatch.setattr(arithmetic_coding, "frequencies", lambda logits: exact(logits) + (logits == logits.max()))
     steps: list[int] = []
     with pytest.raises(PackedError, match="arithmetic whose results are not those of this machine: its coder was"):
         charlm.decompress(model, good[0], progress=lambda done, total: steps.append(done))

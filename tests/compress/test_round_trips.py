@@ -12,12 +12,12 @@ from texts import text_of
 
 import charlm
 from charlm.cells import Cell, sigmoid, split
+from charlm.compression import arithmetic_coding
+from charlm.compression.container import FIXED, STORED, Packed
+from charlm.compression.lossless_text import Alphabet
 from charlm.config import OUTSIDE
 from charlm.errors import UsageError
-from charlm.model import coding
 from charlm.model.checkpoint import Model
-from charlm.model.packed import FIXED, STORED, Packed
-from charlm.text.verbatim import Alphabet
 
 from .conftest import Make
 
@@ -77,8 +77,8 @@ def through_the_coder(model: Model, data: bytes, streams: int) -> bytes:
     alphabet = Alphabet(model.symbols, "utf-8", lines=model.corpus["options"].get("documents") == "line")
     spelled = alphabet.spell(data)
     assert spelled is not None
-    bits, _ = coding.encode(model, *spelled, streams=streams)
-    return alphabet.unspell(*coding.decode(model, bits, len(spelled[0]), streams=streams))
+    bits, _ = arithmetic_coding.encode(model, *spelled, streams=streams)
+    return alphabet.unspell(*arithmetic_coding.decode(model, bits, len(spelled[0]), streams=streams))
 
 
 def test_hostile_inputs_come_back(family: list[Model]) -> None:

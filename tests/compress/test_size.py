@@ -7,9 +7,9 @@ import pytest
 from texts import text_of
 
 import charlm
+from charlm.compression.arithmetic_coding import MOST_STREAMS, STRETCH, most_symbols, streams_for
+from charlm.compression.container import Packed
 from charlm.model.checkpoint import Model
-from charlm.model.coding import MOST_STREAMS, STRETCH, most_symbols, streams_for
-from charlm.model.packed import Packed
 from charlm.use.evaluate import evaluate
 
 from .conftest import Make

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from texts import text_of
 
 import charlm
+from charlm.compression.arithmetic_coding import decode, encode
 from charlm.config import ModelOptions
 from charlm.errors import PackedError
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
-from charlm.model.coding import decode, encode
 from charlm.tokenizers.vocabulary import Symbols
 from charlm.use.evaluate import evaluate
 

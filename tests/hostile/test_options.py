@@ -12,6 +12,7 @@ from soaking import Soak
 
 from charlm import memory, synthetic
 from charlm.cli import commands
+from charlm.compression.compress import compress
 from charlm.config import COMMANDS
 from charlm.corpora.download import download
 from charlm.data.corpus import Corpus
@@ -20,7 +21,6 @@ from charlm.learn.train import train
 from charlm.model.checkpoint import load
 from charlm.sampling.sample import stream
 from charlm.spec import MOST, Spec, flag
-from charlm.use.compress import compress
 from charlm.use.evaluate import score_text
 from charlm.use.score import score_lines
 

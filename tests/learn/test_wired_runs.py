@@ -9,6 +9,7 @@ import pytest
 from running import TINY, assert_same_run, interrupted
 
 from charlm.cli import main as entry
+from charlm.compression.compress import compress, decompress
 from charlm.config import TrainOptions
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
@@ -20,7 +21,6 @@ from charlm.model.stepper import Stepper
 from charlm.sampling.filters import Rules
 from charlm.sampling.generate import generate, streams
 from charlm.sampling.sample import samples, stream
-from charlm.use.compress import compress, decompress
 from charlm.use.evaluate import evaluate
 from charlm.use.score import score_lines
 

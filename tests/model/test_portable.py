@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm import cells
-from charlm.model import portable as made
-from charlm.model.portable import Weight, frequencies, portable
+from charlm.compression import exact_arithmetic as made
+from charlm.compression.exact_arithmetic import Weight, frequencies, portable
 
 
 def whole_numbers(x: np.ndarray) -> list[list[Fraction]]:

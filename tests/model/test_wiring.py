@@ -10,11 +10,11 @@ from torch.nn import functional as F
 from wirings import CASES, WIRINGS, label, slow_wired
 
 from charlm import cells
+from charlm.compression.container import identity
+from charlm.compression.exact_arithmetic import portable
 from charlm.inspect.unrolled import Unrolled
 from charlm.model import bptt, checkpoint, parameters, wiring
 from charlm.model.network import NO_DROPS, Drops, Network
-from charlm.model.packed import identity
-from charlm.model.portable import portable
 from charlm.model.stepper import Stepper
 from charlm.model.units import clamp
 from charlm.model.wiring import is_stack, parts
@@ -97,7 +97,7 @@ def test_portable_arithmetic_is_the_loop_and_a_stream_does_not_notice_the_others
 
 @pytest.mark.parametrize("scale", [1.0, 1e-30, 1e-300, 1e30, 0.0])
 def test_portable_mean_hangs_on_no_order(scale):
-    from charlm.model.portable import _Functions
+    from charlm.compression.exact_arithmetic import _Functions
 
     x = np.random.default_rng(0).normal(size=(3, 65536)) * scale
     mean = _Functions("lstm").mean(x, axis=-1, keepdims=True)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.text.verbatim import ALWAYS, Alphabet
+from charlm.compression.lossless_text import ALWAYS, Alphabet
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
 
 ENCODINGS = [

@@ -15,6 +15,8 @@ from texts import text_of
 
 from charlm import cells
 from charlm.cli.main import run
+from charlm.compression.compress import compress, decompress
+from charlm.compression.container import Packed, identity
 from charlm.data.batches import Lanes
 from charlm.data.prepare import prepare
 from charlm.errors import CheckpointError, PackedError, UsageError
@@ -24,11 +26,9 @@ from charlm.learn.stage import Stage
 from charlm.learn.train import resume, train
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
-from charlm.model.packed import Packed, identity
 from charlm.sampling.sample import samples, stream
 from charlm.text.line_ids import PIECE
 from charlm.use.compare import compare
-from charlm.use.compress import compress, decompress
 from charlm.use.evaluate import evaluate, score_text
 from charlm.use.score import score_lines
 from charlm.use.texts import Text, find_text, in_order

@@ -8,7 +8,7 @@ made of these, as the functions of libraries differ in the last bit.
 
 The equations are those of `charlm.cells` and `charlm.model.wiring`, in float64; rounding states to 24 bits and
 weights to 28 beside the sum of their row changes them by less than float32 does. What is left out: what the
-probabilities are for (`charlm.model.coding`).
+probabilities are for (`charlm.compression.arithmetic_coding`).
 """
 
 from itertools import accumulate, repeat

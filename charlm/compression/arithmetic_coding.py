@@ -2,12 +2,12 @@
 
 A symbol of probability p takes -log2 p bits, so that a text takes what it is scored with. Both sides step the
 same network over the same symbols, in an arithmetic that gives both the same probabilities
-(`charlm.model.portable`); the range coder (Martin 1979) is constriction's.
+(`charlm.compression.exact_arithmetic`); the range coder (Martin 1979) is constriction's.
 
 So that a longer text takes less time, it is cut into streams that are read side by side: its first `HEAD` symbols
 alone, then the rest in contiguous stretches of nearly equal length, each of which begins in the state, and with
-the last symbol, of the head. What is left out: how bytes are symbols (`charlm.text.verbatim`), and the file
-around the bits (`charlm.model.packed`).
+the last symbol, of the head. What is left out: how bytes are symbols (`charlm.compression.lossless_text`), and the file
+around the bits (`charlm.compression.container`).
 """
 
 from collections.abc import Callable, Generator
@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from charlm.compression.exact_arithmetic import LEAST, frequencies, portable
 from charlm.config import OUTSIDE
 from charlm.errors import CharlmError, PackedError, UsageError
 from charlm.model.checkpoint import Model
-from charlm.model.portable import LEAST, frequencies, portable
 from charlm.model.stepper import Stepper
 from charlm.tokenizers.escape import NONE
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
@@ -98,7 +98,7 @@ def encode(
     """Symbols as bits.
 
     Args:
-        model: of any cell that `charlm.model.portable` can make exact.
+        model: of any cell that `charlm.compression.exact_arithmetic` can make exact.
         ids: (N,) symbols, N > 0, without the boundary before them.
         raw: (U,) the codes that stand behind each unknown symbol, in order; they are spelled (`charlm.tokenizers.escape`).
         streams: B, from 1.

@@ -1,7 +1,7 @@
 """The file around compressed bits: what it was made from, with what, and whether it is whole.
 
 The bytes are laid out in docs/compressed.md. Everything in such a file is distrusted: it is checked against itself
-before the network takes a step. What is left out: what the bits say (`charlm.model.coding`).
+before the network takes a step. What is left out: what the bits say (`charlm.compression.arithmetic_coding`).
 """
 
 import json
@@ -40,9 +40,9 @@ class Packed:
         model: (8 bytes) of `identity`.
         original: (8 bytes) the beginning of the SHA-256 of what was compressed.
         payload: the bits, or the stored bytes.
-        answer: (4 bytes) of `charlm.model.coding.known_answer`.
+        answer: (4 bytes) of `charlm.compression.arithmetic_coding.known_answer`.
         coder: version of the coder, major and minor.
-        symbols, streams: N and B of `charlm.model.coding`.
+        symbols, streams: N and B of `charlm.compression.arithmetic_coding`.
     """
 
     kind: int

@@ -3,8 +3,8 @@
     packed = compress(model, data)       any bytes
     decompress(model, packed.data)       the same bytes, or an error; never other ones
 
-Both need the extra `compress`, and no torch. What is left out: the arithmetic (`charlm.model.portable`), the coder
-(`charlm.model.coding`), the layout (`charlm.model.packed`).
+Both need the extra `compress`, and no torch. What is left out: the arithmetic (`charlm.compression.exact_arithmetic`), the coder
+(`charlm.compression.arithmetic_coding`), the layout (`charlm.compression.container`).
 """
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 
 from charlm import cells, memory
+from charlm.compression import arithmetic_coding
+from charlm.compression.container import OWN, STORED, UTF8, Packed, digest, identity
+from charlm.compression.lossless_text import ALWAYS, Alphabet
 from charlm.config import CompressOptions
 from charlm.data.direction import BACKWARD
 from charlm.errors import CharlmError, PackedError
-from charlm.model import coding
 from charlm.model.checkpoint import Model, check_model
-from charlm.model.packed import OWN, STORED, UTF8, Packed, digest, identity
 from charlm.spec import AUTO
-from charlm.text.verbatim import ALWAYS, Alphabet
 
 Progress = Callable[[int, int], None]
 """Called with the characters done, and how many there are."""
@@ -94,17 +94,19 @@ def compress(model: Model, data: bytes, *, progress: Progress | None = None, **v
     check_model(model)
     model.check_one_way("compress")
     began, options = perf_counter(), CompressOptions.of(values)
-    version = coding.coder_version()
+    version = arithmetic_coding.coder_version()
     memory.check(PER_BYTE * len(data), "compressing so much at once", "compress it in parts")
     kind, ids, raw = _spelled(model, data)
-    streams = coding.streams_for(len(ids)) if options.streams == AUTO else min(options.streams, max(1, len(ids)))
+    streams = (
+        arithmetic_coding.streams_for(len(ids)) if options.streams == AUTO else min(options.streams, max(1, len(ids)))
+    )
     memory.check(_bytes(model, streams), "reading so many streams side by side", "choose a smaller --streams")
     stored = Packed(STORED, identity(model), digest(data), data)
     packed, nats, sizes = stored, 0.0, model.symbols.sizes
     if len(ids):
         told = None if progress is None else lambda done: progress(done, len(ids))
-        bits, nats = coding.encode(model, *_coded(model, ids, raw), streams=streams, progress=told)
-        answer = coding.known_answer(model)
+        bits, nats = arithmetic_coding.encode(model, *_coded(model, ids, raw), streams=streams, progress=told)
+        answer = arithmetic_coding.known_answer(model)
         coded = Packed(kind, stored.model, stored.original, bits, answer, version, len(ids), streams)
         packed = min(coded, stored, key=lambda file: len(file.to_bytes()))
     return Compression(
@@ -149,17 +151,17 @@ def decompress(model: Model, data: bytes, *, progress: Progress | None = None) -
 
 
 def _decoded(model: Model, packed: Packed, progress: Progress | None) -> bytes:
-    version, total = coding.coder_version(), packed.symbols
-    claimed = PER_BYTE * min(total, coding.most_symbols(len(packed.payload))) + _bytes(model, packed.streams)
+    version, total = arithmetic_coding.coder_version(), packed.symbols
+    claimed = PER_BYTE * min(total, arithmetic_coding.most_symbols(len(packed.payload))) + _bytes(model, packed.streams)
     memory.check(claimed, "decompressing what it claims to hold", "free some, if it does")
-    if coding.known_answer(model) != packed.answer:
+    if arithmetic_coding.known_answer(model) != packed.answer:
         raise PackedError(
             f"it was compressed with an arithmetic whose results are not those of this machine: its coder was "
             f"constriction {packed.coder[0]}.{packed.coder[1]}, this one is {version[0]}.{version[1]}; "
             f"decompress it where it was made"
         )
     told = None if progress is None else lambda done: progress(done, total)
-    found = coding.decode(model, packed.payload, total, streams=packed.streams, progress=told)
+    found = arithmetic_coding.decode(model, packed.payload, total, streams=packed.streams, progress=told)
     ids, raw = _coded(model, *found)
     try:
         return _alphabet(model, packed.kind).unspell(ids, raw)
