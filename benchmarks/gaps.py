@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 import charlm
+from charlm.evaluation.texts import own_corpus
 from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.use.models import find_model
-from charlm.use.texts import own_corpus
 
 SHORTEST = 20
 """Characters of a line that gets a gap."""

@@ -32,10 +32,10 @@ from benchmarks.kept import Rows
 from benchmarks.task_page import write
 from charlm import cells, synthetic
 from charlm.config import ModelOptions
+from charlm.evaluation import ngrams
 from charlm.inspect.excess import by_situation, together
 from charlm.model import parameters
 from charlm.tokenizers.vocabulary import FIRST
-from charlm.use import ngrams
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "tasks.md"

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
     from charlm.data.corpus import Corpus as Corpus
     from charlm.data.prepare import prepare as prepare
     from charlm.errors import CharlmError as CharlmError
+    from charlm.evaluation.cloze import fill as fill
+    from charlm.evaluation.compare import compare as compare
+    from charlm.evaluation.evaluate import evaluate as evaluate
+    from charlm.evaluation.evaluate import score_text as score_text
+    from charlm.evaluation.novelty import novelty as novelty
+    from charlm.evaluation.score_lines import score_lines as score_lines
     from charlm.learn.train import plan as plan
     from charlm.learn.train import resume as resume
     from charlm.learn.train import train as train
@@ -21,12 +27,6 @@ if TYPE_CHECKING:
     from charlm.model.checkpoint import load as load
     from charlm.sampling.sample import samples as samples
     from charlm.sampling.sample import stream as stream
-    from charlm.use.cloze import fill as fill
-    from charlm.use.compare import compare as compare
-    from charlm.use.evaluate import evaluate as evaluate
-    from charlm.use.evaluate import score_text as score_text
-    from charlm.use.novelty import novelty as novelty
-    from charlm.use.score import score_lines as score_lines
 
 __version__ = "0.1.0"
 
@@ -34,21 +34,21 @@ _HOME = {
     "CharlmError": "charlm.errors",
     "Corpus": "charlm.data.corpus",
     "Model": "charlm.model.checkpoint",
-    "compare": "charlm.use.compare",
+    "compare": "charlm.evaluation.compare",
     "compress": "charlm.compression.compress",
     "decompress": "charlm.compression.compress",
     "download": "charlm.corpora.download",
-    "evaluate": "charlm.use.evaluate",
-    "fill": "charlm.use.cloze",
+    "evaluate": "charlm.evaluation.evaluate",
+    "fill": "charlm.evaluation.cloze",
     "load": "charlm.model.checkpoint",
-    "novelty": "charlm.use.novelty",
+    "novelty": "charlm.evaluation.novelty",
     "plan": "charlm.learn.train",
     "plugin": "charlm.cells._plugin",
     "prepare": "charlm.data.prepare",
     "resume": "charlm.learn.train",
     "samples": "charlm.sampling.sample",
-    "score_lines": "charlm.use.score",
-    "score_text": "charlm.use.evaluate",
+    "score_lines": "charlm.evaluation.score_lines",
+    "score_text": "charlm.evaluation.evaluate",
     "stream": "charlm.sampling.sample",
     "train": "charlm.learn.train",
 }

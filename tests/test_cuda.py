@@ -13,6 +13,7 @@ from charlm.config import ModelOptions
 from charlm.data.batches import Lanes
 from charlm.data.corpus import Corpus
 from charlm.errors import DivergedError
+from charlm.evaluation.evaluate import evaluate
 from charlm.learn import step as steps
 from charlm.learn.chance import Noise, masks
 from charlm.learn.loop import Trainer
@@ -26,7 +27,6 @@ from charlm.model.stepper import Stepper
 from charlm.runtime.device import find_device
 from charlm.sampling.sample import stream
 from charlm.tokenizers.vocabulary import Symbols
-from charlm.use.evaluate import evaluate
 
 pytestmark = [
     pytest.mark.cuda,

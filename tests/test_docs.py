@@ -231,7 +231,7 @@ def test_files_of_a_corpus_and_of_a_run(house: Path) -> None:
 
 
 def test_keys_of_eval(house: Path) -> None:
-    from charlm.use.evaluate import evaluate, score_text
+    from charlm.evaluation.evaluate import evaluate, score_text
 
     told = first_words(INTERFACE, "### Keys of eval --json")
     model = load(house / "runs" / "tiny" / "model.safetensors")
@@ -247,7 +247,7 @@ def test_keys_of_eval(house: Path) -> None:
 
 
 def test_keys_of_compare(house: Path) -> None:
-    from charlm.use.compare import compare
+    from charlm.evaluation.compare import compare
 
     model = load(house / "runs" / "tiny" / "model.safetensors")
     found = compare([model, model], data=house / "data").to_json()
@@ -327,9 +327,9 @@ def test_keys_of_what_inspects(
 def test_keys_of_inspect_find_ablate_and_gates(house: Path) -> None:
     from texts import text_of
 
+    from charlm.evaluation.texts import Text
     from charlm.inspect import unit_reports
     from charlm.inspect.features import FEATURES
-    from charlm.use.texts import Text
 
     model = load(house / "runs" / "tiny" / "model.safetensors")
     text = Text("a string", np.concatenate(([0], model.symbols.encode_text(text_of(3000)))), 3000)

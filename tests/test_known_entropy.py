@@ -6,10 +6,10 @@ import pytest
 
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
+from charlm.evaluation.evaluate import evaluate
 from charlm.learn.train import train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
-from charlm.use.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")

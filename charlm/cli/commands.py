@@ -99,9 +99,9 @@ def evaluate(
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} each fill stdout; give one of them")
     if given.values.get("baselines") and chosen and not as_json:
         raise UsageError(f"--{chosen[0]} prints one number and --baselines many; give one of them, or --json")
+    from charlm.evaluation.evaluate import evaluate as score
     from charlm.runtime.distributed import join
     from charlm.show import tables
-    from charlm.use.evaluate import evaluate as score
 
     ranks = join()
     terminal = given.terminal if ranks.leads else Terminal(quiet=True)

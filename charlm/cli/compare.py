@@ -22,9 +22,9 @@ def compare(
     as_json: JSON = False,
 ) -> None:  # fmt: skip
     """Compare models on one text: which is better, and whether that could be chance."""
+    from charlm.evaluation.compare import compare as score
     from charlm.runtime.distributed import join
     from charlm.show import tables
-    from charlm.use.compare import compare as score
 
     ranks = join()
     terminal = given.terminal if ranks.leads else Terminal(quiet=True)

@@ -37,11 +37,11 @@ def gradients(
     as_json: JSON = False,
 ) -> None:  # fmt: skip
     """How far back the loss reaches: gradients through time, vanishing or exploding."""
+    from charlm.evaluation.texts import find_text
     from charlm.inspect.gradients import gradients as measure
     from charlm.inspect.passage import beginning
     from charlm.inspect.recurrent import scaled
     from charlm.show import gradients as show
-    from charlm.use.texts import find_text
 
     drawing = Drawing(given, html, svg)
     options = GradientOptions.of(given.values)

@@ -15,8 +15,8 @@ from charlm.errors import UsageError
 from charlm.show.terminal import result
 
 if TYPE_CHECKING:
+    from charlm.evaluation.texts import Text
     from charlm.model.checkpoint import Model
-    from charlm.use.texts import Text
 
 
 @command(app, FindOptions, "inspect find")

@@ -17,8 +17,8 @@ from charlm.errors import InputError, UsageError
 from charlm.show.terminal import result, shown
 
 if TYPE_CHECKING:
+    from charlm.evaluation.novelty import Findings, Reference
     from charlm.model.checkpoint import Model
-    from charlm.use.novelty import Findings, Reference
 
 
 def sample(
@@ -38,8 +38,8 @@ def sample(
         help="Hold a unit's output at a value (LAYER:UNIT:c=VALUE: its memory); may be given more than once.")] = None,
 ) -> None:  # fmt: skip
     """Write new text, character by character; of a backward model, what stands before the prompt."""
+    from charlm.evaluation.novelty import find_reference
     from charlm.model.units import split_clamps
-    from charlm.use.novelty import find_reference
 
     held = split_clamps(clamp or ())
     loaded = load_model(given, model)
@@ -66,8 +66,8 @@ def _as_it_comes(
     given: Given, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any]
 ) -> None:
     """One sample, printed piece by piece; the prompt stands before it, behind what a backward model wrote."""
+    from charlm.evaluation.novelty import measure
     from charlm.sampling.sample import stream
-    from charlm.use.novelty import measure
 
     kept: list[str] = []
     pieces = stream(model, **how)
@@ -82,8 +82,8 @@ def _when_complete(
     given: Given, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any], *, jsonl: bool
 ) -> None:
     """Several samples, or one as JSON."""
+    from charlm.evaluation.novelty import measure
     from charlm.sampling.sample import samples
-    from charlm.use.novelty import measure
 
     written = samples(model, **how)
     measured = None if reference is None else measure(reference, [drawn.text for drawn in written])

@@ -15,8 +15,8 @@ from charlm.show.terminal import result, result_bytes
 from charlm.show.words import visible
 
 if TYPE_CHECKING:
-    from charlm.use.cloze import Filled
-    from charlm.use.score import LineScore, Scored
+    from charlm.evaluation.cloze import Filled
+    from charlm.evaluation.score_lines import LineScore, Scored
 
 
 def register(app: typer.Typer) -> None:
@@ -39,10 +39,10 @@ def score(
     as_json: JSON = False,
 ) -> None:  # fmt: skip
     """Score lines as they come, each as a text of its own: bits, characters, and the line; or fill their gaps."""
+    from charlm.evaluation.lines import open_lines
+    from charlm.evaluation.score_lines import Scorer, score_stream
     from charlm.model.checkpoint import load
-    from charlm.text.lines import open_lines
     from charlm.use.models import short_names
-    from charlm.use.score import Scorer, score_stream
 
     words: list[str | None] = [*model] if model else [None]
     if given.values.get("cloze"):
@@ -68,9 +68,9 @@ def score(
 
 def _cloze(given: Given, text: str, words: list[str | None], *, per_char: bool, as_json: bool) -> None:
     """Fill the gaps of lines as they come: bits of what fills them, how many there are, and the filled line."""
+    from charlm.evaluation.cloze import Filler, fill_stream
+    from charlm.evaluation.lines import open_lines
     from charlm.model.checkpoint import load
-    from charlm.text.lines import open_lines
-    from charlm.use.cloze import Filler, fill_stream
 
     if len(words) > 1:
         raise UsageError(f"--cloze fills gaps by one model, got {len(words)}; give one --model")

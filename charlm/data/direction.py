@@ -9,7 +9,7 @@ text are, has no boundary at its end. Then one stands in front, as it does in fr
     b d1 b d2 c     from the right     b c 2d b 1d      a copy
 
 So the same N symbols are predicted from both sides, and the totals are code lengths of the same text. What is left out:
-which text that is (`charlm.use.texts`).
+which text that is (`charlm.evaluation.texts`).
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """The text that an inspection reads: what `charlm eval` would read, from its beginning, as far as was asked for.
 
-What is left out: which text that is (`charlm.use.texts`).
+What is left out: which text that is (`charlm.evaluation.texts`).
 """
 
 from dataclasses import replace
@@ -11,9 +11,9 @@ import numpy as np
 from charlm.config import ReadOptions
 from charlm.data.corpus import Corpus
 from charlm.data.sources import Report, Source
+from charlm.evaluation.texts import Text, find_text, in_order
 from charlm.model.checkpoint import Model
 from charlm.tokenizers.vocabulary import FIRST
-from charlm.use.texts import Text, find_text, in_order
 
 
 def passage(
@@ -27,7 +27,7 @@ def passage(
     """The text that is meant, cut after `options.chars` characters.
 
     Args:
-        model, text, data, report: as in `charlm.use.texts.find_text`.
+        model, text, data, report: as in `charlm.evaluation.texts.find_text`.
         options: the split, and how much of it.
 
     Raises:
@@ -46,7 +46,7 @@ def beginning(model: Model, text: Text, characters: int, report: Report | None =
 
     Args:
         model: whose symbols the ids are.
-        text: from `charlm.use.texts.find_text`.
+        text: from `charlm.evaluation.texts.find_text`.
         characters: N at most.
         report: told where the text is longer.
     """

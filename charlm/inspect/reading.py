@@ -20,7 +20,7 @@ BLOCK_BYTES = 1 << 24
 """What the arrays of a block may come to, roughly."""
 
 WARM_UP = 256
-"""Symbols that a stretch reads before what it is asked for, as in evaluation (`charlm.model.scoring`)."""
+"""Symbols that a stretch reads before what it is asked for, as in evaluation (`charlm.evaluation.scoring`)."""
 
 STRETCHES, SHORTEST = 64, 1024
 """Of a text that need not be read in one pass: how many at most, and the characters of each at least, so that warming

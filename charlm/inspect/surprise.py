@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from charlm.evaluation.texts import Text
 from charlm.inspect.context import ContextRow, by_context
 from charlm.inspect.record import Record
 from charlm.model.checkpoint import Model
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
 from charlm.tokenizers.word import BEFORE
-from charlm.use.texts import Text
 
 CLASSES = (
     "letters",

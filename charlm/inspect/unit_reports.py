@@ -12,6 +12,7 @@ import numpy as np
 from charlm.config import AblateOptions, FindOptions
 from charlm.data.direction import BACKWARD
 from charlm.errors import UsageError
+from charlm.evaluation.texts import Text
 from charlm.inspect.ablate import Ablation, Loss, ablate
 from charlm.inspect.features import FEATURES, of_text
 from charlm.inspect.find import Find, Followed, find
@@ -19,7 +20,6 @@ from charlm.inspect.gates import always, gates
 from charlm.inspect.reading import Progress
 from charlm.model.checkpoint import Model
 from charlm.model.units import Unit, parse_unit
-from charlm.use.texts import Text
 
 ABLATED = 50_000
 """Characters of the second half that are read again without a unit that was found."""

@@ -64,7 +64,7 @@ class Unrolled:
         """The states before the symbols at `ends` (B,), after so many symbols before them, or as many as there are.
 
         Reading begins in the zero state, and with a boundary where the text has none of its own, as evaluation
-        does (`charlm.model.scoring`).
+        does (`charlm.evaluation.scoring`).
         """
         states = self.start(len(ends))
         with torch.no_grad():

@@ -17,6 +17,8 @@ import numpy as np
 
 from charlm.config import TrainOptions
 from charlm.errors import DivergedError, Interrupted
+from charlm.evaluation.scoring import Progress as ScoreProgress
+from charlm.evaluation.scoring import Score, score
 from charlm.learn import landing
 from charlm.learn.folder import Progress, RunFolder, as_word
 from charlm.learn.keep import Keeper
@@ -29,8 +31,6 @@ from charlm.learn.step import Learner
 from charlm.learn.timing import Timing
 from charlm.model import checkpoint
 from charlm.model.network import Network
-from charlm.model.scoring import Progress as ScoreProgress
-from charlm.model.scoring import Score, score
 from charlm.runtime.distributed import ALONE, Ranks
 from charlm.spec import AUTO
 from charlm.tokenizers.vocabulary import Symbols

@@ -26,7 +26,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from charlm.errors import CharlmError, UsageError
-from charlm.model.scoring import Score
+from charlm.evaluation.scoring import Score
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for the others, of which one may be preparing a text; death is noticed at once."""

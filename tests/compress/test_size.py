@@ -9,8 +9,8 @@ from texts import text_of
 import charlm
 from charlm.compression.arithmetic_coding import MOST_STREAMS, STRETCH, most_symbols, streams_for
 from charlm.compression.container import Packed
+from charlm.evaluation.evaluate import evaluate
 from charlm.model.checkpoint import Model
-from charlm.use.evaluate import evaluate
 
 from .conftest import Make
 

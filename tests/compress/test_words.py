@@ -12,10 +12,10 @@ import charlm
 from charlm.compression.arithmetic_coding import decode, encode
 from charlm.config import ModelOptions
 from charlm.errors import PackedError
+from charlm.evaluation.evaluate import evaluate
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
 from charlm.tokenizers.vocabulary import Symbols
-from charlm.use.evaluate import evaluate
 
 from .test_round_trips import HOSTILE
 

@@ -19,7 +19,8 @@ from charlm import cells
 from charlm.cli.main import run
 from charlm.config import ModelOptions
 from charlm.data.sources import Document, Source
-from charlm.model import checkpoint, parameters, scoring
+from charlm.evaluation import scoring
+from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.tokenizers.vocabulary import Symbols
 

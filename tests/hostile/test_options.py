@@ -17,12 +17,12 @@ from charlm.config import COMMANDS
 from charlm.corpora.download import download
 from charlm.data.corpus import Corpus
 from charlm.errors import CharlmError, UsageError
+from charlm.evaluation.evaluate import score_text
+from charlm.evaluation.score_lines import score_lines
 from charlm.learn.train import train
 from charlm.model.checkpoint import load
 from charlm.sampling.sample import stream
 from charlm.spec import MOST, Spec, flag
-from charlm.use.evaluate import score_text
-from charlm.use.score import score_lines
 
 NUMERIC = {"integer", "number", "count", "duration"}
 OPTIONS = [

@@ -5,9 +5,9 @@ import pytest
 import torch
 from texts import text_of
 
+from charlm.evaluation.scoring import score
 from charlm.inspect.reading import read
 from charlm.model.network import Network
-from charlm.model.scoring import score
 from charlm.model.stepper import Stepper
 
 CELLS = ("rnn", "lstm", "gru")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from texts import text_of
 
+from charlm.evaluation.texts import Text
 from charlm.inspect import context
 from charlm.inspect.context import by_context
 from charlm.inspect.passage import beginning
@@ -14,7 +15,6 @@ from charlm.inspect.record import record
 from charlm.inspect.surprise import CLASSES, by_class, classify, summarize
 from charlm.model.stepper import Stepper
 from charlm.tokenizers.vocabulary import Symbols
-from charlm.use.texts import Text
 
 
 def table(letters):

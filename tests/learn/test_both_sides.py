@@ -12,6 +12,7 @@ from charlm import memory
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.errors import UsageError
+from charlm.evaluation.evaluate import evaluate
 from charlm.learn import chance
 from charlm.learn.reports import Event, Noted, Sampled
 from charlm.learn.train import plan, resume, train
@@ -20,7 +21,6 @@ from charlm.model.checkpoint import Model
 from charlm.model.network import Behind, Network
 from charlm.model.parameters import REVERSE
 from charlm.tokenizers.vocabulary import BOUNDARY
-from charlm.use.evaluate import evaluate
 
 BOTH = {"direction": "bidirectional"}
 RICH: dict[str, Any] = {

@@ -18,11 +18,11 @@ from running import TINY, interrupted, rows
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.errors import UsageError
+from charlm.evaluation.evaluate import evaluate
 from charlm.learn import chance
 from charlm.learn.train import resume, train
 from charlm.model import checkpoint
 from charlm.runtime.distributed import ALONE, Ranks
-from charlm.use.evaluate import evaluate
 
 WORKER = Path(__file__).parent.parent / "rank_worker.py"
 PATIENT = 120

@@ -12,6 +12,7 @@ from running import TINY, assert_same_run, assert_same_weights, interrupted, row
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.errors import CharlmError, CheckpointError, CorpusError, Interrupted, RunError, UsageError
+from charlm.evaluation.evaluate import evaluate
 from charlm.learn import folder, loop
 from charlm.learn.folder import as_word
 from charlm.learn.reports import Evaluated, Event
@@ -19,7 +20,6 @@ from charlm.learn.train import resume, train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import read_tensors
 from charlm.sampling.sample import stream
-from charlm.use.evaluate import evaluate
 from charlm.use.models import find_model
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("rnn", "linear"), ("lstm", "tanh"), ("gru", "tanh")]

@@ -14,6 +14,8 @@ from charlm.config import TrainOptions
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.errors import UsageError
+from charlm.evaluation.evaluate import evaluate
+from charlm.evaluation.score_lines import score_lines
 from charlm.learn import auto
 from charlm.learn.train import plan, resume, train
 from charlm.model import checkpoint
@@ -21,8 +23,6 @@ from charlm.model.stepper import Stepper
 from charlm.sampling.filters import Rules
 from charlm.sampling.generate import generate, streams
 from charlm.sampling.sample import samples, stream
-from charlm.use.evaluate import evaluate
-from charlm.use.score import score_lines
 
 RUNS: dict[str, dict[str, Any]] = {
     "skip": {"cell": "lstm", "skip": True},

@@ -10,14 +10,14 @@ from wirings import CASES, label, slow_wired
 from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import UsageError
+from charlm.evaluation.bidirectional import conditionals, read_from_right
+from charlm.evaluation.pieces import Pieces
+from charlm.evaluation.scoring import SEGMENT, WARM_UP, score
 from charlm.model import checkpoint, parameters
-from charlm.model.both_sides import conditionals, read_from_right
 from charlm.model.checkpoint import Model
 from charlm.model.initial import begin
 from charlm.model.network import LEFT, Behind, Drops, Network
 from charlm.model.parameters import REVERSE
-from charlm.model.pieces import Pieces
-from charlm.model.scoring import SEGMENT, WARM_UP, score
 from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
 
 SYMBOLS = Symbols("char", np.arange(97, 104, dtype=np.uint32))

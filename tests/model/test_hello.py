@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from charlm.config import ModelOptions
+from charlm.evaluation.scoring import Score, score
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
-from charlm.model.scoring import Score, score
 from charlm.model.stepper import Stepper
 from charlm.sampling.filters import log_softmax
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols

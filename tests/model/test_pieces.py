@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from charlm.model.pieces import Pieces
-from charlm.model.scoring import SEGMENT, score
+from charlm.evaluation.pieces import Pieces
+from charlm.evaluation.scoring import SEGMENT, score
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 

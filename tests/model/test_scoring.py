@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm import cells
+from charlm.evaluation.scoring import SEGMENT, WARM_UP, WINDOW, Score, score, side_by_side
 from charlm.model.network import Network
-from charlm.model.scoring import SEGMENT, WARM_UP, WINDOW, Score, score, side_by_side
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
@@ -113,7 +113,7 @@ def test_batch_size_does_not_change_the_result(make_model, make_network, charact
 def test_of_a_large_table_fewer_segments_run_at_once_with_the_same_result(make_model, make_network, monkeypatch):
     network, ids = make_network(make_model("gru")), text(5 * SEGMENT + 77)
     wanted, seen = score(network, ids), []
-    monkeypatch.setattr("charlm.model.scoring.ROOM", 2 * 4 * WINDOW * 3 * network.vocabulary)
+    monkeypatch.setattr("charlm.evaluation.scoring.ROOM", 2 * 4 * WINDOW * 3 * network.vocabulary)
     network.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[1]))
     assert score(network, ids).nats == pytest.approx(wanted.nats, rel=1e-6) and max(seen) == 2
 

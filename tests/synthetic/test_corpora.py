@@ -14,11 +14,11 @@ from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.data.sources import open_sources
 from charlm.errors import CorpusError, UsageError
+from charlm.evaluation.evaluate import evaluate
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
 from charlm.show import tables
 from charlm.tokenizers.vocabulary import BOUNDARY
-from charlm.use.evaluate import evaluate
 
 
 def lines_of(corpus: Corpus, split: str) -> list[str]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.errors import CorpusError
-from charlm.text.lines import Lines, open_lines
+from charlm.evaluation.lines import Lines, open_lines
 
 
 def taken(lines: Lines, room: int = 1 << 20) -> list[list[bytes]]:

@@ -16,9 +16,9 @@ from charlm.cli.main import run
 from charlm.data.prepare import prepare
 from charlm.data.sources import open_sources
 from charlm.errors import CorpusError, UsageError
-from charlm.use import baselines, ngrams
-from charlm.use.evaluate import evaluate
-from charlm.use.uncertainty import cut, interval
+from charlm.evaluation import baselines, ngrams
+from charlm.evaluation.bootstrap import cut, interval
+from charlm.evaluation.evaluate import evaluate
 
 COMPRESSORS = ["gzip", "bzip2", "xz"]
 

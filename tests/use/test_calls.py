@@ -7,7 +7,7 @@ import pytest
 
 import charlm
 from charlm.errors import CorpusError, UsageError
-from charlm.use.measure import protocol
+from charlm.evaluation.measure import protocol
 
 TEXT = "the sea was calm and the ship lay still.\n" * 60
 

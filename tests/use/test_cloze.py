@@ -18,14 +18,14 @@ from charlm.config import ModelOptions, ScoreOptions
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.errors import UsageError
+from charlm.evaluation.bidirectional import conditionals
+from charlm.evaluation.cloze import Filled, Filler, fill
 from charlm.inspect.gradients import gradients
 from charlm.learn.train import train
 from charlm.model import checkpoint, parameters
-from charlm.model.both_sides import conditionals
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
-from charlm.use.cloze import Filled, Filler, fill
 
 BOTH = {"direction": "bidirectional"}
 DIRECTIONS = ["forward", "backward", "bidirectional"]

@@ -10,10 +10,10 @@ from texts import text_of
 import charlm
 from charlm.cli.main import run
 from charlm.errors import CorpusError, UsageError
+from charlm.evaluation.bootstrap import cut, interval
+from charlm.evaluation.compare import compare
+from charlm.evaluation.evaluate import evaluate
 from charlm.show.tables import comparison
-from charlm.use.compare import compare
-from charlm.use.evaluate import evaluate
-from charlm.use.uncertainty import cut, interval
 
 
 def losses(model, ids):

@@ -7,9 +7,9 @@ import lzma
 import numpy as np
 import pytest
 
+from charlm.evaluation import compressors
+from charlm.evaluation.compressors import NAMES, bits, text_bytes, window
 from charlm.tokenizers.vocabulary import Symbols
-from charlm.use import compressors
-from charlm.use.compressors import NAMES, bits, text_bytes, window
 
 WORDS = "wide grey sea, old ships; naïve cœur — 海\r\n".split(" ")
 

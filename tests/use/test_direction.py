@@ -20,6 +20,12 @@ from charlm.compression.container import Packed, identity
 from charlm.data.batches import Lanes
 from charlm.data.prepare import prepare
 from charlm.errors import CheckpointError, PackedError, UsageError
+from charlm.evaluation.bootstrap import cut, interval
+from charlm.evaluation.compare import compare
+from charlm.evaluation.evaluate import evaluate, score_text
+from charlm.evaluation.line_ids import PIECE
+from charlm.evaluation.score_lines import score_lines
+from charlm.evaluation.texts import Text, find_text, in_order
 from charlm.inspect.passage import beginning
 from charlm.inspect.record import record
 from charlm.learn.stage import Stage
@@ -27,12 +33,6 @@ from charlm.learn.train import resume, train
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.sampling.sample import samples, stream
-from charlm.text.line_ids import PIECE
-from charlm.use.compare import compare
-from charlm.use.evaluate import evaluate, score_text
-from charlm.use.score import score_lines
-from charlm.use.texts import Text, find_text, in_order
-from charlm.use.uncertainty import cut, interval
 
 LINES = {"documents": "line"}
 

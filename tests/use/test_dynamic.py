@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from charlm import cells
 from charlm.cells._plugin import forget, plugin
 from charlm.cli import main as entry
-from charlm.model import checkpoint, dynamic, scoring
-from charlm.model.dynamic import Rule, windows
+from charlm.evaluation import dynamic, scoring
+from charlm.evaluation.dynamic import Rule, windows
+from charlm.model import checkpoint
 from charlm.model.network import Network
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charlm.evaluation import ngrams
 from charlm.synthetic.markov import Markov
-from charlm.use import ngrams
 
 
 def first(count, train, text, vocabulary):

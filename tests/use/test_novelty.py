@@ -15,8 +15,8 @@ from charlm.config import ModelOptions
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.errors import CorpusError, UsageError
+from charlm.evaluation.novelty import SIZES, Findings, novelty
 from charlm.model.checkpoint import Model
-from charlm.use.novelty import SIZES, Findings, novelty
 
 
 def corpus_of(folder: Path, text: str | bytes, **values: object) -> Corpus:

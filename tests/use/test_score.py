@@ -15,10 +15,10 @@ from charlm import cells
 from charlm.config import ScoreOptions
 from charlm.data.sources import Document, Source
 from charlm.errors import UsageError
-from charlm.model.together import Reader
+from charlm.evaluation import score_lines as scoring
+from charlm.evaluation.batch_scorer import Reader
+from charlm.evaluation.score_lines import Scorer, score_lines
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
-from charlm.use import score as scoring
-from charlm.use.score import Scorer, score_lines
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
 LINES = {"documents": "line"}
@@ -119,7 +119,7 @@ def test_a_long_line_is_read_in_pieces(make_model, monkeypatch, unit) -> None:
     short = one(model, line, per_char=True)
     for piece in (1, 2, 7, 64):
         monkeypatch.setattr(scoring, "PIECE", piece)
-        monkeypatch.setattr("charlm.text.line_ids.PIECE", piece)
+        monkeypatch.setattr("charlm.evaluation.line_ids.PIECE", piece)
         long = one(model, line, per_char=True)
         assert (long.characters, long.unknown) == (short.characters, short.unknown)
         np.testing.assert_allclose(long.per_char, short.per_char, rtol=0, atol=1e-5)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from charlm.use import uncertainty
-from charlm.use.uncertainty import BLOCKS, FEWEST, PIECES, SHORTEST, cut, interval
+from charlm.evaluation import bootstrap
+from charlm.evaluation.bootstrap import BLOCKS, FEWEST, PIECES, SHORTEST, cut, interval
 
 TRIALS = 400
 
@@ -35,7 +35,7 @@ def covered(make, size, starts):
 
 @pytest.fixture
 def few_draws(monkeypatch):
-    monkeypatch.setattr(uncertainty, "DRAWS", 1500)
+    monkeypatch.setattr(bootstrap, "DRAWS", 1500)
 
 
 @pytest.mark.parametrize(("make", "size"), [(independent, 700), (independent, 20_000), (persistent, 20_000)])
@@ -47,9 +47,9 @@ def test_95_of_100_intervals_cover_the_mean(few_draws, make, size):
 def test_without_blocks_a_text_whose_losses_cling_together_is_taken_for_surer_than_it_is(few_draws, monkeypatch):
     """A bootstrap of single characters: the same but for blocks of one."""
     size = 1000
-    monkeypatch.setattr(uncertainty, "PIECES", 1)
+    monkeypatch.setattr(bootstrap, "PIECES", 1)
     singles = np.arange(size)
-    monkeypatch.setattr(uncertainty, "DRAWS", 200)
+    monkeypatch.setattr(bootstrap, "DRAWS", 200)
     assert covered(independent, size, singles) > 0.9
     assert covered(persistent, size, singles) < 0.4
 
@@ -60,7 +60,7 @@ def test_blocks_are_those_of_the_definition(monkeypatch):
     starts = cut(characters)
     losses = np.random.default_rng(1).normal(2, 1, characters)
     sums, sizes = np.add.reduceat(losses, starts), lengths(starts, characters)
-    whole, drawn = len(sums), np.random.default_rng(7).integers(len(sums), size=(uncertainty.DRAWS, BLOCKS))
+    whole, drawn = len(sums), np.random.default_rng(7).integers(len(sums), size=(bootstrap.DRAWS, BLOCKS))
     means = []
     for row in drawn:
         pieces = (row[:, None] + np.arange(PIECES)) % whole

@@ -12,6 +12,11 @@ import charlm
 from charlm.config import ModelOptions
 from charlm.data.prepare import prepare
 from charlm.errors import SymbolError, UsageError
+from charlm.evaluation import compare
+from charlm.evaluation.evaluate import evaluate, score_text
+from charlm.evaluation.novelty import novelty
+from charlm.evaluation.score_lines import score_lines
+from charlm.evaluation.texts import find_text
 from charlm.inspect.features import of_text
 from charlm.inspect.surprise import CLASSES, classify
 from charlm.learn.reports import Plan
@@ -21,11 +26,6 @@ from charlm.sampling.sample import samples, stream
 from charlm.show.symbols import glyphs, names
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
 from charlm.tokenizers.word import cut
-from charlm.use import compare
-from charlm.use.evaluate import evaluate, score_text
-from charlm.use.novelty import novelty
-from charlm.use.score import score_lines
-from charlm.use.texts import find_text
 
 TINY = "the cat sat, the dog ran, the cat ran"
 

@@ -1,7 +1,7 @@
 """Which of several models is better on one text, and whether that could be chance.
 
 Models are compared on the same characters. What one of them finds hard the other does too, so that the differences
-over pieces of the text vary much less than the losses do; their interval (`charlm.use.uncertainty`) is the one that
+over pieces of the text vary much less than the losses do; their interval (`charlm.evaluation.bootstrap`) is the one that
 counts. Models of characters and of bytes can be paired where the bytes are UTF-8: the bits of a character are those of
 its bytes.
 """
@@ -19,12 +19,12 @@ from charlm.config import MeasureOptions
 from charlm.data.corpus import Corpus
 from charlm.data.sources import Report, Source, open_sources
 from charlm.errors import CorpusError, UsageError
+from charlm.evaluation import bootstrap
+from charlm.evaluation.bootstrap import Interval
+from charlm.evaluation.measure import Measure, Progress, measure, protocol, read_from
+from charlm.evaluation.texts import Text, find_text, is_prepared
 from charlm.model.checkpoint import Model, check_model
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
-from charlm.use import uncertainty
-from charlm.use.measure import Measure, Progress, measure, protocol, read_from
-from charlm.use.texts import Text, find_text, is_prepared
-from charlm.use.uncertainty import Interval
 
 ANY, END = -2, -1
 """What stands for a character that cannot be known, and for the end of a document."""
@@ -122,7 +122,7 @@ def compare(
 
     Args:
         models: two or more, from `charlm.model.checkpoint.load`.
-        text: as for `charlm.use.evaluate.evaluate`; None for a split of the models' own corpus.
+        text: as for `charlm.evaluation.evaluate.evaluate`; None for a split of the models' own corpus.
         data: where prepared corpora lie.
         report: told what was chosen, in one line.
         progress: told how many symbols are done, of all models.
@@ -141,7 +141,7 @@ def compare(
     names = [_name(model) for model in models]
     texts = _texts(models, text, options, data, report)
     places = _paired(names, texts, [model.symbols for model in models])
-    starts, characters = uncertainty.cut(len(places[0])), len(places[0])
+    starts, characters = bootstrap.cut(len(places[0])), len(places[0])
     lengths = np.diff(starts, append=characters)
     if models[0].symbols.kind.longer:
         characters, lengths = texts[0].characters, texts[0].lengths(starts, models[0].symbols.sizes)
@@ -152,7 +152,7 @@ def compare(
         return nats / characters / log(2)
 
     def interval(sums: np.ndarray) -> Interval | None:
-        return uncertainty.interval(sums / log(2), lengths)
+        return bootstrap.interval(sums / log(2), lengths)
 
     best, *others = order = sorted(range(len(models)), key=lambda number: nats[number])
     return Comparison(

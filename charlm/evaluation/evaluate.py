@@ -1,9 +1,9 @@
 """How well a model predicts a text: nats, bits and perplexity per character, every character once.
 
-A text (`charlm.use.texts`) starts cold, from the boundary, and each document's end counts as one
+A text (`charlm.evaluation.texts`) starts cold, from the boundary, and each document's end counts as one
 character. A character (or word) outside the symbol table is scored as the unknown symbol, and counted. Beside
 the numbers stand their company: what they would be if unknown symbols had to be spelled out
-(`charlm.tokenizers.escape`), an interval (`charlm.use.uncertainty`), and baselines (`charlm.use.baselines`).
+(`charlm.tokenizers.escape`), an interval (`charlm.evaluation.bootstrap`), and baselines (`charlm.evaluation.baselines`).
 
 Of words, everything per character is all nats over the characters of the text, so that models of words and of
 characters compare; what the words themselves take stands beside, per symbol.
@@ -21,17 +21,16 @@ from charlm.config import EvalOptions
 from charlm.data.corpus import Corpus
 from charlm.data.sources import Report, Source
 from charlm.errors import CharlmError, UsageError
-from charlm.model import dynamic
+from charlm.evaluation import bootstrap, dynamic
+from charlm.evaluation.baselines import Baseline, baselines, check_memory
+from charlm.evaluation.bootstrap import Interval
+from charlm.evaluation.measure import Progress, measure, protocol, read_from
+from charlm.evaluation.scoring import Score
+from charlm.evaluation.texts import Text, find_text, in_order, train_text
 from charlm.model.checkpoint import Model, check_model
-from charlm.model.scoring import Score
 from charlm.runtime import device
 from charlm.runtime.distributed import join
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
-from charlm.use import uncertainty
-from charlm.use.baselines import Baseline, baselines, check_memory
-from charlm.use.measure import Progress, measure, protocol, read_from
-from charlm.use.texts import Text, find_text, in_order, train_text
-from charlm.use.uncertainty import Interval
 
 
 @dataclass(frozen=True)
@@ -221,7 +220,7 @@ def _score(
         check_memory(trained, text)
     if options.dynamic:
         model.check_one_way("follow a text that it already knows the end of")
-    starts = uncertainty.cut(text.symbols)
+    starts = bootstrap.cut(text.symbols)
     found = measure(model, text, starts, options, exact=options.exact, progress=progress, report=report)
     rows = None
     if trained is not None and join().leads:
@@ -238,7 +237,7 @@ def _score(
         model=str(model.path or "a model in memory"),
         text=text.name,
         protocol=protocol(options.exact, model.symbols.kind.noun) + read_from(model),
-        interval=uncertainty.interval(found.pieces, text.lengths(starts, model.symbols.sizes)),
+        interval=bootstrap.interval(found.pieces, text.lengths(starts, model.symbols.sizes)),
         entropy=None if model.options.bidirectional else text.entropy,  # which is of one side
         entropy_error=None if model.options.bidirectional else text.entropy_error,
         default_off=None if found.default_off is None else found.default_off / text.characters,

@@ -17,11 +17,11 @@ from charlm.config import ScoreOptions
 from charlm.data import direction
 from charlm.data.sources import Report
 from charlm.errors import UsageError
+from charlm.evaluation.batch_scorer import Reader
+from charlm.evaluation.line_ids import PIECE, LineIds, Stretch, body, decoded, line_encoding, line_ends
+from charlm.evaluation.lines import Lines
 from charlm.model.checkpoint import Model, check_model
-from charlm.model.together import Reader
 from charlm.spec import AUTO
-from charlm.text.line_ids import PIECE, LineIds, Stretch, body, decoded, line_encoding, line_ends
-from charlm.text.lines import Lines
 
 PAUSE = 0.25
 """Seconds that the lines of a batch may take together: so long may the first of them wait for the last."""

@@ -7,7 +7,7 @@ al. 2001). So nothing is searched, and a query that repeats the text letter for 
 
 A match lies within a document: it ends before a boundary. Memory is `bytes_per_symbol`, 5 bytes per character for
 tables of up to 256 symbols and texts below 2 GB; time grows as n log n at worst.
-What is left out: what the matches mean (`charlm.use.novelty`).
+What is left out: what the matches mean (`charlm.evaluation.novelty`).
 """
 
 from dataclasses import dataclass

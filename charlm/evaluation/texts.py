@@ -18,9 +18,9 @@ from charlm.data.memmap import Pages
 from charlm.data.sources import Report, Source, open_sources
 from charlm.data.symbol_stream import encode_source
 from charlm.errors import CorpusError, UsageError
+from charlm.evaluation.pieces import Pieces
 from charlm.files import present
 from charlm.model.checkpoint import Model, check_model
-from charlm.model.pieces import Pieces
 from charlm.tokenizers.vocabulary import UNKNOWN
 
 BLOCK = 1 << 20

@@ -1,7 +1,7 @@
 """Lines of a stream as they arrive: all that are at hand together, waiting for no more than the first.
 
 A line ends with LF; what is behind the last one is a line too. Nothing of a line is changed. What is left
-out: what its bytes mean (`charlm.use.score`).
+out: what its bytes mean (`charlm.evaluation.score_lines`).
 """
 
 import os

@@ -11,7 +11,7 @@ often a string stands in the training text; in p(c | h'), and all below it, by h
 there. d is D1, D2 or D3 for a string with n of 1, 2 or more, and 0 for 0. So every symbol has a probability above zero,
 and those of all V add up to one. Histories reach across the ends of documents and, at the beginning of a text, back
 to its first boundary, as what a network reads does.
-What is left out: which texts, and up to which order (`charlm.use.baselines`).
+What is left out: which texts, and up to which order (`charlm.evaluation.baselines`).
 
 Shapes: N symbols of the training text, M of the text that is scored, each with one boundary more before them;
 K strings of one length.

@@ -1,7 +1,7 @@
 """A model measures a text: its nats, of the whole and of pieces.
 
-What is left out: what else there is to say of the text (`charlm.use.evaluate`), and of several models
-(`charlm.use.compare`).
+What is left out: what else there is to say of the text (`charlm.evaluation.evaluate`), and of several models
+(`charlm.evaluation.compare`).
 """
 
 from collections.abc import Callable
@@ -16,15 +16,15 @@ from charlm.config import MeasureOptions
 from charlm.data.direction import BACKWARD
 from charlm.data.sources import Report
 from charlm.errors import CharlmError
-from charlm.model import scoring
-from charlm.model.both_sides import BLOCK
+from charlm.evaluation import scoring
+from charlm.evaluation.bidirectional import BLOCK
+from charlm.evaluation.pieces import Pieces
+from charlm.evaluation.scoring import Score
+from charlm.evaluation.texts import Text
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
-from charlm.model.pieces import Pieces
-from charlm.model.scoring import Score
 from charlm.runtime import device, malloc
 from charlm.runtime.distributed import join
-from charlm.use.texts import Text
 
 Progress = Callable[[int, int, float], None]
 """Called with the characters scored so far, how many there are, and the nats per character so far. An exact
@@ -63,7 +63,7 @@ def measure(
     Args:
         model: from `charlm.model.checkpoint.load`.
         text: in the model's symbols.
-        starts: (K,) where pieces of it begin, counted from the left (`charlm.model.pieces`).
+        starts: (K,) where pieces of it begin, counted from the left (`charlm.evaluation.pieces`).
         options: batch size, device and threads.
         exact: score in one pass, and say how far the default protocol is off.
         progress: told how many characters are done.

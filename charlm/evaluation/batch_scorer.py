@@ -5,7 +5,7 @@ scores depends on nothing but itself, up to rounding. A text of any length is re
 
 NumPy answers first, since it is there at once and is the quicker for few texts. Loading torch takes about a second
 and pays where many texts come; `Reader.load` does so, when its user says. What is left out: what the texts are
-(`charlm.use.score`), and segments of one long text (`charlm.model.scoring`).
+(`charlm.evaluation.score_lines`), and segments of one long text (`charlm.evaluation.scoring`).
 
 Shapes: T symbols of a window, B texts side by side, V symbols of the table.
 """
@@ -142,7 +142,7 @@ class _Windows:
     def __init__(self, model: Model, device: str) -> None:
         import torch
 
-        from charlm.model import scoring
+        from charlm.evaluation import scoring
         from charlm.model.network import Network
 
         network = Network(model.options, model.symbols.size).take(model.weights)

@@ -10,10 +10,10 @@ scored exactly once. Two protocols:
   documents end within its train split, so that a boundary there means the start of one.
 - *exact*: one pass, the state carried through the whole text.
 
-A bidirectional network scores each symbol given all others (`charlm.model.both_sides`): then a segment is warmed up
+A bidirectional network scores each symbol given all others (`charlm.evaluation.bidirectional`): then a segment is warmed up
 from both sides, and the exact protocol carries a state from each end.
 
-What is left out: which text (`charlm.use.evaluate`).
+What is left out: which text (`charlm.evaluation.evaluate`).
 """
 
 from collections.abc import Callable, Iterator
@@ -26,10 +26,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from charlm.data.memmap import Pages
-from charlm.model.both_sides import WINDOW as WINDOW
-from charlm.model.both_sides import behind, read_from_right, stretches
+from charlm.evaluation.bidirectional import WINDOW as WINDOW
+from charlm.evaluation.bidirectional import behind, read_from_right, stretches
+from charlm.evaluation.pieces import Pieces
 from charlm.model.network import Network, States, emptied
-from charlm.model.pieces import Pieces
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 SEGMENT = 1024

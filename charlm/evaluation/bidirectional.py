@@ -9,7 +9,7 @@ more. That takes half as long again, and memory that does not grow with the text
 The sum over a text is a pseudo-likelihood (Besag 1975), not the likelihood of the text: each symbol is predicted by
 help of the others, and these by help of it. It is no code length, and compares with that of no other kind of model.
 
-What is left out: which stretches of a text, and what is read before them (`charlm.model.scoring`).
+What is left out: which stretches of a text, and what is read before them (`charlm.evaluation.scoring`).
 
 Shapes: T time, B batch, V symbols.
 """

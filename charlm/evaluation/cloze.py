@@ -1,6 +1,6 @@
 """Gaps in a line, filled with what a model finds likeliest, given all that is known of the line.
 
-A bidirectional model knows what could stand at a place from one reading of both sides (`charlm.model.both_sides`). A
+A bidirectional model knows what could stand at a place from one reading of both sides (`charlm.evaluation.bidirectional`). A
 model that reads one way knows it too, by Bayes' rule, but has to read the whole line once with every symbol there:
 
     p(x | the rest) = p(line with x) / Σ_v p(line with v)
@@ -9,7 +9,7 @@ Of several gaps the first is filled while the others are left out, then the next
 would rather be something else given all the others, the one that gains the most changes (iterated conditional modes,
 Besag 1986): of a model that reads one way, each change makes the whole line likelier.
 
-What is left out: where lines come from (`charlm.text.lines`). Shapes: K gaps, V symbols.
+What is left out: where lines come from (`charlm.evaluation.lines`). Shapes: K gaps, V symbols.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,12 +24,12 @@ from charlm.config import ScoreOptions
 from charlm.data import direction
 from charlm.data.sources import Report
 from charlm.errors import UsageError
+from charlm.evaluation.batch_scorer import Reader
+from charlm.evaluation.line_ids import MARK, body, line_encoding, line_ends
+from charlm.evaluation.lines import Lines
+from charlm.evaluation.score_lines import device_of
 from charlm.model.checkpoint import Model, check_model
-from charlm.model.together import Reader
-from charlm.text.line_ids import MARK, body, line_encoding, line_ends
-from charlm.text.lines import Lines
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN
-from charlm.use.score import device_of
 
 OTHERS = 4
 """How many of the next likeliest symbols are told of each gap."""
@@ -258,7 +258,7 @@ def _both_sides(model: Model, options: ScoreOptions) -> _Conditionals:
     """By one reading from both sides."""
     import torch
 
-    from charlm.model import both_sides
+    from charlm.evaluation import bidirectional
     from charlm.model.network import Network
     from charlm.runtime.device import find_device
 
@@ -266,7 +266,7 @@ def _both_sides(model: Model, options: ScoreOptions) -> _Conditionals:
 
     def asked(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return both_sides.conditionals(network, ids, places).cpu().numpy()
+            return bidirectional.conditionals(network, ids, places).cpu().numpy()
 
     return asked
 

@@ -1,7 +1,7 @@
 """A line in the ids of a symbol table: what its bytes mean, and what its end is.
 
 A line's end, LF or CR LF, is one symbol or none: the boundary where a model learned from lines as documents, the
-newline where it learned from running text. What is left out: where lines come from (`charlm.text.lines`).
+newline where it learned from running text. What is left out: where lines come from (`charlm.evaluation.lines`).
 """
 
 import codecs

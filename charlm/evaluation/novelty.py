@@ -3,7 +3,7 @@
     novelty(model, ["ROMEO:\\nWhat, ho!", …])
 
 An n-gram of a text is known where the longest match that begins there has n symbols or more, so that one pass of
-`charlm.text.suffixes` answers for every n. The same is measured of as much text that nobody trained on, the beginning
+`charlm.evaluation.suffix_array` answers for every n. The same is measured of as much text that nobody trained on, the beginning
 of the valid split: what the same author wrote anew. A passage that is copied lies within one document of the training
 text and one of the sample, and so does an n-gram.
 What is left out: drawing the text (`charlm.sampling.sample`).
@@ -19,10 +19,10 @@ import numpy as np
 from charlm.data.corpus import Corpus
 from charlm.data.sources import Report
 from charlm.errors import CorpusError, UsageError
+from charlm.evaluation.suffix_array import Matches, check_library, check_memory, longest_matches
+from charlm.evaluation.texts import own_corpus
 from charlm.model.checkpoint import Model, check_model
-from charlm.text.suffixes import Matches, check_library, check_memory, longest_matches
 from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
-from charlm.use.texts import own_corpus
 
 SIZES = range(2, 31)
 """The n of the n-grams that are counted."""

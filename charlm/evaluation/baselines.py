@@ -3,11 +3,11 @@
 Rows, all in bits per character of the text and of what ends its documents:
 
     uniform              every symbol as likely as any other: log2 V
-    unigram, 2-gram, …   counting with Kneser & Ney's smoothing (`charlm.use.ngrams`), order after order until one
+    unigram, 2-gram, …   counting with Kneser & Ney's smoothing (`charlm.evaluation.ngrams`), order after order until one
                          does no better than the one before, which is the last row
-    gzip, bzip2, xz      the standard library's compressors (`charlm.use.compressors`)
+    gzip, bzip2, xz      the standard library's compressors (`charlm.evaluation.compressors`)
 
-What is left out: the model's own row (`charlm.use.evaluate`).
+What is left out: the model's own row (`charlm.evaluation.evaluate`).
 """
 
 from collections.abc import Callable, Iterator
@@ -20,9 +20,9 @@ import numpy as np
 
 from charlm import memory
 from charlm.data.sources import Report
+from charlm.evaluation import compressors, ngrams
+from charlm.evaluation.texts import Text
 from charlm.tokenizers.vocabulary import Symbols
-from charlm.use import compressors, ngrams
-from charlm.use.texts import Text
 
 LONGEST = 16
 """The highest order of n-grams."""

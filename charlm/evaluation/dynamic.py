@@ -10,7 +10,7 @@ paper takes r from gradients on the training text. Here it is taken on text that
 model alone is needed, and the same text gives the same number everywhere; ε is a share of the mean of r.
 
 A window is scored with the weights as they were when it began, so that every character is predicted before any
-weight has seen it. What is left out: which text (`charlm.use.evaluate`); the model itself never changes.
+weight has seen it. What is left out: which text (`charlm.evaluation.evaluate`); the model itself never changes.
 
 Shapes: T symbols of a window, H hidden.
 """
@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from charlm.data.memmap import Pages
+from charlm.evaluation.scoring import Progress, Score, surprises
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network, States
-from charlm.model.scoring import Progress, Score, surprises
 from charlm.model.stepper import Stepper
 from charlm.sampling.filters import Rules
 from charlm.sampling.generate import generate, streams

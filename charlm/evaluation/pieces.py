@@ -1,6 +1,6 @@
 """The nats of consecutive pieces of a text, filled while the text is scored in whatever order.
 
-What is left out: where the pieces begin, and what their sums are good for (`charlm.use.uncertainty`).
+What is left out: where the pieces begin, and what their sums are good for (`charlm.evaluation.bootstrap`).
 """
 
 from collections.abc import Callable

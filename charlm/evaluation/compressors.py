@@ -4,7 +4,7 @@ That is the compressed size of both texts together less that of the first alone,
 They differ in how far back they look: gzip 32 kB, so that a training text helps it hardly at all; bzip2 sorts blocks of
 900 kB; xz is given a window over everything. The texts are what a model's ids stand for, in UTF-8 (byte symbols: as
 they are); the end of a line document is a line end, that of a file nothing, and the unknown symbol is the first code
-that the table does not have. What is left out: which texts (`charlm.use.baselines`).
+that the table does not have. What is left out: which texts (`charlm.evaluation.baselines`).
 """
 
 import bz2
