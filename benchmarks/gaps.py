@@ -13,7 +13,7 @@ import numpy as np
 import charlm
 from charlm.evaluation.texts import own_corpus
 from charlm.tokenizers.vocabulary import BOUNDARY
-from charlm.use.models import find_model
+from charlm.training.runs import find_model
 
 SHORTEST = 20
 """Characters of a line that gets a gap."""

@@ -10,7 +10,7 @@ import charlm
 class Training:
     """`charlm.plan`, which times real steps of a run that writes nothing; characters per second."""
 
-    imports = ("torch._dynamo", "charlm.learn.train")  # torch loads the first with its first optimiser
+    imports = ("torch._dynamo", "charlm.training.train")  # torch loads the first with its first optimiser
 
     def __init__(
         self,

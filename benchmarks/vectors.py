@@ -7,7 +7,7 @@ import sys
 
 import charlm
 from charlm.data.word2vec import lines
-from charlm.use.models import find_model
+from charlm.training.runs import find_model
 
 
 def main() -> None:

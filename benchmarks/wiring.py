@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from charlm.config import ModelOptions
-from charlm.learn import auto
 from charlm.model import parameters
+from charlm.training import auto
 
 EMBEDDED = {"input": "embedding"}
 WIRINGS: dict[str, dict[str, Any]] = {

@@ -34,8 +34,8 @@ from benchmarks.results import describe_machine
 from charlm.config import TrainOptions
 from charlm.data.corpus import find_corpus
 from charlm.errors import DivergedError
-from charlm.learn import auto
 from charlm.model import parameters
+from charlm.training import auto
 
 ROUNDS, STEPS = 3, 20
 """Of measuring speed: how often each network has its turn, and how many steps that is."""

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from charlm.evaluation.evaluate import score_text as score_text
     from charlm.evaluation.novelty import novelty as novelty
     from charlm.evaluation.score_lines import score_lines as score_lines
-    from charlm.learn.train import plan as plan
-    from charlm.learn.train import resume as resume
-    from charlm.learn.train import train as train
     from charlm.model.checkpoint import Model as Model
     from charlm.model.checkpoint import load as load
     from charlm.sampling.sample import samples as samples
     from charlm.sampling.sample import stream as stream
+    from charlm.training.train import plan as plan
+    from charlm.training.train import resume as resume
+    from charlm.training.train import train as train
 
 __version__ = "0.1.0"
 
@@ -42,15 +42,15 @@ _HOME = {
     "fill": "charlm.evaluation.cloze",
     "load": "charlm.model.checkpoint",
     "novelty": "charlm.evaluation.novelty",
-    "plan": "charlm.learn.train",
+    "plan": "charlm.training.train",
     "plugin": "charlm.cells._plugin",
     "prepare": "charlm.data.prepare",
-    "resume": "charlm.learn.train",
+    "resume": "charlm.training.train",
     "samples": "charlm.sampling.sample",
     "score_lines": "charlm.evaluation.score_lines",
     "score_text": "charlm.evaluation.evaluate",
     "stream": "charlm.sampling.sample",
-    "train": "charlm.learn.train",
+    "train": "charlm.training.train",
 }
 """Where each public name lives."""
 

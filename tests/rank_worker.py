@@ -18,9 +18,9 @@ import torch
 
 from charlm import files
 from charlm.errors import CharlmError, Interrupted
-from charlm.learn import folder
-from charlm.learn.train import resume, train
 from charlm.model import checkpoint
+from charlm.training import run_folder
+from charlm.training.train import resume, train
 
 torch.set_num_threads(1)
 RANK = int(os.environ["RANK"])
@@ -42,8 +42,10 @@ def forbidden(*_arguments, **_more):
 
 
 def forbid_writing():
-    files.write_atomically = folder.write_atomically = folder.write_tensors = checkpoint.write_atomically = forbidden
-    folder._cut = folder.RunFolder._append = checkpoint.save = forbidden
+    files.write_atomically = run_folder.write_atomically = run_folder.write_tensors = checkpoint.write_atomically = (
+        forbidden
+    )
+    run_folder._cut = run_folder.RunFolder._append = checkpoint.save = forbidden
     Path.mkdir = Path.write_text = Path.write_bytes = forbidden
 
 

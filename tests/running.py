@@ -11,10 +11,10 @@ import pytest
 
 from charlm.data.corpus import Corpus
 from charlm.errors import Interrupted
-from charlm.learn.reports import Event, Stepped
-from charlm.learn.train import train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import read_tensors
+from charlm.training.events import Event, Stepped
+from charlm.training.train import train
 
 TINY: dict[str, Any] = {
     "hidden": 8,

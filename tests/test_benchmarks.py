@@ -15,8 +15,8 @@ from benchmarks.kept import Rows
 from benchmarks.results import Row, write
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
-from charlm.learn.train import train
 from charlm.model import checkpoint
+from charlm.training.train import train
 
 MAPS_CODE = platform.system() == "Linux" and tuple(map(int, platform.release().split(".")[:2])) >= (5, 14)
 TINY = {"cell": "gru", "layers": 1, "hidden": 4, "vocabulary": 5, "length": 3}

@@ -14,12 +14,6 @@ from charlm.data.batches import Lanes
 from charlm.data.corpus import Corpus
 from charlm.errors import DivergedError
 from charlm.evaluation.evaluate import evaluate
-from charlm.learn import step as steps
-from charlm.learn.chance import Noise, masks
-from charlm.learn.loop import Trainer
-from charlm.learn.reports import Noted
-from charlm.learn.stage import Stage
-from charlm.learn.train import resume, train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
 from charlm.model.network import Drops, Network
@@ -27,6 +21,12 @@ from charlm.model.stepper import Stepper
 from charlm.runtime.device import find_device
 from charlm.sampling.sample import stream
 from charlm.tokenizers.vocabulary import Symbols
+from charlm.training import step as steps
+from charlm.training.data_loader import Stage
+from charlm.training.dropout import Noise, masks
+from charlm.training.events import Noted
+from charlm.training.train import resume, train
+from charlm.training.trainer import Trainer
 
 pytestmark = [
     pytest.mark.cuda,

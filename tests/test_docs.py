@@ -37,12 +37,12 @@ from charlm.config import (
     SurpriseOptions,
     TrainOptions,
 )
-from charlm.learn import auto
 from charlm.model.checkpoint import load, read_header
 from charlm.model.parameters import shapes
 from charlm.model.stepper import Stepper
 from charlm.spec import flag
-from charlm.use.describe import describe, summarize
+from charlm.training import auto
+from charlm.training.describe import describe, summarize
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERFACE = (ROOT / "docs" / "interface.md").read_text(encoding="utf-8")
@@ -170,7 +170,7 @@ def test_values_and_defaults_of_options(command: str) -> None:
 
 
 def test_what_may_change_when_a_run_is_resumed() -> None:
-    from charlm.learn.train import RESUMABLE
+    from charlm.training.train import RESUMABLE
 
     listed = next(line for line in section(INTERFACE, "### Resuming").splitlines() if line.startswith("`--epochs`"))
     assert flags(listed) == {flag(name) for name in RESUMABLE}
@@ -199,7 +199,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a corpus of known entropy and a run of a few steps."""
     from charlm.data.prepare import prepare
     from charlm.data.sources import open_sources
-    from charlm.learn.train import train
+    from charlm.training.train import train
 
     root = tmp_path_factory.mktemp("house")
     corpus = prepare(open_sources(["hidden-markov"], size=2000, seed=1), out=str(root / "data"))

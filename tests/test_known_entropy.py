@@ -7,9 +7,9 @@ import pytest
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.evaluation.evaluate import evaluate
-from charlm.learn.train import train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
+from charlm.training.train import train
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,7 @@ peak("train")
 assert run(["eval", "--model", name, "--split", "valid", "--json", "--threads", "1", "--quiet"]) == 0
 peak("eval")
 import torch
-from charlm.learn.stage import Stage
+from charlm.training.data_loader import Stage
 from charlm.data.corpus import Corpus
 from charlm.data.batches import Lanes
 lanes = Lanes(Corpus.load(f"data/{name}").split("train"), 16, 4096)
@@ -58,7 +58,7 @@ print(seen)
 SPEED = """
 import json, statistics, threading, time
 from charlm.errors import Interrupted
-from charlm.learn.train import train
+from charlm.training.train import train
 steps, corpora = int(sys.argv[1]), sys.argv[2:]
 turns = [threading.Semaphore(rank == 0) for rank in range(2)]
 times = [[], []]

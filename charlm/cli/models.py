@@ -32,7 +32,7 @@ def load_model(given: Given, word: str | None) -> "Model":
 
 def model_path(given: Given, word: str | None) -> Path:
     """The model that is meant; which one was chosen for the user is said."""
-    from charlm.use.models import find_model
+    from charlm.training.runs import find_model
 
     path = find_model(word)
     if word is None:

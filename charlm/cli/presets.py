@@ -25,7 +25,7 @@ class Train(TyperCommand):
         name = _chosen(ctx.meta.get(__name__, []))
         if name is None:
             return super().format_help(ctx, formatter)
-        from charlm.learn.presets import load
+        from charlm.training.presets import load
 
         usual, values = self.params, load(name).train
         self.params = [_with_value(option, name, values) for option in usual]
@@ -62,8 +62,8 @@ def presets(
     as_json: JSON = False,
 ) -> None:  # fmt: skip
     """List the presets of charlm train, with their sources, or show the settings of one."""
-    from charlm.learn.presets import every, load
     from charlm.show import tables
+    from charlm.training.presets import every, load
 
     found = every() if name is None else [load(name)]
     if as_json:

@@ -42,7 +42,7 @@ def score(
     from charlm.evaluation.lines import open_lines
     from charlm.evaluation.score_lines import Scorer, score_stream
     from charlm.model.checkpoint import load
-    from charlm.use.models import short_names
+    from charlm.training.runs import short_names
 
     words: list[str | None] = [*model] if model else [None]
     if given.values.get("cloze"):

@@ -58,9 +58,9 @@ def train(
             raise UsageError("--dry-run looks at one process; start it without torchrun")
         _dry_run(given, corpus, init_from)
         return
-    from charlm.learn.train import resume as go_on
-    from charlm.learn.train import train as begin
     from charlm.show.training import TrainingDisplay
+    from charlm.training.train import resume as go_on
+    from charlm.training.train import train as begin
 
     ranks = join()
     terminal = given.terminal if ranks.leads else Terminal(quiet=True)
@@ -89,15 +89,15 @@ def _draw_curve(run: Path | None) -> None:
         return
     with suppress(Exception):
         from charlm.inspect.learning import read_run
-        from charlm.learn.folder import RunFolder
         from charlm.show import curves, plots
+        from charlm.training.run_folder import RunFolder
 
         plots.save(RunFolder(run).curve, curves.plot([read_run(run).to_json()], "steps"))
 
 
 def _dry_run(given: Given, corpus: str | None, init_from: str | None) -> None:
-    from charlm.learn.train import plan
     from charlm.show.training import TrainingDisplay, plan_lines, settings
+    from charlm.training.train import plan
 
     if init_from is not None:
         raise UsageError("--dry-run and --init-from: the sizes are those of the model; give them as options instead")

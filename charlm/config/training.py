@@ -1,6 +1,6 @@
 """Options of a training run, and the presets that set them.
 
-What is left out: what an `auto` becomes, which depends on the corpus (`charlm.learn.auto`).
+What is left out: what an `auto` becomes, which depends on the corpus (`charlm.training.auto`).
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from charlm.spec import AUTO, left_open, option
 _NETWORK = ModelOptions.specs()
 
 PRESETS = Path(__file__).parent.parent / "presets"
-"""The folder of the presets of `charlm train` (`charlm.learn.presets`)."""
+"""The folder of the presets of `charlm train` (`charlm.training.presets`)."""
 
 
 def preset_names() -> tuple[str, ...]:

@@ -10,7 +10,7 @@ of its text, and the unknown symbol as `<unk>`.
     </s> 0.15164 0.30177 -0.16763
 
 The file is read line by line, and what is kept of it are the vectors of symbols that the table has. What is left out:
-where they go (`charlm.learn.train`).
+where they go (`charlm.training.train`).
 
 Shapes: N vectors, E numbers of each.
 """

@@ -6,7 +6,7 @@ scored exactly once. Two protocols:
 - *segments*, the default: the text is cut into segments of `SEGMENT` symbols that run side by side,
   each warmed up on the `WARM_UP` symbols before it (the first starts cold, from the boundary). What
   a segment scores depends on the text alone, not on how many run beside it. A warm-up begins in the
-  way that the network learned to begin (`charlm.learn.step`): after a boundary, or in mid-text where
+  way that the network learned to begin (`charlm.training.step`): after a boundary, or in mid-text where
   documents end within its train split, so that a boundary there means the start of one.
 - *exact*: one pass, the state carried through the whole text.
 

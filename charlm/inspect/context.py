@@ -65,7 +65,7 @@ def by_context(model: Model, ids: np.ndarray, nats: np.ndarray) -> list[ContextR
     """Read stretches of a text from the zero state, and compare.
 
     A stretch begins in the way the network learned to begin: after a boundary, or at once where documents end
-    within its train split, so that a boundary there means the start of one (`charlm.learn.step`).
+    within its train split, so that a boundary there means the start of one (`charlm.training.step`).
 
     Args:
         model: of any cell.

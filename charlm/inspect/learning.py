@@ -20,7 +20,7 @@ import numpy as np
 
 from charlm.errors import RunError
 from charlm.files import present
-from charlm.learn.folder import RunFolder, nearest, runs
+from charlm.training.run_folder import RunFolder, nearest, runs
 
 COLUMNS = ("step", "characters", "seconds", "train_nats", "valid_nats", "learning_rate", "grad_norm")
 """What is taken from a row of metrics.jsonl."""

@@ -2,7 +2,7 @@
 
 A network comes with weights that suit most (`charlm.model.network`). Here every matrix and every bias is drawn
 anew, as `--init` says; other vectors, such as a gain or what belongs to the wiring between layers, keep their own
-start. What is left out: the weights of another model (`charlm.learn.inherit`).
+start. What is left out: the weights of another model (`charlm.training.pretrained`).
 
 Shapes: V symbols, E embedding, H hidden, G gates.
 """

@@ -15,7 +15,7 @@ A layer that read the states of both sides would see s_t itself, by way of its n
 from bottom to top (as in ELMo, Peters et al. 2018).
 
 State is passed in and returned, never stored, so that evaluating in the middle of training cannot
-touch it. What is left out: the loss (`charlm.evaluation.scoring`, `charlm.learn.step`), and stepping one
+touch it. What is left out: the loss (`charlm.evaluation.scoring`, `charlm.training.step`), and stepping one
 character at a time (`charlm.model.stepper`).
 
 Shapes: T time, B batch (lanes), V symbols, E embedding, H hidden, G gates.

@@ -17,8 +17,8 @@ from soaking import Soak
 from charlm.data.batches import Lanes
 from charlm.data.corpus import Corpus
 from charlm.errors import CharlmError, CheckpointError, CorpusError, InputError
-from charlm.learn.stage import Stage
-from charlm.learn.train import resume
+from charlm.training.data_loader import Stage
+from charlm.training.train import resume
 
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-len", "16", "--threads", "1"]
 

@@ -19,10 +19,10 @@ from charlm.data.corpus import Corpus
 from charlm.errors import CharlmError, UsageError
 from charlm.evaluation.evaluate import score_text
 from charlm.evaluation.score_lines import score_lines
-from charlm.learn.train import train
 from charlm.model.checkpoint import load
 from charlm.sampling.sample import stream
 from charlm.spec import MOST, Spec, flag
+from charlm.training.train import train
 
 NUMERIC = {"integer", "number", "count", "duration"}
 OPTIONS = [

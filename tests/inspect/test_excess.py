@@ -13,10 +13,10 @@ from charlm.data.prepare import prepare
 from charlm.errors import CorpusError
 from charlm.inspect.excess import by_situation, together
 from charlm.inspect.record import record
-from charlm.learn.train import train
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.tokenizers.vocabulary import Symbols
+from charlm.training.train import train
 
 
 def constant(text: bytes, favourite: str, odds: float, unit: str = "char") -> Model:

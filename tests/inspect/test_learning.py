@@ -14,7 +14,7 @@ from charlm.data.corpus import Corpus
 from charlm.errors import RunError
 from charlm.inspect import learning as module
 from charlm.inspect.learning import find_runs, read_run, spread_out, thinned
-from charlm.learn.train import train
+from charlm.training.train import train
 
 
 def a_run(folder: Path, rows: str, samples: str | None = None, config: str | None = None) -> Path:

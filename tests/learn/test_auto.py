@@ -10,9 +10,9 @@ from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.data.batches import Lanes
 from charlm.errors import CorpusError
-from charlm.learn.auto import planned_steps, resolve
 from charlm.model import parameters
 from charlm.spec import AUTO
+from charlm.training.auto import planned_steps, resolve
 
 STILL_OPEN = {"device", "threads", "save_every", "init_scale", "forget_bias"}
 V = 67

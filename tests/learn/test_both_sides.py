@@ -13,14 +13,14 @@ from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.errors import UsageError
 from charlm.evaluation.evaluate import evaluate
-from charlm.learn import chance
-from charlm.learn.reports import Event, Noted, Sampled
-from charlm.learn.train import plan, resume, train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
 from charlm.model.network import Behind, Network
 from charlm.model.parameters import REVERSE
 from charlm.tokenizers.vocabulary import BOUNDARY
+from charlm.training import dropout
+from charlm.training.events import Event, Noted, Sampled
+from charlm.training.train import plan, resume, train
 
 BOTH = {"direction": "bidirectional"}
 RICH: dict[str, Any] = {
@@ -86,7 +86,7 @@ def test_the_state_from_the_right_is_that_of_the_window_behind(
         with torch.no_grad():
             for mine, theirs in zip(network.parameters(), weights, strict=True):
                 mine.copy_(theirs)
-        drawn = chance.ColdLanes(cold, 5, batch, side=REVERSE).of(step)
+        drawn = dropout.ColdLanes(cold, 5, batch, side=REVERSE).of(step)
         for lane in range(batch):
             first = lane * length + step * size + 1  # where the first target is
             near = ids[first + 1 : first + size + 1]

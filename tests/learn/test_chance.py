@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.learn.chance import AHEAD, ColdLanes, Noise, masks
+from charlm.training.dropout import AHEAD, ColdLanes, Noise, masks
 
 T, B, H = 16, 8, 64
 ONES = torch.ones(T, B, H)

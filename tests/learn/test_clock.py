@@ -8,10 +8,10 @@ from running import TINY, BySteps, assert_same_weights, rows, stop_after
 
 from charlm.data.corpus import Corpus
 from charlm.errors import Interrupted
-from charlm.learn import landing, loop
-from charlm.learn.reports import Event, Noted, Stepped
-from charlm.learn.schedule import FLOOR
-from charlm.learn.train import resume, train
+from charlm.training import time_budget, trainer
+from charlm.training.events import Event, Noted, Stepped
+from charlm.training.schedule import FLOOR
+from charlm.training.train import resume, train
 
 
 class Ticking:
@@ -44,14 +44,14 @@ class Charging:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, step: float, character: float) -> None:
         self.now = 0.0
         self._step = step
-        score = loop.score
+        score = trainer.score
 
         def charged(*words: Any, **named: Any) -> Any:
             result = score(*words, **named)
             self.now += result.characters * character
             return result
 
-        monkeypatch.setattr(loop, "score", charged)
+        monkeypatch.setattr(trainer, "score", charged)
 
     def __call__(self) -> float:
         return self.now
@@ -67,7 +67,7 @@ def test_a_run_by_the_clock_lands_whatever_steps_and_evaluations_cost(
 ) -> None:
     """A valid split that would take longer than it may is read in part, which is said."""
     clock = Charging(monkeypatch, step, character)
-    monkeypatch.setattr(landing, "WRITING_SPEED", 1e30)
+    monkeypatch.setattr(time_budget, "WRITING_SPEED", 1e30)
     seen: list[Event] = []
 
     def report(event: Event) -> None:

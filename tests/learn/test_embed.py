@@ -9,10 +9,10 @@ from running import TINY, assert_same_run, interrupted
 
 from charlm.data.corpus import Corpus
 from charlm.errors import InputError, UsageError
-from charlm.learn.reports import Noted
-from charlm.learn.train import plan, resume, train
 from charlm.model import checkpoint
 from charlm.model.network import Network
+from charlm.training.events import Noted
+from charlm.training.train import plan, resume, train
 
 SIZE = 6
 VALUES: dict[str, Any] = {**TINY, "input": "embedding", "steps": 6, "weight_decay": 0.1}

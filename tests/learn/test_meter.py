@@ -9,9 +9,9 @@ from running import TINY, assert_same_run, interrupted
 
 from charlm.data.corpus import Corpus
 from charlm.errors import DivergedError
-from charlm.learn.meter import Meter, Reading, silence, sound
-from charlm.learn.train import resume, train
 from charlm.model.checkpoint import read_tensors
+from charlm.training.meter import Meter, Reading, silence, sound
+from charlm.training.train import resume, train
 
 
 def read_late(monkeypatch: pytest.MonkeyPatch, steps: int = 16) -> None:

@@ -19,10 +19,10 @@ from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.errors import UsageError
 from charlm.evaluation.evaluate import evaluate
-from charlm.learn import chance
-from charlm.learn.train import resume, train
 from charlm.model import checkpoint
 from charlm.runtime.distributed import ALONE, Ranks
+from charlm.training import dropout
+from charlm.training.train import resume, train
 
 WORKER = Path(__file__).parent.parent / "rank_worker.py"
 PATIENT = 120
@@ -222,8 +222,8 @@ def test_every_lane_belongs_to_one_process() -> None:
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
 def test_masks_of_the_parts_are_those_of_the_whole(world: int, locked: bool) -> None:
     x = torch.ones(5, 12, 7)
-    whole = chance.masks(0.5, chance.Noise(1, 9), locked=locked)
-    parts = [chance.masks(0.5, chance.Noise(1, 9), part=(rank, world), locked=locked) for rank in range(world)]
+    whole = dropout.masks(0.5, dropout.Noise(1, 9), locked=locked)
+    parts = [dropout.masks(0.5, dropout.Noise(1, 9), part=(rank, world), locked=locked) for rank in range(world)]
     assert whole is not None
     found = torch.cat([part(3, own) for part, own in zip(parts, x.chunk(world, 1), strict=True) if part], 1)
     assert torch.equal(found, whole(3, x))

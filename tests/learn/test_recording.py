@@ -19,13 +19,13 @@ from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.data.batches import Lanes
 from charlm.data.corpus import Corpus
-from charlm.learn import optimize, recording
-from charlm.learn.meter import Meter
-from charlm.learn.recording import Recorded
-from charlm.learn.reports import Noted
-from charlm.learn.step import Learner
-from charlm.learn.train import resume, train
 from charlm.model.network import Network
+from charlm.training import cuda_graph, optimizer
+from charlm.training.cuda_graph import Recorded
+from charlm.training.events import Noted
+from charlm.training.meter import Meter
+from charlm.training.step import Learner
+from charlm.training.train import resume, train
 
 SIZES: dict[str, Any] = {"hidden": 8, "batch_size": 4, "seq_len": 16, "sample_every": 0, "steps": 12, "device": "cpu"}
 
@@ -60,7 +60,7 @@ class Again:
 
         def replay() -> None:
             self.replayed += 1
-            for old, new in zip(recording._tensors(made), recording._tensors(work()), strict=True):
+            for old, new in zip(cuda_graph._tensors(made), cuda_graph._tensors(work()), strict=True):
                 old.copy_(new)
             for gradient, weight in zip(gradients, self.weights, strict=True):
                 if gradient is not None:
@@ -243,7 +243,7 @@ def test_a_step_reads_no_number_where_numbers_are_read_later(
     if "path" in values:
         network.path, network.at_once = values["path"], True
     lanes = Lanes(small_corpus.split("train"), options.batch_size, options.seq_len)
-    learner = Learner(network, optimize.make(network, options), lanes, False, options, network.start(4))
+    learner = Learner(network, optimizer.make(network, options), lanes, False, options, network.start(4))
     for number in range(3):
         learner.back_propagate(number)
         learner.apply(0.1)
@@ -258,8 +258,8 @@ def test_a_learner_that_nobody_holds_is_gone_at_once_with_all_its_memory(
     options, sizes = options_of(dropout=0.3)
     network = Network(sizes, small_corpus.symbols.size)
     lanes = Lanes(small_corpus.split("train"), options.batch_size, options.seq_len)
-    learner = Learner(network, optimize.make(network, options), lanes, False, options, network.start(4))
-    monkeypatch.setattr(recording, "ALIKE", inf)
+    learner = Learner(network, optimizer.make(network, options), lanes, False, options, network.start(4))
+    monkeypatch.setattr(cuda_graph, "ALIKE", inf)
     learner._recorded = Recorded(learner._weights, pytest.fail, lambda work: (lambda: None, work()))
     learner.back_propagate(0)
     there = weakref.ref(learner)
@@ -273,4 +273,6 @@ def test_a_learner_that_nobody_holds_is_gone_at_once_with_all_its_memory(
 
 def test_structures_are_walked_in_order() -> None:
     a, b, c = torch.zeros(1), torch.ones(1), torch.zeros(2)
-    assert [id(x) for x in recording._tensors((a, [(b,)], Pair(c, [(a, b)]), None))] == [id(x) for x in (a, b, c, a, b)]
+    assert [id(x) for x in cuda_graph._tensors((a, [(b,)], Pair(c, [(a, b)]), None))] == [
+        id(x) for x in (a, b, c, a, b)
+    ]

@@ -13,14 +13,14 @@ from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.errors import CharlmError, CheckpointError, CorpusError, Interrupted, RunError, UsageError
 from charlm.evaluation.evaluate import evaluate
-from charlm.learn import folder, loop
-from charlm.learn.folder import as_word
-from charlm.learn.reports import Evaluated, Event
-from charlm.learn.train import resume, train
 from charlm.model import checkpoint
 from charlm.model.checkpoint import read_tensors
 from charlm.sampling.sample import stream
-from charlm.use.models import find_model
+from charlm.training import run_folder, trainer
+from charlm.training.events import Evaluated, Event
+from charlm.training.run_folder import as_word
+from charlm.training.runs import find_model
+from charlm.training.train import resume, train
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("rnn", "linear"), ("lstm", "tanh"), ("gru", "tanh")]
 OPTIMIZERS = ["sgd", "rmsprop", "adagrad", "adam", "adamw"]
@@ -186,7 +186,7 @@ def test_a_run_that_the_clock_ended_goes_on_when_made_a_little_longer(small_corp
 def test_a_run_as_a_word_of_a_command_line_is_found_again(path: str, word: str) -> None:
     assert as_word(Path(path)) == word
     (read,) = split(word)
-    assert folder._place(read, Path("runs")) == Path(path)
+    assert run_folder._place(read, Path("runs")) == Path(path)
 
 
 def test_names_that_cannot_be_resumed_are_not_suggested(small_corpus: Corpus, tmp_path: Path) -> None:
@@ -271,11 +271,11 @@ def test_a_kill_between_the_progress_and_the_best_model_is_mended(
     class Killed(BaseException):
         """As a SIGKILL: nothing runs after it."""
 
-    def killed(self: loop.Trainer) -> None:
+    def killed(self: trainer.Trainer) -> None:
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Trainer, "_save_best", killed)
+        patch.setattr(trainer.Trainer, "_save_best", killed)
         with pytest.raises(Killed):
             train(small_corpus, root=tmp_path, run="parts", **values)
     assert not (tmp_path / "parts" / "model.safetensors").exists()

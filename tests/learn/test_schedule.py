@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.config import TrainOptions
-from charlm.learn.schedule import FLOOR, Length, rate
+from charlm.training.schedule import FLOOR, Length, rate
 
 
 def options(**values):

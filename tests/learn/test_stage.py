@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from charlm.data.batches import Lanes
-from charlm.learn import stage
-from charlm.learn.stage import Stage
+from charlm.training import data_loader
+from charlm.training.data_loader import Stage
 
 CPU = torch.device("cpu")
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize(("rank", "world"), [(0, 1), (1, 2)])
 @pytest.mark.parametrize("block", [100, 1 << 20])
 def test_window_is_the_same_wherever_the_text_lies(monkeypatch, dtype, rank, world, block):
-    monkeypatch.setattr(stage, "BLOCK", block)
+    monkeypatch.setattr(data_loader, "BLOCK", block)
     ids = np.random.default_rng(0).integers(0, 250, 1003).astype(dtype)
     ids.flags.writeable = False  # as a memory-mapped text is not
     lanes = Lanes(ids, 6, 16, rank, world)

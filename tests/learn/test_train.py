@@ -12,11 +12,11 @@ from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.errors import CorpusError, DivergedError, RunError, UsageError
 from charlm.evaluation.evaluate import evaluate
-from charlm.learn.reports import Event, Noted, Result, Sampled, Stepped
-from charlm.learn.train import plan, resume, train
 from charlm.model import checkpoint
 from charlm.model.network import Network
 from charlm.tokenizers.vocabulary import BOUNDARY
+from charlm.training.events import Event, Noted, Result, Sampled, Stepped
+from charlm.training.train import plan, resume, train
 
 
 def test_windows_begin_cold_as_often_as_asked(

@@ -16,13 +16,13 @@ from charlm.data.prepare import prepare
 from charlm.errors import UsageError
 from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.score_lines import score_lines
-from charlm.learn import auto
-from charlm.learn.train import plan, resume, train
 from charlm.model import checkpoint
 from charlm.model.stepper import Stepper
 from charlm.sampling.filters import Rules
 from charlm.sampling.generate import generate, streams
 from charlm.sampling.sample import samples, stream
+from charlm.training import auto
+from charlm.training.train import plan, resume, train
 
 RUNS: dict[str, dict[str, Any]] = {
     "skip": {"cell": "lstm", "skip": True},

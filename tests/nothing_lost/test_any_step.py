@@ -12,8 +12,8 @@ from soaking import Soak
 
 from charlm.data.corpus import Corpus
 from charlm.errors import Interrupted
-from charlm.learn.reports import Result
-from charlm.learn.train import resume, train
+from charlm.training.events import Result
+from charlm.training.train import resume, train
 
 CELLS = ("rnn", "lstm", "gru")
 OPTIMIZERS = ("sgd", "rmsprop", "adagrad", "adam", "adamw")

@@ -14,9 +14,9 @@ from texts import text_of
 
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
-from charlm.learn.folder import RunFolder
-from charlm.learn.train import resume, train
 from charlm.model import checkpoint
+from charlm.training.run_folder import RunFolder
+from charlm.training.train import resume, train
 
 resource = pytest.importorskip("resource")
 

@@ -14,16 +14,16 @@ from soaking import Soak
 
 from charlm.cli import main as entry
 from charlm.data.corpus import Corpus
-from charlm.learn.folder import RunFolder
-from charlm.learn.reports import Result
-from charlm.learn.train import resume, train
 from charlm.model import checkpoint
+from charlm.training.events import Result
+from charlm.training.run_folder import RunFolder
+from charlm.training.train import resume, train
 
 pytestmark = forks
 
 OFTEN: dict[str, Any] = {**TINY, "dropout": 0.2, "sample_every": 4, "save_every": 1, "eval_every": 2, "threads": 1}
 
-SAVING = ("charlm/files.py", "charlm/lock.py", "charlm/learn/folder.py", "charlm/learn/keep.py")
+SAVING = ("charlm/files.py", "charlm/lock.py", "charlm/training/run_folder.py", "charlm/training/checkpoints.py")
 """Where the files of a run are written."""
 
 

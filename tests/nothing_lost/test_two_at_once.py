@@ -20,13 +20,13 @@ from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.errors import CorpusError, RunError
 from charlm.evaluation.evaluate import evaluate
-from charlm.learn.reports import Event, Stepped
-from charlm.learn.train import resume, train
 from charlm.lock import Lock
 from charlm.model import checkpoint
 from charlm.sampling.sample import stream
-from charlm.use.describe import summarize
-from charlm.use.models import find_model
+from charlm.training.describe import summarize
+from charlm.training.events import Event, Stepped
+from charlm.training.runs import find_model
+from charlm.training.train import resume, train
 
 pytestmark = forks
 

@@ -11,9 +11,9 @@ from texts import text_of
 
 from charlm.cli import main as entry
 from charlm.config import TrainOptions, preset_names
-from charlm.learn import presets
 from charlm.model import checkpoint
 from charlm.spec import flag
+from charlm.training import presets
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "presets.md").read_text(encoding="utf-8")
 SMALL = ["--hidden", "4", "--batch-size", "2", "--seq-len", "8", "--threads", "1"]
@@ -26,7 +26,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     """Command lines in a folder with a prepared text: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "400")
-    monkeypatch.setattr("charlm.learn.loop.WARM_UP", 0.0)
+    monkeypatch.setattr("charlm.training.trainer.WARM_UP", 0.0)
     Path("sea.txt").write_text(text_of(3000), encoding="utf-8")
     assert entry.run(["prepare", "sea.txt", "--valid-fraction", "0.1", "--test-fraction", "0.1"]) == 0
 

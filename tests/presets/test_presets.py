@@ -9,12 +9,12 @@ from running import TINY, assert_same_run, interrupted, rows
 from charlm.config import TrainOptions, preset_names, training
 from charlm.data.prepare import prepare
 from charlm.errors import CharlmError, UsageError
-from charlm.learn import auto, presets
-from charlm.learn.reports import Noted
-from charlm.learn.train import plan, resume, train
 from charlm.model import checkpoint
 from charlm.spec import AUTO
-from charlm.use.describe import describe
+from charlm.training import auto, presets
+from charlm.training.describe import describe
+from charlm.training.events import Noted
+from charlm.training.train import plan, resume, train
 
 GIST = {
     "cell": ("rnn", "hs[t] = tanh(Wxh x + Whh h + bh)"),
@@ -308,7 +308,7 @@ def test_an_unknown_preset_is_refused_with_the_nearest_name() -> None:
 def test_what_a_preset_asks_of_the_corpus_is_said_where_it_differs(
     small_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charlm.learn.loop.WARM_UP", 0.0)
+    monkeypatch.setattr("charlm.training.trainer.WARM_UP", 0.0)
     tenths = prepare(small_text, out=str(tmp_path), name="tenths", valid_fraction=0.1, test_fraction=0.1)
     lines = prepare(small_text, out=str(tmp_path), name="lines", documents="line")
 

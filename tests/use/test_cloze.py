@@ -21,11 +21,11 @@ from charlm.errors import UsageError
 from charlm.evaluation.bidirectional import conditionals
 from charlm.evaluation.cloze import Filled, Filler, fill
 from charlm.inspect.gradients import gradients
-from charlm.learn.train import train
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.training.train import train
 
 BOTH = {"direction": "bidirectional"}
 DIRECTIONS = ["forward", "backward", "bidirectional"]

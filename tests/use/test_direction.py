@@ -28,11 +28,11 @@ from charlm.evaluation.score_lines import score_lines
 from charlm.evaluation.texts import Text, find_text, in_order
 from charlm.inspect.passage import beginning
 from charlm.inspect.record import record
-from charlm.learn.stage import Stage
-from charlm.learn.train import resume, train
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.sampling.sample import samples, stream
+from charlm.training.data_loader import Stage
+from charlm.training.train import resume, train
 
 LINES = {"documents": "line"}
 

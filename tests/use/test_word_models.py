@@ -19,13 +19,13 @@ from charlm.evaluation.score_lines import score_lines
 from charlm.evaluation.texts import find_text
 from charlm.inspect.features import of_text
 from charlm.inspect.surprise import CLASSES, classify
-from charlm.learn.reports import Plan
 from charlm.model import parameters
 from charlm.model.checkpoint import Model, load, save
 from charlm.sampling.sample import samples, stream
 from charlm.show.symbols import glyphs, names
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
 from charlm.tokenizers.word import cut
+from charlm.training.events import Plan
 
 TINY = "the cat sat, the dog ran, the cat ran"
 

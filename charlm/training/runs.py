@@ -6,7 +6,7 @@ from pathlib import Path
 
 from charlm.errors import CheckpointError
 from charlm.files import present
-from charlm.learn.folder import RunFolder, nearest, runs
+from charlm.training.run_folder import RunFolder, nearest, runs
 
 
 def find_model(word: str | Path | None = None, root: Path = Path("runs")) -> Path:

@@ -6,9 +6,9 @@ from typing import Any
 
 from charlm.config import ModelOptions
 from charlm.errors import CheckpointError
-from charlm.learn import presets
-from charlm.learn.folder import runs
 from charlm.model.checkpoint import Header, read_header
+from charlm.training import presets
+from charlm.training.run_folder import runs
 
 
 @dataclass(frozen=True)

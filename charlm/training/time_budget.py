@@ -7,8 +7,8 @@ that would take too long is read in part.
 
 from dataclasses import dataclass
 
-from charlm.learn.folder import Progress
-from charlm.learn.timing import Timing
+from charlm.training.run_folder import Progress
+from charlm.training.timing import Timing
 
 REHEARSAL = 500
 """Characters for each second of `--time` that are scored once, early, to learn how long the end will take."""

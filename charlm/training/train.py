@@ -21,13 +21,6 @@ from charlm.data.batches import Lanes
 from charlm.data.corpus import Corpus, find_corpus
 from charlm.errors import CheckpointError, CorpusError, RunError, UsageError
 from charlm.files import present
-from charlm.learn import auto, embed, inherit, optimize, presets
-from charlm.learn.folder import Progress, RunFolder, Saved
-from charlm.learn.keep import Keeper
-from charlm.learn.loop import Trainer
-from charlm.learn.reports import Event, Noted, Plan, Report, Result
-from charlm.learn.schedule import Length
-from charlm.learn.step import Learner
 from charlm.model import checkpoint, initial, parameters
 from charlm.model.checkpoint import Arrays
 from charlm.model.network import Network
@@ -35,6 +28,13 @@ from charlm.runtime import device, malloc
 from charlm.runtime.distributed import ALONE, Ranks, join
 from charlm.spec import AUTO, flag
 from charlm.tokenizers.vocabulary import Symbols
+from charlm.training import auto, embed, optimizer, presets, pretrained
+from charlm.training.checkpoints import Keeper
+from charlm.training.events import Event, Noted, Plan, Report, Result
+from charlm.training.run_folder import Progress, RunFolder, Saved
+from charlm.training.schedule import Length
+from charlm.training.step import Learner
+from charlm.training.trainer import Trainer
 
 RESUMABLE = {
     "epochs", "steps", "time", "patience", "device", "threads",
@@ -67,7 +67,7 @@ def train(
         run: name or folder of the run; None for CORPUS-CELL-LAYERSxHIDDEN, numbered if taken.
         root: where runs lie.
         init_from: a model file whose weights to start from; symbols are matched by character.
-        report: called with every event of `charlm.learn.reports`.
+        report: called with every event of `charlm.training.events`.
         stop: asked after every step; True saves everything and raises `Interrupted`.
         clock: seconds, from any origin.
         started: when the run began by that clock; `--time` counts from there.
@@ -77,7 +77,7 @@ def train(
         UsageError, CorpusError, RunError, CheckpointError, InputError: before anything is trained; `InputError` of
             the vectors that `embeddings` names.
         CharlmError: the run cannot be written where it should lie.
-        DivergedError, Interrupted: see `charlm.learn.loop`.
+        DivergedError, Interrupted: see `charlm.training.trainer`.
     """
     ranks = join()
     tell = report if report and ranks.leads else _ignore
@@ -85,12 +85,12 @@ def train(
     found = _shared_corpus(corpus, ranks)
     source = None if init_from is None else checkpoint.load(Path(init_from))
     vectors = ranks.first(lambda: embed.vectors(values, found.symbols, source))
-    options, notices = _resolved(found, embed.sized(vectors, inherit.like(source, values)))
+    options, notices = _resolved(found, embed.sized(vectors, pretrained.like(source, values)))
     device = _compute(options)
     device.check_memory(_plan(found, options, device).memory, device)
     network = _new(options, found)
     if source is not None:
-        notices.append(inherit.put(source, network, found.symbols))
+        notices.append(pretrained.put(source, network, found.symbols))
     if vectors is not None:
         notices.append(embed.put(vectors, network, found.symbols, options))
     network.on(device, options.precision)
@@ -142,7 +142,7 @@ def resume(
         network = Network(_model_options(options), found.symbols.size).take(weights)
         network.on(device, options.precision)
         trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun, ranks)
-        optimize.remember(trainer.learner.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
+        optimizer.remember(trainer.learner.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
         trainer.learner.states = _states(network, saved.arrays.get("states", {}), options.batch_size, ranks)
         _check_unfinished(trainer, folder, saved.options)
         ranks.first(lambda: folder.tidy(saved.progress))
@@ -266,7 +266,7 @@ def _trainer(
     lanes = Lanes(text, options.batch_size, options.seq_len, ranks.rank, ranks.world, vocabulary)
     if options.freeze_embeddings:
         network.weight("embedding.weight").requires_grad_(False)
-    optimizer = optimize.make(network, options)
+    optimizer = optimizer.make(network, options)
     identity, place = corpus.identity(), str(corpus.path)
     has_ends, states = corpus.documents_of("train") > 0, network.start(options.batch_size // ranks.world)
 

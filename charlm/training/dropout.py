@@ -24,7 +24,7 @@ class Noise:
     """Random bytes, which follow from the seed, the step and what they are for.
 
     Those of a step take the place in memory that those of the step before had, where a pass that was recorded
-    (`charlm.learn.recording`) reads them.
+    (`charlm.training.cuda_graph`) reads them.
     """
 
     def __init__(self, seed: int, step: int = 0) -> None:

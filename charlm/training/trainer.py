@@ -1,12 +1,12 @@
 """The training loop: a window after the other, and between them what looks at the weights.
 
     until the run is over:
-        back-propagate through a window, read its loss, step          (`charlm.learn.step`)
+        back-propagate through a window, read its loss, step          (`charlm.training.step`)
         now and then: log, sample, evaluate, keep the best, save
 
 Evaluating, sampling and saving look at the weights and change nothing: they have a state and random
 numbers of their own. What is left out: making the parts and choosing their sizes
-(`charlm.learn.train`).
+(`charlm.training.train`).
 """
 
 from collections.abc import Callable
@@ -19,21 +19,21 @@ from charlm.config import TrainOptions
 from charlm.errors import DivergedError, Interrupted
 from charlm.evaluation.scoring import Progress as ScoreProgress
 from charlm.evaluation.scoring import Score, score
-from charlm.learn import landing
-from charlm.learn.folder import Progress, RunFolder, as_word
-from charlm.learn.keep import Keeper
-from charlm.learn.landing import Landing
-from charlm.learn.meter import Reading
-from charlm.learn.preview import preview
-from charlm.learn.reports import Evaluated, Judging, Noted, Report, Result, Sampled, Stepped
-from charlm.learn.schedule import Length, rate
-from charlm.learn.step import Learner
-from charlm.learn.timing import Timing
 from charlm.model import checkpoint
 from charlm.model.network import Network
 from charlm.runtime.distributed import ALONE, Ranks
 from charlm.spec import AUTO
 from charlm.tokenizers.vocabulary import Symbols
+from charlm.training import time_budget
+from charlm.training.checkpoints import Keeper
+from charlm.training.events import Evaluated, Judging, Noted, Report, Result, Sampled, Stepped
+from charlm.training.meter import Reading
+from charlm.training.preview import preview
+from charlm.training.run_folder import Progress, RunFolder, as_word
+from charlm.training.schedule import Length, rate
+from charlm.training.step import Learner
+from charlm.training.time_budget import Landing
+from charlm.training.timing import Timing
 
 WARM_UP = 1.0
 """Seconds of steps before some are timed: the first ones took twice as long."""
@@ -78,7 +78,7 @@ class Trainer:
     _nats: float = field(init=False, default=nan)
 
     def __post_init__(self) -> None:
-        expected = landing.first_save(sum(w.numel() for w in self.learner.network.parameters()))
+        expected = time_budget.first_save(sum(w.numel() for w in self.learner.network.parameters()))
         saving = expected if self.progress.saving is None else self.progress.saving
         self._timing = Timing(self.clock(), evaluating=self.progress.evaluation_speed, saving=saving)
         self._landing = Landing(self.length.seconds, self._final_characters(), self._timing)
@@ -203,7 +203,7 @@ class Trainer:
 
     def _after_step(self) -> str | None:
         """Everything that looks at the weights between two steps; returns why the run is over, if it is."""
-        if self.length.seconds is not None and self.progress.step == landing.REHEARSAL_STEP:
+        if self.length.seconds is not None and self.progress.step == time_budget.REHEARSAL_STEP:
             self._rehearse(self.length.seconds)
         step, over = self.progress.step, self._share() >= 1
         options = self.options
@@ -232,7 +232,7 @@ class Trainer:
             return
         self._read()
         began = self.clock()
-        scored = self._score(self.learner.network, int(landing.REHEARSAL * budget) + 1)
+        scored = self._score(self.learner.network, int(time_budget.REHEARSAL * budget) + 1)
         self._timing.evaluation(scored.characters, self.clock() - began)
 
     def _evaluation_due(self) -> bool:

@@ -1,6 +1,6 @@
 """The embedding that a run starts from, where a file has one (`--embeddings`).
 
-What is left out: reading the file (`charlm.data.word2vec`), and freezing it (`charlm.learn.train`).
+What is left out: reading the file (`charlm.data.word2vec`), and freezing it (`charlm.training.train`).
 """
 
 from pathlib import Path

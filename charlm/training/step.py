@@ -6,7 +6,7 @@
     clip, step
 
 Some lanes begin a window cold, as a text does: a network that only ever carries its state does not learn to begin.
-What is left out: when to read the losses, to evaluate, to save and to end (`charlm.learn.loop`).
+What is left out: when to read the losses, to evaluate, to save and to end (`charlm.training.trainer`).
 """
 
 from collections.abc import Callable
@@ -19,14 +19,14 @@ from torch.optim import Optimizer
 
 from charlm.config import TrainOptions
 from charlm.data.batches import Lanes
-from charlm.learn import chance, meter, optimize
-from charlm.learn.meter import Meter
-from charlm.learn.recording import Recorded
-from charlm.learn.stage import Stage, to_device
 from charlm.model.network import Behind, Drops, Network, States, emptied
 from charlm.model.parameters import REVERSE
 from charlm.runtime.distributed import ALONE, Ranks
 from charlm.tokenizers.vocabulary import BOUNDARY
+from charlm.training import dropout, meter, optimizer
+from charlm.training.cuda_graph import Recorded
+from charlm.training.data_loader import Stage, to_device
+from charlm.training.meter import Meter
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ class Learner:
     meter: Meter = field(init=False)
     _stage: Stage = field(init=False)
     _weights: list[Tensor] = field(init=False)
-    _noise: chance.Noise = field(init=False)
+    _noise: dropout.Noise = field(init=False)
     _drops: Drops = field(init=False)
-    _cold: chance.ColdLanes = field(init=False)
-    _cold_from_right: chance.ColdLanes = field(init=False)
+    _cold: dropout.ColdLanes = field(init=False)
+    _cold_from_right: dropout.ColdLanes = field(init=False)
     _recorded: Recorded[Passed] | None = field(init=False)
     _after: States = field(init=False)
 
@@ -85,11 +85,11 @@ class Learner:
         self.meter = Meter.on(self.network.device)
         self._weights = list(self.network.parameters())
         self._stage = Stage(self.lanes, self.network.device)
-        self._noise = chance.Noise(self.options.seed)
+        self._noise = dropout.Noise(self.options.seed)
         self._drops = self._dropping()
         batch = self.lanes.batch
         drawn = self.options.cold_starts, self.options.seed, batch, self.ranks.own(batch)
-        self._cold, self._cold_from_right = chance.ColdLanes(*drawn), chance.ColdLanes(*drawn, REVERSE)
+        self._cold, self._cold_from_right = dropout.ColdLanes(*drawn), dropout.ColdLanes(*drawn, REVERSE)
         # What several GPUs say to one another is not recorded.
         recorded = self.network.device.type == "cuda" and self.ranks.world == 1
         self._recorded = Recorded(self._weights, self.tell) if recorded else None
@@ -109,8 +109,8 @@ class Learner:
 
     def apply(self, learning_rate: float) -> None:
         """Move the weights by the gradient, and the states to the end of its window."""
-        optimize.set_rate(self.optimizer, learning_rate)
-        optimize.step(self.optimizer)
+        optimizer.set_rate(self.optimizer, learning_rate)
+        optimizer.step(self.optimizer)
         for weight in self._weights:
             weight.grad = None
         self.states = self._after
@@ -124,7 +124,7 @@ class Learner:
         (loss * self.lanes.seq_len if self.options.window_loss == "sum" else loss).backward()
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
         loss = self.ranks.average(gradients, loss)
-        norm = optimize.clip(gradients, self.options)
+        norm = optimizer.clip(gradients, self.options)
         if self.meter.waits:
             ok = meter.sound(loss, norm)
             meter.silence(gradients, ok)
@@ -172,9 +172,9 @@ class Learner:
     def _dropping(self) -> Drops:
         options, noise, own = self.options, self._noise, (self.ranks.rank, self.ranks.world)
         return Drops(
-            activations=chance.masks(options.dropout, noise, part=own, locked=options.dropout_kind == "locked"),
-            weights=chance.masks(options.weight_drop, noise, "weights "),
-            symbols=chance.masks(options.embedding_dropout, noise, "symbols "),
+            activations=dropout.masks(options.dropout, noise, part=own, locked=options.dropout_kind == "locked"),
+            weights=dropout.masks(options.weight_drop, noise, "weights "),
+            symbols=dropout.masks(options.embedding_dropout, noise, "symbols "),
         )
 
     def _autocast(self) -> torch.autocast:
