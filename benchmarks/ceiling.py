@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from charlm.model import products
+from charlm.model import ops
 
 SIZE = 1536
 TIMES = 12
@@ -14,12 +14,12 @@ class Products:
     """Square products; floating-point operations per second.
 
     Args:
-        library: `onednn` or `mkl`, which `torch.mm` asks; charlm asks one or the other (`charlm.model.products`).
+        library: `onednn` or `mkl`, which `torch.mm` asks; charlm asks one or the other (`charlm.model.ops`).
     """
 
     def __init__(self, library: str) -> None:
         self.a, self.b = torch.randn(2, SIZE, SIZE)
-        self.multiply = products.product_by_onednn if library == "onednn" and products.onednn() else torch.mm
+        self.multiply = ops.product_by_onednn if library == "onednn" and ops.onednn() else torch.mm
 
     def turn(self) -> float:
         """A dozen."""

@@ -12,7 +12,7 @@ Neither NumPy nor torch is imported here; `xp` stands for whichever the arrays b
 from importlib import import_module
 
 from charlm.cells._cell import Array, Cell, Parameters, State, sigmoid, split
-from charlm.cells._feedforward import LinearCell, WindowCell
+from charlm.cells._parallel import LinearCell, WindowCell
 from charlm.config import OUTSIDE, ModelOptions, cell_names
 from charlm.errors import UsageError
 

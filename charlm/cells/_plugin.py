@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from charlm.cells._cell import Cell, State
-from charlm.cells._feedforward import LinearCell, WindowCell
+from charlm.cells._parallel import LinearCell, WindowCell
 from charlm.config import OUTSIDE, ModelOptions, own_cells
 from charlm.errors import UsageError
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from charlm.cells._cell import Array, Parameters
-from charlm.cells._feedforward import LinearCell
+from charlm.cells._parallel import LinearCell
 
 
 class Sum(LinearCell):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from charlm.cells._cell import Array, Parameters, State, split
-from charlm.cells._feedforward import WindowCell
+from charlm.cells._parallel import WindowCell
 
 
 class WindowMLP(WindowCell):

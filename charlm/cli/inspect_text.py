@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charlm.cli.drawing import HTML, report_file, write_text
 from charlm.cli.inspect import app
 from charlm.cli.models import JSON, ModelChoice, TextChoice, load_model
 from charlm.cli.options import Given, command
+from charlm.cli.report_files import HTML, report_file, write_text
 from charlm.config import CellsOptions, ReadOptions, SurpriseOptions
 from charlm.errors import UsageError
 from charlm.show.terminal import result
@@ -32,8 +32,8 @@ def surprise(
     from charlm.show import surprise as showing
     from charlm.show import tables
     from charlm.show.coloured import coloured, on_terminal
-    from charlm.show.view import LIKELY
-    from charlm.show.view import surprise as track
+    from charlm.show.text_view import LIKELY
+    from charlm.show.text_view import surprise as track
 
     options = SurpriseOptions.of(given.values)
     page = report_file(html)
@@ -81,7 +81,7 @@ def cells(
     from charlm.show import cells as showing
     from charlm.show import tables
     from charlm.show.coloured import coloured, on_terminal
-    from charlm.show.view import LIKELY
+    from charlm.show.text_view import LIKELY
 
     if not unit:
         raise UsageError("which unit? give --unit LAYER:UNIT at least once, both counted from 0, such as --unit 0:17")
@@ -120,6 +120,6 @@ def _reading(given: Given, model: str | None, text: str | None, options: ReadOpt
 
 def _check_room(text: "Text", model: "Model", *, tracks: int, top: int) -> None:
     """Refuse a report that would be too large, before anything is computed."""
-    from charlm.show.view import plan
+    from charlm.show.text_view import plan
 
     plan(len(text.ids) - 1, model.symbols, tracks, min(top, model.symbols.size))

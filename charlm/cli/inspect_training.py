@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charlm.cli.drawing import HTML, SVG, Drawing
 from charlm.cli.inspect import app
 from charlm.cli.models import JSON, load_model
 from charlm.cli.options import Given, command
+from charlm.cli.report_files import HTML, SVG, Drawing
 from charlm.config import GradientOptions, LearningOptions, SurfaceOptions
 from charlm.show.terminal import result
 
@@ -40,7 +40,7 @@ def gradients(
     from charlm.evaluation.texts import find_text
     from charlm.inspect.gradients import gradients as measure
     from charlm.inspect.passage import beginning
-    from charlm.inspect.recurrent import scaled
+    from charlm.inspect.spectrum import scaled
     from charlm.show import gradients as show
 
     drawing = Drawing(given, html, svg)
@@ -101,7 +101,7 @@ def learning(
     as_json: JSON = False,
 ) -> None:  # fmt: skip
     """How runs learned: their losses side by side, and samples as a function of training."""
-    from charlm.inspect.learning import find_runs, read_run, spread_out
+    from charlm.inspect.run_log import find_runs, read_run, spread_out
     from charlm.show import curves
 
     drawing = Drawing(given, html, svg)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charlm.cli.drawing import HTML, report_file, write_text
 from charlm.cli.inspect import app
 from charlm.cli.models import JSON, ModelChoice, TextChoice, load_model
 from charlm.cli.options import Given, command
+from charlm.cli.report_files import HTML, report_file, write_text
 from charlm.config import AblateOptions, FindOptions, ReadOptions
 from charlm.errors import UsageError
 from charlm.show.terminal import result
@@ -49,7 +49,7 @@ def _write_found(given: Given, path: Path, model: "Model", text: "Text", found: 
     from charlm.inspect.record import record
     from charlm.inspect.unit_reports import best_of, shown_of
     from charlm.show import units
-    from charlm.show.view import LIKELY
+    from charlm.show.text_view import LIKELY
 
     best = best_of(found)
     with given.terminal.reading("reading again") as progress:

@@ -11,8 +11,8 @@ from charlm.cli.models import JSON, model_path
 from charlm.cli.options import Given, command
 from charlm.config import ScoreOptions
 from charlm.errors import UsageError
+from charlm.show.format import visible
 from charlm.show.terminal import result, result_bytes
-from charlm.show.words import visible
 
 if TYPE_CHECKING:
     from charlm.evaluation.cloze import Filled

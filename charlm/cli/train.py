@@ -14,8 +14,8 @@ from charlm.cli.presets import Train
 from charlm.cli.signals import stop
 from charlm.config import TrainOptions
 from charlm.errors import UsageError
+from charlm.show.format import duration
 from charlm.show.terminal import Terminal, result
-from charlm.show.words import duration
 
 if TYPE_CHECKING:
     from charlm.data.corpus import Corpus
@@ -88,7 +88,7 @@ def _draw_curve(run: Path | None) -> None:
     if run is None or stop.at_once:
         return
     with suppress(Exception):
-        from charlm.inspect.learning import read_run
+        from charlm.inspect.run_log import read_run
         from charlm.show import curves, plots
         from charlm.training.run_folder import RunFolder
 

@@ -1,6 +1,7 @@
 """Every hyperparameter and option: one name, one default, one range, one help text. A file a subject."""
 
 from charlm.config.commands import COMMANDS, read_config
+from charlm.config.inference import CompressOptions, EvalOptions, MeasureOptions, SampleOptions, ScoreOptions
 from charlm.config.inspecting import (
     FEATURES,
     AblateOptions,
@@ -15,7 +16,6 @@ from charlm.config.inspecting import (
 from charlm.config.network import OUTSIDE, WIRING, ModelOptions, cell_names, own_cells
 from charlm.config.texts import SYNTHETIC, CatalogueOptions, GetOptions, PrepareOptions
 from charlm.config.training import PRESETS, TrainOptions, preset_names
-from charlm.config.using import CompressOptions, EvalOptions, MeasureOptions, SampleOptions, ScoreOptions
 
 __all__ = [
     "AblateOptions",

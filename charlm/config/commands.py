@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from charlm.config.inference import CompressOptions, EvalOptions, MeasureOptions, SampleOptions, ScoreOptions
 from charlm.config.inspecting import (
     AblateOptions,
     CellsOptions,
@@ -16,7 +17,6 @@ from charlm.config.inspecting import (
 )
 from charlm.config.texts import CatalogueOptions, GetOptions, PrepareOptions
 from charlm.config.training import TrainOptions
-from charlm.config.using import CompressOptions, EvalOptions, MeasureOptions, SampleOptions, ScoreOptions
 from charlm.errors import UsageError
 from charlm.spec import Options
 

@@ -18,8 +18,8 @@ import numpy as np
 
 from charlm import cells
 from charlm.errors import CharlmError
+from charlm.inspect.activations import Progress, read, stretches_of
 from charlm.inspect.features import on
-from charlm.inspect.reading import Progress, read, stretches_of
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import Edit
 from charlm.model.units import Place, Unit, hold

@@ -17,7 +17,7 @@ from math import log, sqrt
 
 import numpy as np
 
-from charlm.inspect.reading import log_softmax
+from charlm.inspect.activations import log_softmax
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import States, Stepper
 from charlm.tokenizers.vocabulary import BOUNDARY

@@ -26,9 +26,9 @@ import numpy as np
 
 from charlm import memory
 from charlm.errors import CorpusError
+from charlm.inspect.activations import Progress, read, stretches_of
 from charlm.inspect.correlate import LEAST, Correlation, classes
 from charlm.inspect.features import FEATURES, on
-from charlm.inspect.reading import Progress, read, stretches_of
 from charlm.inspect.states import places_of, states_of
 from charlm.model.checkpoint import Model
 from charlm.model.units import Unit

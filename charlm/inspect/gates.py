@@ -18,7 +18,7 @@ import numpy as np
 
 from charlm import cells
 from charlm.errors import CharlmError
-from charlm.inspect.reading import Progress, read, stretches_of
+from charlm.inspect.activations import Progress, read, stretches_of
 from charlm.model.checkpoint import Model
 
 LOW, HIGH = 0.1, 0.9

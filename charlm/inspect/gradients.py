@@ -14,7 +14,7 @@ The derivative with respect to a part holds the other parts at t-k fixed, and go
 after, higher layers included. (What is left of c_t at k = 0 is therefore 0: h_t is made of it, but is held fixed.)
 
 The norm of a Jacobian J (H, H) is ‖J‖_F / √H, the root mean square of its singular values: 1 for the identity and for
-every orthogonal matrix, and never above the largest singular value, so that the bound of `charlm.inspect.recurrent`
+every orthogonal matrix, and never above the largest singular value, so that the bound of `charlm.inspect.spectrum`
 holds for it. It is measured as ‖vᵀJ‖ with a vector v of signs ±1/√H drawn for each place: the mean of its square is
 that of the norm, and where J is diagonal, as on the carousel of an lstm, it is exact. All is float64.
 
@@ -34,8 +34,8 @@ from torch.nn import functional as F
 from charlm import cells, memory
 from charlm.cells import Cell, Parameters, State
 from charlm.errors import CharlmError, UsageError
-from charlm.inspect.reading import WARM_UP
-from charlm.inspect.recurrent import Block, blocks, bound, slope
+from charlm.inspect.activations import WARM_UP
+from charlm.inspect.spectrum import Block, blocks, bound, slope
 from charlm.inspect.unrolled import Trail, Unrolled
 from charlm.model.checkpoint import Model
 

@@ -1,6 +1,6 @@
 """What a model did at every character of a text, kept: surprises, what it expected, values of chosen units.
 
-The text is read in one pass from the zero state (`charlm.inspect.reading`). What is left out: what the numbers
+The text is read in one pass from the zero state (`charlm.inspect.activations`). What is left out: what the numbers
 say (`charlm.inspect.surprise`, `charlm.inspect.cells`).
 
 Shapes: N characters, K symbols that were held likeliest, U units, V symbols.
@@ -14,7 +14,7 @@ import numpy as np
 
 from charlm import memory
 from charlm.errors import CharlmError
-from charlm.inspect.reading import Block, Progress, read
+from charlm.inspect.activations import Block, Progress, read
 from charlm.model.checkpoint import Model
 from charlm.model.units import Unit
 from charlm.tokenizers.vocabulary import BOUNDARY

@@ -9,7 +9,7 @@ import numpy as np
 
 from charlm import cells
 from charlm.errors import CharlmError, UsageError
-from charlm.inspect.reading import Block
+from charlm.inspect.activations import Block
 from charlm.model.checkpoint import Model
 
 LARGEST = 1e15

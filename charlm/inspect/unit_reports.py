@@ -14,10 +14,10 @@ from charlm.data.direction import BACKWARD
 from charlm.errors import UsageError
 from charlm.evaluation.texts import Text
 from charlm.inspect.ablate import Ablation, Loss, ablate
+from charlm.inspect.activations import Progress
 from charlm.inspect.features import FEATURES, of_text
 from charlm.inspect.find import Find, Followed, find
 from charlm.inspect.gates import always, gates
-from charlm.inspect.reading import Progress
 from charlm.model.checkpoint import Model
 from charlm.model.units import Unit, parse_unit
 

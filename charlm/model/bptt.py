@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from charlm.model.products import Into, gathered, mkl_is_wide
+from charlm.model.ops import Into, gathered, mkl_is_wide
 
 
 def _room(first: Tensor, steps: int) -> Tensor:

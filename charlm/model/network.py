@@ -34,7 +34,7 @@ from torch.nn import functional as F
 from charlm import cells
 from charlm.cells import State
 from charlm.config import ModelOptions
-from charlm.model import parameters, products, recurrence, wiring
+from charlm.model import ops, parameters, recurrence, wiring
 from charlm.model.parameters import REVERSE
 
 States = list[State]
@@ -213,7 +213,7 @@ class Network(nn.Module):
     def logits(self, top: Tensor) -> Tensor:
         """(…, V) of what the readout reads (…, R)."""
         into = self.weight("embedding.weight" if self.options.tied else "readout.weight")
-        return products.linear(top, into, self.weight("readout.bias"))
+        return ops.linear(top, into, self.weight("readout.bias"))
 
     def read(self, ids: Tensor, states: States, drops: Drops = NO_DROPS, side: str = LEFT) -> tuple[Tensor, States]:
         """One stack through a window.
@@ -254,7 +254,7 @@ class Network(nn.Module):
         by_products = recurrence.reads_products(self.path)
         if read is None:
             if by_products:
-                return products.look_up(self._products(p["weight_ih"], kept) + p["bias_ih"], ids)
+                return ops.look_up(self._products(p["weight_ih"], kept) + p["bias_ih"], ids)
             return self._inputs(ids, kept)
         looked_up = by_products and self.options.input == "one-hot"
         if self.options.skip and not looked_up:
@@ -262,9 +262,9 @@ class Network(nn.Module):
         if not by_products:
             return read
         if not (self.options.skip and looked_up):
-            return products.linear(read, p["weight_ih"], p["bias_ih"])
+            return ops.linear(read, p["weight_ih"], p["bias_ih"])
         into, entering = p["weight_ih"].tensor_split([self.options.hidden], 1)
-        return products.linear(read, into, p["bias_ih"]) + products.look_up(self._products(entering, kept), ids)
+        return ops.linear(read, into, p["bias_ih"]) + ops.look_up(self._products(entering, kept), ids)
 
     def _inputs(self, ids: Tensor, kept: Tensor | None) -> Tensor:
         """x (T, B, E), or (T, B, V) with one-hot input."""

@@ -1,7 +1,7 @@
 """Many streams of a large network at once on the CPU, in torch: what writes many samples.
 
 The equations are those of `charlm.cells`, rearranged for products that oneDNN does with weights laid out once
-(`charlm.model.products`), and into few calls on large arrays:
+(`charlm.model.ops`), and into few calls on large arrays:
 
 - the first layer's input product is a row of a table, and all biases that can be are in it, or in a product;
 - above it W_ih x + W_hh h is one product, but for the gru, whose candidate wants them apart;
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from charlm.model.bptt import from_half_
 from charlm.model.checkpoint import Model
-from charlm.model.products import Into
+from charlm.model.ops import Into
 from charlm.model.stepper import Edit
 from charlm.model.wiring import input_table, layer_weights, parts
 

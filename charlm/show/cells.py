@@ -9,7 +9,7 @@ from charlm.inspect.cells import Profile
 from charlm.inspect.record import Record
 from charlm.show.symbols import names
 from charlm.show.tables import Grid
-from charlm.show.view import TextView, Track, surprise
+from charlm.show.text_view import TextView, Track, surprise
 from charlm.tokenizers.vocabulary import Symbols
 
 

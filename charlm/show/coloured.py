@@ -9,7 +9,7 @@ from rich.text import Text
 from charlm.show.palettes import PALETTES, STEPS, Palette, level, style
 from charlm.show.symbols import glyphs
 from charlm.show.terminal import Screen, to_stdout
-from charlm.show.view import Track
+from charlm.show.text_view import Track
 from charlm.tokenizers.vocabulary import Symbols
 
 

@@ -7,8 +7,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from charlm.show.format import line, size
 from charlm.show.terminal import Screen, to_stdout
-from charlm.show.words import line, size
 
 HEAD = ("name", "size", "language", "script", "licence", "state")
 

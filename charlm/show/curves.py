@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from charlm.show.format import count, duration, line, visible
 from charlm.show.plots import FAINT, colour, label, logarithmic, short_numbers, svg
 from charlm.show.sparkline import sparkline
 from charlm.show.terminal import Screen, to_stdout
-from charlm.show.words import count, duration, line, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

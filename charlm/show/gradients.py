@@ -9,10 +9,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from charlm.show.format import line
 from charlm.show.plots import INK, colour, label, logarithmic, svg
 from charlm.show.sparkline import can_show, sparkline
 from charlm.show.terminal import to_stdout, wide_screen
-from charlm.show.words import line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from charlm.show.words import line
+from charlm.show.format import line
 
 FEW = 10
 """Samples that have a line of their own."""

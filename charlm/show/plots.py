@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from charlm.errors import UsageError
 from charlm.files import check_place, write_atomically
-from charlm.show.words import count, line
+from charlm.show.format import count, line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from typing import Any
 from charlm.inspect.record import Record
 from charlm.show.symbols import names
 from charlm.show.tables import Grid
-from charlm.show.view import TextView, surprise
+from charlm.show.text_view import TextView, surprise
 from charlm.tokenizers.vocabulary import Symbols
 
 CLASSES = "Which characters surprise"

@@ -7,7 +7,7 @@ import unicodedata
 
 import numpy as np
 
-from charlm.show.words import visible
+from charlm.show.format import visible
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, Symbols
 
 BOUNDARY_GLYPH, UNKNOWN_GLYPH, PART_GLYPH = "∎\n", "\ufffd", "·"

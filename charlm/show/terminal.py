@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from charlm.errors import CharlmError
-from charlm.show.words import count, duration, line, loss, visible
+from charlm.show.format import count, duration, line, loss, visible
 
 Unprintable = (OSError, ValueError, UnicodeError)
 """What writing to a closed, full or ASCII-only terminal raises."""

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from charlm.inspect.record import Record
+from charlm.show.format import line
 from charlm.show.tables import Grid, ruled
 from charlm.show.terminal import to_stdout, wide_screen
-from charlm.show.view import TextView, Track, surprise
-from charlm.show.words import line
+from charlm.show.text_view import TextView, Track, surprise
 from charlm.tokenizers.vocabulary import Symbols
 
 Row = Sequence[str]

@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from charlm.errors import CorpusError
-from charlm.synthetic._chance import ONE, endless, running, stream
+from charlm.synthetic._random import ONE, endless, running, stream
 
 State = Any
 """What a source remembers of the text so far: all that its next letter depends on."""

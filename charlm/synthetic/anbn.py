@@ -11,7 +11,7 @@ from functools import cached_property
 from math import log2
 from typing import ClassVar
 
-from charlm.synthetic._chance import ONE
+from charlm.synthetic._random import ONE
 from charlm.synthetic._source import Automaton, Entropy, Law
 
 A, B, LINE_END = range(3)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from charlm.synthetic._chance import shares
+from charlm.synthetic._random import shares
 from charlm.synthetic._source import Automaton, Entropy, Law
 
 PAIRS = ("()", "[]", "{}", "<>")

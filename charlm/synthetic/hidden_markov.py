@@ -19,7 +19,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from charlm.synthetic._chance import ONE, endless, running, splitmix64, stream, to_one, uneven_rows
+from charlm.synthetic._random import ONE, endless, running, splitmix64, stream, to_one, uneven_rows
 from charlm.synthetic._source import Entropy, Expected, Source, stationary
 
 ALPHABET = b"abcdefghijklmnopqrstuvwxyz"

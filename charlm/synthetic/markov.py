@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from charlm.synthetic._chance import ONE, stream, uneven_rows
+from charlm.synthetic._random import ONE, stream, uneven_rows
 from charlm.synthetic._source import Automaton, Entropy, Law, stationary
 
 LETTERS = b"abcdefgh"

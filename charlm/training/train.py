@@ -21,7 +21,7 @@ from charlm.data.batches import Lanes
 from charlm.data.corpus import Corpus, find_corpus
 from charlm.errors import CheckpointError, CorpusError, RunError, UsageError
 from charlm.files import present
-from charlm.model import checkpoint, initial, parameters
+from charlm.model import checkpoint, initializers, parameters
 from charlm.model.checkpoint import Arrays
 from charlm.model.network import Network
 from charlm.runtime import device, malloc
@@ -222,7 +222,7 @@ def _resolved(corpus: Corpus, values: dict[str, Any]) -> tuple[TrainOptions, lis
 
 def _new(options: TrainOptions, corpus: Corpus) -> Network:
     network = Network(_model_options(options), corpus.symbols.size, options.seed)
-    initial.begin(network, options)
+    initializers.begin(network, options)
     return network
 
 

@@ -12,10 +12,10 @@ from charlm.cli import main as entry
 from charlm.inspect.record import record
 from charlm.model.checkpoint import save
 from charlm.model.units import Unit
+from charlm.show.format import visible
 from charlm.show.html import save as save_page
 from charlm.show.tables import Grid
-from charlm.show.view import LARGEST, TextView, Track, report, surprise
-from charlm.show.words import visible
+from charlm.show.text_view import LARGEST, TextView, Track, report, surprise
 from charlm.tokenizers.vocabulary import Symbols
 
 HOSTILE = (

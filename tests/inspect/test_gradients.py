@@ -11,7 +11,7 @@ from charlm.cells._plugin import forget, plugin
 from charlm.errors import CharlmError, UsageError
 from charlm.inspect import gradients as module
 from charlm.inspect.gradients import Spread, gradients, own_norms
-from charlm.inspect.recurrent import blocks, bound, scaled, slope
+from charlm.inspect.spectrum import blocks, bound, scaled, slope
 from charlm.inspect.unrolled import Unrolled
 from charlm.model.stepper import Stepper
 from charlm.tokenizers.vocabulary import BOUNDARY

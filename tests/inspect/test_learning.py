@@ -12,8 +12,8 @@ from running import TINY, interrupted
 
 from charlm.data.corpus import Corpus
 from charlm.errors import RunError
-from charlm.inspect import learning as module
-from charlm.inspect.learning import find_runs, read_run, spread_out, thinned
+from charlm.inspect import run_log as module
+from charlm.inspect.run_log import find_runs, read_run, spread_out, thinned
 from charlm.training.train import train
 
 

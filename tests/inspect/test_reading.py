@@ -6,7 +6,7 @@ import torch
 from texts import text_of
 
 from charlm.evaluation.scoring import score
-from charlm.inspect.reading import read
+from charlm.inspect.activations import read
 from charlm.model.network import Network
 from charlm.model.stepper import Stepper
 

@@ -12,7 +12,7 @@ from charlm.errors import UsageError
 from charlm.show.palettes import PALETTES, STEPS, level, style
 from charlm.show.symbols import glyphs, names
 from charlm.show.tables import Grid
-from charlm.show.view import LARGEST, TextView, Track, plan, report, surprise
+from charlm.show.text_view import LARGEST, TextView, Track, plan, report, surprise
 from charlm.tokenizers.vocabulary import Symbols
 
 

@@ -7,7 +7,7 @@ from stepping import walk
 
 from charlm import cells
 from charlm.errors import CharlmError
-from charlm.model import products, units
+from charlm.model import ops, units
 from charlm.model.stepper import Stepper
 from charlm.sampling import sample, single_stream
 from charlm.sampling.filters import Rules
@@ -42,10 +42,10 @@ def test_reading_equals_the_equations(make_model, slow_logits, kind, layers, inp
 @pytest.mark.parametrize("way", ["onednn", "torch"])
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 def test_in_float32_it_is_the_stepper_up_to_rounding(make_model, monkeypatch, kind, way):
-    there = way == "onednn" and products.onednn()
-    monkeypatch.setattr(products, "onednn", lambda: there)
-    monkeypatch.setattr(products, "FEWEST", 0)
-    monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
+    there = way == "onednn" and ops.onednn()
+    monkeypatch.setattr(ops, "onednn", lambda: there)
+    monkeypatch.setattr(ops, "FEWEST", 0)
+    monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
     model = make_model(*kind, layers=2, scale=0.3)
     for batch in (1, 5, 9):  # weights are laid out for 5
         ids = some_ids(batch=batch)

@@ -15,7 +15,7 @@ from charlm.evaluation.pieces import Pieces
 from charlm.evaluation.scoring import SEGMENT, WARM_UP, score
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
-from charlm.model.initial import begin
+from charlm.model.initializers import begin
 from charlm.model.network import LEFT, Behind, Drops, Network
 from charlm.model.parameters import REVERSE
 from charlm.tokenizers.vocabulary import BOUNDARY, Symbols

@@ -9,7 +9,7 @@ from charlm import config
 from charlm.cells.gru import GRU
 from charlm.config import TrainOptions
 from charlm.errors import UsageError
-from charlm.model import initial
+from charlm.model import initializers
 from charlm.model.network import Network
 
 V, H, E = 70, 32, 24
@@ -26,7 +26,7 @@ def made(**values):
     """A network with its first weights, as arrays."""
     chosen = options(**values)
     network = Network(chosen, V, chosen.seed)
-    initial.begin(network, chosen)
+    initializers.begin(network, chosen)
     return network.arrays()
 
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from charlm.model import products
+from charlm.model import ops
 
 SIZES = [(1, 1, 1), (5, 9, 1), (5, 1, 9), (3, 7, 5), (16, 256, 300), (50, 65, 512)]
-needs_onednn = pytest.mark.skipif(not products.onednn(), reason="this build of torch has no oneDNN")
+needs_onednn = pytest.mark.skipif(not ops.onednn(), reason="this build of torch has no oneDNN")
 
 
 def numbers(*shape, seed=0, dtype=torch.float32):
@@ -22,11 +22,11 @@ def close(found, wanted):
 @pytest.fixture(params=["onednn", "torch"])
 def library(request, monkeypatch):
     if request.param == "torch":
-        monkeypatch.setattr(products, "onednn", lambda: False)
-    elif not products.onednn():
+        monkeypatch.setattr(ops, "onednn", lambda: False)
+    elif not ops.onednn():
         pytest.skip("this build of torch has no oneDNN")
-    monkeypatch.setattr(products, "FEWEST", 0)
-    monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
+    monkeypatch.setattr(ops, "FEWEST", 0)
+    monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
     return request.param
 
 
@@ -35,9 +35,9 @@ def test_products_are_those_of_float64(library, rows, inputs, outputs):
     x, weight, bias = numbers(rows, inputs), numbers(outputs, inputs, seed=1), numbers(outputs, seed=2)
     y, wide = numbers(rows, outputs, seed=3), weight.double()
     before = y.clone()
-    into, biased = products.Into(weight, rows), products.Into(weight, rows, bias)
-    close(products.product(x, weight), x.double() @ wide.T)
-    close(products.product(x, weight, bias), x.double() @ wide.T + bias)
+    into, biased = ops.Into(weight, rows), ops.Into(weight, rows, bias)
+    close(ops.product(x, weight), x.double() @ wide.T)
+    close(ops.product(x, weight, bias), x.double() @ wide.T + bias)
     close(into.times(x), x.double() @ wide.T)
     close(biased.times(x), x.double() @ wide.T + bias)
     close(into.add(y, x), y + x.double() @ wide.T)
@@ -53,8 +53,8 @@ def test_products_are_those_of_float64(library, rows, inputs, outputs):
 def test_what_is_gathered_is_that_of_float64(library, rows, inputs, outputs, monkeypatch):
     x, y = numbers(rows, inputs), numbers(rows, outputs, seed=3)
     for convolution in (False, True):
-        monkeypatch.setattr(products, "_by_convolution", lambda a, b, answer=convolution: answer)
-        weights, biases = products.gathered(y, x)
+        monkeypatch.setattr(ops, "_by_convolution", lambda a, b, answer=convolution: answer)
+        weights, biases = ops.gathered(y, x)
         close(weights, y.double().T @ x.double())
         close(biases, y.double().sum(0))
 
@@ -64,18 +64,18 @@ def test_what_is_gathered_is_that_of_float64(library, rows, inputs, outputs, mon
     [("vendor_id\t: GenuineIntel", True, True), ("AuthenticAMD", True, False), ("GenuineIntel", False, False)],
 )
 def test_mkl_is_wide_on_intel_s_processors(maker, mkl, wide, monkeypatch):
-    monkeypatch.setattr(products, "_processor", lambda: maker)
+    monkeypatch.setattr(ops, "_processor", lambda: maker)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
-    assert products.mkl_is_wide.__wrapped__() == wide
+    assert ops.mkl_is_wide.__wrapped__() == wide
 
 
 def test_a_processor_without_a_file_is_asked_of_the_platform(monkeypatch, tmp_path):
     told = tmp_path / "cpuinfo"
-    monkeypatch.setattr(products, "CPUINFO", told)
-    monkeypatch.setattr(products.platform, "processor", lambda: "by the platform")
-    assert products._processor() == "by the platform"
+    monkeypatch.setattr(ops, "CPUINFO", told)
+    monkeypatch.setattr(ops.platform, "processor", lambda: "by the platform")
+    assert ops._processor() == "by the platform"
     told.write_bytes(b"processor: 0\nvendor_id: \xff\n\nprocessor: 1\n")
-    assert products._processor() == "processor: 0\nvendor_id: \ufffd"
+    assert ops._processor() == "processor: 0\nvendor_id: \ufffd"
 
 
 @needs_onednn
@@ -84,17 +84,17 @@ def test_a_wide_mkl_has_all_products(monkeypatch):
         raise AssertionError("oneDNN was asked")
 
     for name in ("_lay_out", "_linear"):
-        monkeypatch.setattr(products, name, refuse)
+        monkeypatch.setattr(ops, name, refuse)
     x, weight, bias = numbers(300, 256).requires_grad_(), numbers(1024, 256, seed=1), numbers(1024, seed=2)
-    monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
+    monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
     with pytest.raises(AssertionError, match="oneDNN was asked"):
-        products.Into(weight, 300)
-    monkeypatch.setattr(products, "mkl_is_wide", lambda: True)
-    products.linear(x, weight, bias).sum().backward()
+        ops.Into(weight, 300)
+    monkeypatch.setattr(ops, "mkl_is_wide", lambda: True)
+    ops.linear(x, weight, bias).sum().backward()
     x = x.detach()
-    for found in (products.product(x, weight), products.Into(weight, 300).times(x)):
+    for found in (ops.product(x, weight), ops.Into(weight, 300).times(x)):
         close(found, x.double() @ weight.double().T)
-    weights, biases = products.gathered(numbers(300, 300), x)
+    weights, biases = ops.gathered(numbers(300, 300), x)
     close(weights, numbers(300, 300).double().T @ x.double())
     close(biases, numbers(300, 300).double().sum(0))
 
@@ -110,8 +110,8 @@ def test_a_convolution_gathers_what_torch_leaves_to_onednn(rows, threads, left, 
         chosen = torch._C._select_conv_backend(line, filters, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)
         assert (chosen == torch._C._ConvBackend.Mkldnn) == left
         for fewest, wanted in ((rows * 32 * 256, left), (rows * 32 * 256 + 1, False)):
-            monkeypatch.setattr(products, "FEWEST_GATHERED", fewest)
-            assert products._by_convolution(a, b) == wanted
+            monkeypatch.setattr(ops, "FEWEST_GATHERED", fewest)
+            assert ops._by_convolution(a, b) == wanted
     finally:
         torch.set_num_threads(before)
 
@@ -119,13 +119,13 @@ def test_a_convolution_gathers_what_torch_leaves_to_onednn(rows, threads, left, 
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), SIZES)
 def test_a_weight_that_is_a_transposed_view_is_laid_out_as_well(library, rows, inputs, outputs):
     x, weight = numbers(rows, inputs), numbers(inputs, outputs, seed=1)
-    close(products.Into(weight.T, rows).times(x), x.double() @ weight.double())
+    close(ops.Into(weight.T, rows).times(x), x.double() @ weight.double())
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (3, 2, 4)])
 def test_linear_and_its_gradient_are_torch_s(library, shape):
     found = []
-    for linear in (products.linear, F.linear):
+    for linear in (ops.linear, F.linear):
         x, weight, bias = (
             tensor.requires_grad_() for tensor in (numbers(*shape), numbers(5, 4, seed=1), numbers(5, seed=2))
         )
@@ -137,9 +137,9 @@ def test_linear_and_its_gradient_are_torch_s(library, shape):
 
 
 def test_linear_s_own_gradient_is_right_in_float64(monkeypatch):
-    monkeypatch.setattr(products, "by_onednn", lambda x: False)
+    monkeypatch.setattr(ops, "by_onednn", lambda x: False)
     arguments = [numbers(*shape, dtype=torch.float64).requires_grad_() for shape in ((6, 4), (5, 4), (5,))]
-    assert torch.autograd.gradcheck(products._Linear.apply, arguments, atol=1e-10)
+    assert torch.autograd.gradcheck(ops._Linear.apply, arguments, atol=1e-10)
 
 
 @needs_onednn
@@ -147,15 +147,15 @@ def test_small_products_and_other_dtypes_are_left_to_torch(monkeypatch):
     def refuse(*_):
         raise AssertionError("oneDNN was asked")
 
-    monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
+    monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
     for name in ("_lay_out", "_linear"):
-        monkeypatch.setattr(products, name, refuse)
+        monkeypatch.setattr(ops, name, refuse)
     weight = numbers(256, 256)
-    products.Into(weight, 16).add(numbers(16, 256), numbers(16, 256))
-    products.Into(weight.double(), 64).times(numbers(64, 256, dtype=torch.float64))
-    products.product(numbers(4, 256, dtype=torch.float64), weight.double())
+    ops.Into(weight, 16).add(numbers(16, 256), numbers(16, 256))
+    ops.Into(weight.double(), 64).times(numbers(64, 256, dtype=torch.float64))
+    ops.product(numbers(4, 256, dtype=torch.float64), weight.double())
     with pytest.raises(AssertionError, match="oneDNN was asked"):
-        products.Into(weight, 17).times(numbers(17, 256))
+        ops.Into(weight, 17).times(numbers(17, 256))
 
 
 @needs_onednn
@@ -163,21 +163,21 @@ def test_only_large_weights_are_laid_out(monkeypatch):
     def refuse(*_):
         raise AssertionError("it was laid out")
 
-    monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
-    monkeypatch.setattr(products, "_lay_out", refuse)
+    monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
+    monkeypatch.setattr(ops, "_lay_out", refuse)
     x, weight = numbers(64, 256), numbers(256, 256, seed=1)
     for small in (weight, weight.T):
-        close(products.Into(small, 64).times(x), x.double() @ small.double().T)
+        close(ops.Into(small, 64).times(x), x.double() @ small.double().T)
     with pytest.raises(AssertionError, match="it was laid out"):
-        products.Into(numbers(257, 256), 64)
+        ops.Into(numbers(257, 256), 64)
 
 
 @needs_onednn
 def test_whatever_numbers_are_by_default_onednn_is_found():
-    products.onednn.cache_clear()
+    ops.onednn.cache_clear()
     torch.set_default_dtype(torch.float64)
     try:
-        assert products.onednn()
+        assert ops.onednn()
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -189,7 +189,7 @@ def test_what_is_looked_up_is_what_torch_looks_up_and_so_is_the_gradient(turned,
     ids = torch.arange(15).view(5, 3) % 7 if seen == "every symbol" else torch.full((5, 3), 2)
     after = numbers(5, 3, 4, seed=1, dtype=torch.float64)
     found, wanted = table.clone().requires_grad_(), table.clone().requires_grad_()
-    ours, torchs = products.look_up(found, ids), F.embedding(ids, wanted)
+    ours, torchs = ops.look_up(found, ids), F.embedding(ids, wanted)
     assert torch.equal(ours, torchs)
     ours.backward(after)
     torchs.backward(after)
@@ -199,14 +199,14 @@ def test_what_is_looked_up_is_what_torch_looks_up_and_so_is_the_gradient(turned,
 
 @needs_onednn
 def test_onednn_is_given_no_weight_with_gaps(monkeypatch):
-    monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
-    given, real = [], products._linear
-    monkeypatch.setattr(products, "_linear", lambda x, weight, *more: given.append(weight) or real(x, weight, *more))
+    monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
+    given, real = [], ops._linear
+    monkeypatch.setattr(ops, "_linear", lambda x, weight, *more: given.append(weight) or real(x, weight, *more))
     x, wide = numbers(6, 4), numbers(5, 9, seed=1)
     for weight in (wide[:, :4], wide[:, 4:8], wide[:4].T[:, :4], numbers(4, 5, seed=2).T):
-        close(products.product(x, weight), x.double() @ weight.double().T)
+        close(ops.product(x, weight), x.double() @ weight.double().T)
         leaf = weight.detach().requires_grad_()
-        products.linear(x.clone().requires_grad_(), leaf, torch.zeros(len(weight))).sum().backward()
-    products.gathered(x, numbers(6, 9)[:, :3])
+        ops.linear(x.clone().requires_grad_(), leaf, torch.zeros(len(weight))).sum().backward()
+    ops.gathered(x, numbers(6, 9)[:, :3])
     assert len(given) >= 9
     assert all(weight.is_contiguous() or weight.T.is_contiguous() for weight in given)

@@ -6,7 +6,7 @@ from torch.autograd import gradcheck
 from torch.nn import functional as F
 
 from charlm import cells
-from charlm.model import bptt, products, recurrence
+from charlm.model import bptt, ops, recurrence
 from charlm.model.network import NO_DROPS, Drops
 from charlm.model.recurrence import WIDEST_FUSED_INPUT, choose
 
@@ -114,14 +114,14 @@ def test_a_window_leaves_alone_what_it_was_given_and_gives_what_autograd_takes(c
     assert all(torch.equal(part, old) for part, old in zip([*given, *ahead], before, strict=True))
 
 
-@pytest.mark.skipif(not products.onednn(), reason="this build of torch has no oneDNN")
+@pytest.mark.skipif(not ops.onednn(), reason="this build of torch has no oneDNN")
 @pytest.mark.parametrize("hidden", [7, 32])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[0] in bptt.WINDOWS], ids="-".join)
 def test_by_onednn_s_products_the_paths_agree_up_to_float32_s_rounding(
     make_model, make_network, monkeypatch, kind, hidden
 ):
-    monkeypatch.setattr(products, "FEWEST", 0)
-    monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
+    monkeypatch.setattr(ops, "FEWEST", 0)
+    monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
     model = make_model(*kind, layers=2, hidden=hidden, scale=0.2)
     slow = everything(make_network(model, "plain"))
     for name, value in everything(make_network(model, "bptt")).items():

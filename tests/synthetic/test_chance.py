@@ -2,7 +2,7 @@
 
 import pytest
 
-from charlm.synthetic._chance import BLOCK, ONE, endless, running, shares, splitmix64, to_one, uneven_rows
+from charlm.synthetic._random import BLOCK, ONE, endless, running, shares, splitmix64, to_one, uneven_rows
 
 
 def slow_splitmix64(state: int, count: int) -> list[int]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from charlm.synthetic import hidden_markov
-from charlm.synthetic._chance import ONE
+from charlm.synthetic._random import ONE
 from charlm.synthetic.hidden_markov import HiddenMarkov
 
 SMALL = HiddenMarkov(4, states=3, alphabet=2, stay=0.5)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from charlm.synthetic._chance import ONE
+from charlm.synthetic._random import ONE
 from charlm.synthetic.markov import CONTEXTS, LETTERS, Markov
 
 

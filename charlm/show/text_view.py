@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 
 from charlm.errors import UsageError
+from charlm.show.format import line
 from charlm.show.html import packed, page
 from charlm.show.palettes import PALETTES
 from charlm.show.symbols import glyphs, names
 from charlm.show.tables import Grid
-from charlm.show.words import line
 from charlm.tokenizers.vocabulary import Symbols
 
 LARGEST = 20_000_000

@@ -10,7 +10,7 @@ from charlm.cli.options import Given
 from charlm.show import plots
 
 if TYPE_CHECKING:
-    from charlm.show.view import TextView
+    from charlm.show.text_view import TextView
 
 HTML = Annotated[
     str | None, typer.Option("--html", metavar="FILE", help="Write a report, one HTML file.", show_default=False)
@@ -34,7 +34,7 @@ def report_file(html: str | None) -> Path | None:
 def write_text(given: Given, path: Path, view: "TextView") -> None:
     """Write the report of a text, and say where it is."""
     from charlm.show.html import save
-    from charlm.show.view import report
+    from charlm.show.text_view import report
 
     save(path, report(view))
     given.terminal.say(f"report: {path}")
