@@ -4,8 +4,8 @@
 
 The same network reads the same symbols in processes that differ in one thing each: the kernels of OpenBLAS and of
 NumPy that another processor would have, threads, how many streams are read side by side. Three arithmetics do it:
-NumPy in float32, in float64, and `charlm.compression.exact_arithmetic`. What is left out: other versions of NumPy; run the module
-in their environments, and compare the digests of the first row.
+NumPy in float32, in float64, and `charlm.compression.exact_arithmetic`. What is left out: other versions of NumPy; run
+the module in their environments, and compare the digests of the first row.
 """
 
 import json

@@ -100,7 +100,8 @@ def encode(
     Args:
         model: of any cell that `charlm.compression.exact_arithmetic` can make exact.
         ids: (N,) symbols, N > 0, without the boundary before them.
-        raw: (U,) the codes that stand behind each unknown symbol, in order; they are spelled (`charlm.tokenizers.escape`).
+        raw: (U,) the codes that stand behind each unknown symbol, in order; they are spelled
+            (`charlm.tokenizers.escape`).
         streams: B, from 1.
         progress: told how far it is.
 

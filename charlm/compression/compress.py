@@ -3,8 +3,8 @@
     packed = compress(model, data)       any bytes
     decompress(model, packed.data)       the same bytes, or an error; never other ones
 
-Both need the extra `compress`, and no torch. What is left out: the arithmetic (`charlm.compression.exact_arithmetic`), the coder
-(`charlm.compression.arithmetic_coding`), the layout (`charlm.compression.container`).
+Both need the extra `compress`, and no torch. What is left out: the arithmetic (`charlm.compression.exact_arithmetic`),
+the coder (`charlm.compression.arithmetic_coding`), the layout (`charlm.compression.container`).
 """
 
 from collections.abc import Callable

@@ -2,8 +2,8 @@
 
 What came is kept, with what the server said of it, and a later try, of this process or another, asks for the rest
 (`Range`). It says which text it has the beginning of (`If-Range`), so that one that has changed meanwhile
-begins anew. What is left out: what an answer is of (`charlm.corpora.answers`), telling whether it is the right text, and
-who may write the part (`charlm.corpora.download`).
+begins anew. What is left out: what an answer is of (`charlm.corpora.answers`), telling whether it is the right text,
+and who may write the part (`charlm.corpora.download`).
 """
 
 import json

@@ -3,7 +3,7 @@
 Rows, all in bits per character of the text and of what ends its documents:
 
     uniform              every symbol as likely as any other: log2 V
-    unigram, 2-gram, …   counting with Kneser & Ney's smoothing (`charlm.evaluation.ngrams`), order after order until one
+    unigram, 2-gram, …   counting with Kneser & Ney's smoothing (`charlm.evaluation.ngrams`), order by order until one
                          does no better than the one before, which is the last row
     gzip, bzip2, xz      the standard library's compressors (`charlm.evaluation.compressors`)
 

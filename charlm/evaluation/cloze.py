@@ -1,7 +1,8 @@
 """Gaps in a line, filled with what a model finds likeliest, given all that is known of the line.
 
-A bidirectional model knows what could stand at a place from one reading of both sides (`charlm.evaluation.bidirectional`). A
-model that reads one way knows it too, by Bayes' rule, but has to read the whole line once with every symbol there:
+A bidirectional model knows what could stand at a place from one reading of both sides
+(`charlm.evaluation.bidirectional`). A model that reads one way knows it too, by Bayes' rule, but has to read the whole
+line once with every symbol there:
 
     p(x | the rest) = p(line with x) / Σ_v p(line with v)
 

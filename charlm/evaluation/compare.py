@@ -1,9 +1,9 @@
 """Which of several models is better on one text, and whether that could be chance.
 
 Models are compared on the same characters. What one of them finds hard the other does too, so that the differences
-over pieces of the text vary much less than the losses do; their interval (`charlm.evaluation.bootstrap`) is the one that
-counts. Models of characters and of bytes can be paired where the bytes are UTF-8: the bits of a character are those of
-its bytes.
+over pieces of the text vary much less than the losses do; their interval (`charlm.evaluation.bootstrap`) is the one
+that counts. Models of characters and of bytes can be paired where the bytes are UTF-8: the bits of a character are
+those of its bytes.
 """
 
 from collections.abc import Iterable, Sequence

@@ -3,7 +3,8 @@
 A text (`charlm.evaluation.texts`) starts cold, from the boundary, and each document's end counts as one
 character. A character (or word) outside the symbol table is scored as the unknown symbol, and counted. Beside
 the numbers stand their company: what they would be if unknown symbols had to be spelled out
-(`charlm.tokenizers.escape`), an interval (`charlm.evaluation.bootstrap`), and baselines (`charlm.evaluation.baselines`).
+(`charlm.tokenizers.escape`), an interval (`charlm.evaluation.bootstrap`), and baselines
+(`charlm.evaluation.baselines`).
 
 Of words, everything per character is all nats over the characters of the text, so that models of words and of
 characters compare; what the words themselves take stands beside, per symbol.
@@ -28,7 +29,7 @@ from charlm.evaluation.measure import Progress, measure, protocol, read_from
 from charlm.evaluation.scoring import Score
 from charlm.evaluation.texts import Text, find_text, in_order, train_text
 from charlm.model.checkpoint import Model, check_model
-from charlm.runtime import device
+from charlm.runtime.device import find_device
 from charlm.runtime.distributed import join
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
@@ -255,7 +256,7 @@ def _dynamic(
     report: Report | None,
 ) -> Score:
     """The score with weights that follow the text; not a number, with a word why, where there is none."""
-    device, told = device.find_device(options.device), None
+    device, told = find_device(options.device), None
     if progress is not None:
         told = partial(_told, progress, text.symbols)
     rule = dynamic.Rule(options.dynamic_window, options.dynamic_lr, options.dynamic_decay)

@@ -23,7 +23,8 @@ from charlm.evaluation.scoring import Score
 from charlm.evaluation.texts import Text
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
-from charlm.runtime import device, malloc
+from charlm.runtime import malloc
+from charlm.runtime.device import describe, find_device, set_threads
 from charlm.runtime.distributed import join
 
 Progress = Callable[[int, int, float], None]
@@ -125,15 +126,15 @@ def read_from(model: Model) -> str:
 def _network(model: Model, characters: int, options: MeasureOptions, report: Report | None) -> Network:
     """The network on its device, once it is known that scoring by segments fits into memory, which an exact score is
     compared with."""
-    device = device.find_device(options.device)
-    device.set_threads(options.threads)
+    device = find_device(options.device)
+    set_threads(options.threads)
     if device.type == "cpu":
         read = _side_by_side(model, characters, options.batch_size) * scoring.WINDOW
         malloc.arrange_memory(model.options.cell, model.options.hidden, read, held=0)
     needed = _bytes(model, characters, options.batch_size)
     memory.check(needed, "scoring so many segments side by side", "choose a smaller --batch-size")
     if report is not None:
-        report(device.describe(device, options.device))
+        report(describe(device, options.device))
     return Network(model.options, model.symbols.size).take(model.weights).on(device)
 
 

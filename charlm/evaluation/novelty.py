@@ -3,7 +3,8 @@
     novelty(model, ["ROMEO:\\nWhat, ho!", …])
 
 An n-gram of a text is known where the longest match that begins there has n symbols or more, so that one pass of
-`charlm.evaluation.suffix_array` answers for every n. The same is measured of as much text that nobody trained on, the beginning
+`charlm.evaluation.suffix_array` answers for every n. The same is measured of as much text that nobody trained on, the
+beginning
 of the valid split: what the same author wrote anew. A passage that is copied lies within one document of the training
 text and one of the sample, and so does an n-gram.
 What is left out: drawing the text (`charlm.sampling.sample`).

@@ -10,8 +10,8 @@ scored exactly once. Two protocols:
   documents end within its train split, so that a boundary there means the start of one.
 - *exact*: one pass, the state carried through the whole text.
 
-A bidirectional network scores each symbol given all others (`charlm.evaluation.bidirectional`): then a segment is warmed up
-from both sides, and the exact protocol carries a state from each end.
+A bidirectional network scores each symbol given all others (`charlm.evaluation.bidirectional`): then a segment is
+warmed up from both sides, and the exact protocol carries a state from each end.
 
 What is left out: which text (`charlm.evaluation.evaluate`).
 """

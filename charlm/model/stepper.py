@@ -1,8 +1,8 @@
 """The network one character at a time, without autograd: what sampling and inspection run on.
 
 The equations are those of `charlm.cells`, on NumPy arrays by default, so that writing text needs no
-torch; on torch tensors when given a device; in another arithmetic when given one (`charlm.compression.exact_arithmetic`).
-A batch of B independent streams is one step's work.
+torch; on torch tensors when given a device; in another arithmetic when given one
+(`charlm.compression.exact_arithmetic`). A batch of B independent streams is one step's work.
 What is left out: windows and gradients (`charlm.model.network`).
 """
 

@@ -30,7 +30,8 @@ def find_device(wanted: str) -> torch.device:
         raise UsageError(f"--device cuda is not available: {build}; use --device cpu, or see the README on CUDA builds")
     if wanted == "mps" and not torch.backends.mps.is_available():
         raise UsageError("--device mps is not available on this machine; use --device cpu")
-    # Where several processes share a machine, each has a GPU of its own as the current one (`charlm.runtime.distributed`).
+    # Where several processes share a machine, each has a GPU of its own as the current one
+    # (`charlm.runtime.distributed`).
     return torch.device("cuda", torch.cuda.current_device()) if wanted == "cuda" else torch.device(wanted)
 
 

@@ -7,8 +7,8 @@ The equations are those of `charlm.cells`, rearranged for products that oneDNN d
 - above it W_ih x + W_hh h is one product, but for the gru, whose candidate wants them apart;
 - tanh a = 2 σ(2a) - 1, so that one σ serves all gates. What is doubled is doubled in the weights, where it is exact.
 
-`charlm.model.stepper` is the slow twin, and `charlm.sampling.single_stream` the way of a single stream; importing torch takes
-longer than either needs for a thousand characters of a small network, which is why they do without.
+`charlm.model.stepper` is the slow twin, and `charlm.sampling.single_stream` the way of a single stream; importing torch
+takes longer than either needs for a thousand characters of a small network, which is why they do without.
 
 Shapes: V symbols, B streams, H hidden, G gates.
 """

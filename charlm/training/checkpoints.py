@@ -13,7 +13,7 @@ from charlm.model.checkpoint import Arrays, Model
 from charlm.model.network import Network, States
 from charlm.runtime.distributed import ALONE, Ranks
 from charlm.tokenizers.vocabulary import Symbols
-from charlm.training import optimizer
+from charlm.training.optimizer import state_arrays
 from charlm.training.run_folder import Progress, RunFolder, Saved
 
 
@@ -48,7 +48,7 @@ class Keeper:
         }
         if not self.ranks.leads:
             return
-        arrays = {"weights": self.network.arrays(), "optimizer": optimizer.memory(self.optimizer), "states": carried}
+        arrays = {"weights": self.network.arrays(), "optimizer": state_arrays(self.optimizer), "states": carried}
         self.folder.save(Saved(progress, self.options, self.corpus, self.place, arrays))
 
     def model(self, path: Path, step: int, valid_nats: float | None = None, characters: int = 0) -> None:

@@ -23,7 +23,7 @@ MOMENTS: dict[type[Optimizer], set[str]] = {
 """What each optimiser keeps of a parameter; sgd without momentum keeps nothing."""
 
 
-def make(network: Network, options: TrainOptions) -> Optimizer:
+def make_optimizer(network: Network, options: TrainOptions) -> Optimizer:
     """The optimiser that the options name; decay applies to weight matrices, never to biases nor to what is frozen.
 
     RMSprop keeps 0.95 of its average unless it is told otherwise, as in Graves 2013 and char-rnn; torch's own
@@ -47,13 +47,13 @@ def make(network: Network, options: TrainOptions) -> Optimizer:
     return AdamW(groups, lr=lr, eps=eps, fused=fused)
 
 
-def set_rate(optimizer: Optimizer, rate: float) -> None:
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     """Use this learning rate from now on; the moments are kept."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
 
-def step(optimizer: Optimizer) -> None:
+def apply_gradients(optimizer: Optimizer) -> None:
     """Move the weights by their gradients.
 
     On the CPU what torch's `step` does about its kernel takes longer than the kernel where the network is small
@@ -101,7 +101,7 @@ _KERNELS: dict[type[Optimizer], Callable[..., None] | None] = {
 """What torch's optimisers call where they are fused, if this version of it has them."""
 
 
-def clip(gradients: list[Tensor], options: TrainOptions) -> Tensor:
+def clip_gradients(gradients: list[Tensor], options: TrainOptions) -> Tensor:
     """Clip in place, each element first, then the whole gradient's norm (Pascanu et al. 2013, Algorithm 1).
 
     Returns:
@@ -123,7 +123,7 @@ def _norm(gradients: list[Tensor]) -> Tensor:
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
 
 
-def memory(optimizer: Optimizer) -> Arrays:
+def state_arrays(optimizer: Optimizer) -> Arrays:
     """The optimiser's moments and counts as arrays named `{parameter}.{moment}`."""
     return {
         f"{index}.{name}": value.detach().cpu().numpy().copy()
@@ -133,7 +133,7 @@ def memory(optimizer: Optimizer) -> Arrays:
     }
 
 
-def remember(optimizer: Optimizer, arrays: Arrays, step: int) -> None:
+def load_state_arrays(optimizer: Optimizer, arrays: Arrays, step: int) -> None:
     """Put back what `memory` returned after `step` steps.
 
     Raises:

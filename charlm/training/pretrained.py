@@ -1,6 +1,7 @@
 """The weights that a run starts from, where another model gives them (`--init-from`).
 
-What is left out: an embedding from a file (`charlm.training.embed`), and first weights at random (`charlm.model.initializers`).
+What is left out: an embedding from a file (`charlm.training.embed`), and first weights at random
+    (`charlm.model.initializers`).
 """
 
 from typing import Any

@@ -23,10 +23,11 @@ from charlm.model.network import Behind, Drops, Network, States, emptied
 from charlm.model.parameters import REVERSE
 from charlm.runtime.distributed import ALONE, Ranks
 from charlm.tokenizers.vocabulary import BOUNDARY
-from charlm.training import dropout, meter, optimizer
+from charlm.training import dropout, meter
 from charlm.training.cuda_graph import Recorded
 from charlm.training.data_loader import Stage, to_device
 from charlm.training.meter import Meter
+from charlm.training.optimizer import apply_gradients, clip_gradients, set_learning_rate
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ class Learner:
 
     def apply(self, learning_rate: float) -> None:
         """Move the weights by the gradient, and the states to the end of its window."""
-        optimizer.set_rate(self.optimizer, learning_rate)
-        optimizer.step(self.optimizer)
+        set_learning_rate(self.optimizer, learning_rate)
+        apply_gradients(self.optimizer)
         for weight in self._weights:
             weight.grad = None
         self.states = self._after
@@ -124,7 +125,7 @@ class Learner:
         (loss * self.lanes.seq_len if self.options.window_loss == "sum" else loss).backward()
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
         loss = self.ranks.average(gradients, loss)
-        norm = optimizer.clip(gradients, self.options)
+        norm = clip_gradients(gradients, self.options)
         if self.meter.waits:
             ok = meter.sound(loss, norm)
             meter.silence(gradients, ok)

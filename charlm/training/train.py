@@ -24,13 +24,15 @@ from charlm.files import present
 from charlm.model import checkpoint, initializers, parameters
 from charlm.model.checkpoint import Arrays
 from charlm.model.network import Network
-from charlm.runtime import device, malloc
+from charlm.runtime import malloc
+from charlm.runtime.device import check_memory, describe, find_device, set_precision, set_threads
 from charlm.runtime.distributed import ALONE, Ranks, join
 from charlm.spec import AUTO, flag
 from charlm.tokenizers.vocabulary import Symbols
-from charlm.training import auto, embed, optimizer, presets, pretrained
+from charlm.training import auto, embed, presets, pretrained
 from charlm.training.checkpoints import Keeper
 from charlm.training.events import Event, Noted, Plan, Report, Result
+from charlm.training.optimizer import load_state_arrays, make_optimizer
 from charlm.training.run_folder import Progress, RunFolder, Saved
 from charlm.training.schedule import Length
 from charlm.training.step import Learner
@@ -87,7 +89,7 @@ def train(
     vectors = ranks.first(lambda: embed.vectors(values, found.symbols, source))
     options, notices = _resolved(found, embed.sized(vectors, pretrained.like(source, values)))
     device = _compute(options)
-    device.check_memory(_plan(found, options, device).memory, device)
+    check_memory(_plan(found, options, device).memory, device)
     network = _new(options, found)
     if source is not None:
         notices.append(pretrained.put(source, network, found.symbols))
@@ -138,11 +140,11 @@ def resume(
         ranks.check(options.batch_size)
         device = _compute(options)
         weights = _fitting(saved, options, found.symbols, folder)
-        device.check_memory(_plan(found, options, device).memory, device)
+        check_memory(_plan(found, options, device).memory, device)
         network = Network(_model_options(options), found.symbols.size).take(weights)
         network.on(device, options.precision)
         trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun, ranks)
-        optimizer.remember(trainer.learner.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
+        load_state_arrays(trainer.learner.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
         trainer.learner.states = _states(network, saved.arrays.get("states", {}), options.batch_size, ranks)
         _check_unfinished(trainer, folder, saved.options)
         ranks.first(lambda: folder.tidy(saved.progress))
@@ -176,7 +178,7 @@ def plan(
     for notice in notices:
         (report or _ignore)(Noted(notice))
     device = _compute(options)
-    device.check_memory(_plan(found, options, device).memory, device)
+    check_memory(_plan(found, options, device).memory, device)
     network = _new(options, found).on(device, options.precision)
     folder, clock = RunFolder(Path()), time.perf_counter
     trainer = _trainer(found, options, network, folder, Progress(), _ignore, None, clock, 0.0, notice=report)
@@ -248,12 +250,12 @@ def _decided(corpus: Corpus, options: TrainOptions) -> tuple[TrainOptions, list[
 
 
 def _compute(options: TrainOptions) -> torch.device:
-    device = device.find_device(options.device)
-    device.set_threads(options.threads)
+    device = find_device(options.device)
+    set_threads(options.threads)
     if device.type == "cpu":
         held = options.layers * (2 if options.bidirectional else 1)
         malloc.arrange_memory(options.cell, options.hidden, options.batch_size * options.seq_len, held)
-    device.set_precision(options.precision, device)
+    set_precision(options.precision, device)
     return device
 
 
@@ -266,7 +268,7 @@ def _trainer(
     lanes = Lanes(text, options.batch_size, options.seq_len, ranks.rank, ranks.world, vocabulary)
     if options.freeze_embeddings:
         network.weight("embedding.weight").requires_grad_(False)
-    optimizer = optimizer.make(network, options)
+    optimizer = make_optimizer(network, options)
     identity, place = corpus.identity(), str(corpus.path)
     has_ends, states = corpus.documents_of("train") > 0, network.start(options.batch_size // ranks.world)
 
@@ -311,7 +313,7 @@ def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
         left_over=lanes.left_over,
         windows=lanes.windows,
         steps=auto.planned_steps(options, len(lanes.ids) - 1, options.batch_size, options.seq_len),
-        device=device.describe(device, options.device),
+        device=describe(device, options.device),
     )
 
 

@@ -8,7 +8,14 @@ from torch.nn import functional as F
 from charlm.config import TrainOptions
 from charlm.errors import CheckpointError
 from charlm.model.network import Network
-from charlm.training import optimizer
+from charlm.training.optimizer import (
+    apply_gradients,
+    clip_gradients,
+    load_state_arrays,
+    make_optimizer,
+    set_learning_rate,
+    state_arrays,
+)
 
 OPTIMIZERS = TrainOptions.specs()["optimizer"].words()
 V = 9
@@ -29,7 +36,7 @@ def train(network, optimizer, steps, first=0):
         logits, _ = network(ids, network.start(2))
         optimizer.zero_grad()
         F.cross_entropy(logits.flatten(0, 1), ids.roll(-1, 0).flatten()).backward()
-        optimizer.step(optimizer)
+        apply_gradients(optimizer)
 
 
 def gradients(scale=1.0):
@@ -45,7 +52,7 @@ def norm_of(tensors):
 @pytest.mark.parametrize("scale", [0.2, 1.0, 1e4])
 def test_norm_is_clipped_to_the_threshold_and_the_direction_is_kept(scale):
     found = gradients(scale)
-    before = optimizer.clip(found, options(clip_norm=2.0))
+    before = clip_gradients(found, options(clip_norm=2.0))
     assert float(before) == pytest.approx(13 * scale, rel=1e-6)
     assert norm_of(found) == pytest.approx(2.0, rel=1e-6)
     for got, wanted in zip(found, gradients(2 / 13), strict=True):
@@ -55,32 +62,32 @@ def test_norm_is_clipped_to_the_threshold_and_the_direction_is_kept(scale):
 @pytest.mark.parametrize("threshold", [13.01, 1e6])
 def test_gradient_below_the_threshold_is_not_touched(threshold):
     found = gradients()
-    optimizer.clip(found, options(clip_norm=threshold))
+    clip_gradients(found, options(clip_norm=threshold))
     assert all(torch.equal(got, wanted) for got, wanted in zip(found, gradients(), strict=True))
 
 
 def test_value_clips_each_element_and_reports_the_norm_before():
     found = gradients()
-    assert float(optimizer.clip(found, options(clip_norm=0, clip_value=3.5))) == pytest.approx(13)
+    assert float(clip_gradients(found, options(clip_norm=0, clip_value=3.5))) == pytest.approx(13)
     assert [tensor.flatten().tolist() for tensor in found] == [[3.0, 0.0], [0.0, -3.5, 0.0], [3.5]]
 
 
 def test_with_both_the_norm_is_that_of_the_clipped_elements():
     found = gradients()
-    optimizer.clip(found, options(clip_norm=1.0, clip_value=3.0))
+    clip_gradients(found, options(clip_norm=1.0, clip_value=3.0))
     assert norm_of(found) == pytest.approx(1.0, rel=1e-6)
     assert [float(tensor.abs().max()) for tensor in found] == pytest.approx([1 / 3**0.5] * 3, rel=1e-6)
 
 
 def test_without_thresholds_nothing_is_clipped():
     found = gradients(1e10)
-    assert float(optimizer.clip(found, options(clip_norm=0, clip_value=0))) == pytest.approx(13e10, rel=1e-6)
+    assert float(clip_gradients(found, options(clip_norm=0, clip_value=0))) == pytest.approx(13e10, rel=1e-6)
     assert all(torch.equal(got, wanted) for got, wanted in zip(found, gradients(1e10), strict=True))
 
 
 def test_gradient_of_zero_stays_zero():
     found = [torch.zeros(3), torch.zeros(2, 2)]
-    assert float(optimizer.clip(found, options(clip_norm=1.0, clip_value=1.0))) == 0
+    assert float(clip_gradients(found, options(clip_norm=1.0, clip_value=1.0))) == 0
     assert not any(tensor.any() for tensor in found)
 
 
@@ -89,7 +96,7 @@ def test_gradient_of_zero_stays_zero():
 def test_one_element_that_is_not_finite_makes_the_norm_so(value, clipping):
     found = gradients()
     found[1][2] = value
-    assert not torch.isfinite(optimizer.clip(found, options(**clipping)))
+    assert not torch.isfinite(clip_gradients(found, options(**clipping)))
 
 
 @pytest.mark.parametrize(
@@ -105,11 +112,11 @@ def test_one_element_that_is_not_finite_makes_the_norm_so(value, clipping):
 )
 def test_first_step_is_the_one_of_the_optimiser_s_equation(optimizer, wanted):
     network = Network(options(), V)
-    stepping = optimizer.make(network, options(optimizer))
+    stepping = make_optimizer(network, options(optimizer))
     before = network.arrays()
     for index, weight in enumerate(network.named_weights().values()):
         weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(index))
-    optimizer.step(stepping)
+    apply_gradients(stepping)
     for name, weight in network.named_weights().items():
         moved = network.arrays()[name].astype(float) - before[name]
         np.testing.assert_allclose(moved, wanted(weight.grad.double().numpy()), rtol=1e-3, atol=3e-7)
@@ -125,7 +132,7 @@ def test_first_step_is_the_one_of_the_optimiser_s_equation(optimizer, wanted):
 def test_steps_are_those_of_torch_s_own_step_bit_for_bit(optimizer, missing):
     networks = [Network(options(), V, seed=3) for _ in range(2)]
     chosen = options(optimizer, weight_decay=0.1, momentum=0.5)
-    ours, torchs = (optimizer.make(network, chosen) for network in networks)
+    ours, torchs = (make_optimizer(network, chosen) for network in networks)
     for number in range(4):
         for network in networks:
             random = torch.Generator().manual_seed(number)
@@ -134,14 +141,14 @@ def test_steps_are_those_of_torch_s_own_step_bit_for_bit(optimizer, missing):
                 if name == missing and number < 2:
                     weight.grad = None
         for stepping in (ours, torchs):
-            optimizer.set_rate(stepping, 0.01 / (number + 1))
-        optimizer.step(ours)
+            set_learning_rate(stepping, 0.01 / (number + 1))
+        apply_gradients(ours)
         torchs.step()
         assert all(
             np.array_equal(one, other)
             for one, other in zip(*(network.arrays().values() for network in networks), strict=True)
         )
-        one, other = map(optimizer.memory, (ours, torchs))
+        one, other = map(state_arrays, (ours, torchs))
         assert one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
 
 
@@ -149,7 +156,7 @@ def test_steps_are_those_of_torch_s_own_step_bit_for_bit(optimizer, missing):
 def test_from_the_second_step_on_the_kernel_is_called_directly(kind, monkeypatch):
     """Or else the test above would compare torch with itself."""
     network = Network(options(), V)
-    stepping = optimizer.make(network, options(kind.__name__.lower()))
+    stepping = make_optimizer(network, options(kind.__name__.lower()))
     train(network, stepping, 1)
     monkeypatch.setattr(kind, "step", None)
     train(network, stepping, 1)
@@ -161,7 +168,7 @@ def test_a_group_of_which_everything_is_frozen_is_left_alone(optimizer):
     network = Network(options(), V)
     for weight in network.parameters():
         weight.requires_grad_(weight.dim() > 1)
-    stepping, before = optimizer.make(network, options(optimizer)), network.arrays()
+    stepping, before = make_optimizer(network, options(optimizer)), network.arrays()
     train(network, stepping, 3)
     moved = {name for name, weight in network.arrays().items() if (weight != before[name]).any()}
     assert moved == {name for name, weight in before.items() if weight.ndim > 1}
@@ -169,12 +176,12 @@ def test_a_group_of_which_everything_is_frozen_is_left_alone(optimizer):
 
 def test_momentum_of_sgd_adds_up_earlier_gradients():
     network = Network(options(), V)
-    stepping = optimizer.make(network, options("sgd", momentum=0.5))
+    stepping = make_optimizer(network, options("sgd", momentum=0.5))
     before = network.arrays()["readout.bias"]
     for _ in range(3):
         for weight in network.parameters():
             weight.grad = torch.ones_like(weight)
-        optimizer.step(stepping)
+        apply_gradients(stepping)
     moved = network.arrays()["readout.bias"] - before
     np.testing.assert_allclose(moved, -0.01 * (1 + 1.5 + 1.75), rtol=1e-5)
 
@@ -187,7 +194,7 @@ def test_decay_shrinks_weight_matrices_and_never_biases(optimizer):
             weight += 0.5 * (weight == 0)
             weight.grad = torch.zeros_like(weight)
     before = network.arrays()
-    optimizer.step(optimizer.make(network, options(optimizer, weight_decay=0.1)))
+    apply_gradients(make_optimizer(network, options(optimizer, weight_decay=0.1)))
     for name, weight in network.arrays().items():
         if weight.ndim == 1:
             assert (weight == before[name]).all(), name
@@ -198,14 +205,14 @@ def test_decay_shrinks_weight_matrices_and_never_biases(optimizer):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_new_rate_is_used_and_the_moments_are_kept(optimizer):
     network = Network(options(optimizer), V)
-    stepping = optimizer.make(network, options(optimizer))
+    stepping = make_optimizer(network, options(optimizer))
     train(network, stepping, 3)
-    weights, moments = network.arrays(), optimizer.memory(stepping)
-    optimizer.set_rate(stepping, 0.0)
-    assert all((optimizer.memory(stepping)[key] == array).all() for key, array in moments.items())
+    weights, moments = network.arrays(), state_arrays(stepping)
+    set_learning_rate(stepping, 0.0)
+    assert all((state_arrays(stepping)[key] == array).all() for key, array in moments.items())
     train(network, stepping, 1)
     assert all((network.arrays()[name] == weight).all() for name, weight in weights.items())
-    optimizer.set_rate(stepping, 0.1)
+    set_learning_rate(stepping, 0.1)
     train(network, stepping, 1)
     assert not any((network.arrays()[name] == weight).all() for name, weight in weights.items())
 
@@ -215,21 +222,21 @@ def test_new_rate_is_used_and_the_moments_are_kept(optimizer):
 def test_steps_after_remembering_are_those_that_would_have_come_bit_for_bit(optimizer, momentum, steps):
     chosen = options(optimizer, momentum=momentum, weight_decay=0.01)
     whole = Network(chosen, V, seed=1)
-    stepping = optimizer.make(whole, chosen)
+    stepping = make_optimizer(whole, chosen)
     train(whole, stepping, steps)
-    weights, moments = whole.arrays(), optimizer.memory(stepping)
+    weights, moments = whole.arrays(), state_arrays(stepping)
     kept = {key: array.copy() for key, array in moments.items()}
     train(whole, stepping, 4, first=steps)
     assert all((moments[key] == array).all() for key, array in kept.items()), "memory is a copy"
 
     later = Network(chosen, V, seed=2).take(weights)
-    again = optimizer.make(later, chosen)
-    optimizer.remember(again, moments, steps)
+    again = make_optimizer(later, chosen)
+    load_state_arrays(again, moments, steps)
     train(later, again, 4, first=steps)
     assert all((later.arrays()[name] == weight).all() for name, weight in whole.arrays().items())
-    assert optimizer.memory(again).keys() == optimizer.memory(stepping).keys()
-    for key, array in optimizer.memory(stepping).items():
-        np.testing.assert_array_equal(optimizer.memory(again)[key], array)
+    assert state_arrays(again).keys() == state_arrays(stepping).keys()
+    for key, array in state_arrays(stepping).items():
+        np.testing.assert_array_equal(state_arrays(again)[key], array)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -237,22 +244,22 @@ def test_forgetting_would_show(optimizer):
     """The twin of the test above: without the memory the steps differ, so that the test can fail."""
     chosen = options(optimizer)
     whole = Network(chosen, V, seed=1)
-    stepping = optimizer.make(whole, chosen)
+    stepping = make_optimizer(whole, chosen)
     train(whole, stepping, 4)
     later = Network(chosen, V).take(whole.arrays())
     train(whole, stepping, 2, first=4)
-    train(later, optimizer.make(later, chosen), 2, first=4)
+    train(later, make_optimizer(later, chosen), 2, first=4)
     assert any((later.arrays()[name] != weight).any() for name, weight in whole.arrays().items())
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_memory_that_does_not_fit_the_network_is_refused(optimizer):
     other = Network(options(optimizer, hidden=5), V)
-    stepping = optimizer.make(other, options(optimizer))
+    stepping = make_optimizer(other, options(optimizer))
     train(other, stepping, 1)
     network = Network(options(optimizer), V)
     with pytest.raises(CheckpointError, match="does not fit the network") as caught:
-        optimizer.remember(optimizer.make(network, options(optimizer)), optimizer.memory(stepping), 1)
+        load_state_arrays(make_optimizer(network, options(optimizer)), state_arrays(stepping), 1)
     assert "\n" not in str(caught.value)
 
 
@@ -261,16 +268,16 @@ def test_memory_that_does_not_fit_the_network_is_refused(optimizer):
 def test_memory_with_something_missing_is_refused_after_a_step(optimizer, kept):
     """Starting those moments anew would be another run."""
     network = Network(options(optimizer), V)
-    stepping = optimizer.make(network, options(optimizer))
+    stepping = make_optimizer(network, options(optimizer))
     train(network, stepping, 1)
-    moments = optimizer.memory(stepping)
+    moments = state_arrays(stepping)
     fewer = dict(list(moments.items())[:kept])
     with pytest.raises(CheckpointError, match="lacks moments"):
-        optimizer.remember(optimizer.make(network, options(optimizer)), fewer, 1)
+        load_state_arrays(make_optimizer(network, options(optimizer)), fewer, 1)
 
 
 @pytest.mark.parametrize("key", ["99.step", "-1.step", "step", "one.step", "."])
 def test_memory_of_a_parameter_that_is_not_there_is_refused(key):
-    stepping = optimizer.make(Network(options(), V), options())
+    stepping = make_optimizer(Network(options(), V), options())
     with pytest.raises(CheckpointError, match="does not fit the network"):
-        optimizer.remember(stepping, {key: np.array(3, np.float32)}, 1)
+        load_state_arrays(stepping, {key: np.array(3, np.float32)}, 1)

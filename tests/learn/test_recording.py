@@ -20,10 +20,11 @@ from charlm.config import ModelOptions, TrainOptions
 from charlm.data.batches import Lanes
 from charlm.data.corpus import Corpus
 from charlm.model.network import Network
-from charlm.training import cuda_graph, optimizer
+from charlm.training import cuda_graph
 from charlm.training.cuda_graph import Recorded
 from charlm.training.events import Noted
 from charlm.training.meter import Meter
+from charlm.training.optimizer import make_optimizer
 from charlm.training.step import Learner
 from charlm.training.train import resume, train
 
@@ -243,7 +244,7 @@ def test_a_step_reads_no_number_where_numbers_are_read_later(
     if "path" in values:
         network.path, network.at_once = values["path"], True
     lanes = Lanes(small_corpus.split("train"), options.batch_size, options.seq_len)
-    learner = Learner(network, optimizer.make(network, options), lanes, False, options, network.start(4))
+    learner = Learner(network, make_optimizer(network, options), lanes, False, options, network.start(4))
     for number in range(3):
         learner.back_propagate(number)
         learner.apply(0.1)
@@ -258,7 +259,7 @@ def test_a_learner_that_nobody_holds_is_gone_at_once_with_all_its_memory(
     options, sizes = options_of(dropout=0.3)
     network = Network(sizes, small_corpus.symbols.size)
     lanes = Lanes(small_corpus.split("train"), options.batch_size, options.seq_len)
-    learner = Learner(network, optimizer.make(network, options), lanes, False, options, network.start(4))
+    learner = Learner(network, make_optimizer(network, options), lanes, False, options, network.start(4))
     monkeypatch.setattr(cuda_graph, "ALIKE", inf)
     learner._recorded = Recorded(learner._weights, pytest.fail, lambda work: (lambda: None, work()))
     learner.back_propagate(0)

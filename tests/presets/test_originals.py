@@ -10,7 +10,7 @@ from running import TINY, rows
 from charlm.config import TrainOptions
 from charlm.model import checkpoint
 from charlm.model.network import Network
-from charlm.training import optimizer
+from charlm.training.optimizer import make_optimizer
 from charlm.training.presets import completed
 from charlm.training.schedule import rate
 from charlm.training.train import train
@@ -105,7 +105,7 @@ def test_steps_follow_the_equation_with_its_decay_and_epsilon(values, divisor) -
         layers=1, skip=False, layer_norm=False, hidden=5, dropout=0.0, lr=0.01, weight_decay=0.0, **values
     )
     network = Network(chosen, 7)
-    stepping = optimizer.make(network, chosen)
+    stepping = make_optimizer(network, chosen)
     weight = network.weight("layers.0.weight_hh")
     wanted, m = weight.detach().double().numpy().copy(), 0.0
     for step in range(5):
@@ -133,7 +133,7 @@ def test_epsilon_of_adam_is_used(optimizer: str) -> None:
         epsilon=1.0,
     )
     network = Network(chosen, 7)
-    stepping = optimizer.make(network, chosen)
+    stepping = make_optimizer(network, chosen)
     before = network.arrays()["readout.bias"]
     for every in network.parameters():
         every.grad = torch.full_like(every, 0.25)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charlm.tokenizers import counts
+from charlm.tokenizers import counts as module
 
 ALPHABETS = {
     "bytes": (np.uint8, [0, 10, 65, 66, 254, 255]),
@@ -29,9 +29,9 @@ def test_pieces_are_counted_as_one_by_one(name: str, seed: int, cuts: list[int],
     dtype, letters = ALPHABETS[name]
     codes = np.random.default_rng(seed).choice(np.array(letters, dtype), 301)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counts, "MANY", many)
-        patch.setattr(counts, "ROOM", room)
-        counts = counts.of_numbers()
+        patch.setattr(module, "MANY", many)
+        patch.setattr(module, "ROOM", room)
+        counts = module.of_numbers()
         for piece in np.split(codes, sorted(cuts)):
             counts.add(piece)
         found, times = counts.counted()
@@ -41,11 +41,11 @@ def test_pieces_are_counted_as_one_by_one(name: str, seed: int, cuts: list[int],
 
 
 def test_counting_goes_on_after_it_was_asked_for() -> None:
-    counts = counts.of_numbers()
+    counts = module.of_numbers()
     for number in (1, 2, 3):
-        counts.add(np.full(counts.MANY // 2, 65, np.uint8))
+        counts.add(np.full(module.MANY // 2, 65, np.uint8))
         counts.add(np.array([65, 0x2603], np.uint32))
-        assert counts.times(65) == number * (counts.MANY // 2 + 1) and counts.times(0x2603) == number
+        assert counts.times(65) == number * (module.MANY // 2 + 1) and counts.times(0x2603) == number
 
 
 def test_many_are_counted_in_pairs_and_few_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_many_are_counted_in_pairs_and_few_are_not(monkeypatch: pytest.MonkeyPat
         return count(codes, minlength=minlength)
 
     monkeypatch.setattr(np, "bincount", counted)
-    for size, in_pairs in ((counts.MANY - 1, False), (counts.MANY + 1, True)):
-        counts = counts.of_numbers()
+    for size, in_pairs in ((module.MANY - 1, False), (module.MANY + 1, True)):
+        counts = module.of_numbers()
         counts.add(np.full(size, 65, np.uint8))
         assert counts.times(65) == size and (1 << 16 in tables) == in_pairs

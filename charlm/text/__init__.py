@@ -1,1 +1,0 @@
-"""Characters to ids: units and symbols, sources, corpora, lanes."""

@@ -1,1 +1,0 @@
-"""What a trained model is good for; each use ignorant of the others."""
