@@ -21,7 +21,7 @@ from charlm.config import ModelOptions
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import Stepper
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 STEPS, STREAMS = 50, 32
 PROGRAM = "import json; from benchmarks.arithmetic import digests; print(json.dumps(digests()))"
@@ -41,7 +41,7 @@ CHANGES: dict[str, dict[str, str]] = {
 def network(cell: str) -> Model:
     """A model with two layers of 256 units and weights of the size that training gives."""
     options = ModelOptions(cell=cell, layers=2, hidden=256, input="one-hot", embedding=16, dropout=0.0)
-    symbols = Symbols("byte", np.arange(65, dtype=np.uint32))
+    symbols = Vocabulary("byte", np.arange(65, dtype=np.uint32))
     random = np.random.default_rng(0)
     shapes = parameters.shapes(options, symbols.size)
     weights = {name: random.normal(0, 0.2, shape).astype(np.float32) for name, shape in shapes.items()}

@@ -57,7 +57,7 @@ def main() -> None:
 
 def _cold_windows(model: charlm.Model, corpus: charlm.Corpus) -> float:
     """nanoGPT's protocol: nats per character over random windows, each from the zero state."""
-    network = Network(model.options, model.symbols.size).take(model.weights).on(torch.device("cpu"))
+    network = Network(model.options, model.vocabulary.size).take(model.weights).on(torch.device("cpu"))
     ids = np.asarray(corpus.split("valid")[1:], np.int64)
     starts = np.random.default_rng(0).integers(len(ids) - WINDOW - 1, size=WINDOWS)
     places = starts[None, :] + np.arange(WINDOW)[:, None]

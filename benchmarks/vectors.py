@@ -16,7 +16,7 @@ def main() -> None:
     table = model.weights.get("embedding.weight")
     if table is None:
         raise SystemExit(f"{sys.argv[1]} has no embedding; train one with --input embedding")
-    print("\n".join(lines(model.symbols, table)))
+    print("\n".join(lines(model.vocabulary, table)))
 
 
 if __name__ == "__main__":

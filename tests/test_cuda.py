@@ -20,7 +20,7 @@ from charlm.model.network import Drops, Network
 from charlm.model.stepper import Stepper
 from charlm.runtime.device import find_device
 from charlm.sampling.sample import stream
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import step as steps
 from charlm.training.data_loader import Stage
 from charlm.training.dropout import Noise, masks
@@ -216,7 +216,7 @@ def test_masks_of_the_gpu_follow_from_seed_step_and_layer() -> None:
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
 def test_stepping_on_the_gpu_is_stepping_in_numpy(cell: str, activation: str) -> None:
     network = network_of(cell, activation)
-    model = Model(network.options, Symbols("char", np.arange(97, 102)), network.arrays())
+    model = Model(network.options, Vocabulary("char", np.arange(97, 102)), network.arrays())
     one, other = Stepper(model), Stepper(model, "cuda")
     here, there = one.start(3), other.start(3)
     for ids in ([1, 2, 3], [4, 5, 6], [2, 2, 2]):

@@ -332,7 +332,7 @@ def test_keys_of_inspect_find_ablate_and_gates(house: Path) -> None:
     from charlm.inspect.features import FEATURES
 
     model = load(house / "runs" / "tiny" / "model.safetensors")
-    text = Text("a string", np.concatenate(([0], model.symbols.encode_text(text_of(3000)))), 3000)
+    text = Text("a string", np.concatenate(([0], model.vocabulary.encode_text(text_of(3000)))), 3000)
     of_gates = unit_reports.gates_report(model, text)
     of_ablate = unit_reports.ablate_report(model, text, AblateOptions(), ["0:1"])
     of_find = unit_reports.find_report(model, text, FindOptions())
@@ -522,7 +522,7 @@ def test_the_reader_computes_what_charlm_computes(example: tuple[Path, list[floa
     model = load(path)
     stepper = Stepper(model)
     states = stepper.start()
-    for symbol in (0, *model.symbols.encode_text("a").tolist()):
+    for symbol in (0, *model.vocabulary.encode_text("a").tolist()):
         logits, states = stepper.step(np.array([symbol]), states)
     np.testing.assert_allclose(read, logits[0], rtol=0, atol=1e-6)
     np.testing.assert_allclose(LOGITS, logits[0], rtol=0, atol=6e-5)

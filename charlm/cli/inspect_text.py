@@ -46,16 +46,16 @@ def surprise(
     needed = as_json or page is not None or options.top == 0
     found = summarize(loaded, chosen, seen).to_json() if needed else {}
     if page is not None:
-        write_text(given, page, showing.view(found, loaded.symbols, seen))
+        write_text(given, page, showing.view(found, loaded.vocabulary, seen))
     if as_json:
-        each = {"each": showing.each(loaded.symbols, seen)} if options.top else {}
+        each = {"each": showing.each(loaded.vocabulary, seen)} if options.top else {}
         result(json.dumps(found | each))
     elif options.top:
-        for line in showing.listed(loaded.symbols, seen):
+        for line in showing.listed(loaded.vocabulary, seen):
             result(line)
     else:
         if page is None and on_terminal():
-            coloured(loaded.symbols, seen.ids, track(seen.bits))
+            coloured(loaded.vocabulary, seen.ids, track(seen.bits))
             result("")
         tables.facts(showing.summary(found))
         tables.grids(showing.grids(found))
@@ -96,15 +96,15 @@ def cells(
         seen = record(loaded, chosen.ids, top=LIKELY if page else 0, units=units, parts=[part] * len(units),
                       progress=progress)  # fmt: skip
     profiles = [profile(one, seen.ids, values) for one, values in zip(units, seen.values.T, strict=True)]
-    found = showing.found(str(loaded.path), chosen.name, part, loaded.symbols, profiles)
+    found = showing.found(str(loaded.path), chosen.name, part, loaded.vocabulary, profiles)
     if page is not None:
-        write_text(given, page, showing.view(found, loaded.symbols, seen, options.palette))
+        write_text(given, page, showing.view(found, loaded.vocabulary, seen, options.palette))
     if as_json:
-        result(json.dumps(found | {"each": showing.each(loaded.symbols, seen)}))
+        result(json.dumps(found | {"each": showing.each(loaded.vocabulary, seen)}))
         return
     if page is None and on_terminal():
         for track in showing.tracks([str(one) for one in units], seen.values, part, options.palette):
-            coloured(loaded.symbols, seen.ids, track)
+            coloured(loaded.vocabulary, seen.ids, track)
             result("")
     tables.facts({name: found[name] for name in ("model", "text")})
     tables.grids((showing.grid(found),))
@@ -122,4 +122,4 @@ def _check_room(text: "Text", model: "Model", *, tracks: int, top: int) -> None:
     """Refuse a report that would be too large, before anything is computed."""
     from charlm.show.text_view import plan
 
-    plan(len(text.ids) - 1, model.symbols, tracks, min(top, model.symbols.size))
+    plan(len(text.ids) - 1, model.vocabulary, tracks, min(top, model.vocabulary.size))

@@ -56,7 +56,7 @@ def _write_found(given: Given, path: Path, model: "Model", text: "Text", found: 
         seen = record(model, shown_of(text.ids), top=LIKELY, units=[unit for unit, _ in best.values()],
                       parts=[part for _, part in best.values()], progress=progress)  # fmt: skip
     named = {feature: f"{unit} {part}" for feature, (unit, part) in best.items()}
-    write_text(given, path, units.view(found, model.symbols, seen, named))
+    write_text(given, path, units.view(found, model.vocabulary, seen, named))
 
 
 @command(app, AblateOptions, "inspect ablate")

@@ -80,7 +80,7 @@ def known_answer(model: Model) -> bytes:
         CharlmError: the network's output is not finite.
     """
     stepper = _stepper(model)
-    digest, states, size = sha256(), stepper.start(2), model.symbols.size
+    digest, states, size = sha256(), stepper.start(2), model.vocabulary.size
     encoder = _coder().stream.queue.RangeEncoder()
     ids = np.array([BOUNDARY, size - 1])
     for step in range(8):
@@ -122,7 +122,7 @@ def encode(
         if progress is not None:
             progress(done)
         at, expected, logits = reading.send(symbols)
-    letters, plain = model.symbols.spelling.write(raw)
+    letters, plain = model.vocabulary.spelling.write(raw)
     if len(letters):
         encoder.encode(letters, _letters(model))
     if len(plain):
@@ -148,7 +148,7 @@ def decode(
     if len(data) % 4 or symbols > most_symbols(len(data)):
         raise PackedError(f"it claims {symbols:,} characters in {len(data):,} bytes of bits, which do not hold them")
     decoder, kind = _coder().stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32)), _categorical()
-    ids, room, done = np.zeros(symbols, model.symbols.dtype), 8.8 * len(data) + SLACK, 0
+    ids, room, done = np.zeros(symbols, model.vocabulary.dtype), 8.8 * len(data) + SLACK, 0
     reading = _read(_stepper(model), symbols, streams)
     at, expected, _ = next(reading)
     while at is not None:
@@ -166,8 +166,8 @@ def decode(
 
 def _spelled(decoder: Any, model: Model, unknown: int, room: float) -> np.ndarray:
     """The codes (U,) behind so many unknown symbols, from no more bits than there are."""
-    spelling, pieces, missing = model.symbols.spelling, [NONE], unknown if model.symbols.spelling.shares.size else 0
-    few = PackedError(f"its bits end before the {unknown:,} {model.symbols.kind.noun}s that the model does not know")
+    spelling, pieces, missing = model.vocabulary.spelling, [NONE], unknown if model.vocabulary.spelling.shares.size else 0
+    few = PackedError(f"its bits end before the {unknown:,} {model.vocabulary.kind.noun}s that the model does not know")
     while missing:
         pieces.append(_decoded(decoder, _letters(model), missing))  # each unknown symbol has one letter at least
         room += float(np.log2(spelling.shares[pieces[-1]]).sum())
@@ -258,11 +258,11 @@ def _categorical() -> Any:
 
 
 def _uniform(model: Model) -> Any:
-    return _coder().stream.model.Uniform(model.symbols.spelling.limit)
+    return _coder().stream.model.Uniform(model.vocabulary.spelling.limit)
 
 
 def _letters(model: Model) -> Any:
-    return _coder().stream.model.Categorical(model.symbols.spelling.shares, perfect=False)
+    return _coder().stream.model.Categorical(model.vocabulary.spelling.shares, perfect=False)
 
 
 def _decoded(decoder: Any, kind: Any, more: Any) -> np.ndarray:

@@ -102,7 +102,7 @@ def compress(model: Model, data: bytes, *, progress: Progress | None = None, **v
     )
     memory.check(_bytes(model, streams), "reading so many streams side by side", "choose a smaller --streams")
     stored = Packed(STORED, identity(model), digest(data), data)
-    packed, nats, sizes = stored, 0.0, model.symbols.sizes
+    packed, nats, sizes = stored, 0.0, model.vocabulary.sizes
     if len(ids):
         told = None if progress is None else lambda done: progress(done, len(ids))
         bits, nats = arithmetic_coding.encode(model, *_coded(model, ids, raw), streams=streams, progress=told)
@@ -112,11 +112,11 @@ def compress(model: Model, data: bytes, *, progress: Progress | None = None, **v
     return Compression(
         data=packed.to_bytes(),
         bytes=len(data),
-        characters=int(sizes[ids].sum()) + model.symbols.kind.characters(raw),
+        characters=int(sizes[ids].sum()) + model.vocabulary.kind.characters(raw),
         symbols=len(ids),
         unknown=len(raw),
         streams=streams,
-        predicted=ceil((nats / log(2) + model.symbols.spelling.bits(raw)) / 8),
+        predicted=ceil((nats / log(2) + model.vocabulary.spelling.bits(raw)) / 8),
         stored=packed is stored,
         seconds=perf_counter() - began,
         model=str(model.path or "a model in memory"),
@@ -186,11 +186,11 @@ def _coded(model: Model, ids: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, 
 def _alphabet(model: Model, kind: int) -> Alphabet:
     options = dict(model.corpus.get("options", {}))
     encoding = str(options.get("encoding", ALWAYS)) if kind == OWN else ALWAYS
-    return Alphabet(model.symbols, encoding, options.get("documents") == "line")
+    return Alphabet(model.vocabulary, encoding, options.get("documents") == "line")
 
 
 def _bytes(model: Model, streams: int) -> int:
     """What the largest arrays of a step come to."""
     cell = cells.of(model.options)
     numbers = 8 * len(cell.gates) + 2 * model.options.layers * len(cell.state)
-    return 8 * streams * (6 * model.symbols.size + numbers * model.options.hidden)
+    return 8 * streams * (6 * model.vocabulary.size + numbers * model.options.hidden)

@@ -101,7 +101,7 @@ def identity(model: Model) -> bytes:
     options = dict(model.corpus.get("options", {}))
     told: dict[str, object] = {
         "config": [model.options.cell, model.options.activation, model.options.layers, model.options.hidden],
-        "symbols": [model.symbols.unit, model.symbols.codes.tolist()],
+        "symbols": [model.vocabulary.unit, model.vocabulary.codes.tolist()],
         "reading": [str(options.get("encoding", "utf-8")), options.get("documents") == "line"],
     }
     if model.options.wiring():

@@ -12,7 +12,7 @@ import numpy as np
 
 from charlm.errors import CorpusError
 from charlm.tokenizers.decoding import code_points, text_encoding, text_of
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
 
 ALWAYS = "utf-8"
 """An encoding in which any bytes are decoded and encoded again without loss, given PEP 383."""
@@ -28,7 +28,7 @@ class Alphabet:
         lines: whether a line's end is the boundary.
     """
 
-    symbols: Symbols
+    symbols: Vocabulary
     encoding: str
     lines: bool
 

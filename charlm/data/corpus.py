@@ -22,7 +22,7 @@ from charlm.config import PrepareOptions
 from charlm.errors import CheckpointError, CorpusError, UsageError
 from charlm.files import present
 from charlm.spec import MOST
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 FORMAT = 1
 SPLITS = ("train", "valid", "test")
@@ -48,7 +48,7 @@ class Corpus:
 
     path: Path
     info: dict[str, Any]
-    symbols: Symbols
+    symbols: Vocabulary
     options: PrepareOptions
 
     @classmethod
@@ -61,7 +61,7 @@ class Corpus:
         path = Path(path)
         info = _read_info(path)
         try:
-            corpus = cls(path, info, Symbols.from_json(info["symbols"]), PrepareOptions.of(info["options"]))
+            corpus = cls(path, info, Vocabulary.from_json(info["symbols"]), PrepareOptions.of(info["options"]))
             _check_types(info)
             sizes = {split: (corpus._count(split) + 1) * corpus.symbols.dtype.itemsize for split in info["splits"]}
         except KeyError as error:

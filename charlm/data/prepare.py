@@ -32,7 +32,7 @@ from charlm.files import alone_at, failures, new_folder, write_atomically
 from charlm.spec import flag
 from charlm.tokenizers.decoding import text_encoding
 from charlm.tokenizers.units import UNITS
-from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 
 WORDS = 10_000
 """Symbols of a table of words, where nobody says how many."""
@@ -144,7 +144,7 @@ def _stops(symbols: int, options: PrepareOptions) -> dict[str, int]:
     return {split: stop for split, stop in stops.items() if shares[split]}
 
 
-def _write(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, int], tell: Report) -> dict[str, Any]:
+def _write(folder: Path, walk: Walk, symbols: Vocabulary, stops: dict[str, int], tell: Report) -> dict[str, Any]:
     """Write the splits; what they have and share. While the disk is waited for, they are looked through."""
     splits = _write_splits(folder, walk, symbols, stops)
     with ThreadPoolExecutor(1) as beside:
@@ -154,7 +154,7 @@ def _write(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, int], te
     return {"splits": splits, "shared": shared}
 
 
-def _write_splits(folder: Path, walk: Walk, symbols: Symbols, stops: dict[str, int]) -> dict[str, dict[str, Any]]:
+def _write_splits(folder: Path, walk: Walk, symbols: Vocabulary, stops: dict[str, int]) -> dict[str, dict[str, Any]]:
     """Encode the whole stream into one file per split; what was written, by split.
 
     Where lines are documents a split goes on to the end of its last one, so that none is cut in two.
@@ -194,7 +194,7 @@ def _sync(folder: Path, splits: list[str]) -> None:
             os.fsync(file.fileno())
 
 
-def _shared(folder: Path, symbols: Symbols, splits: list[str], tell: Report) -> dict[str, dict[str, int]]:
+def _shared(folder: Path, symbols: Vocabulary, splits: list[str], tell: Report) -> dict[str, dict[str, int]]:
     """What valid and test share with train, by split; said where it is anything."""
     others = [split for split in splits if split != "train"]
     if not others:
@@ -233,7 +233,7 @@ def _take(ids: np.ndarray, room: int, lines: bool) -> tuple[int, bool]:
     return (first + int(ends[0]) + 1, True) if ends.size else (ids.size, False)
 
 
-def _begin(stack: ExitStack, folder: Path, split: str, symbols: Symbols) -> IO[bytes]:
+def _begin(stack: ExitStack, folder: Path, split: str, symbols: Vocabulary) -> IO[bytes]:
     file = stack.enter_context(open(folder / f"{split}.bin", "wb"))
     file.write(np.full(1, BOUNDARY, symbols.dtype).tobytes())
     return file

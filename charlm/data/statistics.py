@@ -16,7 +16,7 @@ from charlm.errors import CorpusError
 from charlm.tokenizers.base import Unit
 from charlm.tokenizers.counts import Tally
 from charlm.tokenizers.units import UNITS
-from charlm.tokenizers.vocabulary import FIRST, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import FIRST, UNKNOWN, Vocabulary
 
 FEWEST = 2
 """Symbols that a corpus must have: one to see and one to predict."""
@@ -81,7 +81,7 @@ def survey(walk: Walk) -> Survey:
     return found
 
 
-def table(found: Survey, options: PrepareOptions) -> Symbols:
+def table(found: Survey, options: PrepareOptions) -> Vocabulary:
     """The symbol table of a text.
 
     Raises:
@@ -94,7 +94,7 @@ def table(found: Survey, options: PrepareOptions) -> Symbols:
             f"--min-count {options.min_count} leaves no {UNITS[options.unit].noun}: the most frequent one occurs "
             f"{found.times.max()} times; choose a smaller --min-count"
         )
-    symbols = Symbols(options.unit, codes)
+    symbols = Vocabulary(options.unit, codes)
     size = len(json.dumps(json.dumps(symbols.to_json())))
     if size > LONGEST_TABLE:
         raise CorpusError(
@@ -116,7 +116,7 @@ def about_text(walk: Walk, found: Survey) -> Iterator[str]:
         yield f"the text has {times}: {_named(walk.unit, controls)}; if it is no plain text, prepare another file"
 
 
-def about_table(found: Survey, symbols: Symbols, options: PrepareOptions) -> Iterator[str]:
+def about_table(found: Survey, symbols: Vocabulary, options: PrepareOptions) -> Iterator[str]:
     """What the table has, and what it leaves out, in a line or two."""
     kind, kinds = symbols.kind, found.distinct - symbols.codes.size
     once = found.codes[found.times == 1].tolist()

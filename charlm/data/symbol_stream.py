@@ -22,7 +22,7 @@ from charlm.files import failures
 from charlm.tokenizers.base import Unit
 from charlm.tokenizers.decoding import CR, LF
 from charlm.tokenizers.units import UNITS
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
 
 Progress = Callable[[int], None]
 
@@ -52,7 +52,7 @@ class Encoded:
     sha256: str
 
 
-def encode_source(source: Source, symbols: Symbols, options: PrepareOptions) -> Encoded:
+def encode_source(source: Source, symbols: Vocabulary, options: PrepareOptions) -> Encoded:
     """The ids of a text, read as `options` say and in the given table.
 
     They lie in a mapped temporary file without a name, so that memory does not grow with the text.
@@ -86,7 +86,7 @@ class Amounts:
     spelling: float = 0.0
     documents: int = 0
 
-    def add(self, walk: "Walk", symbols: Symbols, ids: np.ndarray, codes: np.ndarray) -> None:
+    def add(self, walk: "Walk", symbols: Vocabulary, ids: np.ndarray, codes: np.ndarray) -> None:
         """Count some more of it: ids (T,) and codes (T,)."""
         plain = ids.min(initial=FIRST) >= FIRST  # as most stretches are
         outside = codes[:0] if plain else codes[ids == UNKNOWN]
@@ -105,7 +105,7 @@ class Piece:
     codes: np.ndarray
     ends: np.ndarray | None = None
 
-    def ids(self, symbols: Symbols) -> np.ndarray:
+    def ids(self, symbols: Vocabulary) -> np.ndarray:
         """The ids (T,) of the stretch in a given table."""
         ids = symbols.encode(self.codes)
         if self.ends is not None:

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from charlm.errors import InputError
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
 
 LONGEST_LINE = 1 << 21
 """Bytes that a line may have: 65,536 numbers, the most that an embedding has, of 30 characters."""
@@ -48,7 +48,7 @@ class Vectors:
         return int(self.values.shape[1])
 
 
-def read_vectors(path: Path, symbols: Symbols) -> Vectors:
+def read_vectors(path: Path, symbols: Vocabulary) -> Vectors:
     """Read a file of vectors.
 
     Args:
@@ -95,7 +95,7 @@ def read_vectors(path: Path, symbols: Symbols) -> Vectors:
     return Vectors(np.array(ids), np.stack([rows[symbol] for symbol in ids]), others)
 
 
-def lines(symbols: Symbols, table: np.ndarray) -> Iterator[str]:
+def lines(symbols: Vocabulary, table: np.ndarray) -> Iterator[str]:
     """A table of embeddings (V, E) as the lines of a file that `read_vectors` reads back to the bit.
 
     Of words that differ in the blank before them alone, which have one name in such a file, it has the first.
@@ -108,7 +108,7 @@ def lines(symbols: Symbols, table: np.ndarray) -> Iterator[str]:
             yield " ".join([name, *map(str, vector.tolist())])
 
 
-def _names(symbols: Symbols, symbol: int) -> tuple[str, ...]:
+def _names(symbols: Vocabulary, symbol: int) -> tuple[str, ...]:
     """How a file may write a symbol."""
     if symbol < FIRST:
         return {BOUNDARY: ("</s>",), UNKNOWN: ("<unk>",)}[symbol]

@@ -22,7 +22,7 @@ from charlm import memory
 from charlm.data.sources import Report
 from charlm.evaluation import compressors, ngrams
 from charlm.evaluation.texts import Text
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 LONGEST = 16
 """The highest order of n-grams."""
@@ -55,7 +55,7 @@ def check_memory(train: Text, text: Text) -> None:
 
 
 def baselines(
-    train: Text, text: Text, symbols: Symbols, *, lines: bool = False, report: Report | None = None
+    train: Text, text: Text, symbols: Vocabulary, *, lines: bool = False, report: Report | None = None
 ) -> list[Baseline]:
     """Every row.
 
@@ -74,7 +74,7 @@ def baselines(
     return found
 
 
-def _rows(train: Text, text: Text, symbols: Symbols, lines: bool) -> Iterator[Baseline]:
+def _rows(train: Text, text: Text, symbols: Vocabulary, lines: bool) -> Iterator[Baseline]:
     of_each = text.symbols / text.characters
     yield Baseline("uniform", log2(symbols.size) * of_each, None)
     orders, best = ngrams.surprises(train.ids, text.ids, symbols.size), inf

@@ -51,7 +51,7 @@ class Reader:
         self._model, self._device = model, device
         self._few: _Engine = _Stepping(model)
         self._many: _Engine = self._few
-        row = 2 * model.symbols.size + 8 * model.options.hidden
+        row = 2 * model.vocabulary.size + 8 * model.options.hidden
         self._most = max(1, ROOM // (4 * WINDOW * row))
         if device != "cpu":
             self.load()
@@ -145,7 +145,7 @@ class _Windows:
         from charlm.evaluation import scoring
         from charlm.model.network import Network
 
-        network = Network(model.options, model.symbols.size).take(model.weights)
+        network = Network(model.options, model.vocabulary.size).take(model.weights)
         self._network = network.on(torch.device(device))
         self._surprises = scoring.surprises
         self._inference: Any = torch.inference_mode

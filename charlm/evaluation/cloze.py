@@ -121,12 +121,12 @@ class Filler:
     def __init__(self, model: Model, options: ScoreOptions, report: Report | None = None) -> None:
         check_model(model)
         self._report = report
-        self._symbols, self._kind = model.symbols, model.symbols.kind
+        self._symbols, self._kind = model.vocabulary, model.vocabulary.kind
         read = dict(model.corpus.get("options", {}))
         theirs = [str(read.get("encoding", "utf-8"))] if self._kind.decodes else []
         self._encoding = line_encoding(theirs, options.encoding)
         lines = read.get("documents") == "line"
-        end = line_ends({"the model": (model.symbols, lines)}, options.end)["the model"]
+        end = line_ends({"the model": (model.vocabulary, lines)}, options.end)["the model"]
         outside = end == BOUNDARY and model.options.bidirectional  # which it reads behind every text
         self._end = [] if end is None or outside else [end]
         self._gaps = self._kind.of_text(options.gap)
@@ -263,7 +263,7 @@ def _both_sides(model: Model, options: ScoreOptions) -> _Conditionals:
     from charlm.model.network import Network
     from charlm.runtime.device import find_device
 
-    network = Network(model.options, model.symbols.size).take(model.weights).on(find_device(options.device))
+    network = Network(model.options, model.vocabulary.size).take(model.weights).on(find_device(options.device))
 
     def asked(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
@@ -275,7 +275,7 @@ def _both_sides(model: Model, options: ScoreOptions) -> _Conditionals:
 def _one_way(model: Model, options: ScoreOptions) -> _Conditionals:
     """By reading the line with every symbol of the table at each place."""
     reader = Reader(model, device_of(options))
-    symbols = np.arange(model.symbols.size)
+    symbols = np.arange(model.vocabulary.size)
 
     def asked(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
         return np.stack([likelihoods(ids, place) for place in places])

@@ -24,7 +24,7 @@ from charlm.evaluation.bootstrap import Interval
 from charlm.evaluation.measure import Measure, Progress, measure, protocol, read_from
 from charlm.evaluation.texts import Text, find_text, is_prepared
 from charlm.model.checkpoint import Model, check_model
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
 
 ANY, END = -2, -1
 """What stands for a character that cannot be known, and for the end of a document."""
@@ -140,11 +140,11 @@ def compare(
         raise UsageError(f"comparing needs two models or more, got {len(models)}; charlm eval scores one")
     names = [_name(model) for model in models]
     texts = _texts(models, text, options, data, report)
-    places = _paired(names, texts, [model.symbols for model in models])
+    places = _paired(names, texts, [model.vocabulary for model in models])
     starts, characters = bootstrap.cut(len(places[0])), len(places[0])
     lengths = np.diff(starts, append=characters)
-    if models[0].symbols.kind.longer:
-        characters, lengths = texts[0].characters, texts[0].lengths(starts, models[0].symbols.sizes)
+    if models[0].vocabulary.kind.longer:
+        characters, lengths = texts[0].characters, texts[0].lengths(starts, models[0].vocabulary.sizes)
     measures = _measured(models, texts, [place[starts] for place in places], options, progress, report)
     nats, sums = [each.score.nats for each in measures], [each.pieces for each in measures]
 
@@ -163,7 +163,7 @@ def compare(
         ],
         characters=characters,
         text=texts[0].name,
-        protocol=protocol(False, models[0].symbols.kind.noun)
+        protocol=protocol(False, models[0].vocabulary.kind.noun)
         + (read_from(models[0]) if models[0].options.bidirectional else ""),
     )
 
@@ -227,7 +227,7 @@ def _further(progress: Progress | None, before: int, whole: int) -> Progress | N
     return lambda done, total, nats: progress(before + done, whole, nats)
 
 
-def _paired(names: Sequence[str], texts: Sequence[Text], tables: Sequence[Symbols]) -> list[np.ndarray]:
+def _paired(names: Sequence[str], texts: Sequence[Text], tables: Sequence[Vocabulary]) -> list[np.ndarray]:
     """Where each character begins (N,) among the symbols of each text.
 
     Raises:
@@ -254,7 +254,7 @@ def _paired(names: Sequence[str], texts: Sequence[Text], tables: Sequence[Symbol
     return [places for _, places in found]
 
 
-def _characters(text: Text, symbols: Symbols, mixed: bool) -> tuple[np.ndarray, np.ndarray]:
+def _characters(text: Text, symbols: Vocabulary, mixed: bool) -> tuple[np.ndarray, np.ndarray]:
     """What the characters (N,) are from the left, and where each begins among the symbols; or the bytes, where all have
     bytes."""
     table: np.ndarray = np.arange(symbols.size, dtype=np.int32)  # of words, which are of one table, their ids

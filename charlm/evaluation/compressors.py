@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from charlm.data.memmap import Pages
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
 
 BLOCK = 1 << 20
 """Symbols that are compressed at a time."""
@@ -41,7 +41,7 @@ class Compressor(Protocol):
         """The rest."""
 
 
-def text_bytes(ids: np.ndarray, symbols: Symbols, lines: bool) -> Iterator[bytes]:
+def text_bytes(ids: np.ndarray, symbols: Vocabulary, lines: bool) -> Iterator[bytes]:
     """The text of ids (N + 1,), the first one left out, in pieces.
 
     Args:

@@ -84,7 +84,7 @@ def score(model: Model, ids: np.ndarray, rule: Rule, device: torch.device, progr
 
 def windows(model: Model, ids: np.ndarray, rule: Rule, device: torch.device) -> Iterator[Tensor]:
     """The nats (T,) of each window of a text; as `score`."""
-    network = Network(model.options, model.symbols.size).take(model.weights).on(device)
+    network = Network(model.options, model.vocabulary.size).take(model.weights).on(device)
     weights: list[Tensor] = list(network.parameters())
     with torch.no_grad():
         first = [weight.clone() for weight in weights]

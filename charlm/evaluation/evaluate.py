@@ -194,7 +194,7 @@ def score_text(model: Model, text: str, *, data: str | Path = Path("data"), **va
     options = EvalOptions.of(values)
     if options.split is not None:
         raise UsageError(f"--split {options.split} is of the model's own corpus, and a string is given; leave it out")
-    symbols = model.symbols
+    symbols = model.vocabulary
     codes = symbols.kind.of_text(text)
     ids = np.concatenate(([BOUNDARY], symbols.encode(codes), [BOUNDARY]))
     found = Text(
@@ -226,7 +226,7 @@ def _score(
     rows = None
     if trained is not None and join().leads:
         lines = dict(model.corpus["options"]).get("documents") == "line"
-        rows = baselines(trained, text, model.symbols, lines=lines, report=report)
+        rows = baselines(trained, text, model.vocabulary, lines=lines, report=report)
     return Evaluation(
         score=Score(found.score.nats, text.characters),
         symbols=text.symbols,
@@ -237,14 +237,14 @@ def _score(
         seconds=found.seconds,
         model=str(model.path or "a model in memory"),
         text=text.name,
-        protocol=protocol(options.exact, model.symbols.kind.noun) + read_from(model),
-        interval=bootstrap.interval(found.pieces, text.lengths(starts, model.symbols.sizes)),
+        protocol=protocol(options.exact, model.vocabulary.kind.noun) + read_from(model),
+        interval=bootstrap.interval(found.pieces, text.lengths(starts, model.vocabulary.sizes)),
         entropy=None if model.options.bidirectional else text.entropy,  # which is of one side
         entropy_error=None if model.options.bidirectional else text.entropy_error,
         default_off=None if found.default_off is None else found.default_off / text.characters,
         baselines=rows,
         dynamic=_dynamic(model, text, options, progress, report) if options.dynamic else None,
-        dynamic_protocol=_dynamic_protocol(options, model.symbols.kind.noun) if options.dynamic else "",
+        dynamic_protocol=_dynamic_protocol(options, model.vocabulary.kind.noun) if options.dynamic else "",
     )
 
 

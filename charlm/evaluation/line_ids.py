@@ -13,7 +13,7 @@ import numpy as np
 from charlm.errors import UsageError
 from charlm.spec import AUTO
 from charlm.tokenizers.decoding import code_points, text_encoding
-from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 
 PIECE = 1 << 16
 """Bytes of a line that are decoded at once."""
@@ -48,7 +48,7 @@ class LineIds:
         end: the symbol that ends a line, None where its end is not scored.
     """
 
-    def __init__(self, symbols: Symbols, encoding: str, end: int | None) -> None:
+    def __init__(self, symbols: Vocabulary, encoding: str, end: int | None) -> None:
         self._symbols, self._encoding, self._end = symbols, encoding, end
 
     def stretches(self, body: bytes, *, first: bool) -> Iterator[Stretch]:
@@ -126,7 +126,7 @@ def _tells_lines(codec: str) -> bool:
     return "a\n".encode(codec) == b"a\n"
 
 
-def line_ends(tables: Mapping[str, tuple[Symbols, bool]], wanted: str) -> dict[str, int | None]:
+def line_ends(tables: Mapping[str, tuple[Vocabulary, bool]], wanted: str) -> dict[str, int | None]:
     """The symbol that ends a line in each table, None where the end is not scored, as they can be compared.
 
     Args:
@@ -140,7 +140,7 @@ def line_ends(tables: Mapping[str, tuple[Symbols, bool]], wanted: str) -> dict[s
     return dict.fromkeys(ends) if None in ends.values() else ends
 
 
-def _end(name: str, symbols: Symbols, lines: bool, wanted: str) -> int | None:
+def _end(name: str, symbols: Vocabulary, lines: bool, wanted: str) -> int | None:
     newline = int(symbols.encode(np.array([symbols.kind.line_feed], symbols.kind.dtype))[0])
     if wanted == "newline" and newline == UNKNOWN:
         raise UsageError(f"--end newline: the table of {name} has no newline; give --end boundary or --end none")

@@ -135,19 +135,19 @@ def _network(model: Model, characters: int, options: MeasureOptions, report: Rep
     memory.check(needed, "scoring so many segments side by side", "choose a smaller --batch-size")
     if report is not None:
         report(describe(device, options.device))
-    return Network(model.options, model.symbols.size).take(model.weights).on(device)
+    return Network(model.options, model.vocabulary.size).take(model.weights).on(device)
 
 
 def _side_by_side(model: Model, characters: int, batch: int) -> int:
     """Segments that are scored together."""
-    return min(scoring.side_by_side(model.symbols.size, batch), characters // scoring.SEGMENT + 1)
+    return min(scoring.side_by_side(model.vocabulary.size, batch), characters // scoring.SEGMENT + 1)
 
 
 def _bytes(model: Model, characters: int, batch: int) -> int:
     """What the largest arrays of scoring come to: of each symbol of a window a few rows of V and of H numbers."""
     segments = _side_by_side(model, characters, batch)
     gates = len(cells.of(model.options).gates)
-    numbers = segments * scoring.WINDOW * (3 * model.symbols.size + (gates + 2) * model.options.hidden)
+    numbers = segments * scoring.WINDOW * (3 * model.vocabulary.size + (gates + 2) * model.options.hidden)
     kept = 0
     if model.options.bidirectional:
         state = len(cells.of(model.options).state) * model.options.layers * model.options.hidden

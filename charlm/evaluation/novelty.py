@@ -23,7 +23,7 @@ from charlm.errors import CorpusError, UsageError
 from charlm.evaluation.suffix_array import Matches, check_library, check_memory, longest_matches
 from charlm.evaluation.texts import own_corpus
 from charlm.model.checkpoint import Model, check_model
-from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 
 SIZES = range(2, 31)
 """The n of the n-grams that are counted."""
@@ -109,7 +109,7 @@ class Reference:
     other_name: str | None
 
     @property
-    def symbols(self) -> Symbols:
+    def symbols(self) -> Vocabulary:
         """The table of both."""
         return self.corpus.symbols
 

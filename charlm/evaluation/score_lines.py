@@ -169,10 +169,10 @@ class Scorer:
             model.check_one_way("score lines by what comes before each character")
         self.room = FIRST_ROOM
         self._report = report or (lambda line: None)
-        decoding = [model for model in models.values() if model.symbols.kind.decodes]
+        decoding = [model for model in models.values() if model.vocabulary.kind.decodes]
         self._decodes = bool(decoding)
         self._encoding = line_encoding((_read(model, "encoding", "utf-8") for model in decoding), options.encoding)
-        tables = {name: (model.symbols, _read(model, "documents", "file") == "line") for name, model in models.items()}
+        tables = {name: (model.vocabulary, _read(model, "documents", "file") == "line") for name, model in models.items()}
         ends = line_ends(tables, options.end)
         if options.end == AUTO and None in ends.values():
             self._report("the end of a line is not scored: a model's text had no line ends; --end says otherwise")
@@ -180,7 +180,7 @@ class Scorer:
         self._judges = {
             name: _Judge(
                 Reader(model, device),
-                LineIds(model.symbols, self._encoding, ends[name]),
+                LineIds(model.vocabulary, self._encoding, ends[name]),
                 options.batch_size,
                 per_char,
                 model.options.direction,

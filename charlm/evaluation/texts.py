@@ -188,7 +188,7 @@ def own_corpus(
         corpus = place if isinstance(place, Corpus) else Corpus.load(find_corpus(place, Path(data)))
     except CorpusError as error:
         raise CorpusError(f"{error}, or {otherwise}") from None
-    if corpus.identity() != model.corpus or corpus.symbols != model.symbols:
+    if corpus.identity() != model.corpus or corpus.symbols != model.vocabulary:
         raise CorpusError(
             f"{corpus.path} is not the corpus {model.path or 'the model'} was trained on (another text, or other "
             f"options); "
@@ -230,7 +230,7 @@ def _split_text(corpus: Corpus, split: str) -> Text:
 
 def _given(model: Model, text: str | Path | Source, report: Report | None) -> Text:
     source = text if isinstance(text, Source) else open_sources([text], report=report)
-    encoded = encode_source(source, model.symbols, PrepareOptions.of(dict(model.corpus.get("options", {}))))
+    encoded = encode_source(source, model.vocabulary, PrepareOptions.of(dict(model.corpus.get("options", {}))))
     return Text(
         name=", ".join(source.origin),
         ids=encoded.ids,

@@ -97,13 +97,13 @@ def read(
     starts = np.arange(0, characters, length)
     ends = np.minimum(starts + length, characters)
     states = _warm(stepper, ids, starts, edit)
-    row = len(starts) * (3 * model.symbols.size + len(keep) * model.options.hidden) * 4
+    row = len(starts) * (3 * model.vocabulary.size + len(keep) * model.options.hidden) * 4
     size = max(1, min(length, 1024, BLOCK_BYTES // row))
     for first in range(0, length, size):
         at = starts + np.arange(first, min(first + size, length))[:, None]
         inside = at < ends
         at = np.minimum(at, characters - 1)
-        logits = np.empty((*at.shape, model.symbols.size), np.float32)
+        logits = np.empty((*at.shape, model.vocabulary.size), np.float32)
         values = {key: np.empty((*at.shape, model.options.hidden), np.float32) for key in keep}
         watch = _Watch(values, stepper.cell.state)
         for t, positions in enumerate(at):

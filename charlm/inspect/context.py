@@ -103,7 +103,7 @@ def by_context(model: Model, ids: np.ndarray, nats: np.ndarray) -> list[ContextR
 
 def _starts(model: Model, characters: int) -> np.ndarray:
     """(B,) positions in the ids where stretches begin, spread over the text; one is followed by a character."""
-    row = 4 * (3 * model.symbols.size + 12 * model.options.hidden)
+    row = 4 * (3 * model.vocabulary.size + 12 * model.options.hidden)
     count = min(STRETCHES, max(FEWEST, STRETCH_BYTES // row), characters - 1)
     return np.unique(np.linspace(1, characters - 1, max(0, count)).astype(np.int64))
 

@@ -16,7 +16,7 @@ from charlm.inspect.record import record
 from charlm.model.checkpoint import Model
 from charlm.synthetic import Source
 from charlm.tokenizers.decoding import LF
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def by_situation(model: Model, source: Source, ids: np.ndarray) -> list[Excess]:
         CorpusError: the source never writes such a text.
         CharlmError: the model's numbers are not finite.
     """
-    codes = _codes(model.symbols)
+    codes = _codes(model.vocabulary)
     text = codes[np.asarray(ids[1:], np.int64)]
     foreign = np.flatnonzero(text > 0xFF)
     if foreign.size:
@@ -94,7 +94,7 @@ def together(rows: list[Excess], name: str) -> Excess:
     return Excess(name, all(row.memory for row in rows), int(counts.sum()), perfect, own, agreement)
 
 
-def _codes(symbols: Symbols) -> np.ndarray:
+def _codes(symbols: Vocabulary) -> np.ndarray:
     """(V,) the character of each symbol; a boundary is a line end, and the unknown symbol beyond all characters."""
     codes: np.ndarray = np.full(symbols.size, np.iinfo(np.int64).max)
     codes[BOUNDARY] = LF

@@ -18,7 +18,7 @@ import numpy as np
 
 from charlm.errors import UsageError
 from charlm.inspect import quotes
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, Vocabulary
 
 TAB = 8
 """Columns of a tab in front of a line."""
@@ -49,7 +49,7 @@ class Passage:
         symbols: the table.
     """
 
-    def __init__(self, ids: np.ndarray, symbols: Symbols) -> None:
+    def __init__(self, ids: np.ndarray, symbols: Vocabulary) -> None:
         self._ids = np.asarray(ids)
         codes: np.ndarray = np.empty(symbols.size, "<u4")
         codes[:FIRST] = ord("\n"), 0xFFFD
@@ -184,7 +184,7 @@ FEATURES: Mapping[str, Feature] = {
 """Every feature, by its name; the names are also in `charlm.config`."""
 
 
-def of_text(ids: np.ndarray, symbols: Symbols, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+def of_text(ids: np.ndarray, symbols: Vocabulary, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
     """The features of a text by name, each (N + 1,), booleans or float32: what is so once a symbol was read.
 
     Args:

@@ -269,7 +269,7 @@ def _bytes(model: Model, window: int) -> int:
     """What the graph of one place comes to: of each character the gates and the state of each layer, some twice."""
     cell = cells.of(model.options)
     rows = model.options.layers * (3 * len(cell.gates) + 4 * len(cell.state))
-    return 8 * (window + 1) * rows * model.options.hidden + 8 * 3 * model.symbols.size
+    return 8 * (window + 1) * rows * model.options.hidden + 8 * 3 * model.vocabulary.size
 
 
 def _check_finite(model: Model, found: list[dict[str, Norms]]) -> None:

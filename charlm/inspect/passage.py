@@ -56,6 +56,6 @@ def beginning(model: Model, text: Text, characters: int, report: Report | None =
         return in_order(model, replace(text, ids=ids, turned=None))
     if report is not None:
         report(f"reading the first {characters:,} of {total:,} characters; --chars takes more")
-    codes = model.symbols.codes[ids[ids >= FIRST].astype(np.int64) - FIRST]
-    size, letters = model.symbols.kind.text_bytes(codes), int(model.symbols.sizes[ids[1:]].sum())
+    codes = model.vocabulary.codes[ids[ids >= FIRST].astype(np.int64) - FIRST]
+    size, letters = model.vocabulary.kind.text_bytes(codes), int(model.vocabulary.sizes[ids[1:]].sum())
     return in_order(model, replace(text, ids=ids, turned=None, bytes=size, letters=letters))

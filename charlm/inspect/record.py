@@ -69,7 +69,7 @@ def record(
         UsageError: there is not enough memory to keep so much.
         CharlmError: the model's numbers are not finite, as those of a linear rnn can become.
     """
-    characters, top = len(ids) - 1, min(top, model.symbols.size)
+    characters, top = len(ids) - 1, min(top, model.vocabulary.size)
     needed = (characters + 1) * (4 + top * (4 + ids.dtype.itemsize) + 4 * len(units))
     memory.check(needed, f"keeping what happened at {characters:,} characters", "choose a smaller --chars")
     kept = Record(

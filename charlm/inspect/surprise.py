@@ -13,7 +13,7 @@ from charlm.evaluation.texts import Text
 from charlm.inspect.context import ContextRow, by_context
 from charlm.inspect.record import Record
 from charlm.model.checkpoint import Model
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
 from charlm.tokenizers.word import BEFORE
 
 CLASSES = (
@@ -89,12 +89,12 @@ def summarize(model: Model, text: Text, record: Record) -> Summary:
         documents=int(np.count_nonzero(record.ids == BOUNDARY)),
         unknown=int(np.count_nonzero(record.ids == UNKNOWN)),
         bits_per_char=float(bits.mean(dtype=np.float64)),
-        classes=by_class(model.symbols, record.ids, bits),
+        classes=by_class(model.vocabulary, record.ids, bits),
         context=by_context(model, text.ids, record.nats),
     )
 
 
-def by_class(symbols: Symbols, ids: np.ndarray, bits: np.ndarray) -> list[ClassRow]:
+def by_class(symbols: Vocabulary, ids: np.ndarray, bits: np.ndarray) -> list[ClassRow]:
     """The classes that occur, in the order of `CLASSES`.
 
     Args:
@@ -113,7 +113,7 @@ def by_class(symbols: Symbols, ids: np.ndarray, bits: np.ndarray) -> list[ClassR
     ]
 
 
-def classify(symbols: Symbols, ids: np.ndarray) -> np.ndarray:
+def classify(symbols: Vocabulary, ids: np.ndarray) -> np.ndarray:
     """(N,) the class of each symbol of a text, as its place in `CLASSES`."""
     kinds = np.array([_ENDS, _OTHERS, *(_class(symbols.kind.text(code)) for code in symbols.codes.tolist())])
     classes = kinds[ids]

@@ -54,7 +54,7 @@ def find_report(model: Model, text: Text, options: FindOptions, counting: Counti
     """
     _check_direction(model)
     names = (options.feature,) if options.feature else None
-    features = of_text(text.ids, model.symbols, names)
+    features = of_text(text.ids, model.vocabulary, names)
     with counting("reading") as progress:
         followed = find(
             model, text.ids, features, part=options.part, best=options.best, shuffles=options.shuffles,
@@ -111,7 +111,7 @@ def ablate_report(
     _check_direction(model)
     units = tuple(dict.fromkeys(parse_unit(word, model) for word in words))
     groups = [*((unit,) for unit in units), *([units] if len(units) > 1 else [])]
-    features = of_text(text.ids, model.symbols, (options.feature,) if options.feature else None)
+    features = of_text(text.ids, model.vocabulary, (options.feature,) if options.feature else None)
     found = ablate(model, text.ids, groups, features, to=options.to, progress=progress)
     return {
         **_heading(model, text),

@@ -24,7 +24,7 @@ from charlm.errors import CheckpointError, UsageError
 from charlm.files import write_atomically
 from charlm.model import parameters
 from charlm.spec import AUTO, MOST
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 FORMAT = 1
 """Version of the layout. A reader refuses what is newer and goes on reading what is older."""
@@ -59,7 +59,7 @@ class Model:
     """
 
     options: ModelOptions
-    symbols: Symbols
+    vocabulary: Vocabulary
     weights: Arrays = field(repr=False)
     corpus: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Header:
     path: Path
     format: int
     options: ModelOptions
-    symbols: Symbols
+    symbols: Vocabulary
     corpus: dict[str, Any]
     training: dict[str, Any]
     version: str
@@ -117,10 +117,10 @@ def save(path: Path, model: Model) -> None:
         "config": {
             # A reader that does not know what is not at its default must refuse.
             **{name: value for name, value in _told(model.options) if value != LATER.get(name)},
-            "unit": model.symbols.unit,
+            "unit": model.vocabulary.unit,
             **FIXED,
         },
-        "symbols": model.symbols.to_json(),
+        "symbols": model.vocabulary.to_json(),
         "corpus": model.corpus,
         "training": model.training,
     }
@@ -332,9 +332,9 @@ def _check_kinds(path: Path, key: str, table: dict[str, Any]) -> None:
             )
 
 
-def _symbols(path: Path, table: dict[str, Any]) -> Symbols:
+def _symbols(path: Path, table: dict[str, Any]) -> Vocabulary:
     try:
-        return Symbols.from_json(table)
+        return Vocabulary.from_json(table)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
 

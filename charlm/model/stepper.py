@@ -41,7 +41,7 @@ class Stepper:
     ) -> None:
         self.cell = cells.of(model.options)
         self.hidden: int = model.options.hidden
-        self.vocabulary = model.symbols.size
+        self.vocabulary = model.vocabulary.size
         self._xp, self._numpy = xp, device is None
         weights = weights or parts(model.options, model.weights)
         if device is not None:

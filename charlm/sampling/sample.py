@@ -30,7 +30,7 @@ from charlm.sampling.filters import Rules
 from charlm.sampling.generate import Stepping, generate, generate_one, streams
 from charlm.sampling.single_stream import LAYERS, Lean
 from charlm.sampling.wired_single_stream import LeanWired
-from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 
 Clamp = Mapping[str, float | str]
 """Values by the places where they are held (`charlm.model.units`)."""
@@ -135,7 +135,7 @@ def _bytes(model: Model, options: SampleOptions) -> int:
     text = 0 if options.stop is not None or options.until_end else options.length
     cell = cells.of(model.options)
     numbers = model.options.layers * len(cell.state) + 2 * len(cell.gates)
-    return options.num * (text + RANDOM_STATE + 24 * model.symbols.size + 4 * numbers * model.options.hidden)
+    return options.num * (text + RANDOM_STATE + 24 * model.vocabulary.size + 4 * numbers * model.options.hidden)
 
 
 def _pieces(drawn: Iterator[Sequence[int]], writer: "_Writer") -> Iterator[str]:
@@ -176,11 +176,11 @@ def _ids(model: Model, prompt: str, options: SampleOptions, edit: Edit | None) -
 def _encoded(model: Model, prompt: str) -> np.ndarray:
     """The symbols of a prompt as the model reads them; where lines are documents, a line's end is the end of one."""
     if _boundary_text(model):
-        lines = [model.symbols.encode_prompt(line) for line in prompt.split("\n")]
+        lines = [model.vocabulary.encode_prompt(line) for line in prompt.split("\n")]
         joined = [part for line in lines for part in ([BOUNDARY], line)][1:]
         ids = np.concatenate(joined).astype(np.int64)
     else:
-        ids = model.symbols.encode_prompt(prompt)
+        ids = model.vocabulary.encode_prompt(prompt)
     return ids[::-1] if model.options.direction == BACKWARD else ids
 
 
@@ -219,7 +219,7 @@ class _Writer:
     right, text and stop string are turned round.
     """
 
-    symbols: Symbols
+    symbols: Vocabulary
     options: SampleOptions
     known: "_Known"
     boundary: str
@@ -235,7 +235,7 @@ class _Writer:
     @classmethod
     def of(cls, model: Model, options: SampleOptions, known: "_Known") -> "_Writer":
         """A writer of what a model draws; all of its writers may share what they know."""
-        return cls(model.symbols, options, known, _boundary_text(model), model.options.direction == BACKWARD)
+        return cls(model.vocabulary, options, known, _boundary_text(model), model.options.direction == BACKWARD)
 
     def __post_init__(self) -> None:
         kind = self.symbols.kind

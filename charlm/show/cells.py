@@ -10,7 +10,7 @@ from charlm.inspect.record import Record
 from charlm.show.symbols import names
 from charlm.show.tables import Grid
 from charlm.show.text_view import TextView, Track, surprise
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 
 def tracks(units: Sequence[str], values: np.ndarray, part: str, palette: str) -> tuple[Track, ...]:
@@ -28,7 +28,7 @@ def tracks(units: Sequence[str], values: np.ndarray, part: str, palette: str) ->
     )
 
 
-def found(model: str, text: str, part: str, symbols: Symbols, profiles: Sequence[Profile]) -> dict[str, Any]:
+def found(model: str, text: str, part: str, symbols: Vocabulary, profiles: Sequence[Profile]) -> dict[str, Any]:
     """The keys of `charlm inspect cells --json`, but for the values of every character (`each`)."""
     called = names(symbols)
     return {
@@ -47,7 +47,7 @@ def found(model: str, text: str, part: str, symbols: Symbols, profiles: Sequence
     }
 
 
-def each(symbols: Symbols, record: Record) -> list[dict[str, Any]]:
+def each(symbols: Vocabulary, record: Record) -> list[dict[str, Any]]:
     """Every character with the values of the units, in their order."""
     called = names(symbols)
     columns = (record.ids.tolist(), record.bits.tolist(), record.values.tolist())
@@ -78,7 +78,7 @@ def grid(found: Mapping[str, Any]) -> Grid:
     )
 
 
-def view(found: Mapping[str, Any], symbols: Symbols, record: Record, palette: str) -> TextView:
+def view(found: Mapping[str, Any], symbols: Vocabulary, record: Record, palette: str) -> TextView:
     """The report, from the keys of `--json`. The surprise is the last of its tracks."""
     units = [row["unit"] for row in found["units"]]
     return TextView(

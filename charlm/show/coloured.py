@@ -10,7 +10,7 @@ from charlm.show.palettes import PALETTES, STEPS, Palette, level, style
 from charlm.show.symbols import glyphs
 from charlm.show.terminal import Screen, to_stdout
 from charlm.show.text_view import Track
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 
 def on_terminal() -> bool:
@@ -19,7 +19,7 @@ def on_terminal() -> bool:
 
 
 @to_stdout()
-def coloured(symbols: Symbols, ids: np.ndarray, track: Track) -> None:
+def coloured(symbols: Vocabulary, ids: np.ndarray, track: Track) -> None:
     """A legend in one line, and the text, on stdout.
 
     Args:

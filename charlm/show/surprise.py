@@ -7,7 +7,7 @@ from charlm.inspect.record import Record
 from charlm.show.symbols import names
 from charlm.show.tables import Grid
 from charlm.show.text_view import TextView, surprise
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 CLASSES = "Which characters surprise"
 CONTEXT = "Does it use long context?"
@@ -19,7 +19,7 @@ HOW_TO_READ = (
 )
 
 
-def listed(symbols: Symbols, record: Record) -> Iterator[str]:
+def listed(symbols: Vocabulary, record: Record) -> Iterator[str]:
     """A line for each character: position, symbol, bits, and what was held likeliest in its place, tabs between."""
     called = names(symbols)
     for at, (symbol, bits, likely) in enumerate(_rows(record)):
@@ -27,7 +27,7 @@ def listed(symbols: Symbols, record: Record) -> Iterator[str]:
         yield "\t".join((str(at), called[symbol], f"{bits:.3f}", *words))
 
 
-def each(symbols: Symbols, record: Record) -> list[dict[str, Any]]:
+def each(symbols: Vocabulary, record: Record) -> list[dict[str, Any]]:
     """The list as plain values, for `--json`."""
     called = names(symbols)
     return [
@@ -80,7 +80,7 @@ def _context(row: Mapping[str, Any]) -> tuple[str, ...]:
             f"{row['carried_bits_per_char']:.3f}", f"{row['worth']:+.4f}{error}")  # fmt: skip
 
 
-def view(found: Mapping[str, Any], symbols: Symbols, record: Record) -> TextView:
+def view(found: Mapping[str, Any], symbols: Vocabulary, record: Record) -> TextView:
     """The report, from the keys of `--json`."""
     facts = summary(found)
     return TextView(

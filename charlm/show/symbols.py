@@ -8,7 +8,7 @@ import unicodedata
 import numpy as np
 
 from charlm.show.format import visible
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, Vocabulary
 
 BOUNDARY_GLYPH, UNKNOWN_GLYPH, PART_GLYPH = "∎\n", "\ufffd", "·"
 """In a text: the boundary, which ends a line; the unknown symbol; a byte that does not yet complete a character."""
@@ -16,7 +16,7 @@ BOUNDARY_GLYPH, UNKNOWN_GLYPH, PART_GLYPH = "∎\n", "\ufffd", "·"
 _MARKS = {" ": "␣", "\n": "⏎", "\t": "⇥"}
 
 
-def names(symbols: Symbols) -> list[str]:
+def names(symbols: Vocabulary) -> list[str]:
     """(V,) what each symbol is called in a list: its visible characters, or a word such as `boundary` or `0xE9`."""
     kind = symbols.kind
     called = ("".join(map(_name, kind.text(code))) or f"0x{code:02X}" for code in symbols.codes.tolist())
@@ -32,7 +32,7 @@ def _name(character: str) -> str:
     return picture if picture.isprintable() and picture != "\ufffd" else f"U+{ord(character):04X}"
 
 
-def glyphs(symbols: Symbols, ids: np.ndarray) -> tuple[list[str], np.ndarray]:
+def glyphs(symbols: Vocabulary, ids: np.ndarray) -> tuple[list[str], np.ndarray]:
     """How a text is written out, control characters made visible, line ends and tabs as they are.
 
     Returns:

@@ -27,7 +27,7 @@ from charlm.show.html import packed, page
 from charlm.show.palettes import PALETTES
 from charlm.show.symbols import glyphs, names
 from charlm.show.tables import Grid
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 LARGEST = 20_000_000
 """Bytes that a report may have, about: what a browser opens at once."""
@@ -86,7 +86,7 @@ class TextView:
     title: str
     about: str
     facts: Mapping[str, str]
-    symbols: Symbols
+    symbols: Vocabulary
     ids: np.ndarray
     tracks: tuple[Track, ...]
     top: np.ndarray
@@ -108,7 +108,7 @@ class Packing:
     width: int
 
 
-def plan(characters: int, symbols: Symbols, tracks: int, top: int) -> Packing:
+def plan(characters: int, symbols: Vocabulary, tracks: int, top: int) -> Packing:
     """How to pack a report: with all likely symbols where they fit, with fewer where they do not, at least one.
 
     Raises:

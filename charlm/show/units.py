@@ -10,7 +10,7 @@ from charlm.show.format import line
 from charlm.show.tables import Grid, ruled
 from charlm.show.terminal import to_stdout, wide_screen
 from charlm.show.text_view import TextView, Track, surprise
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 Row = Sequence[str]
 
@@ -36,7 +36,7 @@ def found(report: Mapping[str, Any]) -> list[Row]:
 FOUND = ("feature", "unit", "part", "r, 1st half", "r, 2nd half", "baseline", "plain r", "verdict", "bits lost without")
 
 
-def view(report: Mapping[str, Any], symbols: Symbols, record: Record, best: Mapping[str, str]) -> TextView:
+def view(report: Mapping[str, Any], symbols: Vocabulary, record: Record, best: Mapping[str, str]) -> TextView:
     """The report of `charlm inspect find`: its table, and a text that the units colour.
 
     Args:

@@ -29,7 +29,7 @@ NAMED = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Symbols:
+class Vocabulary:
     """One symbol table, for input and output alike. It cannot be changed.
 
     Args:
@@ -125,7 +125,7 @@ class Symbols:
         return {"unit": self.unit, "codes": self.kind.pack(self.codes)}
 
     @classmethod
-    def from_json(cls, value: Any) -> "Symbols":
+    def from_json(cls, value: Any) -> "Vocabulary":
         """The table from plain values, which are not trusted.
 
         Raises:
@@ -148,7 +148,7 @@ class Symbols:
         return cls(unit.name, np.array(codes, dtype=unit.dtype))
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Symbols):
+        if not isinstance(other, Vocabulary):
             return NotImplemented
         return self.unit == other.unit and np.array_equal(self.codes, other.codes)
 

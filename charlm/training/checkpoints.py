@@ -12,7 +12,7 @@ from charlm.model import checkpoint
 from charlm.model.checkpoint import Arrays, Model
 from charlm.model.network import Network, States
 from charlm.runtime.distributed import ALONE, Ranks
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training.optimizer import state_arrays
 from charlm.training.run_folder import Progress, RunFolder, Saved
 
@@ -33,7 +33,7 @@ class Keeper:
     network: Network
     optimizer: Optimizer
     lanes: Lanes
-    symbols: Symbols
+    symbols: Vocabulary
     options: TrainOptions
     corpus: dict[str, Any]
     place: str

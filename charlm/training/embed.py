@@ -12,10 +12,10 @@ from charlm.errors import UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.spec import AUTO
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 
-def vectors(values: dict[str, Any], symbols: Symbols, source: Model | None) -> Vectors | None:
+def vectors(values: dict[str, Any], symbols: Vocabulary, source: Model | None) -> Vectors | None:
     """The vectors of the file that the options name; None where they name none.
 
     Args:
@@ -52,7 +52,7 @@ def sized(found: Vectors | None, values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "embedding": found.size}
 
 
-def put(found: Vectors, network: Network, symbols: Symbols, options: TrainOptions) -> str:
+def put(found: Vectors, network: Network, symbols: Vocabulary, options: TrainOptions) -> str:
     """Let the embedding start from the vectors; symbols that the file lacks start as usual. Says which those are."""
     arrays = network.arrays()
     arrays["embedding.weight"][found.ids] = found.values

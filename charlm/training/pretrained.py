@@ -14,7 +14,7 @@ from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.model.parameters import REVERSE
 from charlm.spec import AUTO, flag
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 
 def like(source: Model | None, values: dict[str, Any]) -> dict[str, Any]:
@@ -35,19 +35,19 @@ def like(source: Model | None, values: dict[str, Any]) -> dict[str, Any]:
     return {**values, **network}
 
 
-def put(source: Model, network: Network, symbols: Symbols) -> str:
+def put(source: Model, network: Network, symbols: Vocabulary) -> str:
     """Copy the weights of `source`; rows and columns of symbols go to where the same character is now. Says which.
 
     Raises:
         UsageError: its symbols are of another unit.
     """
-    if source.symbols.unit != symbols.unit:
+    if source.vocabulary.unit != symbols.unit:
         raise UsageError(
-            f"--init-from {source.path} reads {source.symbols.unit}s, the corpus has {symbols.unit}s; "
-            f"prepare the text with --unit {source.symbols.unit}"
+            f"--init-from {source.path} reads {source.vocabulary.unit}s, the corpus has {symbols.unit}s; "
+            f"prepare the text with --unit {source.vocabulary.unit}"
         )
     arrays = network.arrays()
-    old = {code: rank + 2 for rank, code in enumerate(source.symbols.codes.tolist())}
+    old = {code: rank + 2 for rank, code in enumerate(source.vocabulary.codes.tolist())}
     pairs = [(0, 0), (1, 1)]
     pairs += [(old[code], rank + 2) for rank, code in enumerate(symbols.codes.tolist()) if code in old]
     there, here = (np.array(part) for part in zip(*pairs, strict=True))

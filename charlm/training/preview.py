@@ -8,13 +8,13 @@ from charlm.model.network import Network
 from charlm.model.stepper import Stepper
 from charlm.sampling.filters import Rules
 from charlm.sampling.generate import generate, streams
-from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 
 LENGTH = 200
 TEMPERATURE = 0.8
 
 
-def preview(network: Network, symbols: Symbols, seed: int) -> str:
+def preview(network: Network, symbols: Vocabulary, seed: int) -> str:
     """LENGTH symbols from the network as it is, through a copy of its weights, the text from left to right; ends of
     documents are line ends."""
     stepper = Stepper(Model(network.options, symbols, network.arrays()))

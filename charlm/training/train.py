@@ -28,7 +28,7 @@ from charlm.runtime import malloc
 from charlm.runtime.device import check_memory, describe, find_device, set_precision, set_threads
 from charlm.runtime.distributed import ALONE, Ranks, join
 from charlm.spec import AUTO, flag
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import auto, embed, presets, pretrained
 from charlm.training.checkpoints import Keeper
 from charlm.training.events import Event, Noted, Plan, Report, Result
@@ -354,7 +354,7 @@ def _place_of(saved: Saved) -> str:
     return saved.place if present(Path(saved.place) / "corpus.json") else str(saved.corpus.get("name", ""))
 
 
-def _fitting(saved: Saved, options: TrainOptions, symbols: Symbols, folder: RunFolder) -> Arrays:
+def _fitting(saved: Saved, options: TrainOptions, symbols: Vocabulary, folder: RunFolder) -> Arrays:
     expected = parameters.shapes(options, symbols.size)
     weights = saved.arrays.get("weights", {})
     if {name: weight.shape for name, weight in weights.items()} != expected:

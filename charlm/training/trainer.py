@@ -23,7 +23,7 @@ from charlm.model import checkpoint
 from charlm.model.network import Network
 from charlm.runtime.distributed import ALONE, Ranks
 from charlm.spec import AUTO
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import time_budget
 from charlm.training.checkpoints import Keeper
 from charlm.training.events import Evaluated, Judging, Noted, Report, Result, Sampled, Stepped
@@ -63,7 +63,7 @@ class Trainer:
 
     learner: Learner
     valid: np.ndarray | None
-    symbols: Symbols
+    symbols: Vocabulary
     options: TrainOptions
     keeper: Keeper
     length: Length

@@ -11,7 +11,7 @@ import pytest
 from charlm.config import ModelOptions
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -68,7 +68,7 @@ def make_model() -> Callable[..., Model]:
         options = ModelOptions.of(
             {"cell": "lstm", "hidden": hidden, "layers": layers, "embedding": 1, "dropout": 0.0, "input": "one-hot"}
         )
-        symbols = Symbols("char", np.array(sorted({*map(ord, letters)}), np.uint32))
+        symbols = Vocabulary("char", np.array(sorted({*map(ord, letters)}), np.uint32))
         random = np.random.default_rng(9)
         weights = {
             name: (3 * random.standard_normal(shape)).astype(np.float32)

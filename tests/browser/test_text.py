@@ -16,7 +16,7 @@ from charlm.show.format import visible
 from charlm.show.html import save as save_page
 from charlm.show.tables import Grid
 from charlm.show.text_view import LARGEST, TextView, Track, report, surprise
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 HOSTILE = (
     "<script>alert(1)</script> </script><!-- {{ 7*7 }} {% raw %} &amp; &lt; <img src=x onerror=alert(2)>\n"
@@ -96,7 +96,7 @@ def test_a_hostile_text_shows_as_text_and_runs_nothing(written, opened):
 
 
 def test_hostile_names_of_tracks_tables_and_facts_show_as_text(tmp_path, opened):
-    symbols = Symbols("char", np.array([97], np.uint32))
+    symbols = Vocabulary("char", np.array([97], np.uint32))
     view = TextView(
         title=HOSTILE, about=HOSTILE, facts={HOSTILE: HOSTILE}, symbols=symbols, ids=np.full(9, 2),
         tracks=(surprise(np.ones(9)), Track(HOSTILE, np.linspace(-1, 1, 9), "blog", noun=HOSTILE)),
@@ -179,7 +179,7 @@ def test_another_track_recolours(written, opened, palette):
 
 def big(characters, tmp_path, symbols=None, width=60, lines=True):
     """A report of made-up numbers; the text says at the start of each line which it is."""
-    symbols = symbols or Symbols("char", np.array([10, *range(32, 127)], np.uint32))
+    symbols = symbols or Vocabulary("char", np.array([10, *range(32, 127)], np.uint32))
     random = np.random.default_rng(1)
     ids = random.integers(3, symbols.size, characters)
     if lines:
@@ -235,7 +235,7 @@ def test_a_text_without_line_ends_comes_in_pieces_too(tmp_path, opened):
 
 @pytest.mark.parametrize("letters", [range(32, 127), range(0x4E00, 0x4E00 + 3000)])
 def test_a_megabyte_opens_scrolls_and_answers(tmp_path, opened, letters):
-    symbols = Symbols("char", np.array([10, *letters], np.uint32))
+    symbols = Vocabulary("char", np.array([10, *letters], np.uint32))
     path, view = big(1_000_000, tmp_path, symbols)
     assert 1_000_000 < path.stat().st_size < LARGEST
     began = time.perf_counter()
@@ -313,7 +313,7 @@ def contrast(page, at):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_both_schemes_are_readable(tmp_path, opened, scheme):
-    symbols = Symbols("char", np.arange(97, 123, dtype=np.uint32))
+    symbols = Vocabulary("char", np.arange(97, 123, dtype=np.uint32))
     ramp = np.linspace(-1, 1, 33)
     view = TextView(
         title="Ramps", about="", facts={}, symbols=symbols, ids=np.resize(np.arange(2, 28), 33),

@@ -12,7 +12,7 @@ from charlm import cells
 from charlm.config import ModelOptions
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 LETTERS = "\n 'acdefghilnoprstuvwy"
 """What `text_of` is made of; with weights this small a symbol takes about as many bits as their number says."""
@@ -27,7 +27,7 @@ def made(cell: str = "lstm", codes: Any = LETTERS, unit: str = "char", seed: int
     sizes = {"layers": 1, "hidden": 5, "input": "one-hot", "embedding": 3, "dropout": 0.0} | more
     options = ModelOptions(cell=cell, **sizes)
     numbers = sorted({ord(code) if isinstance(code, str) else int(code) for code in codes})
-    symbols = Symbols(unit, np.array(numbers, np.uint32))
+    symbols = Vocabulary(unit, np.array(numbers, np.uint32))
     random = np.random.default_rng(seed)
     weights = {
         name: random.normal(0, scale, shape).astype(np.float32)

@@ -49,7 +49,7 @@ def test_what_is_certain_still_takes_bits_so_that_claims_are_bounded(make: Make)
     for codes in ("a", "abcdefgh", range(3000, 6000)):
         model = make("rnn", codes=codes, scale=0.0)
         model.weights["readout.bias"][2] = 1000.0
-        text = chr(int(model.symbols.codes[0])) * 20_000
+        text = chr(int(model.vocabulary.codes[0])) * 20_000
         packed = Packed.of(charlm.compress(model, text.encode(), streams=50).data)
         assert packed.symbols == 20_000 <= most_symbols(len(packed.payload))
         assert len(packed.payload) < 40

@@ -15,14 +15,14 @@ from charlm.errors import PackedError
 from charlm.evaluation.evaluate import evaluate
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 from .test_round_trips import HOSTILE
 
 
 def of_words(words: list[str], documents: str = "file", encoding: str = "utf-8") -> Model:
     options = ModelOptions(cell="lstm", layers=1, hidden=4, input="embedding", embedding=3, dropout=0.0)
-    symbols = Symbols("word", np.array(sorted(words), object))
+    symbols = Vocabulary("word", np.array(sorted(words), object))
     random = np.random.default_rng(1)
     weights = {
         name: random.normal(0, 0.1, shape).astype(np.float32)

@@ -22,7 +22,7 @@ from charlm.data.sources import Document, Source
 from charlm.evaluation import scoring
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 LETTERS = "\n abcdefghijklmnopqrstuvwxyz"
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
@@ -35,7 +35,7 @@ def make_model(*kind: str, scale: float = 0.4, letters: str = LETTERS, corpus: A
     names = ("cell", "activation")
     sizes: dict[str, Any] = {"layers": 1, "hidden": 9, "input": "one-hot", "embedding": 5, "dropout": 0.0}
     chosen = ModelOptions(**{**sizes, **dict(zip(names, kind, strict=False)), **options})
-    symbols = Symbols("char", np.array(sorted(map(ord, letters)), np.uint32))
+    symbols = Vocabulary("char", np.array(sorted(map(ord, letters)), np.uint32))
     draws = np.random.default_rng(3)
     shapes = parameters.shapes(chosen, symbols.size)
     weights = {name: (scale * draws.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
@@ -45,7 +45,7 @@ def make_model(*kind: str, scale: float = 0.4, letters: str = LETTERS, corpus: A
 def telling(corpus: Any = None) -> tuple[Model, np.ndarray]:
     """A model whose loss depends on nothing but the symbol to come, and that loss (V,), another for each symbol."""
     model = make_model("rnn", scale=0.0, corpus=corpus)
-    bias = np.random.default_rng(4).normal(0, 3, model.symbols.size).astype(np.float32)
+    bias = np.random.default_rng(4).normal(0, 3, model.vocabulary.size).astype(np.float32)
     model.weights["readout.bias"][:] = bias
     return model, np.log(np.exp(bias.astype(np.float64)).sum()) - bias
 
@@ -194,8 +194,8 @@ def test_a_model_without_weights_scores_the_logarithm_of_v(
     checkpoint.save(path, model)
     text.write_text(text_of(2500, letters="abcÄ"), encoding="utf-8")
     found = eval_json(capfd, str(text), "--model", str(path), *words)
-    assert found["bits_per_char"] == pytest.approx(log2(model.symbols.size), abs=1e-6)
-    assert found["perplexity"] == pytest.approx(model.symbols.size, rel=1e-6)
+    assert found["bits_per_char"] == pytest.approx(log2(model.vocabulary.size), abs=1e-6)
+    assert found["perplexity"] == pytest.approx(model.vocabulary.size, rel=1e-6)
     assert found["unknown"] > 500
 
 

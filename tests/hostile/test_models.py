@@ -27,7 +27,7 @@ from charlm.errors import CharlmError, CheckpointError
 from charlm.model import parameters
 from charlm.model.checkpoint import LONGEST_HEADER, Model, load, read_header, save
 from charlm.sampling.sample import stream
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training.describe import describe
 
 PER_HEADER_BYTE, PER_TENSOR_BYTE, CONSTANT = 64, 2, 32_000_000
@@ -48,7 +48,7 @@ def made(
 ) -> Model:
     sizes = {"layers": layers, "hidden": hidden, "embedding": embedding}
     options = ModelOptions.of({"cell": cell, "input": input, "dropout": 0.0, **sizes, **wiring})
-    symbols = Symbols("char", np.array([ord(code) if isinstance(code, str) else code for code in codes], np.uint32))
+    symbols = Vocabulary("char", np.array([ord(code) if isinstance(code, str) else code for code in codes], np.uint32))
     random = np.random.default_rng(1)
     weights = {
         name: random.normal(size=shape).astype(np.float32)
@@ -180,7 +180,7 @@ def examined(path: Path) -> str:
         assert "\n" not in message and str(path) in message and len(message) < 700
         return "refused"
     shapes = {name: weight.shape for name, weight in model.weights.items()}
-    assert shapes == parameters.shapes(model.options, model.symbols.size)
+    assert shapes == parameters.shapes(model.options, model.vocabulary.size)
     assert all(weight.dtype == np.float32 and np.isfinite(weight).all() for weight in model.weights.values())
     json.dumps(describe(read_header(path)), allow_nan=False)
     try:

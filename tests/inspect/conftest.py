@@ -9,7 +9,7 @@ from texts import WORDS
 from charlm.config import ModelOptions
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 LETTERS = sorted({ord(letter) for letter in "".join(WORDS) + " \n"})
 
@@ -21,7 +21,7 @@ def make_model() -> Callable[..., Model]:
     def make(seed: int = 1, scale: float = 0.4, letters: str | None = None, **options: object) -> Model:
         kind = {"input": "one-hot", "hidden": 7, "embedding": 5, "dropout": 0.0, **options}
         chosen = ModelOptions.of(kind)
-        symbols = Symbols("char", np.array(LETTERS if letters is None else sorted({*map(ord, letters)}), np.uint32))
+        symbols = Vocabulary("char", np.array(LETTERS if letters is None else sorted({*map(ord, letters)}), np.uint32))
         random = np.random.default_rng(seed)
         shapes = parameters.shapes(chosen, symbols.size)
         weights = {name: (scale * random.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
@@ -38,7 +38,7 @@ STRONG = 20.0
 def tracker(make_model: Callable[..., Model]) -> Model:
     """An lstm of random units, but that 0 turns over at each quote mark of a line and 1 counts from each line's end."""
     model = make_model(cell="lstm", hidden=6, letters="".join(WORDS) + ' \n"(', seed=4)
-    w, symbols = model.weights, model.symbols
+    w, symbols = model.weights, model.vocabulary
     quote, newline = symbols.encode_text('"\n')
     i, f, g, o = ((k * 6, k * 6 + 1) for k in range(4))
     for row in (*i, *f, *g, *o):

@@ -17,7 +17,7 @@ from charlm.inspect.record import record
 from charlm.model.checkpoint import Model, load, save
 from charlm.model.parameters import shapes
 from charlm.model.units import Unit
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 ANSI = re.compile(r"\x1b\[([0-9;]*)m")
 HOSTILE = "the <b>[red]sea[/red]</b>\x1b[2J\x1b]0;owned\x07\x00 \u202eis wide\r\n\told \U0001f600 \u05e9\u05dc é\n"
@@ -86,7 +86,7 @@ def numbers(model="lstm.safetensors", text=None, **more):
     """The record that the commands should show, of a text as one document."""
     loaded = load(model)
     text = text_of(700) if text is None else text
-    ids = np.concatenate(([0], loaded.symbols.encode_text(text), [0])).astype(loaded.symbols.dtype)
+    ids = np.concatenate(([0], loaded.vocabulary.encode_text(text), [0])).astype(loaded.vocabulary.dtype)
     return loaded, record(loaded, ids, **more)
 
 
@@ -111,7 +111,7 @@ def test_the_list_has_a_line_for_each_character(shell):
         assert len(likely) == 3
         for word, symbol, share in zip(likely, seen.top[at], seen.probabilities[at], strict=True):
             name, _, shown = word.partition(" ")
-            letter = "" if symbol < 2 else chr(model.symbols.code(symbol))
+            letter = "" if symbol < 2 else chr(model.vocabulary.code(symbol))
             assert name == (("boundary", "unknown")[symbol] if symbol < 2 else called.get(letter, letter))
             assert float(shown) == pytest.approx(share, abs=6e-5)
 
@@ -314,7 +314,7 @@ def test_options_stand_in_a_file_too(shell):
 
 
 def test_a_model_of_bytes(shell, monkeypatch, make_model):
-    symbols = Symbols("byte", np.arange(256, dtype=np.uint32))
+    symbols = Vocabulary("byte", np.arange(256, dtype=np.uint32))
     options = make_model(cell="gru").options
     random = np.random.default_rng(5)
     weights = {

@@ -15,14 +15,14 @@ from charlm.inspect.excess import by_situation, together
 from charlm.inspect.record import record
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training.train import train
 
 
 def constant(text: bytes, favourite: str, odds: float, unit: str = "char") -> Model:
     """A model that expects every symbol alike, save one that it holds `odds` times as likely, whatever it reads."""
     options = ModelOptions.of({"cell": "rnn", "hidden": 2, "embedding": 2, "dropout": 0.0})
-    symbols = Symbols(unit, np.array(sorted(set(text)), np.uint32))
+    symbols = Vocabulary(unit, np.array(sorted(set(text)), np.uint32))
     weights = {name: np.zeros(shape, np.float32) for name, shape in parameters.shapes(options, symbols.size).items()}
     weights["readout.bias"][symbols.encode_text(favourite)[0]] = np.log(odds)
     return Model(options, symbols, weights, {})
@@ -33,10 +33,10 @@ def test_a_model_that_remembers_nothing_pays_for_every_situation_what_can_be_cou
     source = synthetic.make("copy", delay=3, copied=2, alphabet=4)
     text = b"".join(source.blocks(9 * 200))
     model = constant(text, ".", 3.0, unit)
-    ids = np.concatenate(([0], model.symbols.encode_text(text.decode())))
+    ids = np.concatenate(([0], model.vocabulary.encode_text(text.decode())))
     rows = {row.situation: row for row in by_situation(model, source, ids)}
     assert list(rows) == ["string", "delay", "mark", "copy", "line end"]
-    total = model.symbols.size + 2
+    total = model.vocabulary.size + 2
     for name, perfect, bits in (
         ("string", 2, log2(total)), ("delay", 0, log2(total / 3)), ("mark", 0, log2(total)), ("copy", 0, log2(total)),
     ):  # fmt: skip
@@ -52,7 +52,7 @@ def test_all_situations_together_are_the_models_loss(make_model: Callable[..., M
     source = synthetic.make("brackets", kinds=2)
     text = b"".join(source.blocks(3000))
     model = make_model(cell="lstm", letters=source.letters.decode())
-    ids = np.concatenate(([0], model.symbols.encode_text(text.decode())))
+    ids = np.concatenate(([0], model.vocabulary.encode_text(text.decode())))
     rows = by_situation(model, source, ids)
     whole = together(rows, "all")
     assert whole.characters == 3000 and not whole.memory
@@ -70,7 +70,7 @@ def test_a_text_that_the_source_never_writes_is_refused(make_model: Callable[...
         ("abπ", "a symbol that anbn never writes \\(at 2,"),
     ):
         with pytest.raises(CorpusError, match=found):
-            by_situation(model, source, np.concatenate(([0], model.symbols.encode_text(text))))
+            by_situation(model, source, np.concatenate(([0], model.vocabulary.encode_text(text))))
     with pytest.raises(CorpusError, match="a symbol that anbn never writes"):
         by_situation(model, source, np.array([0, 1]))  # the unknown symbol
 

@@ -8,12 +8,12 @@ import pytest
 from charlm.config import FEATURES as NAMES
 from charlm.inspect import features
 from charlm.inspect.features import FEATURES, of_text, on
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 
 def symbols_of(text, unit="char"):
     codes = [ord(letter) for letter in text] if unit == "char" else list(text.encode())
-    return Symbols(unit, np.unique(np.array(codes or [97], np.uint32)))
+    return Vocabulary(unit, np.unique(np.array(codes or [97], np.uint32)))
 
 
 def encoded(*documents, unit="char", symbols=None):

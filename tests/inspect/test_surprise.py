@@ -14,11 +14,11 @@ from charlm.inspect.passage import beginning
 from charlm.inspect.record import record
 from charlm.inspect.surprise import CLASSES, by_class, classify, summarize
 from charlm.model.stepper import Stepper
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 
 def table(letters):
-    return Symbols("char", np.array(sorted({*map(ord, letters)}), np.uint32))
+    return Vocabulary("char", np.array(sorted({*map(ord, letters)}), np.uint32))
 
 
 def test_every_class():
@@ -34,7 +34,7 @@ def test_every_class():
 
 
 def test_of_bytes_those_of_ascii_alone_are_characters():
-    symbols = Symbols("byte", np.arange(256, dtype=np.uint32))
+    symbols = Vocabulary("byte", np.arange(256, dtype=np.uint32))
     ids = symbols.encode_text("xaé \n\xa0")
     found = [CLASSES[kind] for kind in classify(symbols, ids)]
     assert found == ["line starts", "letters", "others", "others", "spaces", "spaces", "line starts", "others"]

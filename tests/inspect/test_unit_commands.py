@@ -13,7 +13,7 @@ from charlm.cli import main as entry
 from charlm.config import ModelOptions
 from charlm.model import parameters
 from charlm.model.checkpoint import Model, save
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "interface.md").read_text(encoding="utf-8")
 ORDERS = "\x1b[2J\x1b]0;owned\x07[bold]red[/bold]<script>alert(1)</script>"
@@ -43,7 +43,7 @@ class Shell:
 def made(cell="lstm", unit="char", documents="file", hidden=6, layers=1, letters=None, name="sea"):
     letters = letters or quoting(4000) + "()"
     codes = letters.encode() if unit == "byte" else map(ord, letters)
-    symbols = Symbols(unit, np.array(sorted({*codes}), np.uint32))
+    symbols = Vocabulary(unit, np.array(sorted({*codes}), np.uint32))
     options = ModelOptions.of({"cell": cell, "layers": layers, "hidden": hidden, "dropout": 0.0, "embedding": 4})
     random = np.random.default_rng(2)
     shapes = parameters.shapes(options, symbols.size)
@@ -230,7 +230,7 @@ def test_weights_that_overflow_end_in_one_line(shell):
     model = made(cell="rnn")
     model.weights["layers.0.weight_hh"][:] = 1e38
     linear = ModelOptions.of({**model.options.values(), "activation": "linear"})
-    save(Path("m.safetensors"), Model(linear, model.symbols, model.weights, model.corpus, model.training))
+    save(Path("m.safetensors"), Model(linear, model.vocabulary, model.weights, model.corpus, model.training))
     for command in (["find"], ["ablate", "--unit", "0:0"], ["gates"]):
         code, out, err = shell("inspect", *command, *WITH)
         assert (code, out) == (1, "") and "error:" in err and "Warning" not in err

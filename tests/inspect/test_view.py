@@ -13,11 +13,11 @@ from charlm.show.palettes import PALETTES, STEPS, level, style
 from charlm.show.symbols import glyphs, names
 from charlm.show.tables import Grid
 from charlm.show.text_view import LARGEST, TextView, Track, plan, report, surprise
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 
 def table(text, unit="char"):
-    return Symbols(unit, np.array(sorted({*map(ord, text)}), np.uint32))
+    return Vocabulary(unit, np.array(sorted({*map(ord, text)}), np.uint32))
 
 
 def view_of(text, symbols=None, tracks=(), top=5, **more):
@@ -66,7 +66,7 @@ def test_a_track_of_one_value():
 
 @pytest.mark.parametrize("size", [10, 300, 12000])
 def test_a_megabyte_fits_with_fewer_likely_symbols(size):
-    symbols = Symbols("char", np.arange(size, dtype=np.uint32))
+    symbols = Vocabulary("char", np.arange(size, dtype=np.uint32))
     assert plan(100_000, symbols, 1, 5).top == 5
     found = plan(1_000_000, symbols, 3, 5)
     assert found.top >= 1
@@ -82,7 +82,7 @@ def test_a_megabyte_fits_with_fewer_likely_symbols(size):
 
 
 def test_plan_refuses_what_cannot_fit_and_says_what_can():
-    symbols = Symbols("char", np.arange(100, dtype=np.uint32))
+    symbols = Vocabulary("char", np.arange(100, dtype=np.uint32))
     with pytest.raises(UsageError, match="larger than 20 MB") as error:
         plan(10_000_000, symbols, 40, 5)
     most = int(re.search(r"--chars (\d+)", str(error.value))[1])
@@ -90,7 +90,7 @@ def test_plan_refuses_what_cannot_fit_and_says_what_can():
     with pytest.raises(UsageError):
         plan(most + 1, symbols, 40, 5)
     with pytest.raises(UsageError, match="600,000 symbols, which alone .* leave out --html"):
-        plan(1, Symbols("char", np.arange(1, 599_999, dtype=np.uint32)), 1, 5)
+        plan(1, Vocabulary("char", np.arange(1, 599_999, dtype=np.uint32)), 1, 5)
 
 
 def test_nothing_of_a_view_is_markup():
@@ -109,7 +109,7 @@ def test_nothing_of_a_view_is_markup():
 
 
 def test_halves_of_surrogate_pairs_do_not_break_a_report():
-    symbols = Symbols("char", np.array([97, 0xD800, 0xDFFF], np.uint32))
+    symbols = Vocabulary("char", np.array([97, 0xD800, 0xDFFF], np.uint32))
     view = view_of("a", symbols)
     page = report(TextView(**{**view.__dict__, "ids": np.array([2, 3, 4]), "tracks": (surprise(np.ones(3)),),
                               "top": np.zeros((4, 1), int), "probabilities": np.zeros((4, 1))}))  # fmt: skip
@@ -122,11 +122,11 @@ def test_names_tell_symbols_apart():
     found = names(table(" \n\t\r\x1b\x7f\x85\u00a0\u200b\u0301\u202ea␣é"))
     assert found == ["boundary", "unknown", "⇥", "⏎", "␍", "␛", "␣", "a", "␡", "U+0085", "U+00A0", "é", "◌\u0301",
                      "U+200B", "U+202E", "␣"]  # fmt: skip
-    assert names(Symbols("byte", np.array([10, 65, 255], np.uint32))) == ["boundary", "unknown", "⏎", "A", "0xFF"]
+    assert names(Vocabulary("byte", np.array([10, 65, 255], np.uint32))) == ["boundary", "unknown", "⏎", "A", "0xFF"]
 
 
 def test_bytes_stand_where_their_character_ends():
-    symbols = Symbols("byte", np.arange(256, dtype=np.uint32))
+    symbols = Vocabulary("byte", np.arange(256, dtype=np.uint32))
     data = "é\n中".encode() + b"\xe4\xb8"
     ids = np.concatenate((symbols.encode(np.frombuffer(data, np.uint8)), [0, 1]))
     words, shown = glyphs(symbols, ids)

@@ -82,7 +82,7 @@ def test_the_state_from_the_right_is_that_of_the_window_behind(
     model = checkpoint.load(run.model)
     colds = 0
     for step, (behind, weights) in enumerate(seen):
-        network = Network(model.options, model.symbols.size)
+        network = Network(model.options, model.vocabulary.size)
         with torch.no_grad():
             for mine, theirs in zip(network.parameters(), weights, strict=True):
                 mine.copy_(theirs)
@@ -139,7 +139,7 @@ def test_weights_of_symbols_go_where_the_same_characters_are_on_both_sides(tmp_p
     )
     one, other = checkpoint.load(first.model), checkpoint.load(again.model)
     for letter in "bc\n":
-        mine, theirs = (int(model.symbols.encode_text(letter)[0]) for model in (one, other))
+        mine, theirs = (int(model.vocabulary.encode_text(letter)[0]) for model in (one, other))
         for side in ("", REVERSE):
             for name, before in (("layers.0.weight_ih", 0), ("layers.1.weight_ih", TINY["hidden"])):
                 columns = one.weights[side + name][:, before + mine], other.weights[side + name][:, before + theirs]

@@ -185,10 +185,10 @@ def test_starting_from_a_model_matches_symbols_by_character(small_corpus: Corpus
         seq_len=16,
     )
     old, new = checkpoint.load(done.model), checkpoint.load(begun.model)
-    shared = set(old.symbols.codes.tolist()) & set(new.symbols.codes.tolist())
+    shared = set(old.vocabulary.codes.tolist()) & set(new.vocabulary.codes.tolist())
     assert len(shared) > 5
     for code in shared:
-        there, here = (int(symbols.encode(np.array([code]))[0]) for symbols in (old.symbols, new.symbols))
+        there, here = (int(symbols.encode(np.array([code]))[0]) for symbols in (old.vocabulary, new.vocabulary))
         assert np.allclose(old.weights["readout.weight"][there], new.weights["readout.weight"][here], atol=1e-6)
         column_there, column_here = (
             old.weights["layers.0.weight_ih"][:, there],

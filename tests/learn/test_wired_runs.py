@@ -58,14 +58,14 @@ def test_every_command_of_the_library_reads_it(
     assert ("readout.weight" in model.weights) != model.options.tied
     data = small_corpus.path.parent
     by_window = evaluate(model, data=data, exact=True).score.nats_per_char
-    assert np.isfinite(by_window) and by_window < np.log(model.symbols.size)
+    assert np.isfinite(by_window) and by_window < np.log(model.vocabulary.size)
     assert np.isfinite(evaluate(model, data=data, dynamic=True).to_json()["dynamic_nats_per_char"])
     (line,) = score_lines(model, ["the sea is wide"])
     assert 0 < line.scores["model"].bits < np.inf
     text = "".join(stream(model, length=40, seed=1))
     assert len(text) == 40
     drawn = generate(Stepper(model), np.zeros(0, np.int64), Rules(1.0), streams(1, 1))
-    wanted = "".join(model.symbols.decode(next(drawn)) for _ in range(60))[:40]
+    wanted = "".join(model.vocabulary.decode(next(drawn)) for _ in range(60))[:40]
     assert text == wanted, "a single sample is that of a batch of one"
     assert [one.text for one in samples(model, num=2, length=10, seed=1)][0] == text[:10]
     packed = compress(model, small_text.read_bytes()[:700])
@@ -146,7 +146,7 @@ def test_symbols_are_matched_in_every_layer_that_reads_them(
         done = train(other, root=tmp_path, run=name, init_from=trained[name], steps=1, lr=1e-9, **tiny)
         model = checkpoint.load(done.model)
         word = "the sea is wide"
-        here, there = model.symbols.encode_text(word), source.symbols.encode_text(word)
+        here, there = model.vocabulary.encode_text(word), source.vocabulary.encode_text(word)
         assert not np.array_equal(here, there)
         one, two, a, b = Stepper(model), Stepper(source), None, None
         a, b = one.start(), two.start()

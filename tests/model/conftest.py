@@ -9,7 +9,7 @@ from charlm.config import ModelOptions
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 CHARACTERS = "\n ehlorw"
 
@@ -29,7 +29,7 @@ def _options(cell="lstm", activation="tanh", layers=1, input="one-hot", hidden=7
 
 
 def _symbols(characters=CHARACTERS, unit="char"):
-    return Symbols(unit, np.array(sorted({ord(letter) for letter in characters}), np.uint32))
+    return Vocabulary(unit, np.array(sorted({ord(letter) for letter in characters}), np.uint32))
 
 
 def _model(*kind, characters=CHARACTERS, seed=1, scale=0.4, **options):

@@ -18,9 +18,9 @@ from charlm.model.checkpoint import Model
 from charlm.model.initializers import begin
 from charlm.model.network import LEFT, Behind, Drops, Network
 from charlm.model.parameters import REVERSE
-from charlm.tokenizers.vocabulary import BOUNDARY, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 
-SYMBOLS = Symbols("char", np.arange(97, 104, dtype=np.uint32))
+SYMBOLS = Vocabulary("char", np.arange(97, 104, dtype=np.uint32))
 V = SYMBOLS.size
 
 

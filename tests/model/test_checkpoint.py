@@ -19,7 +19,7 @@ from charlm.errors import CharlmError, CheckpointError
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import FORMAT, Model, load, read_header, read_tensors, save, write_tensors
 from charlm.model.network import Network
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
 
@@ -76,19 +76,19 @@ def test_model_comes_back_as_it_was(path, make_model, kind, input):
     model = Model(made.options, made.symbols, made.weights, corpus, training)
     save(path, model)
     back = load(path)
-    assert (back.options, back.symbols, back.corpus, back.training) == (made.options, made.symbols, corpus, training)
+    assert (back.options, back.vocabulary, back.corpus, back.training) == (made.options, made.symbols, corpus, training)
     assert back.path == path and list(back.weights) == list(made.weights)
     for name, weight in made.weights.items():
         assert back.weights[name].dtype == np.float32
         np.testing.assert_array_equal(back.weights[name], weight)
-    Network(back.options, back.symbols.size).take(back.weights)
+    Network(back.options, back.vocabulary.size).take(back.weights)
 
 
 @pytest.mark.parametrize("codes", ["a", "\n\x00\u2028é\U0010ffff", "\ud800x"])
 @pytest.mark.parametrize("unit", ["char", "byte"])
 def test_any_symbol_table_comes_back(path, make_model, unit, codes):
     numbers = sorted({ord(letter) % (256 if unit == "byte" else 0x110000) for letter in codes})
-    symbols = Symbols(unit, np.array(numbers, np.uint32))
+    symbols = Vocabulary(unit, np.array(numbers, np.uint32))
     made = make_model("rnn")
     random = np.random.default_rng(0)
     weights = {
@@ -96,7 +96,7 @@ def test_any_symbol_table_comes_back(path, make_model, unit, codes):
         for name, shape in parameters.shapes(made.options, symbols.size).items()
     }
     save(path, Model(made.options, symbols, weights))
-    assert load(path).symbols == read_header(path).symbols == symbols
+    assert load(path).vocabulary == read_header(path).symbols == symbols
 
 
 def test_equal_models_make_equal_bytes(path, make_model):
@@ -138,7 +138,7 @@ def test_file_is_what_its_description_says(saved):
 
 def test_header_tells_everything_but_the_weights(saved):
     header, model = read_header(saved), load(saved)
-    assert (header.options, header.symbols, header.corpus) == (model.options, model.symbols, model.corpus)
+    assert (header.options, header.symbols, header.corpus) == (model.options, model.vocabulary, model.corpus)
     assert (header.path, header.format, header.version) == (saved, FORMAT, __version__)
     assert header.shapes == {name: weight.shape for name, weight in model.weights.items()}
     assert header.parameters == sum(weight.size for weight in model.weights.values())
@@ -320,7 +320,7 @@ def test_flipped_bytes_are_refused_or_make_another_whole_model(tmp_path_factory,
         assert "\n" not in str(error) and str(path) in str(error)
     else:
         shapes = {name: weight.shape for name, weight in model.weights.items()}
-        assert shapes == parameters.shapes(model.options, model.symbols.size)
+        assert shapes == parameters.shapes(model.options, model.vocabulary.size)
 
 
 plain_values = st.recursive(
@@ -362,7 +362,7 @@ def test_any_value_in_the_config_is_refused_or_makes_a_whole_model(tmp_path_fact
     else:
         assert None not in [getattr(model.options, name) for name in model.options.specs()]
         shapes = {name: weight.shape for name, weight in model.weights.items()}
-        assert shapes == parameters.shapes(model.options, model.symbols.size)
+        assert shapes == parameters.shapes(model.options, model.vocabulary.size)
 
 
 @pytest.mark.parametrize("broken", ["replace", "fsync"])

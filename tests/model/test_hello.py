@@ -15,7 +15,7 @@ from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.model.stepper import Stepper
 from charlm.sampling.filters import log_softmax
-from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 
 LETTERS = "helo"
 LOGITS = [(1.0, 2.2, -3.0, 4.1), (0.5, 0.3, -1.0, 1.2), (0.1, 0.5, 1.9, -1.1), (0.2, -1.5, -0.1, 2.2)]
@@ -25,7 +25,7 @@ CERTAINLY_NOT = -1e4
 
 @pytest.fixture(scope="module")
 def model():
-    symbols = Symbols("char", np.array(sorted(map(ord, LETTERS)), np.uint32))
+    symbols = Vocabulary("char", np.array(sorted(map(ord, LETTERS)), np.uint32))
     options = ModelOptions(cell="rnn", activation="linear", hidden=5, embedding=1, dropout=0.0)
     weights = {name: np.zeros(shape, np.float32) for name, shape in _shapes(options, symbols).items()}
     weights["layers.0.weight_ih"][0, BOUNDARY] = 1
@@ -50,7 +50,7 @@ def ids_of(model):
 def test_scoring_gives_the_lecture_s_loss(model, tmp_path, exact):
     checkpoint.save(tmp_path / "model.safetensors", model)
     loaded = checkpoint.load(tmp_path / "model.safetensors")
-    network = Network(loaded.options, loaded.symbols.size).take(loaded.weights)
+    network = Network(loaded.options, loaded.vocabulary.size).take(loaded.weights)
     whole = score(network, ids_of(model), exact=exact)
     first = score(network, ids_of(model)[:2], exact=exact)
     assert (whole.characters, first.characters, first.nats) == (5, 1, 0.0)

@@ -103,7 +103,7 @@ def test_a_preset_of_nothing_changed_says_no_more_than_its_name(shell: Shell, tm
 
     def shown(**options: object) -> str:
         training = {**model.training, "options": options}
-        checkpoint.save(tmp_path / "m.safetensors", checkpoint.Model(model.options, model.symbols, model.weights,
+        checkpoint.save(tmp_path / "m.safetensors", checkpoint.Model(model.options, model.vocabulary, model.weights,
                                                                      model.corpus, training))  # fmt: skip
         return ok(shell("info", "m.safetensors"))
 

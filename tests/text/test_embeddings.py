@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from charlm.data import word2vec
 from charlm.data.word2vec import read_vectors
 from charlm.errors import InputError
-from charlm.tokenizers.vocabulary import FIRST, Symbols
+from charlm.tokenizers.vocabulary import FIRST, Vocabulary
 
 
-def table(letters: str, unit: str = "char") -> Symbols:
-    return Symbols(unit, np.array(sorted({ord(letter) for letter in letters}), np.uint32))
+def table(letters: str, unit: str = "char") -> Vocabulary:
+    return Vocabulary(unit, np.array(sorted({ord(letter) for letter in letters}), np.uint32))
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def write(tmp_path: Path):
     return of
 
 
-def refusal(path: Path, symbols: Symbols) -> str:
+def refusal(path: Path, symbols: Vocabulary) -> str:
     with pytest.raises(InputError) as caught:
         read_vectors(path, symbols)
     message = str(caught.value)
@@ -50,7 +50,7 @@ def test_symbols_are_found_by_every_name_they_have(write) -> None:
 def test_a_table_that_is_written_is_read_back_to_the_bit(write, unit: str) -> None:
     words = np.array(["\n", " a", "a", "b c", "é", "é1", "\u00a0"], object)
     codes = {"char": [10, 32, 65, 0xE9, 0x2603, 0xD800], "byte": [0, 10, 32, 65, 0xE9]}
-    symbols = Symbols(unit, words if unit == "word" else np.array(codes[unit], np.uint32))
+    symbols = Vocabulary(unit, words if unit == "word" else np.array(codes[unit], np.uint32))
     vectors = np.random.default_rng(0).normal(size=(symbols.size, 3)).astype(np.float32) * np.float32(1e-30)
     found = read_vectors(write("\n".join(word2vec.lines(symbols, vectors))), symbols)
     assert found.ids.tolist() == list(range(symbols.size)) and found.others == 0
@@ -61,7 +61,7 @@ def test_a_table_that_is_written_is_read_back_to_the_bit(write, unit: str) -> No
 
 
 def test_bytes_are_found_by_their_numbers_and_as_ascii(write) -> None:
-    symbols = Symbols("byte", np.array([10, 32, 65, 0xE9], np.uint32))
+    symbols = Vocabulary("byte", np.array([10, 32, 65, 0xE9], np.uint32))
     found = read_vectors(write("0x0A 1\n0x20 2\nA 3\n0xE9 4\né 5\n0x41x 6\n"), symbols)
     assert found.ids.tolist() == [2, 3, 4, 5] and found.values[:, 0].tolist() == [1, 2, 3, 4] and found.others == 2
 

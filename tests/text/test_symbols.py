@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from charlm.errors import CheckpointError, SymbolError
 from charlm.tokenizers.units import UNITS
-from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 
 texts = st.text(min_size=1, max_size=60)
 
 
-def table(text: str, unit: str = "char") -> Symbols:
-    return Symbols(unit, np.unique(UNITS[unit].of_text(text)))
+def table(text: str, unit: str = "char") -> Vocabulary:
+    return Vocabulary(unit, np.unique(UNITS[unit].of_text(text)))
 
 
 def test_ids_are_boundary_unknown_and_the_characters_in_code_point_order():
@@ -37,7 +37,7 @@ def test_every_text_of_known_characters_comes_back(text, unit):
     shown = "".join("\ufffd" if "\ud800" <= letter <= "\udfff" else letter for letter in text)
     if unit == "char":
         assert symbols.decode(ids) == shown
-    assert Symbols.from_json(json.loads(json.dumps(symbols.to_json()))) == symbols
+    assert Vocabulary.from_json(json.loads(json.dumps(symbols.to_json()))) == symbols
 
 
 @given(texts, texts)
@@ -61,7 +61,7 @@ def test_boundary_and_unknown_are_never_printed():
 
 @pytest.mark.parametrize(("count", "dtype"), [(254, "uint8"), (255, "uint16"), (65534, "uint16"), (65535, "uint32")])
 def test_ids_have_the_smallest_type_that_holds_them(count, dtype):
-    symbols = Symbols("char", np.arange(count))
+    symbols = Vocabulary("char", np.arange(count))
     assert symbols.dtype == dtype
     assert symbols.encode(np.array([count - 1, count], np.uint32)).tolist() == [count + 1, UNKNOWN]
 
@@ -121,4 +121,4 @@ def test_a_table_is_saved_as_a_string_where_that_is_possible():
 )
 def test_a_damaged_table_is_refused(value, found):
     with pytest.raises(CheckpointError, match=found):
-        Symbols.from_json(value)
+        Vocabulary.from_json(value)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.compression.lossless_text import ALWAYS, Alphabet
-from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 
 ENCODINGS = [
     "utf-8",
@@ -22,8 +22,8 @@ ENCODINGS = [
 ]
 
 
-def table(letters: str, unit: str = "char") -> Symbols:
-    return Symbols(unit, np.array(sorted({ord(letter) for letter in letters}), np.uint32))
+def table(letters: str, unit: str = "char") -> Vocabulary:
+    return Vocabulary(unit, np.array(sorted({ord(letter) for letter in letters}), np.uint32))
 
 
 @settings(max_examples=100, deadline=None)

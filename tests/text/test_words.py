@@ -19,7 +19,7 @@ from charlm.errors import CheckpointError, CorpusError, SymbolError, UsageError
 from charlm.tokenizers.escape import END, OTHER
 from charlm.tokenizers.escape import letters as spelled_by
 from charlm.tokenizers.units import UNITS
-from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 from charlm.tokenizers.word import APART, cut, cut_stream, is_piece
 
 WORD = UNITS["word"]
@@ -28,8 +28,8 @@ letters = st.sampled_from("ab_Zé9 ' ’\n\t.,-漢ไ\u0301\u00a0\U0001d400\ud80
 texts = st.text(letters, max_size=80) | st.text(max_size=40)
 
 
-def words_of(*words: str) -> Symbols:
-    return Symbols("word", np.array(sorted(words), object))
+def words_of(*words: str) -> Vocabulary:
+    return Vocabulary("word", np.array(sorted(words), object))
 
 
 def slowly(text: str) -> list[str]:
@@ -95,11 +95,11 @@ def test_pieces_are_the_same_in_any_chunks_and_join_to_the_text(text, places):
 
 @given(texts.filter(bool))
 def test_a_text_of_known_words_comes_back(text):
-    symbols = Symbols("word", np.unique(WORD.of_text(text)))
+    symbols = Vocabulary("word", np.unique(WORD.of_text(text)))
     ids = symbols.encode_text(text)
     assert (ids >= 2).all() and ids.dtype == symbols.dtype
     assert symbols.decode(ids) == "".join("\ufffd" if "\ud800" <= one <= "\udfff" else one for one in text)
-    again = Symbols.from_json(json.loads(json.dumps(symbols.to_json())))
+    again = Vocabulary.from_json(json.loads(json.dumps(symbols.to_json())))
     assert again == symbols and hash(again) == hash(symbols)
     assert symbols.sizes[ids].sum() == WORD.characters(WORD.of_text(text)) == len(text)
     assert WORD.text_bytes(WORD.of_text(text)) == len(text.encode("utf-8", "surrogatepass"))
@@ -234,7 +234,7 @@ def test_a_prompt_names_the_words_that_are_unknown():
 )
 def test_a_bad_dictionary_is_refused_in_one_line(codes, found):
     with pytest.raises(CheckpointError, match=found) as error:
-        Symbols.from_json({"unit": "word", "codes": codes})
+        Vocabulary.from_json({"unit": "word", "codes": codes})
     assert "\n" not in str(error.value)
 
 

@@ -14,7 +14,7 @@ from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 LETTERS = "\n abcdefghijklmnopqrstuvwxyz"
 
@@ -25,7 +25,7 @@ def _make(
 ) -> Model:  # fmt: skip
     kind = {"input": "one-hot", "hidden": 7, "embedding": 5, "dropout": 0.0, "cell": cell, **options}
     chosen = ModelOptions.of(kind)
-    symbols = Symbols(unit, np.array(sorted({*map(ord, letters)}), np.uint32))
+    symbols = Vocabulary(unit, np.array(sorted({*map(ord, letters)}), np.uint32))
     random = np.random.default_rng(seed)
     shapes = parameters.shapes(chosen, symbols.size)
     weights = {name: (scale * random.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
@@ -39,7 +39,7 @@ def _slow_bits(model: Model, ids: list[int]) -> np.ndarray:
     states = [tuple(np.zeros((1, model.options.hidden)) for _ in cell.state) for _ in range(model.options.layers)]
     found = []
     for symbol, coming in zip(ids, ids[1:], strict=False):
-        x = np.eye(model.symbols.size)[[symbol]]
+        x = np.eye(model.vocabulary.size)[[symbol]]
         x = x @ w["embedding.weight"] if "embedding.weight" in w else x
         below = None
         for number, state in enumerate(states):

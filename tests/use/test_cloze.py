@@ -24,7 +24,7 @@ from charlm.inspect.gradients import gradients
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
 from charlm.training.train import train
 
 BOTH = {"direction": "bidirectional"}
@@ -42,12 +42,12 @@ def one(model: Model, line: str | bytes, **more: Any) -> Filled:
 def chances(model: Model, ids: list[int], place: int, slow_bits) -> np.ndarray:
     """(V,) what can stand at a place of a text (N + 1,), its boundary first, by definition."""
     if model.options.bidirectional:
-        network = Network(model.options, model.symbols.size).take(model.weights).on(torch.device("cpu"))
+        network = Network(model.options, model.vocabulary.size).take(model.weights).on(torch.device("cpu"))
         with torch.inference_mode():
             found = np.exp(conditionals(network, np.array(ids), np.array([place])).numpy()[0].astype(np.float64))
     else:
-        found = np.zeros(model.symbols.size)
-        for symbol in range(model.symbols.size):
+        found = np.zeros(model.vocabulary.size)
+        for symbol in range(model.vocabulary.size):
             text = [*ids[:place], symbol, *ids[place + 1 :]]
             if model.options.direction == "backward":
                 text = [BOUNDARY, *text[:0:-1]] if text[-1] != BOUNDARY else text[::-1]
@@ -148,7 +148,7 @@ def text_of_lines(characters: int) -> str:
 
 def words_of(entries: list[str], shares: dict[str, float]) -> Model:
     """A model of words that gives each the same probability wherever it stands."""
-    symbols = Symbols("word", np.array(sorted(entries), object))
+    symbols = Vocabulary("word", np.array(sorted(entries), object))
     options = ModelOptions(cell="gru", layers=1, hidden=2, input="one-hot", embedding=2, dropout=0.0)
     weights = {name: np.zeros(shape, np.float32) for name, shape in parameters.shapes(options, symbols.size).items()}
     order = ["boundary", "unknown", *symbols.codes.tolist()]

@@ -9,14 +9,14 @@ import pytest
 
 from charlm.evaluation import compressors
 from charlm.evaluation.compressors import NAMES, bits, text_bytes, window
-from charlm.tokenizers.vocabulary import Symbols
+from charlm.tokenizers.vocabulary import Vocabulary
 
 WORDS = "wide grey sea, old ships; naïve cœur — 海\r\n".split(" ")
 
 
 def table(text, unit="char"):
     codes = sorted(set(text.encode("utf-8"))) if unit == "byte" else sorted({*map(ord, text)})
-    return Symbols(unit, np.array(codes, np.uint32))
+    return Vocabulary(unit, np.array(codes, np.uint32))
 
 
 def prose(size, seed):
@@ -42,9 +42,9 @@ def test_the_unknown_symbol_is_a_code_that_no_other_has(unit):
 
 
 def test_what_utf_8_forbids_is_no_failure():
-    symbols = Symbols("char", np.array([97, 0xD800], np.uint32))
+    symbols = Vocabulary("char", np.array([97, 0xD800], np.uint32))
     assert b"".join(text_bytes(np.array([0, 2, 3, 0]), symbols, False)) == b"a\xed\xa0\x80"
-    whole = Symbols("byte", np.arange(256, dtype=np.uint32))
+    whole = Vocabulary("byte", np.arange(256, dtype=np.uint32))
     assert b"".join(text_bytes(np.arange(258), whole, False))[1:] == bytes(range(256))
 
 

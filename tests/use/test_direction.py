@@ -311,6 +311,6 @@ def test_the_command_line_says_so(make_model, tmp_path, monkeypatch, capfd):
 
 def test_surprise_is_told_in_the_order_of_reading(make_model, slow_bits):
     model = turned(make_model())
-    text = beginning(model, in_order(model, Text("", np.array([0, *model.symbols.encode_text("the sea"), 0]), 8)), 5)
-    assert model.symbols.decode(text.ids[1:].tolist()) == "s eht"
+    text = beginning(model, in_order(model, Text("", np.array([0, *model.vocabulary.encode_text("the sea"), 0]), 8)), 5)
+    assert model.vocabulary.decode(text.ids[1:].tolist()) == "s eht"
     np.testing.assert_allclose(record(model, text.ids).bits, slow_bits(model, text.ids.tolist()), rtol=1e-4)

@@ -149,10 +149,10 @@ def test_what_is_missing_is_one_clear_line(
         novelty(model, "the sea", data=tmp_path)
     with pytest.raises(UsageError, match="one text or more, got none"):
         novelty(model, [], data=tmp_path)
-    other = Model(model.options, model.symbols, {}, {**model.corpus, "sha256": "0"})
+    other = Model(model.options, model.vocabulary, {}, {**model.corpus, "sha256": "0"})
     with pytest.raises(CorpusError, match="not the corpus .* leave out --novelty"):
         novelty(other, "the sea", data=small_corpus.path.parent)
-    nameless = Model(model.options, model.symbols, {}, {"name": "../x"})
+    nameless = Model(model.options, model.vocabulary, {}, {"name": "../x"})
     with pytest.raises(CorpusError, match="names no corpus .* leave out --novelty"):
         novelty(nameless, "the sea", data=small_corpus.path.parent)
     with monkeypatch.context() as patch:

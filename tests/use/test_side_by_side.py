@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from charlm.config import SampleOptions
 from charlm.sampling import sample
-from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 
 CODES = {
     "char": np.array(sorted(map(ord, "\n abcé\U0001f30a")), np.uint32),
@@ -22,9 +22,9 @@ CODES = {
 WAYS = [{}, {"stop": "a"}, {"stop": "ab\n"}, {"until_end": True}]
 
 
-def symbols_of(unit: str) -> Symbols:
+def symbols_of(unit: str) -> Vocabulary:
     codes = CODES[unit]
-    return Symbols(unit, np.unique(codes) if unit == "byte" else codes)
+    return Vocabulary(unit, np.unique(codes) if unit == "byte" else codes)
 
 
 def one_by_one(model, options, column: Sequence[int]) -> tuple[str, int, str, int]:

@@ -23,7 +23,7 @@ from charlm.model import parameters
 from charlm.model.checkpoint import Model, load, save
 from charlm.sampling.sample import samples, stream
 from charlm.show.symbols import glyphs, names
-from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Symbols
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 from charlm.tokenizers.word import cut
 from charlm.training.events import Plan
 
@@ -32,7 +32,7 @@ TINY = "the cat sat, the dog ran, the cat ran"
 
 def unigram(words: list[str], shares: dict[str, float], corpus: dict | None = None, path: Path | None = None) -> Model:
     """A model that gives every symbol the same probability wherever it stands; `∎` is the boundary, `?` the unknown."""
-    symbols = Symbols("word", np.array(sorted(words), object))
+    symbols = Vocabulary("word", np.array(sorted(words), object))
     options = ModelOptions(cell="gru", layers=1, hidden=2, input="one-hot", embedding=2, dropout=0.0)
     weights = {name: np.zeros(shape, np.float32) for name, shape in parameters.shapes(options, symbols.size).items()}
     order = ["∎", "?", *symbols.codes.tolist()]
@@ -84,7 +84,7 @@ def test_words_drawn_from_a_known_distribution_take_its_entropy():
 def test_the_probabilities_of_all_words_that_could_stand_there_sum_to_one():
     """A symbol is one of the table, or the unknown one and then any word that can be spelled."""
     model = unigram(["a", "ab"], {"∎": 0.1, "?": 0.4, "a": 0.3, "ab": 0.2})
-    spelling = model.symbols.spelling
+    spelling = model.vocabulary.spelling
     known = sum(2 ** -(score_text(model, word).score.nats / log(2)) for word in ("a", "ab")) / 0.1
     longest, whole = 12, 0.0
     letters = spelling.shares[2:].sum() + spelling.shares[1]  # another letter's code points share its probability
@@ -230,14 +230,14 @@ def test_novelty_is_in_words(words, trained):
 def test_a_model_of_words_is_a_file_like_any_other(trained, tmp_path):
     save(tmp_path / "again.safetensors", trained["few"])
     again = load(tmp_path / "again.safetensors")
-    assert again.symbols == trained["few"].symbols and len(again.symbols.codes) == 23
+    assert again.vocabulary == trained["few"].symbols and len(again.vocabulary.codes) == 23
     size = int.from_bytes((tmp_path / "again.safetensors").read_bytes()[:8], "little")
     header = json.loads((tmp_path / "again.safetensors").read_bytes()[8 : 8 + size])
-    assert json.loads(header["__metadata__"]["symbols"])["codes"] == again.symbols.codes.tolist()
+    assert json.loads(header["__metadata__"]["symbols"])["codes"] == again.vocabulary.codes.tolist()
 
 
 def test_what_is_shown_of_words():
-    symbols = Symbols("word", np.array(sorted([" king", "'t", "\n", "\x1b", "   ", "The", "漢"]), object))
+    symbols = Vocabulary("word", np.array(sorted([" king", "'t", "\n", "\x1b", "   ", "The", "漢"]), object))
     assert names(symbols) == ["boundary", "unknown", "⏎", "␛", "␣␣␣", "␣king", "'t", "The", "漢"]
     table, shown = glyphs(symbols, np.array([5, 2, 3]))
     assert [table[one] for one in shown] == [" king", "\n", "␛"]
