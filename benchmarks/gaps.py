@@ -28,7 +28,7 @@ def main() -> None:
     asked = parser.parse_args()
     models = {word: charlm.load(find_model(word)) for word in asked.models}
     first = next(iter(models.values()))
-    if first.vocabulary.kind.longer or any(model.corpus != first.corpus for model in models.values()):
+    if first.vocabulary.tokenizer.longer or any(model.corpus != first.corpus for model in models.values()):
         raise SystemExit("the models must be of characters or bytes, and of one corpus")
     whole, gapped = lines_of(own_corpus(first, data=asked.data), asked.lines)
     if not whole:

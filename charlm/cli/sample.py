@@ -116,7 +116,7 @@ def _say_novelty(given: Given, model: "Model", found: "Findings") -> None:
     from charlm.show.novelty import lines
 
     together, alone = found.together.to_json(), [one.to_json() for one in found.samples]
-    for line in lines(together, alone, found.other_to_json(), model.vocabulary.kind.noun):
+    for line in lines(together, alone, found.other_to_json(), model.vocabulary.tokenizer.noun):
         given.terminal.say(line)
 
 

@@ -122,7 +122,7 @@ def encode(
         if progress is not None:
             progress(done)
         at, expected, logits = reading.send(symbols)
-    letters, plain = model.vocabulary.spelling.write(raw)
+    letters, plain = model.vocabulary.escape_code.write(raw)
     if len(letters):
         encoder.encode(letters, _letters(model))
     if len(plain):
@@ -166,8 +166,14 @@ def decode(
 
 def _spelled(decoder: Any, model: Model, unknown: int, room: float) -> np.ndarray:
     """The codes (U,) behind so many unknown symbols, from no more bits than there are."""
-    spelling, pieces, missing = model.vocabulary.spelling, [NONE], unknown if model.vocabulary.spelling.shares.size else 0
-    few = PackedError(f"its bits end before the {unknown:,} {model.vocabulary.kind.noun}s that the model does not know")
+    spelling, pieces, missing = (
+        model.vocabulary.escape_code,
+        [NONE],
+        unknown if model.vocabulary.escape_code.shares.size else 0,
+    )
+    few = PackedError(
+        f"its bits end before the {unknown:,} {model.vocabulary.tokenizer.noun}s that the model does not know"
+    )
     while missing:
         pieces.append(_decoded(decoder, _letters(model), missing))  # each unknown symbol has one letter at least
         room += float(np.log2(spelling.shares[pieces[-1]]).sum())
@@ -258,11 +264,11 @@ def _categorical() -> Any:
 
 
 def _uniform(model: Model) -> Any:
-    return _coder().stream.model.Uniform(model.vocabulary.spelling.limit)
+    return _coder().stream.model.Uniform(model.vocabulary.escape_code.limit)
 
 
 def _letters(model: Model) -> Any:
-    return _coder().stream.model.Categorical(model.vocabulary.spelling.shares, perfect=False)
+    return _coder().stream.model.Categorical(model.vocabulary.escape_code.shares, perfect=False)
 
 
 def _decoded(decoder: Any, kind: Any, more: Any) -> np.ndarray:

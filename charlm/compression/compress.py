@@ -112,11 +112,11 @@ def compress(model: Model, data: bytes, *, progress: Progress | None = None, **v
     return Compression(
         data=packed.to_bytes(),
         bytes=len(data),
-        characters=int(sizes[ids].sum()) + model.vocabulary.kind.characters(raw),
+        characters=int(sizes[ids].sum()) + model.vocabulary.tokenizer.characters(raw),
         symbols=len(ids),
         unknown=len(raw),
         streams=streams,
-        predicted=ceil((nats / log(2) + model.vocabulary.spelling.bits(raw)) / 8),
+        predicted=ceil((nats / log(2) + model.vocabulary.escape_code.bits(raw)) / 8),
         stored=packed is stored,
         seconds=perf_counter() - began,
         model=str(model.path or "a model in memory"),

@@ -34,10 +34,10 @@ class Alphabet:
 
     def spell(self, data: bytes) -> tuple[np.ndarray, np.ndarray] | None:
         """Ids (N,) of `data`, and the codes (U,) behind its unknown symbols; None where it would not come back."""
-        points, kind = self._points(data), self.symbols.kind
+        points, kind = self._points(data), self.symbols.tokenizer
         if points is None:
             return None
-        codes = kind.whole(points)
+        codes = kind.merge(points)
         ids = self.symbols.encode(codes)
         if self.lines:
             ids[codes == kind.line_feed] = BOUNDARY
@@ -49,7 +49,7 @@ class Alphabet:
         Raises:
             ValueError: there are no such bytes.
         """
-        kind = self.symbols.kind
+        kind = self.symbols.tokenizer
         table: np.ndarray = np.empty(self.symbols.size, kind.dtype)
         table[:FIRST], table[FIRST:] = kind.line_feed, self.symbols.codes
         codes = table[ids]
@@ -61,7 +61,7 @@ class Alphabet:
 
     def _points(self, data: bytes) -> np.ndarray | None:
         """Code points, or the bytes where symbols are bytes."""
-        if not self.symbols.kind.decodes:
+        if not self.symbols.tokenizer.decodes:
             return np.frombuffer(data, np.uint8)
         try:
             text = data.decode(text_encoding(self.encoding), "surrogateescape")

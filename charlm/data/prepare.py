@@ -31,7 +31,7 @@ from charlm.errors import CorpusError, UsageError
 from charlm.files import alone_at, failures, new_folder, write_atomically
 from charlm.spec import flag
 from charlm.tokenizers.decoding import text_encoding
-from charlm.tokenizers.units import UNITS
+from charlm.tokenizers.units import TOKENIZERS
 from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 
 WORDS = 10_000
@@ -121,7 +121,7 @@ def prepare(
 
 def _settled(options: PrepareOptions) -> PrepareOptions:
     """The size of a table of words is of words only, and decided where nobody says it."""
-    if UNITS[options.unit].longer:
+    if TOKENIZERS[options.unit].longer:
         return options.replace(words=options.words or WORDS)
     if options.words is not None:
         raise UsageError(f"--words {options.words} is the size of a table of words; add --unit word, or leave it out")
@@ -205,7 +205,7 @@ def _shared(folder: Path, symbols: Vocabulary, splits: list[str], tell: Report) 
     for split, ids in zip(others, texts, strict=True):
         if found[split].longest:
             passage = symbols.decode(ids[found[split].at :][: min(found[split].longest, 4 * QUOTED)])
-            tell(_about_leak(split, found[split], symbols.kind.noun, passage))
+            tell(_about_leak(split, found[split], symbols.tokenizer.noun, passage))
     return {split: leak.to_json() for split, leak in found.items()}
 
 
@@ -244,7 +244,7 @@ def _recipe(options: PrepareOptions) -> dict[str, Any]:
     names = ("unit", "documents", "valid_fraction", "test_fraction", "min_count")
     recipe = {name: getattr(options, name) for name in names}
     recipe["newlines"] = "lf" if options.documents == "line" else options.newlines
-    recipe["encoding"] = text_encoding(options.encoding) if UNITS[options.unit].decodes else None
+    recipe["encoding"] = text_encoding(options.encoding) if TOKENIZERS[options.unit].decodes else None
     if options.words is not None:
         recipe["words"] = options.words
     return recipe

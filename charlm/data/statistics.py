@@ -13,9 +13,9 @@ import numpy as np
 from charlm.config import PrepareOptions
 from charlm.data.symbol_stream import Walk
 from charlm.errors import CorpusError
-from charlm.tokenizers.base import Unit
+from charlm.tokenizers.base import Tokenizer
 from charlm.tokenizers.counts import Tally
-from charlm.tokenizers.units import UNITS
+from charlm.tokenizers.units import TOKENIZERS
 from charlm.tokenizers.vocabulary import FIRST, UNKNOWN, Vocabulary
 
 FEWEST = 2
@@ -63,7 +63,7 @@ def survey(walk: Walk) -> Survey:
     Raises:
         CorpusError: it cannot be read, or is too short.
     """
-    tally, characters, documents = walk.unit.tally(), 0, 0
+    tally, characters, documents = walk.unit.symbol_counts(), 0, 0
     for piece in walk.pieces():
         codes = piece.codes
         if piece.ends is not None:
@@ -91,14 +91,14 @@ def table(found: Survey, options: PrepareOptions) -> Vocabulary:
     codes = found.tally.chosen(options.min_count, most)
     if not codes.size:
         raise CorpusError(
-            f"--min-count {options.min_count} leaves no {UNITS[options.unit].noun}: the most frequent one occurs "
+            f"--min-count {options.min_count} leaves no {TOKENIZERS[options.unit].noun}: the most frequent one occurs "
             f"{found.times.max()} times; choose a smaller --min-count"
         )
     symbols = Vocabulary(options.unit, codes)
     size = len(json.dumps(json.dumps(symbols.to_json())))
     if size > LONGEST_TABLE:
         raise CorpusError(
-            f"a table of {codes.size:,} {symbols.kind.noun}s takes {size:,} bytes of a model's header, and "
+            f"a table of {codes.size:,} {symbols.tokenizer.noun}s takes {size:,} bytes of a model's header, and "
             f"{LONGEST_TABLE:,} are there; choose fewer --words, or a larger --min-count"
         )
     return symbols
@@ -118,7 +118,7 @@ def about_text(walk: Walk, found: Survey) -> Iterator[str]:
 
 def about_table(found: Survey, symbols: Vocabulary, options: PrepareOptions) -> Iterator[str]:
     """What the table has, and what it leaves out, in a line or two."""
-    kind, kinds = symbols.kind, found.distinct - symbols.codes.size
+    kind, kinds = symbols.tokenizer, found.distinct - symbols.codes.size
     once = found.codes[found.times == 1].tolist()
     if kinds and symbols.size == options.words:
         outside = int(found.times[symbols.encode(found.codes) == UNKNOWN].sum())
@@ -151,7 +151,7 @@ def _about_line_ends(walk: Walk, line_feeds: int) -> str:
     return f"the text has {found}{mixed}; --newlines lf makes them all LF"
 
 
-def _named(kind: Unit, codes: list[Any]) -> str:
+def _named(kind: Tokenizer, codes: list[Any]) -> str:
     more = f" and {len(codes) - NAMED} more" if len(codes) > NAMED else ""
     return ", ".join(kind.describe(code) for code in codes[:NAMED]) + more
 

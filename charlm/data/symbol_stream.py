@@ -19,9 +19,9 @@ from charlm.data.prefetch import ahead
 from charlm.data.sources import Document, Source
 from charlm.errors import CorpusError
 from charlm.files import failures
-from charlm.tokenizers.base import Unit
+from charlm.tokenizers.base import Tokenizer
 from charlm.tokenizers.decoding import CR, LF
-from charlm.tokenizers.units import UNITS
+from charlm.tokenizers.units import TOKENIZERS
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
 
 Progress = Callable[[int], None]
@@ -94,7 +94,7 @@ class Amounts:
         self.characters += walk.unit.characters(codes) - ends
         self.bytes += walk.text_bytes(codes, ends)
         self.unknown += outside.size
-        self.spelling += symbols.spelling.bits(outside)
+        self.spelling += symbols.escape_code.bits(outside)
         self.documents += ends
 
 
@@ -123,7 +123,7 @@ class Walk:
         self, source: Source, options: PrepareOptions, progress: Progress | None = None, before: "Walk | None" = None
     ) -> None:
         self.source = source
-        self.unit = UNITS[options.unit]
+        self.unit = TOKENIZERS[options.unit]
         self.encoding = options.encoding
         self.lines = options.documents == "line"
         self.make_lf = self.lines or options.newlines == "lf"
@@ -145,7 +145,7 @@ class Walk:
             codes = self.unit.codes(
                 self._raw(document), encoding=self.encoding, where=document.name, on_mark=self._marked
             )
-            codes = self.unit.cut(self._line_ends(codes))
+            codes = self.unit.split(self._line_ends(codes))
             yield from (_line_documents if self.lines else _file_document)(codes, self.unit)
 
     def text_bytes(self, codes: np.ndarray, ends: int) -> int:
@@ -198,7 +198,7 @@ class Walk:
                 yield codes
 
 
-def _file_document(chunks: Iterator[np.ndarray], unit: Unit) -> Iterator[Piece]:
+def _file_document(chunks: Iterator[np.ndarray], unit: Tokenizer) -> Iterator[Piece]:
     empty = True
     for codes in chunks:
         empty = False
@@ -207,7 +207,7 @@ def _file_document(chunks: Iterator[np.ndarray], unit: Unit) -> Iterator[Piece]:
         yield _end(unit)
 
 
-def _line_documents(chunks: Iterator[np.ndarray], unit: Unit) -> Iterator[Piece]:
+def _line_documents(chunks: Iterator[np.ndarray], unit: Tokenizer) -> Iterator[Piece]:
     at_start = True
     for codes in chunks:
         ends = codes == unit.line_feed
@@ -220,6 +220,6 @@ def _line_documents(chunks: Iterator[np.ndarray], unit: Unit) -> Iterator[Piece]
         yield _end(unit)
 
 
-def _end(unit: Unit) -> Piece:
+def _end(unit: Tokenizer) -> Piece:
     """The end of a document; the code there is that of a line's end."""
     return Piece(np.array([unit.line_feed], unit.dtype), np.ones(1, bool))

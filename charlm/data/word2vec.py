@@ -112,7 +112,7 @@ def _names(symbols: Vocabulary, symbol: int) -> tuple[str, ...]:
     """How a file may write a symbol."""
     if symbol < FIRST:
         return {BOUNDARY: ("</s>",), UNKNOWN: ("<unk>",)}[symbol]
-    return symbols.kind.written(symbols.code(symbol))
+    return symbols.tokenizer.written(symbols.code(symbol))
 
 
 def _parted(fields: list[str], size: int) -> tuple[str, list[str]]:

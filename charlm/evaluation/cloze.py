@@ -121,7 +121,7 @@ class Filler:
     def __init__(self, model: Model, options: ScoreOptions, report: Report | None = None) -> None:
         check_model(model)
         self._report = report
-        self._symbols, self._kind = model.vocabulary, model.vocabulary.kind
+        self._symbols, self._kind = model.vocabulary, model.vocabulary.tokenizer
         read = dict(model.corpus.get("options", {}))
         theirs = [str(read.get("encoding", "utf-8"))] if self._kind.decodes else []
         self._encoding = line_encoding(theirs, options.encoding)
@@ -129,11 +129,11 @@ class Filler:
         end = line_ends({"the model": (model.vocabulary, lines)}, options.end)["the model"]
         outside = end == BOUNDARY and model.options.bidirectional  # which it reads behind every text
         self._end = [] if end is None or outside else [end]
-        self._gaps = self._kind.of_text(options.gap)
+        self._gaps = self._kind.encode_text(options.gap)
         if len(self._gaps) != 1:
             raise UsageError(f"--gap stands for one {self._kind.noun} and must be one itself, got {options.gap!r}")
         if self._kind.longer:  # the space before a word is part of it
-            self._gaps = np.append(self._gaps, self._kind.of_text(f" {options.gap}"))
+            self._gaps = np.append(self._gaps, self._kind.encode_text(f" {options.gap}"))
         gates = len(cells.of(model.options).gates)
         row = model.options.hidden * (gates + 4) + 2 * model.options.readout_size + 3 * self._symbols.size
         self._bytes = 4 * row if model.options.bidirectional else 20 * self._symbols.size
@@ -151,7 +151,7 @@ class Filler:
         Raises:
             UsageError: it takes more memory than there is.
         """
-        codes = self._kind.of_text(self._text(body(line)))
+        codes = self._kind.encode_text(self._text(body(line)))
         places = np.flatnonzero(np.isin(codes, self._gaps))
         ids = np.concatenate(([BOUNDARY], self._symbols.encode(codes), self._end)).astype(np.int64)
         if len(places):

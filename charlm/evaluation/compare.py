@@ -143,7 +143,7 @@ def compare(
     places = _paired(names, texts, [model.vocabulary for model in models])
     starts, characters = bootstrap.cut(len(places[0])), len(places[0])
     lengths = np.diff(starts, append=characters)
-    if models[0].vocabulary.kind.longer:
+    if models[0].vocabulary.tokenizer.longer:
         characters, lengths = texts[0].characters, texts[0].lengths(starts, models[0].vocabulary.sizes)
     measures = _measured(models, texts, [place[starts] for place in places], options, progress, report)
     nats, sums = [each.score.nats for each in measures], [each.pieces for each in measures]
@@ -163,7 +163,7 @@ def compare(
         ],
         characters=characters,
         text=texts[0].name,
-        protocol=protocol(False, models[0].vocabulary.kind.noun)
+        protocol=protocol(False, models[0].vocabulary.tokenizer.noun)
         + (read_from(models[0]) if models[0].options.bidirectional else ""),
     )
 
@@ -235,7 +235,7 @@ def _paired(names: Sequence[str], texts: Sequence[Text], tables: Sequence[Vocabu
         UsageError: symbols are words of several tables.
     """
     memory.check(BYTES_PAIRED * max(text.symbols for text in texts) * len(texts), "comparing", "give a shorter text")
-    if len(set(tables)) > 1 and any(symbols.kind.longer for symbols in tables):
+    if len(set(tables)) > 1 and any(symbols.tokenizer.longer for symbols in tables):
         raise UsageError(
             "models of words are compared with models of the same table of words alone; hold spelled_bits_per_char of "
             "charlm eval --json, one model after the other, against others"
@@ -258,7 +258,7 @@ def _characters(text: Text, symbols: Vocabulary, mixed: bool) -> tuple[np.ndarra
     """What the characters (N,) are from the left, and where each begins among the symbols; or the bytes, where all have
     bytes."""
     table: np.ndarray = np.arange(symbols.size, dtype=np.int32)  # of words, which are of one table, their ids
-    if not symbols.kind.longer:
+    if not symbols.tokenizer.longer:
         table[FIRST:] = symbols.codes
     table[[BOUNDARY, UNKNOWN]] = END, ANY
     codes = table[np.asarray(text.written[1:])]

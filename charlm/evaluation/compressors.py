@@ -50,12 +50,12 @@ def text_bytes(ids: np.ndarray, symbols: Vocabulary, lines: bool) -> Iterator[by
         lines: whether documents are lines.
     """
     table = np.concatenate((np.zeros(FIRST, symbols.codes.dtype), symbols.codes))
-    table[BOUNDARY], table[UNKNOWN] = symbols.kind.line_feed, symbols.kind.stranger(symbols.codes)
+    table[BOUNDARY], table[UNKNOWN] = symbols.tokenizer.line_feed, symbols.tokenizer.first_invalid(symbols.codes)
     pages = Pages(ids)
     for at in range(1, len(ids), BLOCK):
         block = np.array(ids[at : at + BLOCK])
         pages.read(block.size)
-        yield symbols.kind.utf8(table[block if lines else block[block != BOUNDARY]])
+        yield symbols.tokenizer.utf8(table[block if lines else block[block != BOUNDARY]])
 
 
 def window(size: int) -> int:

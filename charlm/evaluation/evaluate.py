@@ -195,14 +195,14 @@ def score_text(model: Model, text: str, *, data: str | Path = Path("data"), **va
     if options.split is not None:
         raise UsageError(f"--split {options.split} is of the model's own corpus, and a string is given; leave it out")
     symbols = model.vocabulary
-    codes = symbols.kind.of_text(text)
+    codes = symbols.tokenizer.encode_text(text)
     ids = np.concatenate(([BOUNDARY], symbols.encode(codes), [BOUNDARY]))
     found = Text(
         "a string",
         ids,
         len(text.encode("utf-8", "surrogatepass")),
-        letters=symbols.kind.characters(codes) + 1,
-        spelling=symbols.spelling.bits(codes[ids[1:-1] == UNKNOWN]),
+        letters=symbols.tokenizer.characters(codes) + 1,
+        spelling=symbols.escape_code.bits(codes[ids[1:-1] == UNKNOWN]),
     )
     trained = train_text(model, data=data) if options.baselines else None
     return _score(model, in_order(model, found), options, trained, None, None)
@@ -237,14 +237,14 @@ def _score(
         seconds=found.seconds,
         model=str(model.path or "a model in memory"),
         text=text.name,
-        protocol=protocol(options.exact, model.vocabulary.kind.noun) + read_from(model),
+        protocol=protocol(options.exact, model.vocabulary.tokenizer.noun) + read_from(model),
         interval=bootstrap.interval(found.pieces, text.lengths(starts, model.vocabulary.sizes)),
         entropy=None if model.options.bidirectional else text.entropy,  # which is of one side
         entropy_error=None if model.options.bidirectional else text.entropy_error,
         default_off=None if found.default_off is None else found.default_off / text.characters,
         baselines=rows,
         dynamic=_dynamic(model, text, options, progress, report) if options.dynamic else None,
-        dynamic_protocol=_dynamic_protocol(options, model.vocabulary.kind.noun) if options.dynamic else "",
+        dynamic_protocol=_dynamic_protocol(options, model.vocabulary.tokenizer.noun) if options.dynamic else "",
     )
 
 

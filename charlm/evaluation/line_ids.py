@@ -59,17 +59,17 @@ class LineIds:
             first: whether it is the first of a text, which may begin with a byte order mark.
         """
         yield Stretch(np.array([BOUNDARY]), 0, 0, 0.0)
-        kind = self._symbols.kind
-        for codes in kind.cut(self._points(body, first)):
+        kind = self._symbols.tokenizer
+        for codes in kind.split(self._points(body, first)):
             ids = self._symbols.encode(codes)
             outside = codes[ids == UNKNOWN]
-            yield Stretch(ids, kind.characters(codes), outside.size, self._symbols.spelling.bits(outside))
+            yield Stretch(ids, kind.characters(codes), outside.size, self._symbols.escape_code.bits(outside))
         if self._end is not None:
             yield Stretch(np.array([self._end]), 1, 0, 0.0)
 
     def _points(self, body: bytes, first: bool) -> Iterator[np.ndarray]:
         """The line in code points, or in bytes where symbols are bytes."""
-        if not self._symbols.kind.decodes:
+        if not self._symbols.tokenizer.decodes:
             for at in range(0, len(body), PIECE):
                 yield np.frombuffer(body[at : at + PIECE], np.uint8)
             return
@@ -141,7 +141,7 @@ def line_ends(tables: Mapping[str, tuple[Vocabulary, bool]], wanted: str) -> dic
 
 
 def _end(name: str, symbols: Vocabulary, lines: bool, wanted: str) -> int | None:
-    newline = int(symbols.encode(np.array([symbols.kind.line_feed], symbols.kind.dtype))[0])
+    newline = int(symbols.encode(np.array([symbols.tokenizer.line_feed], symbols.tokenizer.dtype))[0])
     if wanted == "newline" and newline == UNKNOWN:
         raise UsageError(f"--end newline: the table of {name} has no newline; give --end boundary or --end none")
     if wanted == "boundary" or (wanted == AUTO and lines):

@@ -184,10 +184,10 @@ def measure(reference: Reference, texts: Sequence[str]) -> Findings:
 
 def _ids(reference: Reference, text: str) -> np.ndarray:
     """The symbols (L,) of a text as it is written."""
-    codes = reference.symbols.kind.of_text(text)
+    codes = reference.symbols.tokenizer.encode_text(text)
     ids = reference.symbols.encode(codes)
     if reference.lines:
-        ids[codes == reference.symbols.kind.line_feed] = BOUNDARY
+        ids[codes == reference.symbols.tokenizer.line_feed] = BOUNDARY
     return ids
 
 

@@ -169,10 +169,12 @@ class Scorer:
             model.check_one_way("score lines by what comes before each character")
         self.room = FIRST_ROOM
         self._report = report or (lambda line: None)
-        decoding = [model for model in models.values() if model.vocabulary.kind.decodes]
+        decoding = [model for model in models.values() if model.vocabulary.tokenizer.decodes]
         self._decodes = bool(decoding)
         self._encoding = line_encoding((_read(model, "encoding", "utf-8") for model in decoding), options.encoding)
-        tables = {name: (model.vocabulary, _read(model, "documents", "file") == "line") for name, model in models.items()}
+        tables = {
+            name: (model.vocabulary, _read(model, "documents", "file") == "line") for name, model in models.items()
+        }
         ends = line_ends(tables, options.end)
         if options.end == AUTO and None in ends.values():
             self._report("the end of a line is not scored: a model's text had no line ends; --end says otherwise")

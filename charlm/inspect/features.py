@@ -195,9 +195,9 @@ def of_text(ids: np.ndarray, symbols: Vocabulary, names: tuple[str, ...] | None 
     Raises:
         UsageError: symbols have several characters, so that features of characters have no place in them.
     """
-    if symbols.kind.longer:
+    if symbols.tokenizer.longer:
         raise UsageError(
-            f"features are of characters, and the model's symbols are {symbols.kind.noun}s; give a model of a corpus "
+            f"features are of characters, and the model's symbols are {symbols.tokenizer.noun}s; give a model of a corpus "
             f"that was prepared with --unit char or byte"
         )
     passage = Passage(ids, symbols)

@@ -57,5 +57,5 @@ def beginning(model: Model, text: Text, characters: int, report: Report | None =
     if report is not None:
         report(f"reading the first {characters:,} of {total:,} characters; --chars takes more")
     codes = model.vocabulary.codes[ids[ids >= FIRST].astype(np.int64) - FIRST]
-    size, letters = model.vocabulary.kind.text_bytes(codes), int(model.vocabulary.sizes[ids[1:]].sum())
+    size, letters = model.vocabulary.tokenizer.text_bytes(codes), int(model.vocabulary.sizes[ids[1:]].sum())
     return in_order(model, replace(text, ids=ids, turned=None, bytes=size, letters=letters))

@@ -14,7 +14,7 @@ from charlm.inspect.context import ContextRow, by_context
 from charlm.inspect.record import Record
 from charlm.model.checkpoint import Model
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
-from charlm.tokenizers.word import BEFORE
+from charlm.tokenizers.word import JOINS_NEXT_WORD
 
 CLASSES = (
     "letters",
@@ -115,9 +115,9 @@ def by_class(symbols: Vocabulary, ids: np.ndarray, bits: np.ndarray) -> list[Cla
 
 def classify(symbols: Vocabulary, ids: np.ndarray) -> np.ndarray:
     """(N,) the class of each symbol of a text, as its place in `CLASSES`."""
-    kinds = np.array([_ENDS, _OTHERS, *(_class(symbols.kind.text(code)) for code in symbols.codes.tolist())])
+    kinds = np.array([_ENDS, _OTHERS, *(_class(symbols.tokenizer.text(code)) for code in symbols.codes.tolist())])
     classes = kinds[ids]
-    breaks = np.isin(ids, [BOUNDARY, *(FIRST + np.flatnonzero(symbols.codes == symbols.kind.line_feed))])
+    breaks = np.isin(ids, [BOUNDARY, *(FIRST + np.flatnonzero(symbols.codes == symbols.tokenizer.line_feed))])
     first_of_line = np.concatenate(([True], breaks[:-1])) & (ids != BOUNDARY)
     classes[first_of_line] = _LINE_STARTS
     return classes
@@ -129,7 +129,7 @@ def _class(text: str) -> int:
         return _OTHERS
     if text.isspace():
         return CLASSES.index("spaces")
-    category = unicodedata.category(text[len(text) > 1 and text[0] in BEFORE])
+    category = unicodedata.category(text[len(text) > 1 and text[0] in JOINS_NEXT_WORD])
     if category in ("Lu", "Lt"):
         return CLASSES.index("capitals")
     names = {"L": "letters", "N": "digits", "P": "punctuation", "S": "punctuation"}

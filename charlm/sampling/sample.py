@@ -238,7 +238,7 @@ class _Writer:
         return cls(model.vocabulary, options, known, _boundary_text(model), model.options.direction == BACKWARD)
 
     def __post_init__(self) -> None:
-        kind = self.symbols.kind
+        kind = self.symbols.tokenizer
         self._printer = kind.printer_from_right() if self.backward else kind.printer()
         stop = self.options.stop
         self._stop = stop[::-1] if stop is not None and self.backward else stop

@@ -18,7 +18,7 @@ _MARKS = {" ": "␣", "\n": "⏎", "\t": "⇥"}
 
 def names(symbols: Vocabulary) -> list[str]:
     """(V,) what each symbol is called in a list: its visible characters, or a word such as `boundary` or `0xE9`."""
-    kind = symbols.kind
+    kind = symbols.tokenizer
     called = ("".join(map(_name, kind.text(code))) or f"0x{code:02X}" for code in symbols.codes.tolist())
     return ["boundary", "unknown", *called]
 
@@ -40,9 +40,9 @@ def glyphs(symbols: Vocabulary, ids: np.ndarray) -> tuple[list[str], np.ndarray]
         last byte does.
     """
     if symbols.unit != "byte":
-        return [BOUNDARY_GLYPH, UNKNOWN_GLYPH, *map(_glyph, map(symbols.kind.text, symbols.codes.tolist()))], ids
+        return [BOUNDARY_GLYPH, UNKNOWN_GLYPH, *map(_glyph, map(symbols.tokenizer.text, symbols.codes.tolist()))], ids
     table: dict[str, int] = {}
-    printer, shown = symbols.kind.printer(), np.empty(len(ids), np.uint32)
+    printer, shown = symbols.tokenizer.printer(), np.empty(len(ids), np.uint32)
     for at, symbol in enumerate(ids.tolist()):
         if symbol >= FIRST:
             text = _glyph(printer.feed((symbols.code(symbol),))) or PART_GLYPH

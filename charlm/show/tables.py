@@ -13,7 +13,7 @@ from rich.text import Text
 from charlm.show.format import cell_words, count, duration, line, size
 from charlm.show.network import wiring
 from charlm.show.terminal import Screen, to_stdout, wide_screen
-from charlm.tokenizers.units import UNITS
+from charlm.tokenizers.units import TOKENIZERS
 
 LONGEST_VALUE = 1000
 """Characters of a value in a table; a file may say more than anyone wants to read."""
@@ -269,7 +269,7 @@ def model(found: Mapping[str, Any]) -> dict[str, str]:
     nats = training.get("valid_nats")
     if isinstance(nats, int | float):
         over = training.get("valid_characters", 0)
-        symbol = UNITS[config["unit"]].noun
+        symbol = TOKENIZERS[config["unit"]].noun
         rows["valid"] = f"{nats:.4f} nats, {nats / log(2):.4f} bits per {symbol} over {over:,}"
     return rows
 

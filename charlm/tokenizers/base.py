@@ -58,7 +58,7 @@ class FromRight(Printer):
         return self._printer.flush()
 
 
-class Unit(ABC):
+class Tokenizer(ABC):
     """One kind of symbol.
 
     Attributes:
@@ -98,16 +98,16 @@ class Unit(ABC):
             CorpusError: the encoding is unknown, or bytes cannot be decoded; offset and line are named.
         """
 
-    def cut(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def split(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """What `codes` gave, in chunks cut anywhere, as the codes of symbols."""
         return iter(chunks)
 
-    def whole(self, points: np.ndarray) -> np.ndarray:
+    def merge(self, points: np.ndarray) -> np.ndarray:
         """What `codes` gave of a whole text, as the codes of symbols."""
         return points
 
     @abstractmethod
-    def of_text(self, text: str) -> np.ndarray:
+    def encode_text(self, text: str) -> np.ndarray:
         """The codes (T,) of a text that is already decoded."""
 
     def points(self, codes: np.ndarray) -> np.ndarray:
@@ -142,7 +142,7 @@ class Unit(ABC):
     def text(self, code: Any) -> str:
         """What one symbol looks like; nothing, of a byte that is no character by itself."""
 
-    def stranger(self, codes: np.ndarray) -> Any:
+    def first_invalid(self, codes: np.ndarray) -> Any:
         """The first code that a table `codes` (V - 2,) does not have."""
         return next((code for code, known in enumerate(codes.tolist()) if code != known), len(codes))
 
@@ -169,12 +169,12 @@ class Unit(ABC):
         table[codes] = np.arange(first, first + codes.size, dtype=dtype)
         return lambda found: table.take(found, mode="clip")
 
-    def tally(self) -> Tally:
+    def symbol_counts(self) -> Tally:
         """New counts of symbols."""
         return counts.of_numbers()
 
     @abstractmethod
-    def spelling(self, codes: np.ndarray) -> Spelling:
+    def escape_code(self, codes: np.ndarray) -> Spelling:
         """How symbols outside the table `codes` (V - 2,) are written out."""
 
     @abstractmethod

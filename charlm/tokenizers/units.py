@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from charlm.tokenizers import counts, escape, word
-from charlm.tokenizers.base import Lookup, Printer, Unit
+from charlm.tokenizers.base import Lookup, Printer, Tokenizer
 from charlm.tokenizers.counts import Tally
 from charlm.tokenizers.decoding import Decoding, code_points, text_of
 from charlm.tokenizers.escape import CODE_POINTS, Spelling
@@ -25,7 +25,7 @@ CONTROLS = (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0))
 """Control characters but tabs and line ends."""
 
 
-class _Char(Unit):
+class CharTokenizer(Tokenizer):
     name = "char"
     noun = "character"
     decodes = True
@@ -82,7 +82,7 @@ class _Char(Unit):
         return _numbers(packed, CODE_POINTS)
 
 
-class _Byte(Unit):
+class ByteTokenizer(Tokenizer):
     name = "byte"
     noun = "byte"
     decodes = False
@@ -134,7 +134,7 @@ class _Byte(Unit):
         return _numbers(packed, 0x100)
 
 
-class _Word(_Char):
+class WordTokenizer(CharTokenizer):
     """A code is the word itself, so that no table of all words is kept; what is of characters is as with `char`."""
 
     name = "word"
@@ -145,13 +145,13 @@ class _Word(_Char):
     controls = tuple(map(chr, CONTROLS))
 
     def cut(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        return (np.array(pieces, object) for pieces in word.cut_stream(map(text_of, chunks)))
+        return (np.array(pieces, object) for pieces in word.split_stream(map(text_of, chunks)))
 
     def whole(self, points: np.ndarray) -> np.ndarray:
-        return np.array(word.cut(text_of(points)), object)
+        return np.array(word.split(text_of(points)), object)
 
     def of_text(self, text: str) -> np.ndarray:
-        return np.array(word.cut(text), object)
+        return np.array(word.split(text), object)
 
     def points(self, codes: np.ndarray) -> np.ndarray:
         return code_points("".join(codes.tolist()))
@@ -291,5 +291,5 @@ class _WordPrinter(Printer):
         return ""
 
 
-UNITS: dict[str, Unit] = {unit.name: unit for unit in (_Char(), _Byte(), _Word())}
+TOKENIZERS: dict[str, Tokenizer] = {unit.name: unit for unit in (CharTokenizer(), ByteTokenizer(), WordTokenizer())}
 """Every unit, by the word of `--unit`."""

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from charlm.errors import CheckpointError, SymbolError
-from charlm.tokenizers.base import Lookup, Unit
+from charlm.tokenizers.base import Lookup, Tokenizer
 from charlm.tokenizers.escape import Spelling
-from charlm.tokenizers.units import UNITS
+from charlm.tokenizers.units import TOKENIZERS
 
 BOUNDARY = 0
 UNKNOWN = 1
@@ -41,7 +41,7 @@ class Vocabulary:
     codes: np.ndarray
 
     def __post_init__(self) -> None:
-        codes = np.array(self.codes, dtype=self.kind.dtype)
+        codes = np.array(self.codes, dtype=self.tokenizer.dtype)
         codes.flags.writeable = False
         object.__setattr__(self, "codes", codes)
 
@@ -56,23 +56,23 @@ class Vocabulary:
         return np.min_scalar_type(self.size - 1)
 
     @cached_property
-    def kind(self) -> Unit:
+    def tokenizer(self) -> Tokenizer:
         """The unit itself."""
-        return UNITS[self.unit]
+        return TOKENIZERS[self.unit]
 
     @cached_property
     def _lookup(self) -> Lookup:
-        return self.kind.lookup(self.codes, FIRST, UNKNOWN, self.dtype)
+        return self.tokenizer.lookup(self.codes, FIRST, UNKNOWN, self.dtype)
 
     @cached_property
-    def spelling(self) -> Spelling:
+    def escape_code(self) -> Spelling:
         """How symbols outside the table are written out, and what that takes."""
-        return self.kind.spelling(self.codes)
+        return self.tokenizer.escape_code(self.codes)
 
     @cached_property
     def sizes(self) -> np.ndarray:
         """(V,) the characters of each symbol; 1 for the boundary, which counts as one, and 0 for the unknown one."""
-        return np.concatenate(([1, 0], self.kind.sizes(self.codes)))
+        return np.concatenate(([1, 0], self.tokenizer.sizes(self.codes)))
 
     def encode(self, codes: np.ndarray) -> np.ndarray:
         """Ids (T,) of `codes` (T,), in `dtype`; codes outside the table become the unknown symbol."""
@@ -80,7 +80,7 @@ class Vocabulary:
 
     def encode_text(self, text: str) -> np.ndarray:
         """Ids (T,) of a text; characters outside the table become the unknown symbol."""
-        return self.encode(self.kind.of_text(text))
+        return self.encode(self.tokenizer.encode_text(text))
 
     def encode_prompt(self, text: str) -> np.ndarray:
         """Ids (T,) of a text of which every character must be in the table.
@@ -88,18 +88,18 @@ class Vocabulary:
         Raises:
             SymbolError: one is not; the first is named with its place.
         """
-        codes = self.kind.of_text(text)
+        codes = self.tokenizer.encode_text(text)
         ids = self.encode(codes)
         places = np.flatnonzero(ids == UNKNOWN)
         if not places.size:
             return ids
-        noun, outside = self.kind.noun, codes[places]
+        noun, outside = self.tokenizer.noun, codes[places]
         first = outside.item(0)
         others = [code for code in np.unique(outside).tolist() if code != first]
-        named = f" ({', '.join(map(self.kind.describe, others[:NAMED]))}{', …' * (len(others) > NAMED)})"
+        named = f" ({', '.join(map(self.tokenizer.describe, others[:NAMED]))}{', …' * (len(others) > NAMED)})"
         more = f" and {len(others)} other {noun}{'s' * (len(others) > 1)}{named}" if others else ""
         raise SymbolError(
-            f"the prompt has {self.kind.describe(first)} at index {places[0]} (counted from 0){more} "
+            f"the prompt has {self.tokenizer.describe(first)} at index {places[0]} (counted from 0){more} "
             f"that the model's table of {self.size - FIRST} {noun}s does not have; "
             f"leave it out, or train on a text that has it"
         )
@@ -111,18 +111,18 @@ class Vocabulary:
             ValueError: the id is the boundary, the unknown symbol, or outside the table.
         """
         if not FIRST <= symbol < self.size:
-            raise ValueError(f"id {symbol} is no {self.kind.noun}; those are {FIRST} to {self.size - 1}")
+            raise ValueError(f"id {symbol} is no {self.tokenizer.noun}; those are {FIRST} to {self.size - 1}")
         return self.codes.item(symbol - FIRST)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of `ids` (T,); the boundary and the unknown symbol yield nothing."""
         array = np.asarray(ids, dtype=np.int64)
-        printer = self.kind.printer()
+        printer = self.tokenizer.printer()
         return printer.feed(self.codes[array[array >= FIRST] - FIRST]) + printer.flush()
 
     def to_json(self) -> dict[str, Any]:
         """The table as plain values; `from_json` gives it back."""
-        return {"unit": self.unit, "codes": self.kind.pack(self.codes)}
+        return {"unit": self.unit, "codes": self.tokenizer.pack(self.codes)}
 
     @classmethod
     def from_json(cls, value: Any) -> "Vocabulary":
@@ -133,10 +133,10 @@ class Vocabulary:
         """
         if not isinstance(value, dict) or not isinstance(value.get("unit"), str):
             raise _damaged("it has no unit")
-        unit, packed = UNITS.get(value["unit"]), value.get("codes")
+        unit, packed = TOKENIZERS.get(value["unit"]), value.get("codes")
         if unit is None:
             raise CheckpointError(
-                f"the symbol table's unit {value['unit'][:40]!r} is none of {', '.join(UNITS)}; "
+                f"the symbol table's unit {value['unit'][:40]!r} is none of {', '.join(TOKENIZERS)}; "
                 f"it may be from a newer charlm, update charlm to read it"
             )
         try:

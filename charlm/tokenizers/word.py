@@ -15,51 +15,53 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
 
-LONGEST = 40
+MAX_WORD_LENGTH = 40
 """Characters of a run."""
 
-BEFORE = " '’"
+JOINS_NEXT_WORD = " '’"
 """What may stand before a run, once."""
 
-APART = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x2E80, 0xABFF))
+UNSPACED_SCRIPTS = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x2E80, 0xABFF))
 """Thai and Lao, Burmese, Khmer, and the ideographs and syllables of East Asia: scripts without spaces."""
 
-LAST = 0xFFFF
+LAST_CODE_POINT = 0xFFFF
 """No character beyond is part of a word."""
 
 
-def cut(text: str) -> list[str]:
+def split(text: str) -> list[str]:
     """The pieces of a text; together they are the text."""
     return _pattern().findall(text)
 
 
-def cut_stream(texts: Iterable[str]) -> Iterator[list[str]]:
+def split_stream(texts: Iterable[str]) -> Iterator[list[str]]:
     """The pieces of a text that comes in chunks, as soon as they are certain; no list is empty."""
     held = ""
     for text in texts:
         # More text can change the last piece only: whatever follows another one is there already.
-        *pieces, held = cut(held + text) or [""]
+        *pieces, held = split(held + text) or [""]
         if pieces:
             yield pieces
     if held:
         yield [held]
 
 
-def is_piece(text: str) -> bool:
+def is_token(text: str) -> bool:
     """Whether a text is one piece when it stands alone, as each entry of a dictionary is."""
-    return len(cut(text)) == 1
+    return len(split(text)) == 1
 
 
 @cache
 def _pattern() -> re.Pattern[str]:
     letter = f"[{_ranges()}]"
-    return re.compile(rf"[{BEFORE}]?{letter}{{1,{LONGEST}}}| {{1,{LONGEST}}}(?!{letter})|.", re.DOTALL)
+    return re.compile(
+        rf"[{JOINS_NEXT_WORD}]?{letter}{{1,{MAX_WORD_LENGTH}}}| {{1,{MAX_WORD_LENGTH}}}(?!{letter})|.", re.DOTALL
+    )
 
 
 def _ranges() -> str:
     """The characters of words as ranges of a character class."""
     found: list[list[int]] = []
-    for code in range(LAST + 1):
+    for code in range(LAST_CODE_POINT + 1):
         if _is_letter(code):
             if found and found[-1][1] == code - 1:
                 found[-1][1] = code
@@ -71,5 +73,5 @@ def _ranges() -> str:
 def _is_letter(code: int) -> bool:
     if code == ord("_"):
         return True
-    apart = any(first <= code <= last for first, last in APART)
+    apart = any(first <= code <= last for first, last in UNSPACED_SCRIPTS)
     return not apart and unicodedata.ucd_3_2_0.category(chr(code))[0] in "LMN"

@@ -58,7 +58,7 @@ def put(found: Vectors, network: Network, symbols: Vocabulary, options: TrainOpt
     arrays["embedding.weight"][found.ids] = found.values
     network.take(arrays)
     lacking = sorted(set(range(symbols.size)) - {int(symbol) for symbol in found.ids})
-    names = ["boundary", "unknown", *(symbols.kind.describe(code) for code in symbols.codes.tolist())]
+    names = ["boundary", "unknown", *(symbols.tokenizer.describe(code) for code in symbols.codes.tolist())]
     told = f"embeddings of {len(found.ids):,} symbols from {options.embeddings}"
     if found.others:
         told += f", which has {found.others:,} of others"

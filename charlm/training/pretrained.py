@@ -60,7 +60,7 @@ def put(source: Model, network: Network, symbols: Vocabulary) -> str:
         else:
             arrays[name] = weight
     network.take(arrays)
-    kind = symbols.kind
+    kind = symbols.tokenizer
     new = [kind.describe(code) for code in symbols.codes.tolist() if code not in old]
     told = (
         f"new symbols, which start untrained: {', '.join(new[:10])}{' …' if len(new) > 10 else ''}"

@@ -306,7 +306,7 @@ def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
     return Plan(
         options=options,
         corpus=corpus.name,
-        symbol=corpus.symbols.kind.noun,
+        symbol=corpus.symbols.tokenizer.noun,
         parameters=number,
         memory=4 * floats,
         used=lanes.used,

@@ -90,7 +90,7 @@ def test_what_is_written_comes_back(tmp_path_factory, letters, size) -> None:
     order = random.permutation(len(letters))
     lines = []
     for rank in order:
-        names = symbols.kind.written(int(symbols.codes[rank]))
+        names = symbols.tokenizer.written(int(symbols.codes[rank]))
         lines.append(" ".join([names[rank % len(names)], *map(str, values[rank])]))
     path = tmp_path_factory.getbasetemp() / "any.txt"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from charlm import memory
 from charlm.data import direction
 from charlm.data.batches import Lanes
 from charlm.errors import UsageError
-from charlm.tokenizers.units import UNITS
+from charlm.tokenizers.units import TOKENIZERS
 
 texts = st.lists(st.integers(0, 3), max_size=30).map(lambda symbols: np.array([0, *symbols], np.uint8))
 
@@ -85,20 +85,20 @@ def test_lanes_of_a_view_are_those_of_a_copy(dtype):
 @pytest.mark.parametrize("name", ["char", "word"])
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_symbols_printed_from_the_right_are_the_text_turned_round(name, text):
-    unit = UNITS[name]
+    unit = TOKENIZERS[name]
     printer = unit.printer_from_right()
-    pieces = [printer.feed([code]) for code in unit.of_text(text)[::-1].tolist()]
+    pieces = [printer.feed([code]) for code in unit.encode_text(text)[::-1].tolist()]
     assert ("".join(pieces) + printer.flush())[::-1] == text
 
 
 @given(st.binary(max_size=40) | st.text(max_size=12).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_bytes_printed_from_the_right_are_what_the_whole_is_decoded_to(data):
-    printer = UNITS["byte"].printer_from_right()
+    printer = TOKENIZERS["byte"].printer_from_right()
     pieces = [printer.feed([byte]) for byte in reversed(data)]
     assert ("".join(pieces) + printer.flush())[::-1] == data.decode("utf-8", "replace")
 
 
 def test_a_byte_waits_for_its_character_and_not_longer():
-    printer = UNITS["byte"].printer_from_right()
+    printer = TOKENIZERS["byte"].printer_from_right()
     assert [printer.feed([byte]) for byte in reversed("é€".encode())] == ["", "", "€", "", "é"]
     assert [printer.feed([0x80]) for _ in range(5)] == ["", "", "", "\ufffd", "\ufffd"]

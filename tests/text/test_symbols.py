@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import CheckpointError, SymbolError
-from charlm.tokenizers.units import UNITS
+from charlm.tokenizers.units import TOKENIZERS
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 
 texts = st.text(min_size=1, max_size=60)
 
 
 def table(text: str, unit: str = "char") -> Vocabulary:
-    return Vocabulary(unit, np.unique(UNITS[unit].of_text(text)))
+    return Vocabulary(unit, np.unique(TOKENIZERS[unit].encode_text(text)))
 
 
 def test_ids_are_boundary_unknown_and_the_characters_in_code_point_order():

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from charlm.errors import CorpusError
 from charlm.tokenizers.decoding import text_encoding
-from charlm.tokenizers.units import UNITS
+from charlm.tokenizers.units import TOKENIZERS
 
-CHAR, BYTE = UNITS["char"], UNITS["byte"]
+CHAR, BYTE = TOKENIZERS["char"], TOKENIZERS["byte"]
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
@@ -44,7 +44,7 @@ def test_long_texts_of_narrow_and_wide_characters_have_the_same_codes_and_bytes(
 
 
 def test_a_text_takes_no_more_room_than_its_widest_character_needs():
-    narrow, wide = CHAR.of_text("a€" * 100), CHAR.of_text("a🎉" * 100)
+    narrow, wide = CHAR.encode_text("a€" * 100), CHAR.encode_text("a🎉" * 100)
     assert narrow.dtype == np.uint16 and wide.dtype == np.uint32
 
 
@@ -77,12 +77,12 @@ def test_an_incomplete_sequence_is_held_back_until_it_is_complete():
 
 
 def test_lone_surrogates_can_be_coded_and_are_printed_as_the_replacement_character():
-    codes = CHAR.of_text("a\ud800b")
+    codes = CHAR.encode_text("a\ud800b")
     assert codes.tolist() == [97, 0xD800, 98]
     assert CHAR.printer().feed(codes) == "a\ufffdb"
     assert CHAR.pack(codes) == [97, 0xD800, 98]
-    assert BYTE.of_text("\udce9").tolist() == [0xE9]
-    assert BYTE.of_text("\ud800").tolist() == [0xED, 0xA0, 0x80]
+    assert BYTE.encode_text("\udce9").tolist() == [0xE9]
+    assert BYTE.encode_text("\ud800").tolist() == [0xED, 0xA0, 0x80]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 1000])

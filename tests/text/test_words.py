@@ -18,11 +18,11 @@ from charlm.data.symbol_stream import encode_source
 from charlm.errors import CheckpointError, CorpusError, SymbolError, UsageError
 from charlm.tokenizers.escape import END, OTHER
 from charlm.tokenizers.escape import letters as spelled_by
-from charlm.tokenizers.units import UNITS
+from charlm.tokenizers.units import TOKENIZERS
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
-from charlm.tokenizers.word import APART, cut, cut_stream, is_piece
+from charlm.tokenizers.word import UNSPACED_SCRIPTS, is_token, split, split_stream
 
-WORD = UNITS["word"]
+WORD = TOKENIZERS["word"]
 ALL = {"valid_fraction": 0, "test_fraction": 0}
 letters = st.sampled_from("ab_Zé9 ' ’\n\t.,-漢ไ\u0301\u00a0\U0001d400\ud800")
 texts = st.text(letters, max_size=80) | st.text(max_size=40)
@@ -38,7 +38,7 @@ def slowly(text: str) -> list[str]:
     def is_letter(index):
         if index >= len(text) or ord(text[index]) > 0xFFFF:
             return False
-        if any(first <= ord(text[index]) <= last for first, last in APART):
+        if any(first <= ord(text[index]) <= last for first, last in UNSPACED_SCRIPTS):
             return False
         return text[index] == "_" or unicodedata.ucd_3_2_0.category(text[index])[0] in "LMN"
 
@@ -75,34 +75,34 @@ def slowly(text: str) -> list[str]:
     ],
 )
 def test_where_texts_are_cut(text, pieces):
-    assert cut(text) == pieces
+    assert split(text) == pieces
 
 
 @given(texts)
 def test_the_rule_is_the_one_that_is_stated(text):
-    assert cut(text) == slowly(text)
+    assert split(text) == slowly(text)
 
 
 @given(texts, st.lists(st.integers(0, 80), max_size=8))
 def test_pieces_are_the_same_in_any_chunks_and_join_to_the_text(text, places):
     places = sorted(min(place, len(text)) for place in places)
     chunks = [text[first:last] for first, last in zip([0, *places], [*places, len(text)], strict=True)]
-    lists = list(cut_stream(chunks))
+    lists = list(split_stream(chunks))
     pieces = [piece for part in lists for piece in part]
-    assert all(lists) and pieces == cut(text) and "".join(pieces) == text
-    assert all(is_piece(piece) for piece in pieces)
+    assert all(lists) and pieces == split(text) and "".join(pieces) == text
+    assert all(is_token(piece) for piece in pieces)
 
 
 @given(texts.filter(bool))
 def test_a_text_of_known_words_comes_back(text):
-    symbols = Vocabulary("word", np.unique(WORD.of_text(text)))
+    symbols = Vocabulary("word", np.unique(WORD.encode_text(text)))
     ids = symbols.encode_text(text)
     assert (ids >= 2).all() and ids.dtype == symbols.dtype
     assert symbols.decode(ids) == "".join("\ufffd" if "\ud800" <= one <= "\udfff" else one for one in text)
     again = Vocabulary.from_json(json.loads(json.dumps(symbols.to_json())))
     assert again == symbols and hash(again) == hash(symbols)
-    assert symbols.sizes[ids].sum() == WORD.characters(WORD.of_text(text)) == len(text)
-    assert WORD.text_bytes(WORD.of_text(text)) == len(text.encode("utf-8", "surrogatepass"))
+    assert symbols.sizes[ids].sum() == WORD.characters(WORD.encode_text(text)) == len(text)
+    assert WORD.text_bytes(WORD.encode_text(text)) == len(text.encode("utf-8", "surrogatepass"))
 
 
 def source_of(*texts: str, cut: int = 7, encoding: str = "utf-8") -> Source:
@@ -124,7 +124,7 @@ def source_of(*texts: str, cut: int = 7, encoding: str = "utf-8") -> Source:
 )
 def test_a_corpus_is_that_of_a_slow_twin(tmp_path_factory, documents, chunk, what, size, least, encoding):
     wanted = documents if what == "file" else [line for text in documents for line in text.split("\n")]
-    wanted = [cut(text) for text in wanted if text]
+    wanted = [split(text) for text in wanted if text]
     counts = Counter(piece for pieces in wanted for piece in pieces)
     kept = sorted((piece for piece in counts if counts[piece] >= least), key=lambda piece: (-counts[piece], piece))
     kept = sorted(kept[: size - 2])
@@ -165,7 +165,7 @@ def spelled(table: list[str], outside: list[str]) -> float:
     return bits
 
 
-@given(st.lists(texts.filter(is_piece), min_size=1, max_size=6, unique=True), st.lists(texts.filter(bool), max_size=6))
+@given(st.lists(texts.filter(is_token), min_size=1, max_size=6, unique=True), st.lists(texts.filter(bool), max_size=6))
 def test_what_is_spelled_can_be_read_again_and_takes_what_is_said(table, outside):
     spelling = spelled_by(np.array(table, object))
     codes = np.array(outside, object)
