@@ -239,7 +239,7 @@ class _Writer:
 
     def __post_init__(self) -> None:
         kind = self.symbols.tokenizer
-        self._printer = kind.printer_from_right() if self.backward else kind.printer()
+        self._printer = kind.reversed_decoder() if self.backward else kind.decoder()
         stop = self.options.stop
         self._stop = stop[::-1] if stop is not None and self.backward else stop
         self._by_length = stop is None and not self.options.until_end  # nothing else can end it

@@ -42,7 +42,7 @@ def glyphs(symbols: Vocabulary, ids: np.ndarray) -> tuple[list[str], np.ndarray]
     if symbols.unit != "byte":
         return [BOUNDARY_GLYPH, UNKNOWN_GLYPH, *map(_glyph, map(symbols.tokenizer.text, symbols.codes.tolist()))], ids
     table: dict[str, int] = {}
-    printer, shown = symbols.tokenizer.printer(), np.empty(len(ids), np.uint32)
+    printer, shown = symbols.tokenizer.decoder(), np.empty(len(ids), np.uint32)
     for at, symbol in enumerate(ids.tolist()):
         if symbol >= FIRST:
             text = _glyph(printer.feed((symbols.code(symbol),))) or PART_GLYPH

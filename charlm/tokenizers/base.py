@@ -20,7 +20,7 @@ Lookup = Callable[[np.ndarray], np.ndarray]
 """From codes (T,) to ids (T,)."""
 
 
-class Printer(ABC):
+class StreamDecoder(ABC):
     """Turns codes into text as they come; what is still incomplete waits for the next call.
 
     Attributes:
@@ -38,7 +38,7 @@ class Printer(ABC):
         """What is left when nothing more comes, an incomplete sequence as U+FFFD."""
 
 
-class FromRight(Printer):
+class ReversedDecoder(StreamDecoder):
     """Turns codes into text where the last of a text comes first: what it gives is the text from its end too, letter by
     letter, and gives the text when it is turned round.
 
@@ -46,7 +46,7 @@ class FromRight(Printer):
         printer: of a unit each of whose codes is whole letters.
     """
 
-    def __init__(self, printer: Printer) -> None:
+    def __init__(self, printer: StreamDecoder) -> None:
         self._printer = printer
 
     def feed(self, codes: Sequence[Any] | np.ndarray) -> str:
@@ -123,12 +123,12 @@ class Tokenizer(ABC):
         return int(codes.size)
 
     @abstractmethod
-    def printer(self) -> Printer:
+    def decoder(self) -> StreamDecoder:
         """A new stream from codes to text."""
 
-    def printer_from_right(self) -> Printer:
+    def reversed_decoder(self) -> StreamDecoder:
         """A new stream from codes, the last of a text first, to that text from its end (`FromRight`)."""
-        return FromRight(self.printer())
+        return ReversedDecoder(self.decoder())
 
     @abstractmethod
     def describe(self, code: Any) -> str:

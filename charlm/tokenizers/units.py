@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from charlm.tokenizers import counts, escape, word
-from charlm.tokenizers.base import Lookup, Printer, Tokenizer
+from charlm.tokenizers.base import Lookup, StreamDecoder, Tokenizer
 from charlm.tokenizers.counts import Tally
 from charlm.tokenizers.decoding import Decoding, code_points, text_of
 from charlm.tokenizers.escape import CODE_POINTS, Spelling
@@ -48,8 +48,8 @@ class CharTokenizer(Tokenizer):
     def of_text(self, text: str) -> np.ndarray:
         return code_points(text)
 
-    def printer(self) -> Printer:
-        return _CharPrinter()
+    def printer(self) -> StreamDecoder:
+        return CharDecoder()
 
     def describe(self, code: Any) -> str:
         return f"{chr(code)!r} (U+{code:04X})"
@@ -103,11 +103,11 @@ class ByteTokenizer(Tokenizer):
             encoded = text.encode("utf-8", "surrogatepass")
         return np.frombuffer(encoded, np.uint8)
 
-    def printer(self) -> Printer:
-        return _BytePrinter()
+    def printer(self) -> StreamDecoder:
+        return ByteDecoder()
 
-    def printer_from_right(self) -> Printer:
-        return _BytesFromRight()
+    def printer_from_right(self) -> StreamDecoder:
+        return ReversedByteDecoder()
 
     def describe(self, code: Any) -> str:
         return f"byte 0x{code:02X}"
@@ -162,8 +162,8 @@ class WordTokenizer(CharTokenizer):
     def characters(self, codes: np.ndarray) -> int:
         return len("".join(codes.tolist()))
 
-    def printer(self) -> Printer:
-        return _WordPrinter()
+    def printer(self) -> StreamDecoder:
+        return WordDecoder()
 
     def describe(self, code: Any) -> str:
         return repr(code)
@@ -233,7 +233,7 @@ def _as_itself(code: int, number: str) -> tuple[str, ...]:
     return (number, letter) if letter.isprintable() and not letter.isspace() else (number,)
 
 
-class _CharPrinter(Printer):
+class CharDecoder(StreamDecoder):
     def feed(self, codes: Sequence[Any] | np.ndarray) -> str:
         if len(codes) == 1 and not 0xD800 <= codes[0] < 0xE000:  # sampling comes with one at a time
             return chr(codes[0])
@@ -243,7 +243,7 @@ class _CharPrinter(Printer):
         return ""
 
 
-class _BytePrinter(Printer):
+class ByteDecoder(StreamDecoder):
     waits = True
 
     def __init__(self) -> None:
@@ -257,7 +257,7 @@ class _BytePrinter(Printer):
         return self._decoder.decode(b"", True)
 
 
-class _BytesFromRight(Printer):
+class ReversedByteDecoder(StreamDecoder):
     """Bytes from the last to the first. In UTF-8 those from 0x80 to 0xBF belong to the byte before them, and wait for
     it; a fourth one has waited in vain, as no character has more than three of them."""
 
@@ -283,7 +283,7 @@ class _BytesFromRight(Printer):
         return text[::-1]
 
 
-class _WordPrinter(Printer):
+class WordDecoder(StreamDecoder):
     def feed(self, codes: Sequence[Any] | np.ndarray) -> str:
         return "".join(codes).encode("utf-32-le", "surrogatepass").decode("utf-32-le", "replace")
 

@@ -117,7 +117,7 @@ class Vocabulary:
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of `ids` (T,); the boundary and the unknown symbol yield nothing."""
         array = np.asarray(ids, dtype=np.int64)
-        printer = self.tokenizer.printer()
+        printer = self.tokenizer.decoder()
         return printer.feed(self.codes[array[array >= FIRST] - FIRST]) + printer.flush()
 
     def to_json(self) -> dict[str, Any]:

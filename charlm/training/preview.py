@@ -20,7 +20,7 @@ def preview(network: Network, symbols: Vocabulary, seed: int) -> str:
     stepper = Stepper(Model(network.options, symbols, network.arrays()))
     drawn = generate(stepper, np.array([], dtype=np.int64), Rules(TEMPERATURE), streams(seed, 1))
     backward = network.options.direction == BACKWARD
-    printer = symbols.tokenizer.printer_from_right() if backward else symbols.tokenizer.printer()
+    printer = symbols.tokenizer.reversed_decoder() if backward else symbols.tokenizer.decoder()
     pieces = []
     for ids, _ in zip(drawn, range(LENGTH), strict=False):
         symbol = int(ids[0])

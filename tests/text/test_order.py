@@ -86,19 +86,19 @@ def test_lanes_of_a_view_are_those_of_a_copy(dtype):
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
 def test_symbols_printed_from_the_right_are_the_text_turned_round(name, text):
     unit = TOKENIZERS[name]
-    printer = unit.printer_from_right()
+    printer = unit.reversed_decoder()
     pieces = [printer.feed([code]) for code in unit.encode_text(text)[::-1].tolist()]
     assert ("".join(pieces) + printer.flush())[::-1] == text
 
 
 @given(st.binary(max_size=40) | st.text(max_size=12).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_bytes_printed_from_the_right_are_what_the_whole_is_decoded_to(data):
-    printer = TOKENIZERS["byte"].printer_from_right()
+    printer = TOKENIZERS["byte"].reversed_decoder()
     pieces = [printer.feed([byte]) for byte in reversed(data)]
     assert ("".join(pieces) + printer.flush())[::-1] == data.decode("utf-8", "replace")
 
 
 def test_a_byte_waits_for_its_character_and_not_longer():
-    printer = TOKENIZERS["byte"].printer_from_right()
+    printer = TOKENIZERS["byte"].reversed_decoder()
     assert [printer.feed([byte]) for byte in reversed("é€".encode())] == ["", "", "€", "", "é"]
     assert [printer.feed([0x80]) for _ in range(5)] == ["", "", "", "\ufffd", "\ufffd"]

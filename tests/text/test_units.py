@@ -65,13 +65,13 @@ def test_codes_printed_in_any_pieces_are_the_text(text, places, unit):
 
 @given(st.binary(max_size=40))
 def test_bytes_that_are_not_utf8_are_printed_as_the_replacement_character(data):
-    printer = BYTE.printer()
+    printer = BYTE.decoder()
     pieces = [printer.feed([byte]) for byte in data]
     assert "".join(pieces) + printer.flush() == data.decode("utf-8", "replace")
 
 
 def test_an_incomplete_sequence_is_held_back_until_it_is_complete():
-    printer = BYTE.printer()
+    printer = BYTE.decoder()
     assert [printer.feed([byte]) for byte in "é€".encode()] == ["", "é", "", "", "€"]
     assert printer.feed([0xE2, 0x82]) + printer.flush() == "\ufffd"
 
@@ -79,7 +79,7 @@ def test_an_incomplete_sequence_is_held_back_until_it_is_complete():
 def test_lone_surrogates_can_be_coded_and_are_printed_as_the_replacement_character():
     codes = CHAR.encode_text("a\ud800b")
     assert codes.tolist() == [97, 0xD800, 98]
-    assert CHAR.printer().feed(codes) == "a\ufffdb"
+    assert CHAR.decoder().feed(codes) == "a\ufffdb"
     assert CHAR.pack(codes) == [97, 0xD800, 98]
     assert BYTE.encode_text("\udce9").tolist() == [0xE9]
     assert BYTE.encode_text("\ud800").tolist() == [0xED, 0xA0, 0x80]
