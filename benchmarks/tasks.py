@@ -35,7 +35,7 @@ from charlm.config import ModelOptions
 from charlm.evaluation import ngrams
 from charlm.inspect.excess import by_situation, together
 from charlm.model import parameters
-from charlm.tokenizers.vocabulary import FIRST
+from charlm.tokenizers.vocabulary import FIRST_SYMBOL
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "tasks.md"
@@ -197,7 +197,7 @@ def about(task: Task, corpus: charlm.Corpus) -> dict[str, Any]:
         "example": next(source.blocks(4000)).decode().split("\n")[0][:60],
         "entropy": source.entropy().to_json(),
         "memory_situation": ", ".join(source.memory),
-        "symbols": corpus.symbols.size - FIRST,
+        "symbols": corpus.symbols.size - FIRST_SYMBOL,
         "characters": int(corpus.info["splits"]["train"]["symbols"]),
         "seq_len": task.seq_len,
     }

@@ -24,7 +24,7 @@ from charlm.config import OUTSIDE
 from charlm.errors import CharlmError, PackedError, UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import Stepper
-from charlm.tokenizers.escape import NONE
+from charlm.tokenizers.escape import EMPTY
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
 HEAD = 256
@@ -168,7 +168,7 @@ def _spelled(decoder: Any, model: Model, unknown: int, room: float) -> np.ndarra
     """The codes (U,) behind so many unknown symbols, from no more bits than there are."""
     spelling, pieces, missing = (
         model.vocabulary.escape_code,
-        [NONE],
+        [EMPTY],
         unknown if model.vocabulary.escape_code.shares.size else 0,
     )
     few = PackedError(
@@ -184,7 +184,7 @@ def _spelled(decoder: Any, model: Model, unknown: int, room: float) -> np.ndarra
     plain = spelling.plain(letters, unknown)
     if plain * log2(spelling.limit) > room:
         raise few
-    return spelling.read(letters, _decoded(decoder, _uniform(model), plain) if plain else NONE)
+    return spelling.read(letters, _decoded(decoder, _uniform(model), plain) if plain else EMPTY)
 
 
 _Reading = Generator[tuple[np.ndarray | None, np.ndarray, np.ndarray], np.ndarray, None]

@@ -12,7 +12,7 @@ import numpy as np
 
 from charlm.errors import CorpusError
 from charlm.tokenizers.decoding import code_points, text_encoding, text_of
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
 
 ALWAYS = "utf-8"
 """An encoding in which any bytes are decoded and encoded again without loss, given PEP 383."""
@@ -51,7 +51,7 @@ class Alphabet:
         """
         kind = self.symbols.tokenizer
         table: np.ndarray = np.empty(self.symbols.size, kind.dtype)
-        table[:FIRST], table[FIRST:] = kind.line_feed, self.symbols.codes
+        table[:FIRST_SYMBOL], table[FIRST_SYMBOL:] = kind.line_feed, self.symbols.codes
         codes = table[ids]
         codes[ids == UNKNOWN] = raw
         points = kind.points(codes)

@@ -25,7 +25,7 @@ from charlm.config import PrepareOptions
 from charlm.data.corpus import FORMAT, INFO, SPLITS, Corpus, is_name
 from charlm.data.leaks import LEAST, Leak, find_leaks
 from charlm.data.sources import Report, Source, open_sources
-from charlm.data.statistics import about_table, about_text, survey, table
+from charlm.data.statistics import build_vocabulary, count_symbols, text_notices, vocabulary_notices
 from charlm.data.symbol_stream import Amounts, Progress, Walk
 from charlm.errors import CorpusError, UsageError
 from charlm.files import alone_at, failures, new_folder, write_atomically
@@ -79,11 +79,11 @@ def prepare(
     _check_room(path, options.size)
 
     walk = Walk(sources, options, progress)
-    found = survey(walk)
-    for line in about_text(walk, found):
+    found = count_symbols(walk)
+    for line in text_notices(walk, found):
         tell(line)
-    symbols = table(found, options)
-    for line in about_table(found, symbols, options):
+    symbols = build_vocabulary(found, options)
+    for line in vocabulary_notices(found, symbols, options):
         tell(line)
     stops = _stops(found.symbols + found.documents, options)
     fingerprint = _fingerprint(walk, options)

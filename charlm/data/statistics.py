@@ -14,22 +14,22 @@ from charlm.config import PrepareOptions
 from charlm.data.symbol_stream import Walk
 from charlm.errors import CorpusError
 from charlm.tokenizers.base import Tokenizer
-from charlm.tokenizers.counts import Tally
+from charlm.tokenizers.counts import SymbolCounts
 from charlm.tokenizers.units import TOKENIZERS
-from charlm.tokenizers.vocabulary import FIRST, UNKNOWN, Vocabulary
+from charlm.tokenizers.vocabulary import FIRST_SYMBOL, UNKNOWN, Vocabulary
 
-FEWEST = 2
+RARE_COUNT = 2
 """Symbols that a corpus must have: one to see and one to predict."""
 
-NAMED = 8
+MAX_NAMED_SYMBOLS = 8
 """Symbols that a warning names before it only counts them."""
 
-LONGEST_TABLE = 18_000_000
+MAX_VOCABULARY_BYTES = 18_000_000
 """Bytes of a table in a model's header, which has room for one of all of Unicode."""
 
 
 @dataclass(frozen=True)
-class Survey:
+class TextStatistics:
     """What a walk over a text found.
 
     Attributes:
@@ -41,15 +41,15 @@ class Survey:
     """
 
     codes: np.ndarray
-    times: np.ndarray
-    tally: Tally
+    counts: np.ndarray
+    symbol_counts: SymbolCounts
     characters: int
     documents: int
 
     @property
     def symbols(self) -> int:
         """Of the whole text, ends of documents not counted."""
-        return int(self.times.sum())
+        return int(self.counts.sum())
 
     @property
     def distinct(self) -> int:
@@ -57,7 +57,7 @@ class Survey:
         return len(self.codes)
 
 
-def survey(walk: Walk) -> Survey:
+def count_symbols(walk: Walk) -> TextStatistics:
     """Walk over a text and count.
 
     Raises:
@@ -71,69 +71,69 @@ def survey(walk: Walk) -> Survey:
             codes = codes[~piece.ends]
         tally.add(codes)
         characters += walk.unit.characters(codes)
-    found = Survey(*tally.counted(), tally, characters, documents)
-    if found.symbols < FEWEST:
+    found = TextStatistics(*tally.symbols_and_counts(), tally, characters, documents)
+    if found.symbols < RARE_COUNT:
         noun = walk.unit.noun
         raise CorpusError(
-            f"{', '.join(walk.source.origin)} has {_number(found.symbols, noun)}, "
-            f"and at least {FEWEST} are needed; give a longer text"
+            f"{', '.join(walk.source.origin)} has {_count_phrase(found.symbols, noun)}, "
+            f"and at least {RARE_COUNT} are needed; give a longer text"
         )
     return found
 
 
-def table(found: Survey, options: PrepareOptions) -> Vocabulary:
+def build_vocabulary(found: TextStatistics, options: PrepareOptions) -> Vocabulary:
     """The symbol table of a text.
 
     Raises:
         CorpusError: nothing occurs often enough, or a model's file has no room for so many words.
     """
-    most = None if options.words is None else options.words - FIRST
-    codes = found.tally.chosen(options.min_count, most)
+    most = None if options.words is None else options.words - FIRST_SYMBOL
+    codes = found.symbol_counts.select(options.min_count, most)
     if not codes.size:
         raise CorpusError(
             f"--min-count {options.min_count} leaves no {TOKENIZERS[options.unit].noun}: the most frequent one occurs "
-            f"{found.times.max()} times; choose a smaller --min-count"
+            f"{found.counts.max()} times; choose a smaller --min-count"
         )
     symbols = Vocabulary(options.unit, codes)
     size = len(json.dumps(json.dumps(symbols.to_json())))
-    if size > LONGEST_TABLE:
+    if size > MAX_VOCABULARY_BYTES:
         raise CorpusError(
             f"a table of {codes.size:,} {symbols.tokenizer.noun}s takes {size:,} bytes of a model's header, and "
-            f"{LONGEST_TABLE:,} are there; choose fewer --words, or a larger --min-count"
+            f"{MAX_VOCABULARY_BYTES:,} are there; choose fewer --words, or a larger --min-count"
         )
     return symbols
 
 
-def about_text(walk: Walk, found: Survey) -> Iterator[str]:
+def text_notices(walk: Walk, found: TextStatistics) -> Iterator[str]:
     """What a user may not know of the text, one line each."""
     if walk.marks:
-        yield f"removed the byte order mark at the start of {_number(walk.marks, 'document')}"
+        yield f"removed the byte order mark at the start of {_count_phrase(walk.marks, 'document')}"
     if walk.returns:
-        yield _about_line_ends(walk, found.tally.times(walk.unit.line_feed))
-    controls = [code for code in walk.unit.controls if found.tally.times(code)]
+        yield _about_line_ends(walk, found.symbol_counts.count(walk.unit.line_feed))
+    controls = [code for code in walk.unit.controls if found.symbol_counts.count(code)]
     if controls:
-        times = _number(sum(map(found.tally.times, controls)), "control character")
-        yield f"the text has {times}: {_named(walk.unit, controls)}; if it is no plain text, prepare another file"
+        times = _count_phrase(sum(map(found.symbol_counts.count, controls)), "control character")
+        yield f"the text has {times}: {_name_symbols(walk.unit, controls)}; if it is no plain text, prepare another file"
 
 
-def about_table(found: Survey, symbols: Vocabulary, options: PrepareOptions) -> Iterator[str]:
+def vocabulary_notices(found: TextStatistics, symbols: Vocabulary, options: PrepareOptions) -> Iterator[str]:
     """What the table has, and what it leaves out, in a line or two."""
     kind, kinds = symbols.tokenizer, found.distinct - symbols.codes.size
-    once = found.codes[found.times == 1].tolist()
+    once = found.codes[found.counts == 1].tolist()
     if kinds and symbols.size == options.words:
-        outside = int(found.times[symbols.encode(found.codes) == UNKNOWN].sum())
+        outside = int(found.counts[symbols.encode(found.codes) == UNKNOWN].sum())
         yield (
             f"the {symbols.codes.size:,} most frequent of {found.distinct:,} {kind.noun}s are in the table; the "
             f"others become the unknown symbol, {outside:,} of {found.symbols:,} in the text "
             f"({outside / found.symbols:.2%}); --words takes more"
         )
     elif kinds:
-        rare = found.times < options.min_count
-        times = _number(int(found.times[rare].sum()), kind.noun)
+        rare = found.counts < options.min_count
+        times = _count_phrase(int(found.counts[rare].sum()), kind.noun)
         yield f"{times} of {kinds} kinds, seen less than {options.min_count} times, become the unknown symbol"
     elif once:
         yield (
-            f"{_number(len(once), kind.noun)} seen once: {_named(kind, once)}; "
+            f"{_count_phrase(len(once), kind.noun)} seen once: {_name_symbols(kind, once)}; "
             f"--min-count 2 makes such {kind.noun}s the unknown symbol"
         )
 
@@ -141,7 +141,7 @@ def about_table(found: Survey, symbols: Vocabulary, options: PrepareOptions) -> 
 def _about_line_ends(walk: Walk, line_feeds: int) -> str:
     lone = walk.returns - walk.pairs
     found = " and ".join(
-        _number(times, f"{what} line end") for times, what in ((walk.pairs, "CR LF"), (lone, "CR")) if times
+        _count_phrase(times, f"{what} line end") for times, what in ((walk.pairs, "CR LF"), (lone, "CR")) if times
     )
     if walk.make_lf:
         return f"{found} made LF"
@@ -151,10 +151,10 @@ def _about_line_ends(walk: Walk, line_feeds: int) -> str:
     return f"the text has {found}{mixed}; --newlines lf makes them all LF"
 
 
-def _named(kind: Tokenizer, codes: list[Any]) -> str:
-    more = f" and {len(codes) - NAMED} more" if len(codes) > NAMED else ""
-    return ", ".join(kind.describe(code) for code in codes[:NAMED]) + more
+def _name_symbols(kind: Tokenizer, codes: list[Any]) -> str:
+    more = f" and {len(codes) - MAX_NAMED_SYMBOLS} more" if len(codes) > MAX_NAMED_SYMBOLS else ""
+    return ", ".join(kind.describe(code) for code in codes[:MAX_NAMED_SYMBOLS]) + more
 
 
-def _number(count: int, noun: str) -> str:
+def _count_phrase(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"

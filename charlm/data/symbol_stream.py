@@ -22,7 +22,7 @@ from charlm.files import failures
 from charlm.tokenizers.base import Tokenizer
 from charlm.tokenizers.decoding import CR, LF
 from charlm.tokenizers.units import TOKENIZERS
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
 
 Progress = Callable[[int], None]
 
@@ -88,7 +88,7 @@ class Amounts:
 
     def add(self, walk: "Walk", symbols: Vocabulary, ids: np.ndarray, codes: np.ndarray) -> None:
         """Count some more of it: ids (T,) and codes (T,)."""
-        plain = ids.min(initial=FIRST) >= FIRST  # as most stretches are
+        plain = ids.min(initial=FIRST_SYMBOL) >= FIRST_SYMBOL  # as most stretches are
         outside = codes[:0] if plain else codes[ids == UNKNOWN]
         ends = 0 if plain else int(np.count_nonzero(ids == BOUNDARY))
         self.characters += walk.unit.characters(codes) - ends

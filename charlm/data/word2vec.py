@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from charlm.errors import InputError
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
 
 LONGEST_LINE = 1 << 21
 """Bytes that a line may have: 65,536 numbers, the most that an embedding has, of 30 characters."""
@@ -110,7 +110,7 @@ def lines(symbols: Vocabulary, table: np.ndarray) -> Iterator[str]:
 
 def _names(symbols: Vocabulary, symbol: int) -> tuple[str, ...]:
     """How a file may write a symbol."""
-    if symbol < FIRST:
+    if symbol < FIRST_SYMBOL:
         return {BOUNDARY: ("</s>",), UNKNOWN: ("<unk>",)}[symbol]
     return symbols.tokenizer.written(symbols.code(symbol))
 

@@ -30,7 +30,7 @@ from charlm.evaluation.line_ids import MARK, body, line_encoding, line_ends
 from charlm.evaluation.lines import Lines
 from charlm.evaluation.score_lines import device_of
 from charlm.model.checkpoint import Model, check_model
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN
 
 OTHERS = 4
 """How many of the next likeliest symbols are told of each gap."""
@@ -163,7 +163,7 @@ class Filler:
         except FloatingPointError:
             return Filled(line, self._kind.utf8(codes), [], finite=False)
         codes = codes.copy()
-        codes[places] = self._symbols.codes[ids[places + 1] - FIRST]
+        codes[places] = self._symbols.codes[ids[places + 1] - FIRST_SYMBOL]
         before = np.cumsum(self._kind.sizes(codes)) - self._kind.sizes(codes)
         gaps = [self._gap(int(before[at]), row) for at, row in zip(places, rows, strict=True)]
         return Filled(line, self._kind.utf8(codes), gaps)

@@ -24,7 +24,7 @@ from charlm.evaluation.bootstrap import Interval
 from charlm.evaluation.measure import Measure, Progress, measure, protocol, read_from
 from charlm.evaluation.texts import Text, find_text, is_prepared
 from charlm.model.checkpoint import Model, check_model
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
 
 ANY, END = -2, -1
 """What stands for a character that cannot be known, and for the end of a document."""
@@ -259,7 +259,7 @@ def _characters(text: Text, symbols: Vocabulary, mixed: bool) -> tuple[np.ndarra
     bytes."""
     table: np.ndarray = np.arange(symbols.size, dtype=np.int32)  # of words, which are of one table, their ids
     if not symbols.tokenizer.longer:
-        table[FIRST:] = symbols.codes
+        table[FIRST_SYMBOL:] = symbols.codes
     table[[BOUNDARY, UNKNOWN]] = END, ANY
     codes = table[np.asarray(text.written[1:])]
     if not mixed:

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from charlm.data.memmap import Pages
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
 
 BLOCK = 1 << 20
 """Symbols that are compressed at a time."""
@@ -49,7 +49,7 @@ def text_bytes(ids: np.ndarray, symbols: Vocabulary, lines: bool) -> Iterator[by
         symbols: their table.
         lines: whether documents are lines.
     """
-    table = np.concatenate((np.zeros(FIRST, symbols.codes.dtype), symbols.codes))
+    table = np.concatenate((np.zeros(FIRST_SYMBOL, symbols.codes.dtype), symbols.codes))
     table[BOUNDARY], table[UNKNOWN] = symbols.tokenizer.line_feed, symbols.tokenizer.first_invalid(symbols.codes)
     pages = Pages(ids)
     for at in range(1, len(ids), BLOCK):

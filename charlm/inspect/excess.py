@@ -16,7 +16,7 @@ from charlm.inspect.record import record
 from charlm.model.checkpoint import Model
 from charlm.synthetic import Source
 from charlm.tokenizers.decoding import LF
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, Vocabulary
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -98,5 +98,5 @@ def _codes(symbols: Vocabulary) -> np.ndarray:
     """(V,) the character of each symbol; a boundary is a line end, and the unknown symbol beyond all characters."""
     codes: np.ndarray = np.full(symbols.size, np.iinfo(np.int64).max)
     codes[BOUNDARY] = LF
-    codes[FIRST:] = symbols.codes
+    codes[FIRST_SYMBOL:] = symbols.codes
     return codes

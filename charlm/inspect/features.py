@@ -18,7 +18,7 @@ import numpy as np
 
 from charlm.errors import UsageError
 from charlm.inspect import quotes
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, Vocabulary
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, Vocabulary
 
 TAB = 8
 """Columns of a tab in front of a line."""
@@ -52,12 +52,12 @@ class Passage:
     def __init__(self, ids: np.ndarray, symbols: Vocabulary) -> None:
         self._ids = np.asarray(ids)
         codes: np.ndarray = np.empty(symbols.size, "<u4")
-        codes[:FIRST] = ord("\n"), 0xFFFD
-        codes[FIRST:] = symbols.codes
+        codes[:FIRST_SYMBOL] = ord("\n"), 0xFFFD
+        codes[FIRST_SYMBOL:] = symbols.codes
         self._begins: np.ndarray = np.ones(symbols.size, bool)
         if symbols.unit == "byte":
-            self._begins[FIRST:] = (symbols.codes & 0xC0) != 0x80
-            codes[FIRST:][symbols.codes >= 0x80] = ord("é")
+            self._begins[FIRST_SYMBOL:] = (symbols.codes & 0xC0) != 0x80
+            codes[FIRST_SYMBOL:][symbols.codes >= 0x80] = ord("é")
         self._codes = codes
         self._table = codes.tobytes().decode("utf-32-le", "surrogatepass")
 

@@ -13,7 +13,7 @@ from charlm.data.corpus import Corpus
 from charlm.data.sources import Report, Source
 from charlm.evaluation.texts import Text, find_text, in_order
 from charlm.model.checkpoint import Model
-from charlm.tokenizers.vocabulary import FIRST
+from charlm.tokenizers.vocabulary import FIRST_SYMBOL
 
 
 def passage(
@@ -56,6 +56,6 @@ def beginning(model: Model, text: Text, characters: int, report: Report | None =
         return in_order(model, replace(text, ids=ids, turned=None))
     if report is not None:
         report(f"reading the first {characters:,} of {total:,} characters; --chars takes more")
-    codes = model.vocabulary.codes[ids[ids >= FIRST].astype(np.int64) - FIRST]
+    codes = model.vocabulary.codes[ids[ids >= FIRST_SYMBOL].astype(np.int64) - FIRST_SYMBOL]
     size, letters = model.vocabulary.tokenizer.text_bytes(codes), int(model.vocabulary.sizes[ids[1:]].sum())
     return in_order(model, replace(text, ids=ids, turned=None, bytes=size, letters=letters))

@@ -13,7 +13,7 @@ from charlm.evaluation.texts import Text
 from charlm.inspect.context import ContextRow, by_context
 from charlm.inspect.record import Record
 from charlm.model.checkpoint import Model
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
 from charlm.tokenizers.word import JOINS_NEXT_WORD
 
 CLASSES = (
@@ -117,7 +117,7 @@ def classify(symbols: Vocabulary, ids: np.ndarray) -> np.ndarray:
     """(N,) the class of each symbol of a text, as its place in `CLASSES`."""
     kinds = np.array([_ENDS, _OTHERS, *(_class(symbols.tokenizer.text(code)) for code in symbols.codes.tolist())])
     classes = kinds[ids]
-    breaks = np.isin(ids, [BOUNDARY, *(FIRST + np.flatnonzero(symbols.codes == symbols.tokenizer.line_feed))])
+    breaks = np.isin(ids, [BOUNDARY, *(FIRST_SYMBOL + np.flatnonzero(symbols.codes == symbols.tokenizer.line_feed))])
     first_of_line = np.concatenate(([True], breaks[:-1])) & (ids != BOUNDARY)
     classes[first_of_line] = _LINE_STARTS
     return classes

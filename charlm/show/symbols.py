@@ -8,7 +8,7 @@ import unicodedata
 import numpy as np
 
 from charlm.show.format import visible
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, Vocabulary
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, Vocabulary
 
 BOUNDARY_GLYPH, UNKNOWN_GLYPH, PART_GLYPH = "∎\n", "\ufffd", "·"
 """In a text: the boundary, which ends a line; the unknown symbol; a byte that does not yet complete a character."""
@@ -44,7 +44,7 @@ def glyphs(symbols: Vocabulary, ids: np.ndarray) -> tuple[list[str], np.ndarray]
     table: dict[str, int] = {}
     printer, shown = symbols.tokenizer.decoder(), np.empty(len(ids), np.uint32)
     for at, symbol in enumerate(ids.tolist()):
-        if symbol >= FIRST:
+        if symbol >= FIRST_SYMBOL:
             text = _glyph(printer.feed((symbols.code(symbol),))) or PART_GLYPH
         else:
             text = _glyph(printer.flush()) + (BOUNDARY_GLYPH if symbol == BOUNDARY else UNKNOWN_GLYPH)

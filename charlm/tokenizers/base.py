@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from charlm.tokenizers import counts
-from charlm.tokenizers.counts import Tally
+from charlm.tokenizers.counts import SymbolCounts
 from charlm.tokenizers.decoding import LF
-from charlm.tokenizers.escape import Spelling
+from charlm.tokenizers.escape import EscapeCode
 
 Lookup = Callable[[np.ndarray], np.ndarray]
 """From codes (T,) to ids (T,)."""
@@ -169,12 +169,12 @@ class Tokenizer(ABC):
         table[codes] = np.arange(first, first + codes.size, dtype=dtype)
         return lambda found: table.take(found, mode="clip")
 
-    def symbol_counts(self) -> Tally:
+    def symbol_counts(self) -> SymbolCounts:
         """New counts of symbols."""
-        return counts.of_numbers()
+        return counts.code_counts()
 
     @abstractmethod
-    def escape_code(self, codes: np.ndarray) -> Spelling:
+    def escape_code(self, codes: np.ndarray) -> EscapeCode:
         """How symbols outside the table `codes` (V - 2,) are written out."""
 
     @abstractmethod

@@ -9,14 +9,14 @@ from collections import Counter
 
 import numpy as np
 
-MANY = 1 << 16
+PAIRED_COUNT_MIN = 1 << 16
 """Codes from which counting them in pairs, in half the time, is worth its table of 65,536."""
 
-ROOM = 1 << 20
+MAX_WAITING_CODES = 1 << 20
 """Codes that wait to be counted together."""
 
 
-class Tally(ABC):
+class SymbolCounts(ABC):
     """Counts of symbols, by their codes."""
 
     @abstractmethod
@@ -24,21 +24,21 @@ class Tally(ABC):
         """Count some symbols (T,)."""
 
     @abstractmethod
-    def counted(self) -> tuple[np.ndarray, np.ndarray]:
+    def symbols_and_counts(self) -> tuple[np.ndarray, np.ndarray]:
         """The distinct codes (K,) in rising order, and how often each occurs."""
 
     @abstractmethod
-    def times(self, code: object) -> int:
+    def count(self, code: object) -> int:
         """How often one symbol occurs."""
 
-    def chosen(self, least: int, most: int | None) -> np.ndarray:
+    def select(self, least: int, most: int | None) -> np.ndarray:
         """The codes of a table, in rising order.
 
         Args:
             least: times that each occurs at least.
             most: how many there are at most, the most frequent ones; None for all.
         """
-        codes, times = self.counted()
+        codes, times = self.symbols_and_counts()
         frequent = np.flatnonzero(times >= least)
         if most is not None and len(frequent) > most:
             # Stable: of equally frequent ones those that come first are first.
@@ -46,30 +46,30 @@ class Tally(ABC):
         return codes[frequent]
 
 
-def of_numbers() -> Tally:
+def code_counts() -> SymbolCounts:
     """New counts of codes that are numbers."""
-    return _Codes()
+    return CodeCounts()
 
 
-def of_words() -> Tally:
+def word_counts() -> SymbolCounts:
     """New counts of words."""
-    return _Words()
+    return WordCounts()
 
 
-class _Codes(Tally):
+class CodeCounts(SymbolCounts):
     """Counts of codes that are numbers. Those below 256 wait until they are many, and are counted two at a time."""
 
     def __init__(self) -> None:
         self._counts = np.zeros(256, np.int64)
-        self._waiting: np.ndarray = np.empty(ROOM, np.uint8)
+        self._waiting: np.ndarray = np.empty(MAX_WAITING_CODES, np.uint8)
         self._filled = 0
 
     def add(self, codes: np.ndarray) -> None:
         if codes.dtype != np.uint8:
             codes = self._add_high(codes)
-        for at in range(0, codes.size, ROOM):
-            low = codes[at : at + ROOM]
-            if self._filled + low.size > ROOM:
+        for at in range(0, codes.size, MAX_WAITING_CODES):
+            low = codes[at : at + MAX_WAITING_CODES]
+            if self._filled + low.size > MAX_WAITING_CODES:
                 self._count_waiting()
             self._waiting[self._filled : self._filled + low.size] = low  # which takes higher ones modulo 256
             self._filled += low.size
@@ -96,7 +96,7 @@ class _Codes(Tally):
 
     def _count_waiting(self) -> None:
         low, self._filled = self._waiting[: self._filled], 0
-        if low.size >= MANY:
+        if low.size >= PAIRED_COUNT_MIN:
             even = low.size // 2 * 2
             pairs = np.bincount(low[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
             self._counts[:256] += pairs.sum(0) + pairs.sum(1)
@@ -113,7 +113,7 @@ class _Codes(Tally):
         return int(self._counts[code]) if isinstance(code, int) and code < self._counts.size else 0
 
 
-class _Words(Tally):
+class WordCounts(SymbolCounts):
     """Counts of codes that are the words themselves; memory grows with the distinct ones."""
 
     def __init__(self) -> None:

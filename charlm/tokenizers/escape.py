@@ -23,10 +23,10 @@ CODE_POINTS = 0x110000
 END, OTHER = 0, 1
 """What `letters` has beside letters: the end of a word; a letter that no word of the table has."""
 
-NONE: np.ndarray = np.zeros(0, np.int32)
+EMPTY: np.ndarray = np.zeros(0, np.int32)
 
 
-class Spelling(ABC):
+class EscapeCode(ABC):
     """A code for symbols outside one table.
 
     Attributes:
@@ -58,17 +58,17 @@ class Spelling(ABC):
         """The symbols' codes (U,) again."""
 
 
-def numbers(limit: int) -> Spelling:
+def code_point_escape(limit: int) -> EscapeCode:
     """The code for symbols whose codes are numbers below a limit."""
-    return _Plain(limit)
+    return CodePointEscape(limit)
 
 
-def letters(words: np.ndarray) -> Spelling:
+def word_escape(words: np.ndarray) -> EscapeCode:
     """The code for words outside a table of `words` (V - 2,)."""
-    return _Letters(words)
+    return WordEscape(words)
 
 
-class _Plain(Spelling):
+class CodePointEscape(EscapeCode):
     """Symbols as their codes."""
 
     def __init__(self, limit: int) -> None:
@@ -78,7 +78,7 @@ class _Plain(Spelling):
         return len(codes) * log2(self.limit)
 
     def write(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return NONE, codes.astype(np.int32)
+        return EMPTY, codes.astype(np.int32)
 
     def ends(self, letters: np.ndarray) -> int:
         return 0
@@ -90,7 +90,7 @@ class _Plain(Spelling):
         return plain
 
 
-class _Letters(Spelling):
+class WordEscape(EscapeCode):
     """Words by their letters.
 
     A letter's share is how often it stands in the table's words, each word counted once and ending with `END`;

@@ -15,9 +15,9 @@ import numpy as np
 
 from charlm.tokenizers import counts, escape, word
 from charlm.tokenizers.base import Lookup, StreamDecoder, Tokenizer
-from charlm.tokenizers.counts import Tally
+from charlm.tokenizers.counts import SymbolCounts
 from charlm.tokenizers.decoding import Decoding, code_points, text_of
-from charlm.tokenizers.escape import CODE_POINTS, Spelling
+from charlm.tokenizers.escape import CODE_POINTS, EscapeCode
 
 BYTE_ORDER_MARK = 0xFEFF
 
@@ -70,8 +70,8 @@ class CharTokenizer(Tokenizer):
     def utf8(self, codes: np.ndarray) -> bytes:
         return text_of(codes).encode("utf-8", "surrogatepass")
 
-    def spelling(self, codes: np.ndarray) -> Spelling:
-        return escape.numbers(CODE_POINTS)
+    def spelling(self, codes: np.ndarray) -> EscapeCode:
+        return escape.code_point_escape(CODE_POINTS)
 
     def pack(self, codes: np.ndarray) -> str | list[Any]:
         if ((codes >= 0xD800) & (codes < 0xE000)).any():
@@ -124,8 +124,8 @@ class ByteTokenizer(Tokenizer):
     def utf8(self, codes: np.ndarray) -> bytes:
         return codes.astype(np.uint8).tobytes()
 
-    def spelling(self, codes: np.ndarray) -> Spelling:
-        return escape.numbers(0x100)
+    def spelling(self, codes: np.ndarray) -> EscapeCode:
+        return escape.code_point_escape(0x100)
 
     def pack(self, codes: np.ndarray) -> str | list[Any]:
         return [int(code) for code in codes]
@@ -192,11 +192,11 @@ class WordTokenizer(CharTokenizer):
         ids.unknown = unknown
         return lambda found: np.fromiter(map(ids.__getitem__, found.tolist()), dtype, len(found))
 
-    def tally(self) -> Tally:
-        return counts.of_words()
+    def tally(self) -> SymbolCounts:
+        return counts.word_counts()
 
-    def spelling(self, codes: np.ndarray) -> Spelling:
-        return escape.letters(codes)
+    def spelling(self, codes: np.ndarray) -> EscapeCode:
+        return escape.word_escape(codes)
 
     def pack(self, codes: np.ndarray) -> str | list[Any]:
         return codes.tolist()

@@ -16,15 +16,15 @@ import numpy as np
 
 from charlm.errors import CheckpointError, SymbolError
 from charlm.tokenizers.base import Lookup, Tokenizer
-from charlm.tokenizers.escape import Spelling
+from charlm.tokenizers.escape import EscapeCode
 from charlm.tokenizers.units import TOKENIZERS
 
 BOUNDARY = 0
 UNKNOWN = 1
-FIRST = 2
+FIRST_SYMBOL = 2
 """Id of the first character."""
 
-NAMED = 8
+MAX_NAMED_SYMBOLS = 8
 """Symbols that an error names before it only counts them."""
 
 
@@ -48,7 +48,7 @@ class Vocabulary:
     @property
     def size(self) -> int:
         """V: the number of symbols, boundary and unknown counted."""
-        return FIRST + int(self.codes.size)
+        return FIRST_SYMBOL + int(self.codes.size)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -62,10 +62,10 @@ class Vocabulary:
 
     @cached_property
     def _lookup(self) -> Lookup:
-        return self.tokenizer.lookup(self.codes, FIRST, UNKNOWN, self.dtype)
+        return self.tokenizer.lookup(self.codes, FIRST_SYMBOL, UNKNOWN, self.dtype)
 
     @cached_property
-    def escape_code(self) -> Spelling:
+    def escape_code(self) -> EscapeCode:
         """How symbols outside the table are written out, and what that takes."""
         return self.tokenizer.escape_code(self.codes)
 
@@ -96,11 +96,11 @@ class Vocabulary:
         noun, outside = self.tokenizer.noun, codes[places]
         first = outside.item(0)
         others = [code for code in np.unique(outside).tolist() if code != first]
-        named = f" ({', '.join(map(self.tokenizer.describe, others[:NAMED]))}{', …' * (len(others) > NAMED)})"
+        named = f" ({', '.join(map(self.tokenizer.describe, others[:MAX_NAMED_SYMBOLS]))}{', …' * (len(others) > MAX_NAMED_SYMBOLS)})"
         more = f" and {len(others)} other {noun}{'s' * (len(others) > 1)}{named}" if others else ""
         raise SymbolError(
             f"the prompt has {self.tokenizer.describe(first)} at index {places[0]} (counted from 0){more} "
-            f"that the model's table of {self.size - FIRST} {noun}s does not have; "
+            f"that the model's table of {self.size - FIRST_SYMBOL} {noun}s does not have; "
             f"leave it out, or train on a text that has it"
         )
 
@@ -110,15 +110,15 @@ class Vocabulary:
         Raises:
             ValueError: the id is the boundary, the unknown symbol, or outside the table.
         """
-        if not FIRST <= symbol < self.size:
-            raise ValueError(f"id {symbol} is no {self.tokenizer.noun}; those are {FIRST} to {self.size - 1}")
-        return self.codes.item(symbol - FIRST)
+        if not FIRST_SYMBOL <= symbol < self.size:
+            raise ValueError(f"id {symbol} is no {self.tokenizer.noun}; those are {FIRST_SYMBOL} to {self.size - 1}")
+        return self.codes.item(symbol - FIRST_SYMBOL)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of `ids` (T,); the boundary and the unknown symbol yield nothing."""
         array = np.asarray(ids, dtype=np.int64)
         printer = self.tokenizer.decoder()
-        return printer.feed(self.codes[array[array >= FIRST] - FIRST]) + printer.flush()
+        return printer.feed(self.codes[array[array >= FIRST_SYMBOL] - FIRST_SYMBOL]) + printer.flush()
 
     def to_json(self) -> dict[str, Any]:
         """The table as plain values; `from_json` gives it back."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from charlm.data import word2vec
 from charlm.data.word2vec import read_vectors
 from charlm.errors import InputError
-from charlm.tokenizers.vocabulary import FIRST, Vocabulary
+from charlm.tokenizers.vocabulary import FIRST_SYMBOL, Vocabulary
 
 
 def table(letters: str, unit: str = "char") -> Vocabulary:
@@ -55,7 +55,7 @@ def test_a_table_that_is_written_is_read_back_to_the_bit(write, unit: str) -> No
     found = read_vectors(write("\n".join(word2vec.lines(symbols, vectors))), symbols)
     assert found.ids.tolist() == list(range(symbols.size)) and found.others == 0
     if unit == "word":  # " a" and "a" have one vector in such a file
-        first, second = (FIRST + words.tolist().index(word) for word in (" a", "a"))
+        first, second = (FIRST_SYMBOL + words.tolist().index(word) for word in (" a", "a"))
         vectors[second] = vectors[first]
     assert np.array_equal(found.values, vectors)
 

@@ -31,21 +31,21 @@ def test_pieces_are_counted_as_one_by_one(name: str, seed: int, cuts: list[int],
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MANY", many)
         patch.setattr(module, "ROOM", room)
-        counts = module.of_numbers()
+        counts = module.code_counts()
         for piece in np.split(codes, sorted(cuts)):
             counts.add(piece)
-        found, times = counts.counted()
+        found, times = counts.symbols_and_counts()
     wanted = Counter(codes.tolist())
     assert dict(zip(found.tolist(), times.tolist(), strict=True)) == wanted
-    assert all(counts.times(code) == wanted[code] for code in [*letters, 7, 0x10FFFE])
+    assert all(counts.count(code) == wanted[code] for code in [*letters, 7, 0x10FFFE])
 
 
 def test_counting_goes_on_after_it_was_asked_for() -> None:
-    counts = module.of_numbers()
+    counts = module.code_counts()
     for number in (1, 2, 3):
-        counts.add(np.full(module.MANY // 2, 65, np.uint8))
+        counts.add(np.full(module.PAIRED_COUNT_MIN // 2, 65, np.uint8))
         counts.add(np.array([65, 0x2603], np.uint32))
-        assert counts.times(65) == number * (module.MANY // 2 + 1) and counts.times(0x2603) == number
+        assert counts.count(65) == number * (module.PAIRED_COUNT_MIN // 2 + 1) and counts.count(0x2603) == number
 
 
 def test_many_are_counted_in_pairs_and_few_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_many_are_counted_in_pairs_and_few_are_not(monkeypatch: pytest.MonkeyPat
         return count(codes, minlength=minlength)
 
     monkeypatch.setattr(np, "bincount", counted)
-    for size, in_pairs in ((module.MANY - 1, False), (module.MANY + 1, True)):
-        counts = module.of_numbers()
+    for size, in_pairs in ((module.PAIRED_COUNT_MIN - 1, False), (module.PAIRED_COUNT_MIN + 1, True)):
+        counts = module.code_counts()
         counts.add(np.full(size, 65, np.uint8))
-        assert counts.times(65) == size and (1 << 16 in tables) == in_pairs
+        assert counts.count(65) == size and (1 << 16 in tables) == in_pairs

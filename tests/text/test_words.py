@@ -17,7 +17,7 @@ from charlm.data.sources import Document, Source
 from charlm.data.symbol_stream import encode_source
 from charlm.errors import CheckpointError, CorpusError, SymbolError, UsageError
 from charlm.tokenizers.escape import END, OTHER
-from charlm.tokenizers.escape import letters as spelled_by
+from charlm.tokenizers.escape import word_escape as spelled_by
 from charlm.tokenizers.units import TOKENIZERS
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 from charlm.tokenizers.word import UNSPACED_SCRIPTS, is_token, split, split_stream

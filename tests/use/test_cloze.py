@@ -24,7 +24,7 @@ from charlm.inspect.gradients import gradients
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
-from charlm.tokenizers.vocabulary import BOUNDARY, FIRST, UNKNOWN, Vocabulary
+from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
 from charlm.training.train import train
 
 BOTH = {"direction": "bidirectional"}
@@ -323,4 +323,4 @@ def test_models_of_both_sides_are_compared_with_one_another(place: Path, small_c
     assert found.models[0].model == "runs/more" and "pseudo-likelihood" in found.protocol
     wanted = charlm.evaluate(models[1], small_corpus.path).score.bits_per_char
     assert found.models[0].bits_per_char == pytest.approx(wanted, rel=1e-9)
-    assert FIRST == NEWLINE
+    assert FIRST_SYMBOL == NEWLINE
