@@ -119,11 +119,11 @@ def _dry_run(given: Given, corpus: str | None, init_from: str | None) -> None:
 
 def _corpus(given: Given, word: str | None, elsewhere: Path | None = None) -> "Corpus":
     """The corpus that is meant, prepared first where a text was given; `elsewhere` where nothing may be left."""
-    from charlm.data.obtain import is_prepared, obtain
+    from charlm.data.obtain import is_prepared, open_or_prepare
 
     root = Path("data") if elsewhere is None or word is None or is_prepared(word) else elsewhere
     with given.terminal.counting("preparing") as counter:
-        return obtain(
+        return open_or_prepare(
             word, root=root, report=given.terminal.say, progress=lambda done, total: counter(done, total, "B")
         )
 

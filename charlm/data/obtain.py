@@ -13,7 +13,7 @@ from charlm.errors import CorpusError
 from charlm.files import present
 
 
-def obtain(
+def open_or_prepare(
     word: str | Path | None,
     *,
     root: Path = Path("data"),

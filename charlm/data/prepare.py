@@ -26,7 +26,7 @@ from charlm.data.corpus import FORMAT, INFO, SPLITS, Corpus, is_name
 from charlm.data.leaks import LEAST, Leak, find_leaks
 from charlm.data.sources import Report, Source, open_sources
 from charlm.data.statistics import build_vocabulary, count_symbols, text_notices, vocabulary_notices
-from charlm.data.symbol_stream import Amounts, Progress, Walk
+from charlm.data.symbol_stream import Progress, SymbolStream, TextCounts
 from charlm.errors import CorpusError, UsageError
 from charlm.files import alone_at, failures, new_folder, write_atomically
 from charlm.spec import flag
@@ -34,10 +34,10 @@ from charlm.tokenizers.decoding import text_encoding
 from charlm.tokenizers.units import TOKENIZERS
 from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 
-WORDS = 10_000
+DEFAULT_WORD_VOCABULARY = 10_000
 """Symbols of a table of words, where nobody says how many."""
 
-QUOTED = 60
+MAX_QUOTED_CHARACTERS = 60
 """Characters of a passage that a notice shows."""
 
 
@@ -72,20 +72,20 @@ def prepare(
     if not isinstance(sources, Source):
         words = [sources] if isinstance(sources, str | Path) else list(sources)
         sources = open_sources(words, report=report, **options.drawing())
-    options = _settled(options).replace(**sources.drawn)
+    options = _resolve_vocabulary_size(options).replace(**sources.drawn)
     name = _folder_name(options.name) if options.name is not None else sources.name
     path = Path(options.out) / name
     _check_place(path)
-    _check_room(path, options.size)
+    _check_disk_space(path, options.size)
 
-    walk = Walk(sources, options, progress)
+    walk = SymbolStream(sources, options, progress)
     found = count_symbols(walk)
     for line in text_notices(walk, found):
         tell(line)
     symbols = build_vocabulary(found, options)
     for line in vocabulary_notices(found, symbols, options):
         tell(line)
-    stops = _stops(found.symbols + found.documents, options)
+    stops = _split_ends(found.symbols + found.documents, options)
     fingerprint = _fingerprint(walk, options)
     with alone_at(path, lambda: tell(f"another process prepares {path}, waiting until it is done")):
         if path.is_dir() and _reusable(path, fingerprint, walk, options, force):
@@ -113,22 +113,22 @@ def prepare(
             info |= sources.entropy.to_json()
         with new_folder(path) as building:
             # What a drawn text repeats, it repeats by chance: that flatters no score.
-            say = tell if sources.entropy is None else _say_nothing
-            info |= _write(building, Walk(sources, options, progress, walk), symbols, stops, say)
+            say = tell if sources.entropy is None else _ignore_notice
+            info |= _write(building, SymbolStream(sources, options, progress, walk), symbols, stops, say)
             write_atomically(building / INFO, json.dumps(info, indent=1) + "\n")
         return Corpus.load(path)
 
 
-def _settled(options: PrepareOptions) -> PrepareOptions:
+def _resolve_vocabulary_size(options: PrepareOptions) -> PrepareOptions:
     """The size of a table of words is of words only, and decided where nobody says it."""
     if TOKENIZERS[options.unit].longer:
-        return options.replace(words=options.words or WORDS)
+        return options.replace(words=options.words or DEFAULT_WORD_VOCABULARY)
     if options.words is not None:
         raise UsageError(f"--words {options.words} is the size of a table of words; add --unit word, or leave it out")
     return options
 
 
-def _stops(symbols: int, options: PrepareOptions) -> dict[str, int]:
+def _split_ends(symbols: int, options: PrepareOptions) -> dict[str, int]:
     """Where in the symbol stream each split ends; exact, as 1 - 0.05 - 0.05 is not in floating point."""
     valid, test = (Fraction(str(share)) for share in (options.valid_fraction, options.test_fraction))
     shares = {"train": 1 - valid - test, "valid": valid, "test": test}
@@ -144,33 +144,37 @@ def _stops(symbols: int, options: PrepareOptions) -> dict[str, int]:
     return {split: stop for split, stop in stops.items() if shares[split]}
 
 
-def _write(folder: Path, walk: Walk, symbols: Vocabulary, stops: dict[str, int], tell: Report) -> dict[str, Any]:
+def _write(
+    folder: Path, walk: SymbolStream, symbols: Vocabulary, stops: dict[str, int], tell: Report
+) -> dict[str, Any]:
     """Write the splits; what they have and share. While the disk is waited for, they are looked through."""
     splits = _write_splits(folder, walk, symbols, stops)
     with ThreadPoolExecutor(1) as beside:
         on_disk = beside.submit(_sync, folder, list(stops))
-        shared = _shared(folder, symbols, list(stops), tell)
+        shared = _report_overlap(folder, symbols, list(stops), tell)
         on_disk.result()
     return {"splits": splits, "shared": shared}
 
 
-def _write_splits(folder: Path, walk: Walk, symbols: Vocabulary, stops: dict[str, int]) -> dict[str, dict[str, Any]]:
+def _write_splits(
+    folder: Path, walk: SymbolStream, symbols: Vocabulary, stops: dict[str, int]
+) -> dict[str, dict[str, Any]]:
     """Encode the whole stream into one file per split; what was written, by split.
 
     Where lines are documents a split goes on to the end of its last one, so that none is cut in two.
     """
-    written, amounts = dict.fromkeys(stops, 0), {split: Amounts() for split in stops}
+    written, amounts = dict.fromkeys(stops, 0), {split: TextCounts() for split in stops}
     ahead = list(stops.items())
     place = 0
     with ExitStack() as stack:
-        files = {split: _begin(stack, folder, split, symbols) for split in stops}
-        for piece in walk.pieces():
+        files = {split: _open_split(stack, folder, split, symbols) for split in stops}
+        for piece in walk.chunks():
             ids, codes = piece.ids(symbols), piece.codes
             while ids.size:
                 split, stop = ahead[0]
                 # A text that has grown overflows into the last split, and is refused below.
                 last = len(ahead) == 1
-                take, full = (ids.size, False) if last else _take(ids, stop - place, walk.lines)
+                take, full = (ids.size, False) if last else _split_share(ids, stop - place, walk.lines)
                 files[split].write(ids[:take].astype(symbols.dtype.newbyteorder("<"), copy=False).tobytes())
                 written[split] += take
                 amounts[split].add(walk, symbols, ids[:take], codes[:take])
@@ -194,7 +198,7 @@ def _sync(folder: Path, splits: list[str]) -> None:
             os.fsync(file.fileno())
 
 
-def _shared(folder: Path, symbols: Vocabulary, splits: list[str], tell: Report) -> dict[str, dict[str, int]]:
+def _report_overlap(folder: Path, symbols: Vocabulary, splits: list[str], tell: Report) -> dict[str, dict[str, int]]:
     """What valid and test share with train, by split; said where it is anything."""
     others = [split for split in splits if split != "train"]
     if not others:
@@ -204,18 +208,18 @@ def _shared(folder: Path, symbols: Vocabulary, splits: list[str], tell: Report) 
     found = dict(zip(others, find_leaks(train, texts), strict=True))
     for split, ids in zip(others, texts, strict=True):
         if found[split].longest:
-            passage = symbols.decode(ids[found[split].at :][: min(found[split].longest, 4 * QUOTED)])
-            tell(_about_leak(split, found[split], symbols.tokenizer.noun, passage))
+            passage = symbols.decode(ids[found[split].at :][: min(found[split].longest, 4 * MAX_QUOTED_CHARACTERS)])
+            tell(_overlap_notice(split, found[split], symbols.tokenizer.noun, passage))
     return {split: leak.to_json() for split, leak in found.items()}
 
 
-def _say_nothing(line: str) -> None:
+def _ignore_notice(line: str) -> None:
     pass
 
 
-def _about_leak(split: str, leak: Leak, noun: str, passage: str) -> str:
+def _overlap_notice(split: str, leak: Leak, noun: str, passage: str) -> str:
     words = " ".join(passage.split())
-    shown = words if len(words) <= QUOTED else f"{words[:QUOTED]}..."
+    shown = words if len(words) <= MAX_QUOTED_CHARACTERS else f"{words[:MAX_QUOTED_CHARACTERS]}..."
     share = f"{leak.symbols / leak.of:.2%} of {split} ({leak.symbols:,} of {leak.of:,} {noun}s looked at)"
     longest = f"the longest of {leak.longest:,} at {leak.at:,} ({leak.train:,} of train)"
     return (
@@ -224,7 +228,7 @@ def _about_leak(split: str, leak: Leak, noun: str, passage: str) -> str:
     )
 
 
-def _take(ids: np.ndarray, room: int, lines: bool) -> tuple[int, bool]:
+def _split_share(ids: np.ndarray, room: int, lines: bool) -> tuple[int, bool]:
     """How many of these symbols (T,) go into a split that has this much room left, and whether it is full then."""
     if not lines or room > ids.size:
         return min(ids.size, room), room <= ids.size
@@ -233,13 +237,13 @@ def _take(ids: np.ndarray, room: int, lines: bool) -> tuple[int, bool]:
     return (first + int(ends[0]) + 1, True) if ends.size else (ids.size, False)
 
 
-def _begin(stack: ExitStack, folder: Path, split: str, symbols: Vocabulary) -> IO[bytes]:
+def _open_split(stack: ExitStack, folder: Path, split: str, symbols: Vocabulary) -> IO[bytes]:
     file = stack.enter_context(open(folder / f"{split}.bin", "wb"))
     file.write(np.full(1, BOUNDARY, symbols.dtype).tobytes())
     return file
 
 
-def _recipe(options: PrepareOptions) -> dict[str, Any]:
+def _encoding_options(options: PrepareOptions) -> dict[str, Any]:
     """The options that decide which ids a text becomes."""
     names = ("unit", "documents", "valid_fraction", "test_fraction", "min_count")
     recipe = {name: getattr(options, name) for name in names}
@@ -250,12 +254,12 @@ def _recipe(options: PrepareOptions) -> dict[str, Any]:
     return recipe
 
 
-def _fingerprint(walk: Walk, options: PrepareOptions) -> str:
-    content = json.dumps([FORMAT, *walk.seen(), _recipe(options)], sort_keys=True)
+def _fingerprint(walk: SymbolStream, options: PrepareOptions) -> str:
+    content = json.dumps([FORMAT, *walk.content_key(), _encoding_options(options)], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _reusable(path: Path, fingerprint: str, walk: Walk, options: PrepareOptions, force: bool) -> bool:
+def _reusable(path: Path, fingerprint: str, walk: SymbolStream, options: PrepareOptions, force: bool) -> bool:
     """Whether the corpus at `path` is the one to be made; False where it may be replaced.
 
     Raises:
@@ -271,7 +275,7 @@ def _reusable(path: Path, fingerprint: str, walk: Walk, options: PrepareOptions,
         return True
     if force:
         return False
-    old, new = _recipe(found.options), _recipe(options)
+    old, new = _encoding_options(found.options), _encoding_options(options)
     pairs = [(name, old[name], new[name]) for name in new if None not in (old.get(name), new[name])]
     changes = [f"{flag(name)} ({before}, now {now})" for name, before, now in pairs if before != now]
     if found.sha256 != walk.sha256.hexdigest():
@@ -296,7 +300,7 @@ def _check_place(path: Path) -> None:
             )
 
 
-def _check_room(path: Path, size: int | None) -> None:
+def _check_disk_space(path: Path, size: int | None) -> None:
     """Refuse a synthetic text that the disk cannot hold, instead of drawing it until the disk is full."""
     place = next(folder for folder in path.absolute().parents if folder.exists())
     free = shutil.disk_usage(place).free

@@ -38,13 +38,13 @@ from charlm.files import failures, present
 from charlm.spec import flag
 from charlm.synthetic import Entropy
 
-CHUNK = 1 << 19
+READ_BYTES = 1 << 19
 """Bytes that are read at a time; they stay in the cache as code points."""
 
-HEAD = 8192
+BINARY_CHECK_BYTES = 8192
 """Bytes in which a NUL tells that a file of a folder is not text."""
 
-UNPACKERS: dict[str, Callable[..., IO[bytes]]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}  # type: ignore[dict-item]
+DECOMPRESSORS: dict[str, Callable[..., IO[bytes]]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}  # type: ignore[dict-item]
 
 Report = Callable[[str], None]
 
@@ -79,7 +79,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class _Part:
+class _OpenedSource:
     """What one word of the command line stands for."""
 
     name: str
@@ -115,7 +115,7 @@ def open_sources(words: Sequence[str | Path], *, report: Report | None = None, *
     tell = report or (lambda line: None)
     drawing = {name: value for name, value in drawing.items() if value is not None}
     _check_takers(words, drawing)
-    parts = [_part(word, drawing, tell) for word in words]
+    parts = [_open_source(word, drawing, tell) for word in words]
     documents = [document for part in parts for document in part.documents]
     sizes = [part.bytes for part in parts]
     return Source(
@@ -149,7 +149,7 @@ def _flags_of(source: str) -> str:
     return f"{', '.join(others)} and {last}"
 
 
-def _part(word: str | Path, drawing: dict[str, Any], tell: Report) -> _Part:
+def _open_source(word: str | Path, drawing: dict[str, Any], tell: Report) -> _OpenedSource:
     path = Path(word)
     if word == "-":
         return _standard_input()
@@ -158,7 +158,7 @@ def _part(word: str | Path, drawing: dict[str, Any], tell: Report) -> _Part:
         if path.exists():
             tell(f"{word} is taken as the built-in corpus; for the file or folder of that name write ./{word}")
         return _builtin(entry.name, drawing)
-    found = _found(path)
+    found = _stat(path)
     if found is None:
         shelved = downloaded(word) if isinstance(word, str) else None
         if shelved is None:
@@ -172,7 +172,7 @@ def _part(word: str | Path, drawing: dict[str, Any], tell: Report) -> _Part:
     return _file(path, found)
 
 
-def _found(path: Path) -> os.stat_result | None:
+def _stat(path: Path) -> os.stat_result | None:
     """What is at `path`, None where there is nothing."""
     try:
         with _reading(path):
@@ -180,73 +180,75 @@ def _found(path: Path) -> os.stat_result | None:
     except ValueError:  # a NUL in the name
         return None
     except CorpusError as error:
-        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NOTHING_THERE:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _NOT_FOUND_ERRORS:
             return None
         raise
 
 
-_NOTHING_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+_NOT_FOUND_ERRORS = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
-def _builtin(name: str, drawing: dict[str, Any]) -> _Part:
+def _builtin(name: str, drawing: dict[str, Any]) -> _OpenedSource:
     if name in synthetic.names():
         size, seed = drawing.get("size", synthetic.SIZE), drawing.get("seed", 0)
         values = {key: drawing[key] for key in synthetic.parameters(name) if key in drawing}
         source = synthetic.make(name, seed, **values)
         document = Document(name, partial(source.blocks, size))
         drawn = {"size": size, "seed": seed, **synthetic.settings(source)}
-        return _Part(name, name, [document], size, source.entropy(), drawn)
+        return _OpenedSource(name, name, [document], size, source.entropy(), drawn)
     documents, sizes = zip(*(_regular(path, named) for named, path in stdlib_files()), strict=True)
-    return _Part(name, name, list(documents), sum(sizes))
+    return _OpenedSource(name, name, list(documents), sum(sizes))
 
 
-def _standard_input() -> _Part:
+def _standard_input() -> _OpenedSource:
     if sys.stdin is None:
         raise CorpusError("- is the standard input, and there is none; name a file instead")
-    spool = _Spool(sys.stdin.buffer, "the standard input")
-    return _Part("stdin", "-", [Document("the standard input", spool.chunks)], spool.size)
+    spool = _SpooledStream(sys.stdin.buffer, "the standard input")
+    return _OpenedSource("stdin", "-", [Document("the standard input", spool.chunks)], spool.size)
 
 
-def _file(path: Path, found: os.stat_result) -> _Part:
-    stem = path.name.removesuffix(path.suffix) if path.suffix.lower() in UNPACKERS else path.name
+def _file(path: Path, found: os.stat_result) -> _OpenedSource:
+    stem = path.name.removesuffix(path.suffix) if path.suffix.lower() in DECOMPRESSORS else path.name
     name, origin = folder_name(Path(stem).stem), str(path.absolute())
     if not stat.S_ISREG(found.st_mode):
         # A pipe, such as a shell's <(command), can be read only once.
         with _reading(path), open(path, "rb") as stream:
-            spool = _Spool(stream, str(path))
-        return _Part(name, origin, [Document(_shown(path), spool.chunks)], spool.size)
-    if path.suffix.lower() in UNPACKERS:
-        return _Part(name, origin, [Document(_shown(path), partial(_unpacked, path))], None)
-    document, size = _regular(path, _shown(path))
-    return _Part(name, origin, [document], size)
+            spool = _SpooledStream(stream, str(path))
+        return _OpenedSource(name, origin, [Document(_display_path(path), spool.chunks)], spool.size)
+    if path.suffix.lower() in DECOMPRESSORS:
+        return _OpenedSource(name, origin, [Document(_display_path(path), partial(_decompress, path))], None)
+    document, size = _regular(path, _display_path(path))
+    return _OpenedSource(name, origin, [document], size)
 
 
 def _regular(path: Path, name: str) -> tuple[Document, int]:
     """A plain file with the size it has now, so that one that grows is the same text in every pass."""
     with _reading(path):
         size = path.stat().st_size
-    return Document(name, partial(_plain, path, size)), size
+    return Document(name, partial(_read_plain, path, size)), size
 
 
-def _folder(path: Path, tell: Report) -> _Part:
+def _folder(path: Path, tell: Report) -> _OpenedSource:
     documents: list[Document] = []
     sizes: list[int | None] = []
     skipped = 0
     for relative, file in _files_below(path):
-        packed = file.suffix.lower() in UNPACKERS
-        document, size = (Document(relative, partial(_unpacked, file)), None) if packed else _regular(file, relative)
-        if b"\0" in _head(document):
+        packed = file.suffix.lower() in DECOMPRESSORS
+        document, size = (Document(relative, partial(_decompress, file)), None) if packed else _regular(file, relative)
+        if b"\0" in _check_not_binary(document):
             skipped += 1
             continue
-        documents.append(Document(_shown(file), document.chunks))
+        documents.append(Document(_display_path(file), document.chunks))
         sizes.append(size)
     if skipped:
-        tell(f"{path}: skipped {skipped} binary file{'s' * (skipped > 1)} (a NUL byte in the first {HEAD} bytes)")
+        tell(
+            f"{path}: skipped {skipped} binary file{'s' * (skipped > 1)} (a NUL byte in the first {BINARY_CHECK_BYTES} bytes)"
+        )
     if not documents:
         found = f"only {skipped} binary files" if skipped else "no files"
         raise CorpusError(f"{path} holds {found}, and at least one text file is needed; name a folder with text files")
     total = None if None in sizes else sum(size or 0 for size in sizes)
-    return _Part(folder_name(path.resolve().name), str(path.absolute()), documents, total)
+    return _OpenedSource(folder_name(path.resolve().name), str(path.absolute()), documents, total)
 
 
 def _files_below(root: Path) -> list[tuple[str, Path]]:
@@ -272,43 +274,43 @@ def _files_below(root: Path) -> list[tuple[str, Path]]:
     return sorted((path.relative_to(root).as_posix(), path) for path in found)
 
 
-def _head(document: Document) -> bytes:
+def _check_not_binary(document: Document) -> bytes:
     chunks = document.chunks()
-    return next(chunks, b"")[:HEAD]
+    return next(chunks, b"")[:BINARY_CHECK_BYTES]
 
 
-def _plain(path: Path, size: int) -> Iterator[bytes]:
+def _read_plain(path: Path, size: int) -> Iterator[bytes]:
     left = size
     with _reading(path), open(path, "rb", buffering=0) as file:
         while left:
-            chunk = file.read(min(left, CHUNK))
+            chunk = file.read(min(left, READ_BYTES))
             if not chunk:
                 raise CorpusError(f"{path} became {left} bytes shorter while it was read; prepare it again")
             left -= len(chunk)
             yield chunk
 
 
-def _unpacked(path: Path) -> Iterator[bytes]:
-    with _reading(path), UNPACKERS[path.suffix.lower()](path, "rb") as file:
-        while chunk := file.read(CHUNK):
+def _decompress(path: Path) -> Iterator[bytes]:
+    with _reading(path), DECOMPRESSORS[path.suffix.lower()](path, "rb") as file:
+        while chunk := file.read(READ_BYTES):
             yield chunk
 
 
-class _Spool:
+class _SpooledStream:
     """Bytes that can be read only once, kept in a temporary file without a name."""
 
     def __init__(self, stream: IO[bytes], where: str) -> None:
         with failures(Path(tempfile.gettempdir()), f"keeping {where} in"):
             self._file: Any = tempfile.TemporaryFile()
             weakref.finalize(self, self._file.close)
-            shutil.copyfileobj(stream, self._file, CHUNK)
+            shutil.copyfileobj(stream, self._file, READ_BYTES)
         self.size: int = self._file.tell()
 
     def chunks(self) -> Iterator[bytes]:
         place = 0
         while True:
             self._file.seek(place)
-            chunk = self._file.read(CHUNK)
+            chunk = self._file.read(READ_BYTES)
             if not chunk:
                 return
             place += len(chunk)
@@ -360,6 +362,6 @@ def _builtins() -> str:
     return ", ".join(builtin_names())
 
 
-def _shown(path: Path) -> str:
+def _display_path(path: Path) -> str:
     """A path for messages: bytes of its name that are not UTF-8 do not break the terminal."""
     return os.fsencode(path).decode("utf-8", "replace")

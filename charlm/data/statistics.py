@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from charlm.config import PrepareOptions
-from charlm.data.symbol_stream import Walk
+from charlm.data.symbol_stream import SymbolStream
 from charlm.errors import CorpusError
 from charlm.tokenizers.base import Tokenizer
 from charlm.tokenizers.counts import SymbolCounts
@@ -57,14 +57,14 @@ class TextStatistics:
         return len(self.codes)
 
 
-def count_symbols(walk: Walk) -> TextStatistics:
+def count_symbols(walk: SymbolStream) -> TextStatistics:
     """Walk over a text and count.
 
     Raises:
         CorpusError: it cannot be read, or is too short.
     """
     tally, characters, documents = walk.unit.symbol_counts(), 0, 0
-    for piece in walk.pieces():
+    for piece in walk.chunks():
         codes = piece.codes
         if piece.ends is not None:
             documents += int(np.count_nonzero(piece.ends))
@@ -104,7 +104,7 @@ def build_vocabulary(found: TextStatistics, options: PrepareOptions) -> Vocabula
     return symbols
 
 
-def text_notices(walk: Walk, found: TextStatistics) -> Iterator[str]:
+def text_notices(walk: SymbolStream, found: TextStatistics) -> Iterator[str]:
     """What a user may not know of the text, one line each."""
     if walk.marks:
         yield f"removed the byte order mark at the start of {_count_phrase(walk.marks, 'document')}"
@@ -138,7 +138,7 @@ def vocabulary_notices(found: TextStatistics, symbols: Vocabulary, options: Prep
         )
 
 
-def _about_line_ends(walk: Walk, line_feeds: int) -> str:
+def _about_line_ends(walk: SymbolStream, line_feeds: int) -> str:
     lone = walk.returns - walk.pairs
     found = " and ".join(
         _count_phrase(times, f"{what} line end") for times, what in ((walk.pairs, "CR LF"), (lone, "CR")) if times

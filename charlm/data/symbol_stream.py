@@ -28,7 +28,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncodedText:
     """A text in the ids of a given symbol table.
 
     Args:
@@ -47,12 +47,12 @@ class Encoded:
     characters: int
     bytes: int
     unknown: int
-    spelling: float
+    escape_bits: float
     documents: int
     sha256: str
 
 
-def encode_source(source: Source, symbols: Vocabulary, options: PrepareOptions) -> Encoded:
+def encode_source(source: Source, symbols: Vocabulary, options: PrepareOptions) -> EncodedText:
     """The ids of a text, read as `options` say and in the given table.
 
     They lie in a mapped temporary file without a name, so that memory does not grow with the text.
@@ -60,11 +60,11 @@ def encode_source(source: Source, symbols: Vocabulary, options: PrepareOptions) 
     Raises:
         CorpusError: the text cannot be read or decoded, or has no characters.
     """
-    walk = Walk(source, options.replace(unit=symbols.unit))
-    count, amounts = 0, Amounts()
+    walk = SymbolStream(source, options.replace(unit=symbols.unit))
+    count, amounts = 0, TextCounts()
     with failures(Path(tempfile.gettempdir()), "writing ids to"), tempfile.TemporaryFile() as file:
         file.write(np.full(1, BOUNDARY, symbols.dtype).tobytes())
-        for piece in walk.pieces():
+        for piece in walk.chunks():
             ids = piece.ids(symbols)
             file.write(ids.tobytes())
             count += ids.size
@@ -73,11 +73,11 @@ def encode_source(source: Source, symbols: Vocabulary, options: PrepareOptions) 
         if not count:
             raise CorpusError(f"{source.name} has no characters; give a text that has some")
         ids = np.memmap(file, dtype=symbols.dtype, mode="r")
-    return Encoded(source.name, ids, sha256=walk.sha256.hexdigest(), **vars(amounts))
+    return EncodedText(source.name, ids, sha256=walk.sha256.hexdigest(), **vars(amounts))
 
 
 @dataclass
-class Amounts:
+class TextCounts:
     """What a stretch of the symbol stream comes to; the attributes are those of `Encoded`."""
 
     characters: int = 0
@@ -86,7 +86,7 @@ class Amounts:
     spelling: float = 0.0
     documents: int = 0
 
-    def add(self, walk: "Walk", symbols: Vocabulary, ids: np.ndarray, codes: np.ndarray) -> None:
+    def add(self, walk: "SymbolStream", symbols: Vocabulary, ids: np.ndarray, codes: np.ndarray) -> None:
         """Count some more of it: ids (T,) and codes (T,)."""
         plain = ids.min(initial=FIRST_SYMBOL) >= FIRST_SYMBOL  # as most stretches are
         outside = codes[:0] if plain else codes[ids == UNKNOWN]
@@ -99,7 +99,7 @@ class Amounts:
 
 
 @dataclass(frozen=True)
-class Piece:
+class StreamChunk:
     """A stretch of the symbol stream: codes (T,), and at which places documents end instead."""
 
     codes: np.ndarray
@@ -113,14 +113,18 @@ class Piece:
         return ids
 
 
-class Walk:
+class SymbolStream:
     """One walk over a source, and what it noticed on the way.
 
     With `before`, the walk before this one: progress goes on from there, and `check` compares them.
     """
 
     def __init__(
-        self, source: Source, options: PrepareOptions, progress: Progress | None = None, before: "Walk | None" = None
+        self,
+        source: Source,
+        options: PrepareOptions,
+        progress: Progress | None = None,
+        first_pass: "SymbolStream | None" = None,
     ) -> None:
         self.source = source
         self.unit = TOKENIZERS[options.unit]
@@ -128,7 +132,7 @@ class Walk:
         self.lines = options.documents == "line"
         self.make_lf = self.lines or options.newlines == "lf"
         self.progress = progress
-        self.before = before
+        self.before = first_pass
         self.sha256 = hashlib.sha256()
         self.lengths = hashlib.sha256()
         self.bytes = 0
@@ -136,14 +140,17 @@ class Walk:
         self.returns = 0
         self.pairs = 0
 
-    def pieces(self) -> Iterator[Piece]:
+    def chunks(self) -> Iterator[StreamChunk]:
         """The symbol stream, in pieces that are never empty; read and decoded in a thread of its own."""
-        return ahead(self._pieces())
+        return ahead(self._chunks())
 
-    def _pieces(self) -> Generator[Piece, None, None]:
+    def _chunks(self) -> Generator[StreamChunk, None, None]:
         for document in self.source.documents():
             codes = self.unit.codes(
-                self._raw(document), encoding=self.encoding, where=document.name, on_mark=self._marked
+                self._raw_chunks(document),
+                encoding=self.encoding,
+                where=document.name,
+                on_mark=self._skip_byte_order_mark,
             )
             codes = self.unit.split(self._line_ends(codes))
             yield from (_line_documents if self.lines else _file_document)(codes, self.unit)
@@ -155,17 +162,17 @@ class Walk:
 
     def check(self) -> None:
         """Raise a `CorpusError` unless this walk read what the one before it read."""
-        if self.before is not None and self.seen() != self.before.seen():
+        if self.before is not None and self.content_key() != self.before.content_key():
             raise CorpusError(
                 f"{', '.join(self.source.origin)} changed while it was read "
                 f"({self.before.bytes} bytes, then {self.bytes}); wait until it is complete and prepare it again"
             )
 
-    def seen(self) -> tuple[str, str]:
+    def content_key(self) -> tuple[str, str]:
         """Digests of the text and of the lengths of its documents."""
         return self.sha256.hexdigest(), self.lengths.hexdigest()
 
-    def _raw(self, document: Document) -> Iterator[bytes]:
+    def _raw_chunks(self, document: Document) -> Iterator[bytes]:
         start = self.bytes
         for chunk in document.chunks():
             self.sha256.update(chunk)
@@ -175,7 +182,7 @@ class Walk:
             yield chunk
         self.lengths.update(f"{self.bytes - start}\n".encode())
 
-    def _marked(self) -> None:
+    def _skip_byte_order_mark(self) -> None:
         self.marks += 1
 
     def _line_ends(self, chunks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -198,16 +205,16 @@ class Walk:
                 yield codes
 
 
-def _file_document(chunks: Iterator[np.ndarray], unit: Tokenizer) -> Iterator[Piece]:
+def _file_document(chunks: Iterator[np.ndarray], unit: Tokenizer) -> Iterator[StreamChunk]:
     empty = True
     for codes in chunks:
         empty = False
-        yield Piece(codes)
+        yield StreamChunk(codes)
     if not empty:
         yield _end(unit)
 
 
-def _line_documents(chunks: Iterator[np.ndarray], unit: Tokenizer) -> Iterator[Piece]:
+def _line_documents(chunks: Iterator[np.ndarray], unit: Tokenizer) -> Iterator[StreamChunk]:
     at_start = True
     for codes in chunks:
         ends = codes == unit.line_feed
@@ -215,11 +222,11 @@ def _line_documents(chunks: Iterator[np.ndarray], unit: Tokenizer) -> Iterator[P
         empty = ends & np.concatenate(([at_start], ends[:-1]))
         at_start = bool(ends[-1])
         if not empty.all():
-            yield Piece(codes[~empty], ends[~empty])
+            yield StreamChunk(codes[~empty], ends[~empty])
     if not at_start:
         yield _end(unit)
 
 
-def _end(unit: Tokenizer) -> Piece:
+def _end(unit: Tokenizer) -> StreamChunk:
     """The end of a document; the code there is that of a line's end."""
-    return Piece(np.array([unit.line_feed], unit.dtype), np.ones(1, bool))
+    return StreamChunk(np.array([unit.line_feed], unit.dtype), np.ones(1, bool))

@@ -238,5 +238,5 @@ def _given(model: Model, text: str | Path | Source, report: Report | None) -> Te
         entropy=source.entropy.bits if source.entropy else None,
         entropy_error=source.entropy.error if source.entropy else None,
         letters=encoded.characters + encoded.documents,
-        spelling=encoded.spelling,
+        spelling=encoded.escape_bits,
     )

@@ -11,7 +11,7 @@ from texts import text_of
 
 from charlm.cli import main as entry
 from charlm.corpora.catalogue import catalogue
-from charlm.data.obtain import obtain
+from charlm.data.obtain import open_or_prepare
 
 NOVEL = text_of(3000).encode()
 
@@ -52,8 +52,8 @@ def test_a_text_is_listed_got_prepared_and_read(server: Site, capsys: pytest.Cap
 
 def test_training_takes_a_downloaded_text_by_its_name(server: Site, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "corpora", "get", "novel", "--catalogue", "mine.toml")
-    assert obtain("novel").characters == 3000
-    assert obtain("novel").path == Path("data/novel")
+    assert open_or_prepare("novel").characters == 3000
+    assert open_or_prepare("novel").path == Path("data/novel")
 
 
 @pytest.mark.parametrize("command", ["prepare", "train"])

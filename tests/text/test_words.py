@@ -149,7 +149,7 @@ def test_a_corpus_is_that_of_a_slow_twin(tmp_path_factory, documents, chunk, wha
     encoded = encode_source(source, corpus.symbols, corpus.options)
     assert encoded.ids.tolist() == [BOUNDARY, *ids]
     assert (encoded.characters, encoded.unknown) == (split["characters"], len(outside))
-    assert encoded.spelling == pytest.approx(split["spelling"])
+    assert encoded.escape_bits == pytest.approx(split["spelling"])
     assert Corpus.load(corpus.path).symbols == corpus.symbols
 
 
