@@ -10,7 +10,7 @@ import torch
 from wirings import CASES, label
 
 from charlm.config import ModelOptions
-from charlm.data.batches import Lanes
+from charlm.data.batches import Batches
 from charlm.data.corpus import Corpus
 from charlm.errors import DivergedError
 from charlm.evaluation.evaluate import evaluate
@@ -195,11 +195,11 @@ def test_nothing_in_a_step_waits_for_the_gpu(
 
 
 def test_text_and_windows_are_on_the_gpu(small_corpus: Corpus) -> None:
-    lanes = Lanes(small_corpus.split("train"), 4, 16)
+    lanes = Batches(small_corpus.split("train"), 4, 16)
     stage = Stage(lanes, torch.device("cuda"))
     assert stage.whole and not Stage(lanes, torch.device("cuda"), room=10).whole
-    for step in (0, 1, lanes.windows):
-        for found, wanted in zip(stage.window(step), lanes.window(step), strict=True):
+    for step in (0, 1, lanes.batches_per_epoch):
+        for found, wanted in zip(stage.window(step), lanes.batch_at(step), strict=True):
             assert found.device.type == "cuda" and np.array_equal(found.cpu().numpy(), wanted)
 
 

@@ -26,7 +26,7 @@ from charlm.tokenizers.vocabulary import BOUNDARY
 
 
 @dataclass(frozen=True)
-class Lanes:
+class Batches:
     """A text as B lanes of windows.
 
     Args:
@@ -38,72 +38,72 @@ class Lanes:
     """
 
     ids: np.ndarray
-    batch: int
+    batch_size: int
     seq_len: int
     rank: int = 0
-    world: int = 1
-    vocabulary: int | None = None
+    world_size: int = 1
+    vocab_size: int | None = None
 
     def __post_init__(self) -> None:
-        if self.windows < 1:
-            raise CorpusError(too_short(len(self.ids) - 1, self.batch, self.seq_len))
+        if self.batches_per_epoch < 1:
+            raise CorpusError(too_short(len(self.ids) - 1, self.batch_size, self.seq_len))
 
     @property
     def length(self) -> int:
         """n, the characters of one lane."""
-        return (len(self.ids) - 1) // self.batch
+        return (len(self.ids) - 1) // self.batch_size
 
     @property
-    def windows(self) -> int:
+    def batches_per_epoch(self) -> int:
         """Windows per epoch."""
         return self.length // self.seq_len
 
     @property
     def used(self) -> int:
         """Characters that one epoch trains on."""
-        return self.windows * self.seq_len * self.batch
+        return self.batches_per_epoch * self.seq_len * self.batch_size
 
     @property
-    def left_over(self) -> int:
+    def dropped(self) -> int:
         """Characters of the text that no window reaches."""
         return len(self.ids) - 1 - self.used
 
-    def first(self, step: int) -> int:
+    def first_position(self, step: int) -> int:
         """Where in its lane the window of a step begins; steps are counted from 0, epochs follow one another."""
-        return (step % self.windows) * self.seq_len
+        return (step % self.batches_per_epoch) * self.seq_len
 
-    def places(self, step: int) -> np.ndarray:
+    def positions(self, step: int) -> np.ndarray:
         """Where in the text the inputs of a step are (T, B / world) int64; the targets are one further."""
-        own = self.batch // self.world
-        starts = np.arange(self.rank * own, (self.rank + 1) * own) * self.length + self.first(step)
+        own = self.batch_size // self.world_size
+        starts = np.arange(self.rank * own, (self.rank + 1) * own) * self.length + self.first_position(step)
         return starts[None, :] + np.arange(self.seq_len)[:, None]
 
-    def window(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def batch_at(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Inputs and targets (T, B / world) as int64.
 
         Raises:
             CorpusError: one is outside the table. To look here costs 1 or 2 µs a window; a text of gigabytes would
                 be read at every start.
         """
-        first = self.first(step)
+        first = self.first_position(step)
         ids = self._columns[first : first + self.seq_len + 1].astype(np.int64)
-        if self.vocabulary is not None:
-            check_ids(ids, self.vocabulary)
+        if self.vocab_size is not None:
+            check_ids(ids, self.vocab_size)
         return ids[:-1], ids[1:]
 
     @cached_property
     def _columns(self) -> np.ndarray:
         """The lanes of this process side by side (n + 1, B / world), without a copy; the last row is targets alone."""
-        own = self.batch // self.world
+        own = self.batch_size // self.world_size
         text = np.asarray(self.ids)[self.rank * own * self.length :]
         (size,) = text.strides  # below zero where a text is read from its end
         return as_strided(text, (self.length + 1, own), (size, self.length * size), writeable=False)
 
-    def places_behind(self, step: int) -> np.ndarray:
+    def right_positions(self, step: int) -> np.ndarray:
         """Where in the text (or beyond its end) that stands which `behind` gives (2 T, B / world) int64."""
-        return self.places(step)[:1] + np.arange(2 * self.seq_len + 1, 1, -1)[:, None]
+        return self.positions(step)[:1] + np.arange(2 * self.seq_len + 1, 1, -1)[:, None]
 
-    def behind(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+    def right_context(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """What stands to the right of the targets of a step, for a network that reads from there as well.
 
         Returns:
@@ -113,17 +113,17 @@ class Lanes:
         Raises:
             CorpusError: one is outside the table.
         """
-        places = self.places_behind(step)
+        places = self.right_positions(step)
         ids = np.asarray(self.ids)[np.minimum(places, len(self.ids) - 1)].astype(np.int64)
-        if self.vocabulary is not None:
-            check_ids(ids, self.vocabulary)
+        if self.vocab_size is not None:
+            check_ids(ids, self.vocab_size)
         outside = places >= len(self.ids)
         ids[outside] = BOUNDARY
         return ids, outside[0]
 
     def starts_epoch(self, step: int) -> bool:
         """Whether this step begins at the lanes' beginnings, where the state is zero."""
-        return step % self.windows == 0
+        return step % self.batches_per_epoch == 0
 
 
 def too_short(characters: int, batch: int, seq_len: int) -> str:

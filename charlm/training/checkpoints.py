@@ -7,7 +7,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from charlm.config import TrainOptions
-from charlm.data.batches import Lanes
+from charlm.data.batches import Batches
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Arrays, Model
 from charlm.model.network import Network, States
@@ -32,7 +32,7 @@ class Keeper:
     folder: RunFolder
     network: Network
     optimizer: Optimizer
-    lanes: Lanes
+    lanes: Batches
     symbols: Vocabulary
     options: TrainOptions
     corpus: dict[str, Any]
@@ -58,8 +58,8 @@ class Keeper:
         network = self.network.options.values()
         training = {
             "step": step,
-            "epoch": step / self.lanes.windows,
-            "characters": step * self.lanes.batch * self.lanes.seq_len,
+            "epoch": step / self.lanes.batches_per_epoch,
+            "characters": step * self.lanes.batch_size * self.lanes.seq_len,
             "valid_nats": valid_nats,
             "valid_characters": characters,
             "options": {name: value for name, value in self.options.values().items() if name not in network},

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charlm.data.batches import Lanes
+from charlm.data.batches import Batches
 from charlm.data.corpus import check_ids
 from charlm.data.memmap import Pages
 from charlm.tokenizers.vocabulary import BOUNDARY
@@ -29,7 +29,7 @@ class Stage:
         room: bytes that the text may take there; None asks the device.
     """
 
-    def __init__(self, lanes: Lanes, device: torch.device, room: int | None = None) -> None:
+    def __init__(self, lanes: Batches, device: torch.device, room: int | None = None) -> None:
         self._lanes, self._device, self._pages = lanes, device, Pages(lanes.ids)
         self._ids: Tensor | None = None
         if device.type == "cuda" and room is None:
@@ -37,8 +37,8 @@ class Stage:
         dtype = torch.uint8 if lanes.ids.dtype == np.uint8 else torch.int32
         if room is not None and len(lanes.ids) * dtype.itemsize <= room:
             self._ids = _copied(lanes, self._pages, dtype, device)
-            self._places = torch.from_numpy(lanes.places(0)).to(device)
-            self._places_behind = torch.from_numpy(lanes.places_behind(0)).to(device)
+            self._places = torch.from_numpy(lanes.positions(0)).to(device)
+            self._places_behind = torch.from_numpy(lanes.right_positions(0)).to(device)
 
     @property
     def whole(self) -> bool:
@@ -48,9 +48,9 @@ class Stage:
     def window(self, step: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets (T, B) int64 of a step."""
         if self._ids is not None:
-            places = self._places + self._lanes.first(step)
+            places = self._places + self._lanes.first_position(step)
             return self._ids[places].long(), self._ids[places + 1].long()
-        inputs, targets = (torch.from_numpy(part) for part in self._lanes.window(step))
+        inputs, targets = (torch.from_numpy(part) for part in self._lanes.batch_at(step))
         self._pages.read(inputs.numel())
         return to_device(inputs, self._device), to_device(targets, self._device)
 
@@ -58,11 +58,11 @@ class Stage:
         """What stands to the right of the targets of a step (2 T, B), and which lanes (B,) come to the end of the text
         there; as `Lanes.behind`."""
         if self._ids is not None:
-            places = self._places_behind + self._lanes.first(step)
+            places = self._places_behind + self._lanes.first_position(step)
             outside = places >= len(self._ids)
             ids = self._ids[places.clamp(max=len(self._ids) - 1)].long()
             return ids.masked_fill(outside, BOUNDARY), outside[0]
-        ids, outside = (torch.from_numpy(part) for part in self._lanes.behind(step))
+        ids, outside = (torch.from_numpy(part) for part in self._lanes.right_context(step))
         return to_device(ids, self._device), to_device(outside, self._device)
 
 
@@ -73,14 +73,14 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-def _copied(lanes: Lanes, pages: Pages, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _copied(lanes: Batches, pages: Pages, dtype: torch.dtype, device: torch.device) -> Tensor:
     """All of a memory-mapped text on the device, by way of a little memory here."""
     ids = lanes.ids
     whole = torch.empty(len(ids), dtype=dtype, device=device)
     for first in range(0, len(ids), BLOCK):
         block = np.array(ids[first : first + BLOCK], np.int64)
-        if lanes.vocabulary is not None:
-            check_ids(block, lanes.vocabulary)
+        if lanes.vocab_size is not None:
+            check_ids(block, lanes.vocab_size)
         whole[first : first + BLOCK] = torch.from_numpy(block).to(dtype)
         pages.read(block.size)
     return whole

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from charlm.config import TrainOptions
-from charlm.data.batches import Lanes
+from charlm.data.batches import Batches
 from charlm.model.network import Behind, Drops, Network, States, emptied
 from charlm.model.parameters import REVERSE
 from charlm.runtime.distributed import ALONE, Ranks
@@ -66,7 +66,7 @@ class Learner:
 
     network: Network
     optimizer: Optimizer
-    lanes: Lanes
+    lanes: Batches
     has_ends: bool
     options: TrainOptions
     states: States
@@ -88,7 +88,7 @@ class Learner:
         self._stage = Stage(self.lanes, self.network.device)
         self._noise = dropout.Noise(self.options.seed)
         self._drops = self._dropping()
-        batch = self.lanes.batch
+        batch = self.lanes.batch_size
         drawn = self.options.cold_starts, self.options.seed, batch, self.ranks.own(batch)
         self._cold, self._cold_from_right = dropout.ColdLanes(*drawn), dropout.ColdLanes(*drawn, REVERSE)
         # What several GPUs say to one another is not recorded.
@@ -139,7 +139,7 @@ class Learner:
         """What a window begins with; lanes that begin cold read a boundary where the text has none."""
         states = self.states
         if self.lanes.starts_epoch(number):
-            states = self.network.start(self.lanes.batch // self.ranks.world)
+            states = self.network.start(self.lanes.batch_size // self.ranks.world)
         drawn = self._cold.of(number)
         if drawn is None:
             return states

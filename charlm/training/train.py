@@ -17,7 +17,7 @@ import torch
 from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.data import direction
-from charlm.data.batches import Lanes
+from charlm.data.batches import Batches
 from charlm.data.corpus import Corpus, find_corpus
 from charlm.errors import CheckpointError, CorpusError, RunError, UsageError
 from charlm.files import present
@@ -265,7 +265,7 @@ def _trainer(
     notice: Report | None = None,
 ) -> Trainer:  # fmt: skip
     text, vocabulary = direction.training(corpus.split("train"), options.direction), corpus.symbols.size
-    lanes = Lanes(text, options.batch_size, options.seq_len, ranks.rank, ranks.world, vocabulary)
+    lanes = Batches(text, options.batch_size, options.seq_len, ranks.rank, ranks.world, vocabulary)
     if options.freeze_embeddings:
         network.weight("embedding.weight").requires_grad_(False)
     optimizer = make_optimizer(network, options)
@@ -291,12 +291,12 @@ def _trainer(
     )
 
 
-def _length(options: TrainOptions, lanes: Lanes) -> Length:
-    return Length(auto.planned_steps(options, len(lanes.ids) - 1, lanes.batch, lanes.seq_len), options.time)
+def _length(options: TrainOptions, lanes: Batches) -> Length:
+    return Length(auto.planned_steps(options, len(lanes.ids) - 1, lanes.batch_size, lanes.seq_len), options.time)
 
 
 def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
-    lanes = Lanes(corpus.split("train"), options.batch_size, options.seq_len)
+    lanes = Batches(corpus.split("train"), options.batch_size, options.seq_len)
     number = parameters.count(options, corpus.symbols.size)
     gates = len(cells.of(options).gates)
     sides = 2 if options.bidirectional else 1
@@ -310,8 +310,8 @@ def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
         parameters=number,
         memory=4 * floats,
         used=lanes.used,
-        left_over=lanes.left_over,
-        windows=lanes.windows,
+        left_over=lanes.dropped,
+        windows=lanes.batches_per_epoch,
         steps=auto.planned_steps(options, len(lanes.ids) - 1, options.batch_size, options.seq_len),
         device=describe(device, options.device),
     )

@@ -144,13 +144,13 @@ class Trainer:
         """One window; on the CPU its loss is read before it is applied, elsewhere those of several steps together."""
         began = self.clock()
         number, lanes, meter = self.progress.step, self.learner.lanes, self.learner.meter
-        learning_rate = rate(self.options, number, number / lanes.windows, share)
+        learning_rate = rate(self.options, number, number / lanes.batches_per_epoch, share)
         self.learner.back_propagate(number)
         if not meter.waits:
             self._read()
         self.learner.apply(learning_rate)
         self.progress.step += 1
-        self._timing.begun(lanes.batch * lanes.seq_len, self.clock() - began)
+        self._timing.begun(lanes.batch_size * lanes.seq_len, self.clock() - began)
         if not meter.waits:
             self._timing.done()
         elif meter.full or isnan(self._nats) or _due(self.progress.step, self.options.report_every):
@@ -189,7 +189,7 @@ class Trainer:
         self.report(
             Stepped(
                 step=step,
-                epoch=step / self.learner.lanes.windows,
+                epoch=step / self.learner.lanes.batches_per_epoch,
                 share=share if self.length.seconds is not None else self.length.share(step, seconds),
                 seconds=seconds,
                 seconds_left=ahead,
@@ -300,8 +300,8 @@ class Trainer:
         self.keeper.log(
             {
                 "step": progress.step,
-                "epoch": round(progress.step / self.learner.lanes.windows, 6),
-                "characters": progress.step * self.learner.lanes.batch * self.learner.lanes.seq_len,
+                "epoch": round(progress.step / self.learner.lanes.batches_per_epoch, 6),
+                "characters": progress.step * self.learner.lanes.batch_size * self.learner.lanes.seq_len,
                 "seconds": round(self._seconds(), 3),
                 "train_nats": progress.row_nats / progress.row_steps if progress.row_steps else None,
                 "valid_nats": valid_nats,

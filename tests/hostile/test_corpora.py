@@ -14,7 +14,7 @@ import torch
 from hostile_values import HOSTILE, changed, spots, taken
 from soaking import Soak
 
-from charlm.data.batches import Lanes
+from charlm.data.batches import Batches
 from charlm.data.corpus import Corpus
 from charlm.errors import CharlmError, CheckpointError, CorpusError, InputError
 from charlm.training.data_loader import Stage
@@ -49,9 +49,9 @@ def test_the_largest_id_of_the_table_is_none_of_them(house: Path, charlm: Callab
 
 def test_a_text_that_is_put_on_a_device_whole_is_looked_through_there() -> None:
     ids = np.array([0, 1, 2, 3, 9, 2, 1, 2, 3], np.uint8)
-    Stage(Lanes(ids, 2, 2, vocabulary=10), torch.device("cpu"), room=1000)
+    Stage(Batches(ids, 2, 2, vocab_size=10), torch.device("cpu"), room=1000)
     with pytest.raises(CorpusError, match="the id 9"):
-        Stage(Lanes(ids, 2, 2, vocabulary=9), torch.device("cpu"), room=1000)
+        Stage(Batches(ids, 2, 2, vocab_size=9), torch.device("cpu"), room=1000)
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/out", "", ".", "..", "a\n[train]\nhidden = 3", "\x1b[2J", "a\\b"])

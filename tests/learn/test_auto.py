@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
-from charlm.data.batches import Lanes
+from charlm.data.batches import Batches
 from charlm.errors import CorpusError
 from charlm.model import parameters
 from charlm.spec import AUTO
@@ -59,7 +59,7 @@ def test_sizes_beside_one_that_was_given_fit_wherever_any_would(train, batch_giv
     assume(size <= train)
     options = resolved(train, **{"batch_size" if batch_given else "seq_len": size})
     assert (options.batch_size if batch_given else options.seq_len) == size
-    assert Lanes(range(train + 1), options.batch_size, options.seq_len).windows >= 1
+    assert Batches(range(train + 1), options.batch_size, options.seq_len).batches_per_epoch >= 1
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
-from charlm.data.batches import Lanes
+from charlm.data.batches import Batches
 from charlm.data.corpus import Corpus
 from charlm.model.network import Network
 from charlm.training import cuda_graph
@@ -243,7 +243,7 @@ def test_a_step_reads_no_number_where_numbers_are_read_later(
     network = Network(sizes, small_corpus.symbols.size).on(torch.device("meta"))
     if "path" in values:
         network.path, network.at_once = values["path"], True
-    lanes = Lanes(small_corpus.split("train"), options.batch_size, options.seq_len)
+    lanes = Batches(small_corpus.split("train"), options.batch_size, options.seq_len)
     learner = Learner(network, make_optimizer(network, options), lanes, False, options, network.start(4))
     for number in range(3):
         learner.back_propagate(number)
@@ -258,7 +258,7 @@ def test_a_learner_that_nobody_holds_is_gone_at_once_with_all_its_memory(
     """Without waiting for Python to look for cycles, which a full GPU does not make it do."""
     options, sizes = options_of(dropout=0.3)
     network = Network(sizes, small_corpus.symbols.size)
-    lanes = Lanes(small_corpus.split("train"), options.batch_size, options.seq_len)
+    lanes = Batches(small_corpus.split("train"), options.batch_size, options.seq_len)
     learner = Learner(network, make_optimizer(network, options), lanes, False, options, network.start(4))
     monkeypatch.setattr(cuda_graph, "ALIKE", inf)
     learner._recorded = Recorded(learner._weights, pytest.fail, lambda work: (lambda: None, work()))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from charlm.data.batches import Lanes
+from charlm.data.batches import Batches
 from charlm.training import data_loader
 from charlm.training.data_loader import Stage
 
@@ -18,21 +18,21 @@ def test_window_is_the_same_wherever_the_text_lies(monkeypatch, dtype, rank, wor
     monkeypatch.setattr(data_loader, "BLOCK", block)
     ids = np.random.default_rng(0).integers(0, 250, 1003).astype(dtype)
     ids.flags.writeable = False  # as a memory-mapped text is not
-    lanes = Lanes(ids, 6, 16, rank, world)
+    lanes = Batches(ids, 6, 16, rank, world)
     there, here = Stage(lanes, CPU, room=1 << 20), Stage(lanes, CPU)
     assert there.whole and not here.whole
-    for step in range(2 * lanes.windows + 1):
-        for found, also, wanted in zip(there.window(step), here.window(step), lanes.window(step), strict=True):
+    for step in range(2 * lanes.batches_per_epoch + 1):
+        for found, also, wanted in zip(there.window(step), here.window(step), lanes.batch_at(step), strict=True):
             assert found.dtype == also.dtype == torch.int64
             np.testing.assert_array_equal(found.numpy(), wanted)
             np.testing.assert_array_equal(also.numpy(), wanted)
-        for found, also, wanted in zip(there.behind(step), here.behind(step), lanes.behind(step), strict=True):
+        for found, also, wanted in zip(there.behind(step), here.behind(step), lanes.right_context(step), strict=True):
             assert found.dtype == also.dtype
             np.testing.assert_array_equal(found.numpy(), wanted)
             np.testing.assert_array_equal(also.numpy(), wanted)
 
 
 def test_text_that_takes_too_much_room_stays_where_it_is():
-    lanes = Lanes(np.zeros(1000, np.uint16), 2, 10)
+    lanes = Batches(np.zeros(1000, np.uint16), 2, 10)
     assert Stage(lanes, CPU, room=4000).whole, "two bytes a symbol, which torch keeps in four"
     assert not Stage(lanes, CPU, room=3999).whole

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from charlm import memory
 from charlm.data import direction
-from charlm.data.batches import Lanes
+from charlm.data.batches import Batches
 from charlm.errors import UsageError
 from charlm.tokenizers.units import TOKENIZERS
 
@@ -76,9 +76,9 @@ def test_a_copy_that_does_not_fit_is_refused(monkeypatch):
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
 def test_lanes_of_a_view_are_those_of_a_copy(dtype):
     ids = np.random.default_rng(3).integers(0, 200, 101).astype(dtype)
-    view, copy = (Lanes(order, 4, 7) for order in (ids[::-1], ids[::-1].copy()))
-    for step in range(view.windows):
-        for one, other in zip(view.window(step), copy.window(step), strict=True):
+    view, copy = (Batches(order, 4, 7) for order in (ids[::-1], ids[::-1].copy()))
+    for step in range(view.batches_per_epoch):
+        for one, other in zip(view.batch_at(step), copy.batch_at(step), strict=True):
             np.testing.assert_array_equal(one, other)
 
 

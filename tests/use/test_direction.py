@@ -17,7 +17,7 @@ from charlm import cells
 from charlm.cli.main import run
 from charlm.compression.compress import compress, decompress
 from charlm.compression.container import Packed, identity
-from charlm.data.batches import Lanes
+from charlm.data.batches import Batches
 from charlm.data.prepare import prepare
 from charlm.errors import CheckpointError, PackedError, UsageError
 from charlm.evaluation.bootstrap import cut, interval
@@ -271,10 +271,10 @@ def test_a_compressed_file_comes_back(make_model, corpus):
 
 def test_a_text_on_the_device_is_the_mapped_one():
     ids = np.random.default_rng(3).integers(0, 9, 400).astype(np.uint8)[::-1]
-    lanes = Lanes(ids, 4, 7)
+    lanes = Batches(ids, 4, 7)
     mapped, whole = (Stage(lanes, torch.device("cpu"), room=room) for room in (None, 1 << 20))
     assert whole.whole and not mapped.whole
-    for step in range(lanes.windows + 2):
+    for step in range(lanes.batches_per_epoch + 2):
         for one, other in zip(mapped.window(step), whole.window(step), strict=True):
             assert torch.equal(one, other)
 
