@@ -22,7 +22,7 @@ from charlm.runtime.device import find_device
 from charlm.sampling.sample import stream
 from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import step as steps
-from charlm.training.data_loader import Stage
+from charlm.training.data_loader import DataLoader
 from charlm.training.dropout import Noise, masks
 from charlm.training.events import Noted
 from charlm.training.train import resume, train
@@ -196,10 +196,10 @@ def test_nothing_in_a_step_waits_for_the_gpu(
 
 def test_text_and_windows_are_on_the_gpu(small_corpus: Corpus) -> None:
     lanes = Batches(small_corpus.split("train"), 4, 16)
-    stage = Stage(lanes, torch.device("cuda"))
-    assert stage.whole and not Stage(lanes, torch.device("cuda"), room=10).whole
+    stage = DataLoader(lanes, torch.device("cuda"))
+    assert stage.holds_whole_text and not DataLoader(lanes, torch.device("cuda"), memory_budget=10).holds_whole_text
     for step in (0, 1, lanes.batches_per_epoch):
-        for found, wanted in zip(stage.window(step), lanes.batch_at(step), strict=True):
+        for found, wanted in zip(stage.batch(step), lanes.batch_at(step), strict=True):
             assert found.device.type == "cuda" and np.array_equal(found.cpu().numpy(), wanted)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from charlm.data.fingerprints import STRIDE, WINDOW, Index
-from charlm.data.memmap import Pages
+from charlm.data.memmap import PageReleaser
 
 LEAST = 100
 """Symbols of the shortest passage that is reported."""
@@ -145,13 +145,13 @@ def _leak(
 
 def _agree(one: np.ndarray, two: np.ndarray) -> int:
     """How many symbols two texts share from their beginning on."""
-    size, pages = min(len(one), len(two)), (Pages(one), Pages(two))
+    size, pages = min(len(one), len(two)), (PageReleaser(one), PageReleaser(two))
     for at in range(0, size, STRETCH):
         differ = np.flatnonzero(one[at : min(at + STRETCH, size)] != two[at : min(at + STRETCH, size)])
         if differ.size:
             return at + int(differ[0])
         for mapped in pages:
-            mapped.read(STRETCH)
+            mapped.advance(STRETCH)
     return size
 
 
@@ -169,7 +169,10 @@ def _joined(begins: np.ndarray, ends: np.ndarray, shifts: np.ndarray) -> tuple[n
 
 def _matches(train: np.ndarray, looked: _Looked) -> tuple[np.ndarray, ...]:
     """Where the texts agree: begins and ends (P,) in what is looked at, and how far on the training text has it."""
-    index, pages = Index(looked.ids, zip(looked.begins.tolist(), looked.ends.tolist(), strict=True)), Pages(train)
+    index, pages = (
+        Index(looked.ids, zip(looked.begins.tolist(), looked.ends.tolist(), strict=True)),
+        PageReleaser(train),
+    )
     chunk = CHUNK // train.itemsize
     found: list[tuple[np.ndarray, ...]] = [(np.zeros(0, np.int64),) * 3]
     pairs = 0
@@ -178,7 +181,7 @@ def _matches(train: np.ndarray, looked: _Looked) -> tuple[np.ndarray, ...]:
             break
         first, last = max(at - REACH, 0), at + chunk + WINDOW + REACH
         near = np.array(train[first:last])
-        pages.read(chunk)
+        pages.advance(chunk)
         others, places = index.look_up(near[at - first : at - first + chunk + STRIDE // train.itemsize])
         for row in range(0, len(others), ROWS):
             pair = slice(row, row + ROWS)

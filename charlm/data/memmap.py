@@ -9,11 +9,11 @@ import mmap
 
 import numpy as np
 
-ROOM = 8 << 20
+RESIDENT_BYTES = 8 << 20
 """Bytes that are read before their pages are given back."""
 
 
-class Pages:
+class PageReleaser:
     """Those of one text.
 
     Args:
@@ -25,10 +25,10 @@ class Pages:
         self._size = ids.itemsize
         self._read = 0
 
-    def read(self, symbols: int) -> None:
+    def advance(self, symbols: int) -> None:
         """Take note that so many symbols were read, and copied."""
         self._read += symbols * self._size
-        if self._read >= ROOM:
+        if self._read >= RESIDENT_BYTES:
             self._read = 0
             if self._mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
                 self._mapped.madvise(mmap.MADV_DONTNEED)

@@ -11,17 +11,17 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 
-DEPTH = 2
+QUEUE_DEPTH = 2
 """Items that wait to be taken: little memory, and enough that neither side waits for the other's slower moments."""
 
-LOOK = 0.1
+POLL_SECONDS = 0.1
 """Seconds after which a reader without room looks whether it is still wanted."""
 
-PATIENCE = 1.0
+JOIN_SECONDS = 1.0
 """Seconds that a taker who leaves early waits for the reader, which may itself be waiting for a pipe."""
 
 
-class Ahead(Generic[Item]):
+class Prefetcher(Generic[Item]):
     """Items that are made in another thread; `close` it when done.
 
     Args:
@@ -29,7 +29,7 @@ class Ahead(Generic[Item]):
     """
 
     def __init__(self, items: Generator[Item, None, None]) -> None:
-        self._ready: Queue[_Found[Item]] = Queue(DEPTH)
+        self._ready: Queue[_Fetched[Item]] = Queue(QUEUE_DEPTH)
         self._left = Event()
         self._reader = Thread(target=_read, args=(items, self._ready, self._left), daemon=True)
         self._reader.start()
@@ -52,16 +52,16 @@ class Ahead(Generic[Item]):
     def close(self) -> None:
         """Let the reader go."""
         self._left.set()
-        self._reader.join(PATIENCE)
+        self._reader.join(JOIN_SECONDS)
 
 
-def ahead(items: Generator[Item, None, None]) -> Iterator[Item]:
+def prefetch(items: Generator[Item, None, None]) -> Iterator[Item]:
     """The same items in the same order; an exception is raised where it would have been.
 
     Args:
         items: run and closed in the other thread.
     """
-    reader = Ahead(items)
+    reader = Prefetcher(items)
     try:
         while True:
             try:
@@ -73,14 +73,14 @@ def ahead(items: Generator[Item, None, None]) -> Iterator[Item]:
         reader.close()
 
 
-class _Found(Generic[Item]):
+class _Fetched(Generic[Item]):
     """One item, or how the generator ended."""
 
     def __init__(self, items: tuple[Item, ...], error: BaseException | None = None) -> None:
         self.items, self.error = items, error
 
 
-def _read(items: Generator[Item, None, None], ready: "Queue[_Found[Item]]", left: Event) -> None:
+def _read(items: Generator[Item, None, None], ready: "Queue[_Fetched[Item]]", left: Event) -> None:
     try:
         while _hand_over(_next(items), ready, left):
             pass
@@ -88,18 +88,18 @@ def _read(items: Generator[Item, None, None], ready: "Queue[_Found[Item]]", left
         items.close()
 
 
-def _next(items: Generator[Item, None, None]) -> _Found[Item]:
+def _next(items: Generator[Item, None, None]) -> _Fetched[Item]:
     try:
-        return _Found((next(items),))
+        return _Fetched((next(items),))
     except BaseException as error:
-        return _Found((), error)
+        return _Fetched((), error)
 
 
-def _hand_over(found: _Found[Item], ready: "Queue[_Found[Item]]", left: Event) -> bool:
+def _hand_over(found: _Fetched[Item], ready: "Queue[_Fetched[Item]]", left: Event) -> bool:
     """Whether more is wanted."""
     while not left.is_set():
         try:
-            ready.put(found, timeout=LOOK)
+            ready.put(found, timeout=POLL_SECONDS)
             return found.error is None
         except Full:
             continue

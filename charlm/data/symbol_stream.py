@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from charlm.config import PrepareOptions
-from charlm.data.prefetch import ahead
+from charlm.data.prefetch import prefetch
 from charlm.data.sources import Document, Source
 from charlm.errors import CorpusError
 from charlm.files import failures
@@ -142,7 +142,7 @@ class SymbolStream:
 
     def chunks(self) -> Iterator[StreamChunk]:
         """The symbol stream, in pieces that are never empty; read and decoded in a thread of its own."""
-        return ahead(self._chunks())
+        return prefetch(self._chunks())
 
     def _chunks(self) -> Generator[StreamChunk, None, None]:
         for document in self.source.documents():

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from charlm.data.memmap import Pages
+from charlm.data.memmap import PageReleaser
 from charlm.model.network import Network, States
 from charlm.model.parameters import REVERSE
 from charlm.tokenizers.vocabulary import BOUNDARY
@@ -74,11 +74,11 @@ def stretches(
     """
     blocks = np.arange(0, size, WINDOW * max(1, BLOCK // WINDOW // len(starts)))
     ends = [*blocks[1:], size]
-    kept, pages = [], Pages(ids)
+    kept, pages = [], PageReleaser(ids)
     for first, end in zip(blocks[::-1], ends[::-1], strict=True):
         kept.append(right)
         right = deque(_windows_from_right(network, ids, starts, int(first), int(end), right), maxlen=1).pop()[2]
-        pages.read((int(end) - int(first)) * len(starts))
+        pages.advance((int(end) - int(first)) * len(starts))
     for first, end, states in zip(blocks, ends, reversed(kept), strict=True):
         tops = [found[:2] for found in _windows_from_right(network, ids, starts, int(first), int(end), states)]
         for places, other in reversed(tops):

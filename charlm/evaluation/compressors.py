@@ -16,7 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
-from charlm.data.memmap import Pages
+from charlm.data.memmap import PageReleaser
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
 
 BLOCK = 1 << 20
@@ -51,10 +51,10 @@ def text_bytes(ids: np.ndarray, symbols: Vocabulary, lines: bool) -> Iterator[by
     """
     table = np.concatenate((np.zeros(FIRST_SYMBOL, symbols.codes.dtype), symbols.codes))
     table[BOUNDARY], table[UNKNOWN] = symbols.tokenizer.line_feed, symbols.tokenizer.first_invalid(symbols.codes)
-    pages = Pages(ids)
+    pages = PageReleaser(ids)
     for at in range(1, len(ids), BLOCK):
         block = np.array(ids[at : at + BLOCK])
-        pages.read(block.size)
+        pages.advance(block.size)
         yield symbols.tokenizer.utf8(table[block if lines else block[block != BOUNDARY]])
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from charlm.data.memmap import Pages
+from charlm.data.memmap import PageReleaser
 from charlm.evaluation.scoring import Progress, Score, surprises
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network, States
@@ -70,11 +70,11 @@ def score(model: Model, ids: np.ndarray, rule: Rule, device: torch.device, progr
     Raises:
         CharlmError: the model cannot write, as its output is not finite.
     """
-    nats, done, pages = 0.0, 0, Pages(ids)
+    nats, done, pages = 0.0, 0, PageReleaser(ids)
     for losses in windows(model, ids, rule, device):
         nats += float(losses.double().sum())
         done += losses.numel()
-        pages.read(losses.numel())
+        pages.advance(losses.numel())
         if not isfinite(nats):
             break
         if progress is not None:

@@ -10,7 +10,7 @@ import sys
 from collections import deque
 from collections.abc import Generator
 
-from charlm.data.prefetch import Ahead
+from charlm.data.prefetch import Prefetcher
 from charlm.data.sources import Report, Source, open_sources
 from charlm.errors import CorpusError
 
@@ -22,7 +22,7 @@ class Lines:
     """The lines of some chunks of bytes, which a thread reads; `close` it when done."""
 
     def __init__(self, chunks: Generator[bytes, None, None]) -> None:
-        self._chunks = Ahead(chunks)
+        self._chunks = Prefetcher(chunks)
         self._ended = False
         self._whole: deque[bytes] = deque()
         self._size = 0

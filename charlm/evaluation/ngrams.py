@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.data.memmap import Pages
+from charlm.data.memmap import PageReleaser
 
 BYTES_LEARNED, BYTES_SCORED = 70, 80
 """What the largest arrays of `surprises` come to, in bytes per symbol of each text."""
@@ -160,9 +160,9 @@ def _codes(history: np.ndarray, ids: np.ndarray, first: int, vocabulary: int) ->
 def _copy(ids: np.ndarray, first: int, dtype: type) -> np.ndarray:
     """A text from a place on in memory, a block at a time, so that no page of its file stays with the process."""
     found: np.ndarray = np.empty(max(len(ids) - first, 0), dtype)
-    pages = Pages(ids)
+    pages = PageReleaser(ids)
     for at in range(first, len(ids), BLOCK):
         block = ids[at : at + BLOCK]
         found[at - first : at - first + block.size] = block
-        pages.read(block.size)
+        pages.advance(block.size)
     return found

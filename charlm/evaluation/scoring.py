@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from charlm.data.memmap import Pages
+from charlm.data.memmap import PageReleaser
 from charlm.evaluation.bidirectional import WINDOW as WINDOW
 from charlm.evaluation.bidirectional import behind, read_from_right, stretches
 from charlm.evaluation.pieces import Pieces
@@ -100,7 +100,7 @@ def score(
         pieces: filled with the nats of pieces of the text, with those of the part alone.
         progress: told how many characters are done, and their nats.
     """
-    nats, done, pages = 0.0, 0, Pages(ids)
+    nats, done, pages = 0.0, 0, PageReleaser(ids)
     with torch.inference_mode():
         for run in _runs(network, ids, exact, bounded, side_by_side(network.vocabulary, batch), part):
             for places, found in run:
@@ -109,7 +109,7 @@ def score(
                 if pieces is not None:
                     pieces.add(places, losses.numpy())
                 done += losses.numel()
-                pages.read(losses.numel())
+                pages.advance(losses.numel())
                 if progress is not None:
                     progress(done, nats)
     return Score(nats, done)

@@ -16,7 +16,7 @@ from threading import Thread
 import numpy as np
 
 from charlm import memory
-from charlm.data.memmap import Pages
+from charlm.data.memmap import PageReleaser
 from charlm.errors import UsageError
 from charlm.tokenizers.vocabulary import BOUNDARY
 
@@ -81,7 +81,7 @@ def longest_matches(text: np.ndarray, query: np.ndarray) -> Matches:
     first = len(text) + 1  # between the two stands a boundary
     joined = np.empty(first + len(query), query.dtype.newbyteorder(">"))  # bytes in the order of the numbers
     joined[: len(text)], joined[len(text)], joined[first:] = text, BOUNDARY, query
-    Pages(text).read(len(text))
+    PageReleaser(text).advance(len(text))
     symbols = joined.view(query.dtype.newbyteorder("=")).data  # equal where the ids are
     before, after = _neighbours(_order(joined), first)
     lengths, places = _shared(symbols, first, before), before

@@ -14,7 +14,7 @@ import numpy as np
 from charlm.config import PrepareOptions
 from charlm.data import direction
 from charlm.data.corpus import INFO, Corpus, find_corpus, is_name
-from charlm.data.memmap import Pages
+from charlm.data.memmap import PageReleaser
 from charlm.data.sources import Report, Source, open_sources
 from charlm.data.symbol_stream import encode_source
 from charlm.errors import CorpusError, UsageError
@@ -73,11 +73,11 @@ class Text:
 
     def count(self, symbol: int) -> int:
         """How often a symbol is to be predicted; a block at a time, as the text may be larger than memory."""
-        found, pages = 0, Pages(self.ids)
+        found, pages = 0, PageReleaser(self.ids)
         for at in range(1, len(self.ids), BLOCK):
             block = self.ids[at : at + BLOCK]
             found += int(np.count_nonzero(block == symbol))
-            pages.read(block.size)
+            pages.advance(block.size)
         return found
 
     def lengths(self, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -90,13 +90,13 @@ class Text:
         """
         if self.letters is None or not len(starts):
             return np.diff(starts, append=self.symbols)
-        known, unknown, pages = self.pieces(starts), self.pieces(starts), Pages(self.ids)
+        known, unknown, pages = self.pieces(starts), self.pieces(starts), PageReleaser(self.ids)
         for at in range(1, len(self.ids), BLOCK):
             block = self.ids[at : at + BLOCK]
             places = np.arange(at - 1, at - 1 + len(block))
             known.add(places, sizes[block].astype(np.float64))
             unknown.add(places, (block == UNKNOWN).astype(np.float64))
-            pages.read(block.size)
+            pages.advance(block.size)
         rest = self.letters - known.nats.sum()
         return known.nats + unknown.nats * rest / max(1.0, unknown.nats.sum())
 

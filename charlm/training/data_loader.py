@@ -10,17 +10,17 @@ from torch import Tensor
 
 from charlm.data.batches import Batches
 from charlm.data.corpus import check_ids
-from charlm.data.memmap import Pages
+from charlm.data.memmap import PageReleaser
 from charlm.tokenizers.vocabulary import BOUNDARY
 
-LARGEST_SHARE = 0.25
+MAX_DEVICE_SHARE = 0.25
 """Of a GPU's free memory that the text may take."""
 
-BLOCK = 1 << 20
+COPY_SYMBOLS = 1 << 20
 """Symbols that are copied at a time."""
 
 
-class Stage:
+class DataLoader:
     """Inputs and targets of every step.
 
     Args:
@@ -29,32 +29,32 @@ class Stage:
         room: bytes that the text may take there; None asks the device.
     """
 
-    def __init__(self, lanes: Batches, device: torch.device, room: int | None = None) -> None:
-        self._lanes, self._device, self._pages = lanes, device, Pages(lanes.ids)
+    def __init__(self, lanes: Batches, device: torch.device, memory_budget: int | None = None) -> None:
+        self._lanes, self._device, self._pages = lanes, device, PageReleaser(lanes.ids)
         self._ids: Tensor | None = None
-        if device.type == "cuda" and room is None:
-            room = int(LARGEST_SHARE * torch.cuda.mem_get_info(device)[0])
+        if device.type == "cuda" and memory_budget is None:
+            memory_budget = int(MAX_DEVICE_SHARE * torch.cuda.mem_get_info(device)[0])
         dtype = torch.uint8 if lanes.ids.dtype == np.uint8 else torch.int32
-        if room is not None and len(lanes.ids) * dtype.itemsize <= room:
+        if memory_budget is not None and len(lanes.ids) * dtype.itemsize <= memory_budget:
             self._ids = _copied(lanes, self._pages, dtype, device)
             self._places = torch.from_numpy(lanes.positions(0)).to(device)
             self._places_behind = torch.from_numpy(lanes.right_positions(0)).to(device)
 
     @property
-    def whole(self) -> bool:
+    def holds_whole_text(self) -> bool:
         """Whether the text is on the device."""
         return self._ids is not None
 
-    def window(self, step: int) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets (T, B) int64 of a step."""
         if self._ids is not None:
             places = self._places + self._lanes.first_position(step)
             return self._ids[places].long(), self._ids[places + 1].long()
         inputs, targets = (torch.from_numpy(part) for part in self._lanes.batch_at(step))
-        self._pages.read(inputs.numel())
+        self._pages.advance(inputs.numel())
         return to_device(inputs, self._device), to_device(targets, self._device)
 
-    def behind(self, step: int) -> tuple[Tensor, Tensor]:
+    def right_context(self, step: int) -> tuple[Tensor, Tensor]:
         """What stands to the right of the targets of a step (2 T, B), and which lanes (B,) come to the end of the text
         there; as `Lanes.behind`."""
         if self._ids is not None:
@@ -73,14 +73,14 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-def _copied(lanes: Batches, pages: Pages, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _copied(lanes: Batches, pages: PageReleaser, dtype: torch.dtype, device: torch.device) -> Tensor:
     """All of a memory-mapped text on the device, by way of a little memory here."""
     ids = lanes.ids
     whole = torch.empty(len(ids), dtype=dtype, device=device)
-    for first in range(0, len(ids), BLOCK):
-        block = np.array(ids[first : first + BLOCK], np.int64)
+    for first in range(0, len(ids), COPY_SYMBOLS):
+        block = np.array(ids[first : first + COPY_SYMBOLS], np.int64)
         if lanes.vocab_size is not None:
             check_ids(block, lanes.vocab_size)
-        whole[first : first + BLOCK] = torch.from_numpy(block).to(dtype)
-        pages.read(block.size)
+        whole[first : first + COPY_SYMBOLS] = torch.from_numpy(block).to(dtype)
+        pages.advance(block.size)
     return whole

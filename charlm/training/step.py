@@ -25,7 +25,7 @@ from charlm.runtime.distributed import ALONE, Ranks
 from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.training import dropout, meter
 from charlm.training.cuda_graph import Recorded
-from charlm.training.data_loader import Stage, to_device
+from charlm.training.data_loader import DataLoader, to_device
 from charlm.training.meter import Meter
 from charlm.training.optimizer import apply_gradients, clip_gradients, set_learning_rate
 
@@ -73,7 +73,7 @@ class Learner:
     ranks: Ranks = ALONE
     tell: Callable[[str], None] = lambda why: None
     meter: Meter = field(init=False)
-    _stage: Stage = field(init=False)
+    _stage: DataLoader = field(init=False)
     _weights: list[Tensor] = field(init=False)
     _noise: dropout.Noise = field(init=False)
     _drops: Drops = field(init=False)
@@ -85,7 +85,7 @@ class Learner:
     def __post_init__(self) -> None:
         self.meter = Meter.on(self.network.device)
         self._weights = list(self.network.parameters())
-        self._stage = Stage(self.lanes, self.network.device)
+        self._stage = DataLoader(self.lanes, self.network.device)
         self._noise = dropout.Noise(self.options.seed)
         self._drops = self._dropping()
         batch = self.lanes.batch_size
@@ -98,7 +98,7 @@ class Learner:
 
     def back_propagate(self, number: int) -> None:
         """The clipped gradient of a window, whose loss and norm go to the meter; `apply` is to follow."""
-        inputs, targets = self._stage.window(number)
+        inputs, targets = self._stage.batch(number)
         before = self._states_before(number, inputs)
         right = self._from_right(number) if self.network.options.bidirectional else None
         self._noise.move(number)
@@ -150,7 +150,7 @@ class Learner:
 
     def _from_right(self, number: int) -> FromRight:
         """What is read from the right; some lanes begin cold there, and those that come to the end of the text."""
-        ids, at_end = self._stage.behind(number)
+        ids, at_end = self._stage.right_context(number)
         further, ids = ids.tensor_split([self.lanes.seq_len])
         if not self.has_ends:
             further[0].fill_(BOUNDARY)

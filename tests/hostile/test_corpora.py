@@ -17,7 +17,7 @@ from soaking import Soak
 from charlm.data.batches import Batches
 from charlm.data.corpus import Corpus
 from charlm.errors import CharlmError, CheckpointError, CorpusError, InputError
-from charlm.training.data_loader import Stage
+from charlm.training.data_loader import DataLoader
 from charlm.training.train import resume
 
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-len", "16", "--threads", "1"]
@@ -49,9 +49,9 @@ def test_the_largest_id_of_the_table_is_none_of_them(house: Path, charlm: Callab
 
 def test_a_text_that_is_put_on_a_device_whole_is_looked_through_there() -> None:
     ids = np.array([0, 1, 2, 3, 9, 2, 1, 2, 3], np.uint8)
-    Stage(Batches(ids, 2, 2, vocab_size=10), torch.device("cpu"), room=1000)
+    DataLoader(Batches(ids, 2, 2, vocab_size=10), torch.device("cpu"), memory_budget=1000)
     with pytest.raises(CorpusError, match="the id 9"):
-        Stage(Batches(ids, 2, 2, vocab_size=9), torch.device("cpu"), room=1000)
+        DataLoader(Batches(ids, 2, 2, vocab_size=9), torch.device("cpu"), memory_budget=1000)
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/out", "", ".", "..", "a\n[train]\nhidden = 3", "\x1b[2J", "a\\b"])

@@ -6,7 +6,7 @@ import torch
 
 from charlm.data.batches import Batches
 from charlm.training import data_loader
-from charlm.training.data_loader import Stage
+from charlm.training.data_loader import DataLoader
 
 CPU = torch.device("cpu")
 
@@ -19,14 +19,16 @@ def test_window_is_the_same_wherever_the_text_lies(monkeypatch, dtype, rank, wor
     ids = np.random.default_rng(0).integers(0, 250, 1003).astype(dtype)
     ids.flags.writeable = False  # as a memory-mapped text is not
     lanes = Batches(ids, 6, 16, rank, world)
-    there, here = Stage(lanes, CPU, room=1 << 20), Stage(lanes, CPU)
-    assert there.whole and not here.whole
+    there, here = DataLoader(lanes, CPU, memory_budget=1 << 20), DataLoader(lanes, CPU)
+    assert there.holds_whole_text and not here.holds_whole_text
     for step in range(2 * lanes.batches_per_epoch + 1):
-        for found, also, wanted in zip(there.window(step), here.window(step), lanes.batch_at(step), strict=True):
+        for found, also, wanted in zip(there.batch(step), here.batch(step), lanes.batch_at(step), strict=True):
             assert found.dtype == also.dtype == torch.int64
             np.testing.assert_array_equal(found.numpy(), wanted)
             np.testing.assert_array_equal(also.numpy(), wanted)
-        for found, also, wanted in zip(there.behind(step), here.behind(step), lanes.right_context(step), strict=True):
+        for found, also, wanted in zip(
+            there.right_context(step), here.right_context(step), lanes.right_context(step), strict=True
+        ):
             assert found.dtype == also.dtype
             np.testing.assert_array_equal(found.numpy(), wanted)
             np.testing.assert_array_equal(also.numpy(), wanted)
@@ -34,5 +36,5 @@ def test_window_is_the_same_wherever_the_text_lies(monkeypatch, dtype, rank, wor
 
 def test_text_that_takes_too_much_room_stays_where_it_is():
     lanes = Batches(np.zeros(1000, np.uint16), 2, 10)
-    assert Stage(lanes, CPU, room=4000).whole, "two bytes a symbol, which torch keeps in four"
-    assert not Stage(lanes, CPU, room=3999).whole
+    assert DataLoader(lanes, CPU, memory_budget=4000).holds_whole_text, "two bytes a symbol, which torch keeps in four"
+    assert not DataLoader(lanes, CPU, memory_budget=3999).holds_whole_text

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from charlm.data import memmap
-from charlm.data.memmap import Pages
+from charlm.data.memmap import PageReleaser
 
 STATUS = Path("/proc/self/status")
 
@@ -31,14 +31,14 @@ def text(tmp_path: Path) -> np.ndarray:
 @pytest.mark.parametrize("view", [lambda ids: ids, lambda ids: np.asarray(ids)[1:], lambda ids: ids[3:][::2]])
 def test_little_of_what_was_read_stays(text: np.ndarray, view) -> None:
     ids = view(text)
-    given, before, most, total = Pages(ids), mapped(), 0, 0
+    given, before, most, total = PageReleaser(ids), mapped(), 0, 0
     for at in range(0, len(ids), 1 << 17):
         block = ids[at : at + (1 << 17)]
         total += int(block.sum())
-        given.read(block.size)
+        given.advance(block.size)
         most = max(most, mapped())
     assert total == int(view(np.fromfile(text.filename, np.uint16)).sum())
-    assert most - before < 3 * memmap.ROOM
+    assert most - before < 3 * memmap.RESIDENT_BYTES
 
 
 @pytest.mark.parametrize("mode", ["c", "r+"])
@@ -48,12 +48,12 @@ def test_what_was_written_to_a_mapped_array_stays(tmp_path: Path, mode: str) -> 
     np.zeros(1000, np.uint8).tofile(path)
     ids = np.memmap(path, np.uint8, mode)
     ids[5] = 7
-    Pages(ids).read(memmap.ROOM)
+    PageReleaser(ids).advance(memmap.RESIDENT_BYTES)
     assert ids[5] == 7
 
 
 def test_arrays_in_memory_are_left_alone() -> None:
     ids = np.arange(1000, dtype=np.uint8)
     ids.flags.writeable = False
-    Pages(ids).read(2 * memmap.ROOM)
+    PageReleaser(ids).advance(2 * memmap.RESIDENT_BYTES)
     assert ids.tolist() == [number % 256 for number in range(1000)]

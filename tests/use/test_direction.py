@@ -31,7 +31,7 @@ from charlm.inspect.record import record
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.sampling.sample import samples, stream
-from charlm.training.data_loader import Stage
+from charlm.training.data_loader import DataLoader
 from charlm.training.train import resume, train
 
 LINES = {"documents": "line"}
@@ -272,10 +272,10 @@ def test_a_compressed_file_comes_back(make_model, corpus):
 def test_a_text_on_the_device_is_the_mapped_one():
     ids = np.random.default_rng(3).integers(0, 9, 400).astype(np.uint8)[::-1]
     lanes = Batches(ids, 4, 7)
-    mapped, whole = (Stage(lanes, torch.device("cpu"), room=room) for room in (None, 1 << 20))
-    assert whole.whole and not mapped.whole
+    mapped, whole = (DataLoader(lanes, torch.device("cpu"), memory_budget=room) for room in (None, 1 << 20))
+    assert whole.holds_whole_text and not mapped.holds_whole_text
     for step in range(lanes.batches_per_epoch + 2):
-        for one, other in zip(mapped.window(step), whole.window(step), strict=True):
+        for one, other in zip(mapped.batch(step), whole.batch(step), strict=True):
             assert torch.equal(one, other)
 
 
