@@ -31,7 +31,7 @@ from charlm.training.optimizer import apply_gradients, clip_gradients, set_learn
 
 
 @dataclass(frozen=True)
-class FromRight:
+class RightBatch:
     """What a bidirectional network reads from the right of a window of T characters.
 
     Attributes:
@@ -45,12 +45,12 @@ class FromRight:
     cold: Tensor
 
 
-Passed = tuple[Tensor, Tensor, States]
+StepOutput = tuple[Tensor, Tensor, States]
 """The loss and the norm of the gradient of a window, scalars, and the states behind it."""
 
 
 @dataclass
-class Learner:
+class TrainStep:
     """A network that learns, window by window.
 
     Attributes:
@@ -73,54 +73,56 @@ class Learner:
     ranks: Ranks = ALONE
     tell: Callable[[str], None] = lambda why: None
     meter: Meter = field(init=False)
-    _stage: DataLoader = field(init=False)
+    _loader: DataLoader = field(init=False)
     _weights: list[Tensor] = field(init=False)
-    _noise: dropout.Noise = field(init=False)
-    _drops: Drops = field(init=False)
-    _cold: dropout.ColdLanes = field(init=False)
-    _cold_from_right: dropout.ColdLanes = field(init=False)
-    _recorded: Recorded[Passed] | None = field(init=False)
-    _after: States = field(init=False)
+    _random: dropout.Noise = field(init=False)
+    _dropout: Drops = field(init=False)
+    _resets: dropout.ColdLanes = field(init=False)
+    _right_resets: dropout.ColdLanes = field(init=False)
+    _cuda_graph: Recorded[StepOutput] | None = field(init=False)
+    _next_states: States = field(init=False)
 
     def __post_init__(self) -> None:
         self.meter = Meter.on(self.network.device)
         self._weights = list(self.network.parameters())
-        self._stage = DataLoader(self.lanes, self.network.device)
-        self._noise = dropout.Noise(self.options.seed)
-        self._drops = self._dropping()
+        self._loader = DataLoader(self.lanes, self.network.device)
+        self._random = dropout.Noise(self.options.seed)
+        self._dropout = self._dropout_masks()
         batch = self.lanes.batch_size
         drawn = self.options.cold_starts, self.options.seed, batch, self.ranks.own(batch)
-        self._cold, self._cold_from_right = dropout.ColdLanes(*drawn), dropout.ColdLanes(*drawn, REVERSE)
+        self._resets, self._right_resets = dropout.ColdLanes(*drawn), dropout.ColdLanes(*drawn, REVERSE)
         # What several GPUs say to one another is not recorded.
         recorded = self.network.device.type == "cuda" and self.ranks.world == 1
-        self._recorded = Recorded(self._weights, self.tell) if recorded else None
-        self._after = self.states
+        self._cuda_graph = Recorded(self._weights, self.tell) if recorded else None
+        self._next_states = self.states
 
-    def back_propagate(self, number: int) -> None:
+    def forward_backward(self, number: int) -> None:
         """The clipped gradient of a window, whose loss and norm go to the meter; `apply` is to follow."""
-        inputs, targets = self._stage.batch(number)
+        inputs, targets = self._loader.batch(number)
         before = self._states_before(number, inputs)
-        right = self._from_right(number) if self.network.options.bidirectional else None
-        self._noise.move(number)
-        if self._recorded is None:
-            loss, norm, self._after = self._pass(inputs, targets, before, right)
+        right = self._right_batch(number) if self.network.options.bidirectional else None
+        self._random.move(number)
+        if self._cuda_graph is None:
+            loss, norm, self._next_states = self._forward_backward(inputs, targets, before, right)
         else:
-            loss, norm, self._after = self._recorded(self._pass, inputs, targets, before, right)
+            loss, norm, self._next_states = self._cuda_graph(self._forward_backward, inputs, targets, before, right)
         self.meter.add(loss, norm)
 
-    def apply(self, learning_rate: float) -> None:
+    def update(self, learning_rate: float) -> None:
         """Move the weights by the gradient, and the states to the end of its window."""
         set_learning_rate(self.optimizer, learning_rate)
         apply_gradients(self.optimizer)
         for weight in self._weights:
             weight.grad = None
-        self.states = self._after
+        self.states = self._next_states
 
-    def _pass(self, inputs: Tensor, targets: Tensor, before: States, right: FromRight | None) -> Passed:
+    def _forward_backward(
+        self, inputs: Tensor, targets: Tensor, before: States, right: RightBatch | None
+    ) -> StepOutput:
         """Forward, back, and clip; where numbers are read later, a step that is not sound is made one of nothing."""
-        behind = None if right is None else self._behind(right)
+        behind = None if right is None else self._right_states(right)
         with self._autocast():
-            logits, after = self.network(inputs, before, self._drops, behind)
+            logits, after = self.network(inputs, before, self._dropout, behind)
             loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
         (loss * self.lanes.seq_len if self.options.window_loss == "sum" else loss).backward()
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
@@ -140,7 +142,7 @@ class Learner:
         states = self.states
         if self.lanes.starts_epoch(number):
             states = self.network.start(self.lanes.batch_size // self.ranks.world)
-        drawn = self._cold.of(number)
+        drawn = self._resets.of(number)
         if drawn is None:
             return states
         cold = to_device(drawn, self.network.device)
@@ -148,19 +150,19 @@ class Learner:
             inputs[0].masked_fill_(cold, BOUNDARY)
         return emptied(states, cold)
 
-    def _from_right(self, number: int) -> FromRight:
+    def _right_batch(self, number: int) -> RightBatch:
         """What is read from the right; some lanes begin cold there, and those that come to the end of the text."""
-        ids, at_end = self._stage.right_context(number)
+        ids, at_end = self._loader.right_context(number)
         further, ids = ids.tensor_split([self.lanes.seq_len])
         if not self.has_ends:
             further[0].fill_(BOUNDARY)
-        drawn = self._cold_from_right.of(number)
+        drawn = self._right_resets.of(number)
         cold = at_end if drawn is None else at_end | to_device(drawn, self.network.device)
         if not self.has_ends:
             ids[0].masked_fill_(cold, BOUNDARY)
-        return FromRight(further, ids, cold)
+        return RightBatch(further, ids, cold)
 
-    def _behind(self, right: FromRight) -> Behind:
+    def _right_states(self, right: RightBatch) -> Behind:
         """The symbols behind those of a window, and the state that comes from there.
 
         That is the state of the window behind this one, read without a gradient, which begins as a text does; from
@@ -170,8 +172,8 @@ class Learner:
             _, states = self.network.read(right.further, self.network.start(right.ids.shape[1]), side=REVERSE)
         return Behind(right.ids, emptied(states, right.cold))
 
-    def _dropping(self) -> Drops:
-        options, noise, own = self.options, self._noise, (self.ranks.rank, self.ranks.world)
+    def _dropout_masks(self) -> Drops:
+        options, noise, own = self.options, self._random, (self.ranks.rank, self.ranks.world)
         return Drops(
             activations=dropout.masks(options.dropout, noise, part=own, locked=options.dropout_kind == "locked"),
             weights=dropout.masks(options.weight_drop, noise, "weights "),

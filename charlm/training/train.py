@@ -35,7 +35,7 @@ from charlm.training.events import Event, Noted, Plan, Report, Result
 from charlm.training.optimizer import load_state_arrays, make_optimizer
 from charlm.training.run_folder import Progress, RunFolder, Saved
 from charlm.training.schedule import Length
-from charlm.training.step import Learner
+from charlm.training.step import TrainStep
 from charlm.training.trainer import Trainer
 
 RESUMABLE = {
@@ -276,7 +276,7 @@ def _trainer(
         (notice or report)(Noted(why))
 
     return Trainer(
-        learner=Learner(network, optimizer, lanes, has_ends, options, states, ranks, tell),
+        learner=TrainStep(network, optimizer, lanes, has_ends, options, states, ranks, tell),
         valid=direction.reading(corpus.checked("valid"), options.direction) if corpus.has("valid") else None,
         symbols=corpus.symbols,
         options=options,

@@ -31,7 +31,7 @@ from charlm.training.meter import Reading
 from charlm.training.preview import preview
 from charlm.training.run_folder import Progress, RunFolder, as_word
 from charlm.training.schedule import Length, rate
-from charlm.training.step import Learner
+from charlm.training.step import TrainStep
 from charlm.training.time_budget import Landing
 from charlm.training.timing import Timing
 
@@ -61,7 +61,7 @@ class Trainer:
         ranks: the processes that train together; each has a trainer, and all take the same decisions.
     """
 
-    learner: Learner
+    learner: TrainStep
     valid: np.ndarray | None
     symbols: Vocabulary
     options: TrainOptions
@@ -145,10 +145,10 @@ class Trainer:
         began = self.clock()
         number, lanes, meter = self.progress.step, self.learner.lanes, self.learner.meter
         learning_rate = rate(self.options, number, number / lanes.batches_per_epoch, share)
-        self.learner.back_propagate(number)
+        self.learner.forward_backward(number)
         if not meter.waits:
             self._read()
-        self.learner.apply(learning_rate)
+        self.learner.update(learning_rate)
         self.progress.step += 1
         self._timing.begun(lanes.batch_size * lanes.seq_len, self.clock() - began)
         if not meter.waits:

@@ -25,7 +25,7 @@ from charlm.training.cuda_graph import Recorded
 from charlm.training.events import Noted
 from charlm.training.meter import Meter
 from charlm.training.optimizer import make_optimizer
-from charlm.training.step import Learner
+from charlm.training.step import TrainStep
 from charlm.training.train import resume, train
 
 SIZES: dict[str, Any] = {"hidden": 8, "batch_size": 4, "seq_len": 16, "sample_every": 0, "steps": 12, "device": "cpu"}
@@ -125,14 +125,14 @@ def test_a_run_of_recorded_passes_is_the_run_bit_for_bit(
     if late:
         monkeypatch.setattr(Meter, "on", classmethod(lambda cls, device: cls(5)))
     plain = train(small_corpus, root=tmp_path, run="plain", **SIZES, **values)
-    begin, found = Learner.__post_init__, []
+    begin, found = TrainStep.__post_init__, []
 
-    def recorded(self: Learner) -> None:
+    def recorded(self: TrainStep) -> None:
         begin(self)
         found.append(Again(self._weights))
-        self._recorded = Recorded(self._weights, self.tell, found[-1])
+        self._cuda_graph = Recorded(self._weights, self.tell, found[-1])
 
-    monkeypatch.setattr(Learner, "__post_init__", recorded)
+    monkeypatch.setattr(TrainStep, "__post_init__", recorded)
     half = train(small_corpus, root=tmp_path, run="recorded", **SIZES | {"steps": 6}, **values)
     other = resume(half.path, corpus=small_corpus, steps=12)
     assert [(again.recorded, again.replayed) for again in found] == [(1, 6), (1, 6)]
@@ -209,14 +209,14 @@ def test_what_cannot_be_recorded_or_is_not_replayed_goes_on_as_ever_and_says_so(
 ) -> None:
     values = {**SIZES, "cell": "lstm", "dropout": 0.3, "cold_starts": 0.5}
     plain = train(small_corpus, root=tmp_path, run="plain", **values)
-    begin = Learner.__post_init__
+    begin = TrainStep.__post_init__
 
-    def recorded(self: Learner) -> None:
+    def recorded(self: TrainStep) -> None:
         begin(self)
         record = Deaf(self._weights) if how == "deaf" else refuse
-        self._recorded = Recorded(self._weights, self.tell, record)
+        self._cuda_graph = Recorded(self._weights, self.tell, record)
 
-    monkeypatch.setattr(Learner, "__post_init__", recorded)
+    monkeypatch.setattr(TrainStep, "__post_init__", recorded)
     told: list[Any] = []
     other = train(small_corpus, root=tmp_path, run="other", report=told.append, **values)
     assert other.model.read_bytes() == plain.model.read_bytes()
@@ -244,10 +244,10 @@ def test_a_step_reads_no_number_where_numbers_are_read_later(
     if "path" in values:
         network.path, network.at_once = values["path"], True
     lanes = Batches(small_corpus.split("train"), options.batch_size, options.seq_len)
-    learner = Learner(network, make_optimizer(network, options), lanes, False, options, network.start(4))
+    learner = TrainStep(network, make_optimizer(network, options), lanes, False, options, network.start(4))
     for number in range(3):
-        learner.back_propagate(number)
-        learner.apply(0.1)
+        learner.forward_backward(number)
+        learner.update(0.1)
     with pytest.raises(RuntimeError):
         learner.meter.read()
 
@@ -259,10 +259,10 @@ def test_a_learner_that_nobody_holds_is_gone_at_once_with_all_its_memory(
     options, sizes = options_of(dropout=0.3)
     network = Network(sizes, small_corpus.symbols.size)
     lanes = Batches(small_corpus.split("train"), options.batch_size, options.seq_len)
-    learner = Learner(network, make_optimizer(network, options), lanes, False, options, network.start(4))
+    learner = TrainStep(network, make_optimizer(network, options), lanes, False, options, network.start(4))
     monkeypatch.setattr(cuda_graph, "ALIKE", inf)
-    learner._recorded = Recorded(learner._weights, pytest.fail, lambda work: (lambda: None, work()))
-    learner.back_propagate(0)
+    learner._cuda_graph = Recorded(learner._weights, pytest.fail, lambda work: (lambda: None, work()))
+    learner.forward_backward(0)
     there = weakref.ref(learner)
     gc.disable()
     try:
