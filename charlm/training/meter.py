@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-UNREAD_STEPS = 16
+MAX_UNREAD_STEPS = 16
 """Steps between two readings where reading waits."""
 
 
 @dataclass(frozen=True)
-class Reading:
+class StepMetrics:
     """One step: its loss in nats per character, and the norm of its gradient before clipping."""
 
     nats: float
@@ -23,7 +23,7 @@ class Reading:
 
 
 @dataclass
-class Meter:
+class DeferredMetrics:
     """The steps that were taken and not read yet.
 
     Attributes:
@@ -34,12 +34,12 @@ class Meter:
     _kept: list[Tensor] = field(default_factory=list)
 
     @classmethod
-    def on(cls, device: torch.device) -> "Meter":
+    def on(cls, device: torch.device) -> "DeferredMetrics":
         """The meter for a device."""
-        return cls(1 if device.type == "cpu" else UNREAD_STEPS)
+        return cls(1 if device.type == "cpu" else MAX_UNREAD_STEPS)
 
     @property
-    def waits(self) -> bool:
+    def deferred(self) -> bool:
         """Whether numbers are read later than they are made."""
         return self.capacity > 1
 
@@ -52,20 +52,20 @@ class Meter:
         """Keep the numbers of a step."""
         self._kept.append(torch.stack([loss.detach().float(), norm.detach().float()]))
 
-    def read(self) -> list[Reading]:
+    def read(self) -> list[StepMetrics]:
         """Every step since the last reading, oldest first."""
         if not self._kept:
             return []
         kept, self._kept = torch.stack(self._kept), []
-        return [Reading(nats, norm) for nats, norm in kept.tolist()]
+        return [StepMetrics(nats, norm) for nats, norm in kept.tolist()]
 
 
-def sound(loss: Tensor, norm: Tensor) -> Tensor:
+def all_finite(loss: Tensor, norm: Tensor) -> Tensor:
     """Whether a step may be applied, as a boolean on the device."""
     return torch.isfinite(loss.detach()) & torch.isfinite(norm)
 
 
-def silence(gradients: list[Tensor], ok: Tensor) -> None:
+def zero_gradients_unless(gradients: list[Tensor], ok: Tensor) -> None:
     """Make the gradients zero, in place, where a step may not be applied.
 
     The optimiser may still move by what it remembers; the run ends at the next reading all the same.

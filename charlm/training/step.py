@@ -26,7 +26,7 @@ from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.training import dropout, meter
 from charlm.training.cuda_graph import Recorded
 from charlm.training.data_loader import DataLoader, to_device
-from charlm.training.meter import Meter
+from charlm.training.meter import DeferredMetrics
 from charlm.training.optimizer import apply_gradients, clip_gradients, set_learning_rate
 
 
@@ -72,7 +72,7 @@ class TrainStep:
     states: States
     ranks: Ranks = ALONE
     tell: Callable[[str], None] = lambda why: None
-    meter: Meter = field(init=False)
+    meter: DeferredMetrics = field(init=False)
     _loader: DataLoader = field(init=False)
     _weights: list[Tensor] = field(init=False)
     _random: dropout.Noise = field(init=False)
@@ -83,7 +83,7 @@ class TrainStep:
     _next_states: States = field(init=False)
 
     def __post_init__(self) -> None:
-        self.meter = Meter.on(self.network.device)
+        self.meter = DeferredMetrics.on(self.network.device)
         self._weights = list(self.network.parameters())
         self._loader = DataLoader(self.lanes, self.network.device)
         self._random = dropout.Noise(self.options.seed)
@@ -128,9 +128,9 @@ class TrainStep:
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
         loss = self.ranks.average(gradients, loss)
         norm = clip_gradients(gradients, self.options)
-        if self.meter.waits:
-            ok = meter.sound(loss, norm)
-            meter.silence(gradients, ok)
+        if self.meter.deferred:
+            ok = meter.all_finite(loss, norm)
+            meter.zero_gradients_unless(gradients, ok)
             after = [
                 tuple(torch.where(ok, part, old) for part, old in zip(state, earlier, strict=True))
                 for state, earlier in zip(after, before, strict=True)

@@ -27,7 +27,7 @@ from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import time_budget
 from charlm.training.checkpoints import Keeper
 from charlm.training.events import Evaluated, Judging, Noted, Report, Result, Sampled, Stepped
-from charlm.training.meter import Reading
+from charlm.training.meter import StepMetrics
 from charlm.training.preview import preview
 from charlm.training.run_folder import Progress, RunFolder, as_word
 from charlm.training.schedule import Length, rate
@@ -125,7 +125,7 @@ class Trainer:
             if number == count - 1:
                 self._read()
             times.append(self.clock() - began)
-        return 1000 * float(np.mean(times) if self.learner.meter.waits else np.median(times))
+        return 1000 * float(np.mean(times) if self.learner.meter.deferred else np.median(times))
 
     def _seconds(self) -> float:
         return self._earlier + self.clock() - self.started
@@ -146,12 +146,12 @@ class Trainer:
         number, lanes, meter = self.progress.step, self.learner.lanes, self.learner.meter
         learning_rate = rate(self.options, number, number / lanes.batches_per_epoch, share)
         self.learner.forward_backward(number)
-        if not meter.waits:
+        if not meter.deferred:
             self._read()
         self.learner.update(learning_rate)
         self.progress.step += 1
         self._timing.begun(lanes.batch_size * lanes.seq_len, self.clock() - began)
-        if not meter.waits:
+        if not meter.deferred:
             self._timing.done()
         elif meter.full or isnan(self._nats) or _due(self.progress.step, self.options.report_every):
             self._read()
@@ -164,7 +164,7 @@ class Trainer:
         Raises:
             DivergedError: one of them was not finite.
         """
-        if self.learner.meter.waits:
+        if self.learner.meter.deferred:
             began = self.clock()
             readings = self.learner.meter.read()
             self._timing.waited(self.clock() - began)
@@ -172,7 +172,7 @@ class Trainer:
             readings = self.learner.meter.read()
         for back, reading in zip(range(len(readings) - 1, -1, -1), readings, strict=True):
             if not (isfinite(reading.nats) and isfinite(reading.norm)):
-                self._diverged(reading, self.progress.step - back + (0 if self.learner.meter.waits else 1))
+                self._diverged(reading, self.progress.step - back + (0 if self.learner.meter.deferred else 1))
             self.progress.row_nats += reading.nats
             self.progress.row_steps += 1
             self.progress.grad_norm = reading.norm
@@ -366,7 +366,7 @@ class Trainer:
         step, run = self.progress.step, as_word(self.folder.path)
         raise Interrupted(f"stopped at step {step:,}, everything is saved; go on with: charlm train --resume {run}")
 
-    def _diverged(self, reading: Reading, step: int) -> None:
+    def _diverged(self, reading: StepMetrics, step: int) -> None:
         what, value = ("loss", reading.nats) if not isfinite(reading.nats) else ("gradient norm", reading.norm)
         best = self.progress.best_nats
         kept = (

@@ -10,22 +10,22 @@ from running import TINY, assert_same_run, interrupted
 from charlm.data.corpus import Corpus
 from charlm.errors import DivergedError
 from charlm.model.checkpoint import read_tensors
-from charlm.training.meter import Meter, Reading, silence, sound
+from charlm.training.meter import DeferredMetrics, StepMetrics, all_finite, zero_gradients_unless
 from charlm.training.train import resume, train
 
 
 def read_late(monkeypatch: pytest.MonkeyPatch, steps: int = 16) -> None:
     """Let the CPU be read as a GPU is."""
-    monkeypatch.setattr(Meter, "on", classmethod(lambda cls, device: cls(steps)))
+    monkeypatch.setattr(DeferredMetrics, "on", classmethod(lambda cls, device: cls(steps)))
 
 
 def test_readings_come_back_in_order_and_once() -> None:
-    meter = Meter(3)
+    meter = DeferredMetrics(3)
     for number in range(3):
         assert not meter.full
         meter.add(torch.tensor(float(number)), torch.tensor(10.0 * number))
     assert meter.full
-    assert meter.read() == [Reading(0.0, 0.0), Reading(1.0, 10.0), Reading(2.0, 20.0)]
+    assert meter.read() == [StepMetrics(0.0, 0.0), StepMetrics(1.0, 10.0), StepMetrics(2.0, 20.0)]
     assert meter.read() == [] and not meter.full
 
 
@@ -33,7 +33,7 @@ def test_readings_come_back_in_order_and_once() -> None:
 def test_gradients_of_a_step_that_is_not_finite_are_silenced(loss: float, norm: float, ok: bool) -> None:
     gradients = [torch.tensor([1.0, float("nan")]), torch.tensor([[float("inf")], [3.0]])]
     wanted = [g.clone() if ok else torch.zeros_like(g) for g in gradients]
-    silence(gradients, sound(torch.tensor(loss), torch.tensor(norm)))
+    zero_gradients_unless(gradients, all_finite(torch.tensor(loss), torch.tensor(norm)))
     for found, want in zip(gradients, wanted, strict=True):
         torch.testing.assert_close(found, want, equal_nan=True)
 

@@ -23,7 +23,7 @@ from charlm.model.network import Network
 from charlm.training import cuda_graph
 from charlm.training.cuda_graph import Recorded
 from charlm.training.events import Noted
-from charlm.training.meter import Meter
+from charlm.training.meter import DeferredMetrics
 from charlm.training.optimizer import make_optimizer
 from charlm.training.step import TrainStep
 from charlm.training.train import resume, train
@@ -123,7 +123,7 @@ def test_a_run_of_recorded_passes_is_the_run_bit_for_bit(
     small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], late: bool
 ) -> None:
     if late:
-        monkeypatch.setattr(Meter, "on", classmethod(lambda cls, device: cls(5)))
+        monkeypatch.setattr(DeferredMetrics, "on", classmethod(lambda cls, device: cls(5)))
     plain = train(small_corpus, root=tmp_path, run="plain", **SIZES, **values)
     begin, found = TrainStep.__post_init__, []
 
