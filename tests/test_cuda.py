@@ -16,14 +16,14 @@ from charlm.errors import DivergedError
 from charlm.evaluation.evaluate import evaluate
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
-from charlm.model.network import Drops, Network
+from charlm.model.network import DropoutMasks, Network
 from charlm.model.stepper import Stepper
 from charlm.runtime.device import find_device
 from charlm.sampling.sample import stream
 from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import step as steps
 from charlm.training.data_loader import DataLoader
-from charlm.training.dropout import Noise, masks
+from charlm.training.dropout import StepRandom, dropout_masks
 from charlm.training.events import Noted
 from charlm.training.train import resume, train
 from charlm.training.trainer import Trainer
@@ -81,7 +81,7 @@ def test_every_wiring_is_that_of_the_cpu(cell: str, case: dict[str, Any]) -> Non
         network = Network(options, 9, seed=1)
         if device == "cuda":
             network.on(find_device(device))
-        logits, _ = network(ids.to(device), network.start(3), Drops(symbols=lambda _, ones: ones * 2))
+        logits, _ = network(ids.to(device), network.start(3), DropoutMasks(symbols=lambda _, ones: ones * 2))
         logits.square().sum().backward()
         found.append([logits.detach().cpu(), *(w.grad.cpu() for w in network.parameters() if w.grad is not None)])
     for one, other in zip(*found, strict=True):
@@ -205,7 +205,7 @@ def test_text_and_windows_are_on_the_gpu(small_corpus: Corpus) -> None:
 
 def test_masks_of_the_gpu_follow_from_seed_step_and_layer() -> None:
     ones = torch.ones(16, 8, 64, device="cuda")
-    drop = masks(0.25, Noise(3, 7))
+    drop = dropout_masks(0.25, StepRandom(3, 7))
     assert drop is not None
     first = drop(0, ones)
     torch.manual_seed(1)

@@ -29,7 +29,7 @@ from charlm.data.memmap import PageReleaser
 from charlm.evaluation.bidirectional import WINDOW as WINDOW
 from charlm.evaluation.bidirectional import behind, read_from_right, stretches
 from charlm.evaluation.pieces import Pieces
-from charlm.model.network import Network, States, emptied
+from charlm.model.network import Network, States, reset_states
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 SEGMENT = 1024
@@ -162,7 +162,7 @@ def _warm(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) 
         if bounded and offset == -WARM_UP:
             before[0] = BOUNDARY
         _, states = network.read(network.placed(before), states)
-    return emptied(states, torch.from_numpy(starts == 0).to(network.device))
+    return reset_states(states, torch.from_numpy(starts == 0).to(network.device))
 
 
 def _exact_from_both(network: Network, ids: np.ndarray) -> Iterator[Losses]:

@@ -42,13 +42,13 @@ States = list[State]
 LEFT = ""
 """What the names of the layers that read from the left begin with."""
 
-Drop = Callable[[int, Tensor], Tensor]
+DropoutFn = Callable[[int, Tensor], Tensor]
 """Dropout: given the layer's number and its output (T, B, H) or its weights (G·H, H), or 0 and a 1 for every symbol
 (V, 1), the same with some dropped."""
 
 
 @dataclass(frozen=True)
-class Drops:
+class DropoutMasks:
     """What is dropped in a window of training; None where nothing is.
 
     Attributes:
@@ -57,12 +57,12 @@ class Drops:
         symbols: of whole symbols where they enter, one mask for the whole window.
     """
 
-    activations: Drop | None = None
-    weights: Drop | None = None
-    symbols: Drop | None = None
+    activations: DropoutFn | None = None
+    weights: DropoutFn | None = None
+    symbols: DropoutFn | None = None
 
 
-NO_DROPS = Drops()
+NO_DROPOUT = DropoutMasks()
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ class Network(nn.Module):
         return torch.from_numpy(ids.astype(np.int64)).to(self.device)
 
     def forward(
-        self, ids: Tensor, states: States, drops: Drops = NO_DROPS, behind: Behind | None = None
+        self, ids: Tensor, states: States, drops: DropoutMasks = NO_DROPOUT, behind: Behind | None = None
     ) -> tuple[Tensor, States]:
         """Read a window.
 
@@ -215,7 +215,9 @@ class Network(nn.Module):
         into = self.weight("embedding.weight" if self.options.tied else "readout.weight")
         return ops.linear(top, into, self.weight("readout.bias"))
 
-    def read(self, ids: Tensor, states: States, drops: Drops = NO_DROPS, side: str = LEFT) -> tuple[Tensor, States]:
+    def read(
+        self, ids: Tensor, states: States, drops: DropoutMasks = NO_DROPOUT, side: str = LEFT
+    ) -> tuple[Tensor, States]:
         """One stack through a window.
 
         Args:
@@ -284,7 +286,7 @@ class Network(nn.Module):
         return table if kept is None else table * kept
 
     @staticmethod
-    def _dropped(p: dict[str, Tensor], mask: int, drops: Drops) -> dict[str, Tensor]:
+    def _dropped(p: dict[str, Tensor], mask: int, drops: DropoutMasks) -> dict[str, Tensor]:
         """A layer's parameters, some of its recurrent weights dropped where that is wanted."""
         return p if drops.weights is None else {**p, "weight_hh": drops.weights(mask, p["weight_hh"])}
 
@@ -297,7 +299,7 @@ class Network(nn.Module):
         return {name: self.weight(f"{side}layers.{number}.{name}") for name in names}
 
 
-def emptied(states: States, lanes: Tensor) -> States:
+def reset_states(states: States, lanes: Tensor) -> States:
     """The states, those of some lanes (B,) zero."""
     return [tuple(part.masked_fill(lanes[:, None], 0) for part in state) for state in states]
 

@@ -41,7 +41,7 @@ EPSILON = 1e-5
 TRANSFORM_BIAS = -1.0
 """What b_T starts from: a highway is mostly open road before anything is learned, as its paper has it."""
 
-Drop = Callable[[Any], Any]
+DropoutFn = Callable[[Any], Any]
 """Given a layer's output (…, H), the same with some of it dropped."""
 
 
@@ -82,7 +82,7 @@ def leaving(
     number: int,
     h: Array,
     read: Array | None,
-    drop: Drop | None = None,
+    drop: DropoutFn | None = None,
 ) -> Array:
     """What a layer hands on.
 

@@ -17,10 +17,10 @@ import hashlib
 import torch
 from torch import Tensor
 
-from charlm.model.network import Drop
+from charlm.model.network import DropoutFn
 
 
-class Noise:
+class StepRandom:
     """Random bytes, which follow from the seed, the step and what they are for.
 
     Those of a step take the place in memory that those of the step before had, where a pass that was recorded
@@ -31,7 +31,7 @@ class Noise:
         self._seed, self._step = seed, step
         self._drawn: dict[tuple[str, int, torch.device], Tensor] = {}
 
-    def move(self, step: int) -> None:
+    def seek(self, step: int) -> None:
         """Go to another step, and draw for it what was asked for before."""
         self._step = step
         for (purpose, _, _), words in self._drawn.items():
@@ -49,9 +49,9 @@ class Noise:
         words.random_(-(2**63), None, generator=_generator(self._seed, self._step, purpose, words.device))
 
 
-def masks(
-    rate: float, noise: Noise, of: str = "", part: tuple[int, int] = (0, 1), *, locked: bool = False
-) -> Drop | None:
+def dropout_masks(
+    rate: float, noise: StepRandom, of: str = "", part: tuple[int, int] = (0, 1), *, locked: bool = False
+) -> DropoutFn | None:
     """The dropout of the step at which the noise is, or None where nothing is dropped.
 
     The rate is rounded to 1/256: a random byte per activation is cheaper to draw than a random number.
@@ -85,11 +85,11 @@ def masks(
     return drop
 
 
-AHEAD = 64
+RESET_DRAW_STEPS = 64
 """Steps whose cold lanes are drawn at once."""
 
 
-class ColdLanes:
+class StateResets:
     """Which of B lanes begin a window from the zero state, each with probability `share`.
 
     A network that only ever carries its state is never taught to begin. It can then have states that it
@@ -108,13 +108,13 @@ class ColdLanes:
         self._share, self._seed, self._batch, self._own, self._side = share, seed, batch, own, side
         self._first, self._drawn = -1, list[Tensor | None]()
 
-    def of(self, step: int) -> Tensor | None:
+    def at(self, step: int) -> Tensor | None:
         """The lanes as booleans, one for each of this process; None where it is none of them."""
         if self._share == 0:
             return None
-        first = step - step % AHEAD
+        first = step - step % RESET_DRAW_STEPS
         if first != self._first:
-            self._first, self._drawn = first, [self._draw(first + more) for more in range(AHEAD)]
+            self._first, self._drawn = first, [self._draw(first + more) for more in range(RESET_DRAW_STEPS)]
         return self._drawn[step - first]
 
     def _draw(self, step: int) -> Tensor | None:

@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from charlm.config import TrainOptions
 from charlm.data.batches import Batches
-from charlm.model.network import Behind, Drops, Network, States, emptied
+from charlm.model.network import Behind, DropoutMasks, Network, States, reset_states
 from charlm.model.parameters import REVERSE
 from charlm.runtime.distributed import ALONE, Ranks
 from charlm.tokenizers.vocabulary import BOUNDARY
@@ -75,10 +75,10 @@ class TrainStep:
     meter: DeferredMetrics = field(init=False)
     _loader: DataLoader = field(init=False)
     _weights: list[Tensor] = field(init=False)
-    _random: dropout.Noise = field(init=False)
-    _dropout: Drops = field(init=False)
-    _resets: dropout.ColdLanes = field(init=False)
-    _right_resets: dropout.ColdLanes = field(init=False)
+    _random: dropout.StepRandom = field(init=False)
+    _dropout: DropoutMasks = field(init=False)
+    _resets: dropout.StateResets = field(init=False)
+    _right_resets: dropout.StateResets = field(init=False)
     _cuda_graph: Recorded[StepOutput] | None = field(init=False)
     _next_states: States = field(init=False)
 
@@ -86,11 +86,11 @@ class TrainStep:
         self.meter = DeferredMetrics.on(self.network.device)
         self._weights = list(self.network.parameters())
         self._loader = DataLoader(self.lanes, self.network.device)
-        self._random = dropout.Noise(self.options.seed)
+        self._random = dropout.StepRandom(self.options.seed)
         self._dropout = self._dropout_masks()
         batch = self.lanes.batch_size
         drawn = self.options.cold_starts, self.options.seed, batch, self.ranks.own(batch)
-        self._resets, self._right_resets = dropout.ColdLanes(*drawn), dropout.ColdLanes(*drawn, REVERSE)
+        self._resets, self._right_resets = dropout.StateResets(*drawn), dropout.StateResets(*drawn, REVERSE)
         # What several GPUs say to one another is not recorded.
         recorded = self.network.device.type == "cuda" and self.ranks.world == 1
         self._cuda_graph = Recorded(self._weights, self.tell) if recorded else None
@@ -101,7 +101,7 @@ class TrainStep:
         inputs, targets = self._loader.batch(number)
         before = self._states_before(number, inputs)
         right = self._right_batch(number) if self.network.options.bidirectional else None
-        self._random.move(number)
+        self._random.seek(number)
         if self._cuda_graph is None:
             loss, norm, self._next_states = self._forward_backward(inputs, targets, before, right)
         else:
@@ -142,13 +142,13 @@ class TrainStep:
         states = self.states
         if self.lanes.starts_epoch(number):
             states = self.network.start(self.lanes.batch_size // self.ranks.world)
-        drawn = self._resets.of(number)
+        drawn = self._resets.at(number)
         if drawn is None:
             return states
         cold = to_device(drawn, self.network.device)
         if not self.has_ends:
             inputs[0].masked_fill_(cold, BOUNDARY)
-        return emptied(states, cold)
+        return reset_states(states, cold)
 
     def _right_batch(self, number: int) -> RightBatch:
         """What is read from the right; some lanes begin cold there, and those that come to the end of the text."""
@@ -156,7 +156,7 @@ class TrainStep:
         further, ids = ids.tensor_split([self.lanes.seq_len])
         if not self.has_ends:
             further[0].fill_(BOUNDARY)
-        drawn = self._right_resets.of(number)
+        drawn = self._right_resets.at(number)
         cold = at_end if drawn is None else at_end | to_device(drawn, self.network.device)
         if not self.has_ends:
             ids[0].masked_fill_(cold, BOUNDARY)
@@ -170,14 +170,16 @@ class TrainStep:
         """
         with torch.no_grad(), self._autocast():
             _, states = self.network.read(right.further, self.network.start(right.ids.shape[1]), side=REVERSE)
-        return Behind(right.ids, emptied(states, right.cold))
+        return Behind(right.ids, reset_states(states, right.cold))
 
-    def _dropout_masks(self) -> Drops:
+    def _dropout_masks(self) -> DropoutMasks:
         options, noise, own = self.options, self._random, (self.ranks.rank, self.ranks.world)
-        return Drops(
-            activations=dropout.masks(options.dropout, noise, part=own, locked=options.dropout_kind == "locked"),
-            weights=dropout.masks(options.weight_drop, noise, "weights "),
-            symbols=dropout.masks(options.embedding_dropout, noise, "symbols "),
+        return DropoutMasks(
+            activations=dropout.dropout_masks(
+                options.dropout, noise, part=own, locked=options.dropout_kind == "locked"
+            ),
+            weights=dropout.dropout_masks(options.weight_drop, noise, "weights "),
+            symbols=dropout.dropout_masks(options.embedding_dropout, noise, "symbols "),
         )
 
     def _autocast(self) -> torch.autocast:

@@ -86,7 +86,7 @@ def test_the_state_from_the_right_is_that_of_the_window_behind(
         with torch.no_grad():
             for mine, theirs in zip(network.parameters(), weights, strict=True):
                 mine.copy_(theirs)
-        drawn = dropout.ColdLanes(cold, 5, batch, side=REVERSE).of(step)
+        drawn = dropout.StateResets(cold, 5, batch, side=REVERSE).at(step)
         for lane in range(batch):
             first = lane * length + step * size + 1  # where the first target is
             near = ids[first + 1 : first + size + 1]

@@ -6,19 +6,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charlm.training.dropout import AHEAD, ColdLanes, Noise, masks
+from charlm.training.dropout import RESET_DRAW_STEPS, StateResets, StepRandom, dropout_masks
 
 T, B, H = 16, 8, 64
 ONES = torch.ones(T, B, H)
 
 
 def kept(rate, seed=0, step=0, layer=0, x=ONES):
-    return masks(rate, Noise(seed, step))(layer, x)
+    return dropout_masks(rate, StepRandom(seed, step))(layer, x)
 
 
 def test_mask_follows_from_seed_step_and_layer_alone():
     wanted = kept(0.5, seed=3, step=7, layer=1)
-    drop = masks(0.5, Noise(3, 7))
+    drop = dropout_masks(0.5, StepRandom(3, 7))
     torch.manual_seed(99)
     drop(0, ONES)
     torch.rand(100)
@@ -26,12 +26,12 @@ def test_mask_follows_from_seed_step_and_layer_alone():
 
 
 def test_a_mask_that_moved_on_is_that_of_the_new_step_and_lies_where_the_old_one_lay():
-    noise = Noise(3, 7)
-    drop, purposes = masks(0.5, noise), ("0", "1")
+    noise = StepRandom(3, 7)
+    drop, purposes = dropout_masks(0.5, noise), ("0", "1")
     first = [drop(layer, ONES) for layer in (0, 1)]
     places = [noise.bytes(purpose, ONES.numel(), ONES.device).data_ptr() for purpose in purposes]
     for step in (8, 7):
-        noise.move(step)
+        noise.seek(step)
         assert all(torch.equal(drop(layer, ONES), kept(0.5, seed=3, step=step, layer=layer)) for layer in (0, 1))
         assert places == [noise.bytes(purpose, ONES.numel(), ONES.device).data_ptr() for purpose in purposes]
     assert all(torch.equal(drop(layer, ONES), first[layer]) for layer in (0, 1))
@@ -44,7 +44,10 @@ def test_another_seed_step_or_layer_drops_others(other):
 
 
 def test_weights_are_dropped_apart_from_activations():
-    one, other = masks(0.5, Noise(0))(0, ONES) > 0, masks(0.5, Noise(0), "weights ")(0, ONES) > 0
+    one, other = (
+        dropout_masks(0.5, StepRandom(0))(0, ONES) > 0,
+        dropout_masks(0.5, StepRandom(0), "weights ")(0, ONES) > 0,
+    )
     assert 0.45 < (one == other).float().mean() < 0.55
 
 
@@ -81,7 +84,7 @@ def test_expectation_is_kept_at_every_rate(rate):
 
 @pytest.mark.parametrize("rate", [0.0, 1 / 1024])
 def test_nothing_is_dropped_at_rate_zero_or_below_half_a_level(rate):
-    assert masks(rate, Noise(0)) is None
+    assert dropout_masks(rate, StepRandom(0)) is None
 
 
 def test_units_columns_and_steps_in_time_are_dropped_independently():
@@ -94,26 +97,30 @@ def test_units_columns_and_steps_in_time_are_dropped_independently():
 
 
 def test_a_locked_mask_is_the_same_at_all_steps_of_a_window_and_another_in_the_next():
-    found, after = (masks(0.5, Noise(0, step), locked=True)(0, ONES) for step in (0, 1))
+    found, after = (dropout_masks(0.5, StepRandom(0, step), locked=True)(0, ONES) for step in (0, 1))
     assert (found == found[:1]).all() and 0.3 < (found > 0).float().mean() < 0.7
     assert 0.3 < (found[0] == after[0]).float().mean() < 0.7
     one, other = found[0, 0] > 0, found[0, 1] > 0
     assert 0.25 < (one == other).float().mean() < 0.75, "lanes are dropped by themselves"
     share = (
-        torch.stack([masks(0.25, Noise(0, step), locked=True)(0, ONES)[0] == 0 for step in range(40)]).double().mean()
+        torch.stack([dropout_masks(0.25, StepRandom(0, step), locked=True)(0, ONES)[0] == 0 for step in range(40)])
+        .double()
+        .mean()
     )
     assert abs(share - 0.25) < 5 * (0.25 * 0.75 / (40 * B * H)) ** 0.5
 
 
 def test_symbols_are_dropped_as_a_whole_and_scaled_up():
-    found = torch.stack([masks(0.25, Noise(1, step), "symbols ")(0, torch.ones(200, 1)) for step in range(40)])
+    found = torch.stack(
+        [dropout_masks(0.25, StepRandom(1, step), "symbols ")(0, torch.ones(200, 1)) for step in range(40)]
+    )
     assert found.shape == (40, 200, 1) and abs((found == 0).double().mean() - 0.25) < 5 * (0.25 * 0.75 / 8000) ** 0.5
     torch.testing.assert_close(found[found > 0], torch.full_like(found[found > 0], 4 / 3))
 
 
 def test_gradient_passes_where_the_activation_did():
     x = torch.randn(T, B, H, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    masks(0.5, Noise(0))(0, x).sum().backward()
+    dropout_masks(0.5, StepRandom(0))(0, x).sum().backward()
     assert torch.equal(x.grad, kept(0.5))
 
 
@@ -127,7 +134,7 @@ def test_type_of_the_activations_is_kept_and_the_input_is_not_changed(dtype):
 
 def cold(share, seed, step, batch=64, **more):
     """The lanes that begin cold at one step, by an object that was asked for no other."""
-    found = ColdLanes(share, seed, batch, **more).of(step)
+    found = StateResets(share, seed, batch, **more).at(step)
     return torch.zeros(batch, dtype=torch.bool)[more.get("own", slice(None))] if found is None else found
 
 
@@ -142,10 +149,10 @@ def test_lanes_start_cold_as_often_as_asked_and_whatever_else_is_drawn():
 
 
 def test_lanes_that_start_cold_hang_on_the_step_and_not_on_what_was_asked_before():
-    lanes = ColdLanes(0.01, 3, 16)
+    lanes = StateResets(0.01, 3, 16)
     steps = np.random.default_rng(0).integers(0, 1000, 300).tolist()
-    for step in [*range(2 * AHEAD + 3), *steps]:
-        found = lanes.of(step)
+    for step in [*range(2 * RESET_DRAW_STEPS + 3), *steps]:
+        found = lanes.at(step)
         assert torch.equal(torch.zeros(16, dtype=torch.bool) if found is None else found, cold(0.01, 3, step, 16)), step
         assert found is None or found.any()
 

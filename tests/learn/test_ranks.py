@@ -222,8 +222,10 @@ def test_every_lane_belongs_to_one_process() -> None:
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
 def test_masks_of_the_parts_are_those_of_the_whole(world: int, locked: bool) -> None:
     x = torch.ones(5, 12, 7)
-    whole = dropout.masks(0.5, dropout.Noise(1, 9), locked=locked)
-    parts = [dropout.masks(0.5, dropout.Noise(1, 9), part=(rank, world), locked=locked) for rank in range(world)]
+    whole = dropout.dropout_masks(0.5, dropout.StepRandom(1, 9), locked=locked)
+    parts = [
+        dropout.dropout_masks(0.5, dropout.StepRandom(1, 9), part=(rank, world), locked=locked) for rank in range(world)
+    ]
     assert whole is not None
     found = torch.cat([part(3, own) for part, own in zip(parts, x.chunk(world, 1), strict=True) if part], 1)
     assert torch.equal(found, whole(3, x))

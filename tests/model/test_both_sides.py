@@ -16,7 +16,7 @@ from charlm.evaluation.scoring import SEGMENT, WARM_UP, score
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.model.initializers import begin
-from charlm.model.network import LEFT, Behind, Drops, Network
+from charlm.model.network import LEFT, Behind, DropoutMasks, Network
 from charlm.model.parameters import REVERSE
 from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 
@@ -184,7 +184,12 @@ def test_masks_of_both_sides_are_drawn_apart_but_for_the_symbols():
         return drop
 
     ids = torch.zeros(3, 2, dtype=torch.int64)
-    network(ids, network.start(2), Drops(mask("drop"), mask("weights"), mask("symbols")), Behind(ids, network.start(2)))
+    network(
+        ids,
+        network.start(2),
+        DropoutMasks(mask("drop"), mask("weights"), mask("symbols")),
+        Behind(ids, network.start(2)),
+    )
     assert asked == {"drop": [0, 1, 2, 3], "weights": [0, 1, 2, 3], "symbols": [0, 0]}
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from charlm import cells
 from charlm.model import parameters
-from charlm.model.network import Drops, Network
+from charlm.model.network import DropoutMasks, Network
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
 TORCH = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
@@ -230,7 +230,7 @@ def test_dropout_sees_every_layer_s_output_and_never_the_carried_state(make_mode
             seen.append((layer, tuple(x.shape)))
             return x * (layer < 2)
 
-        logits, last = network(ids, network.start(4), Drops(silence_the_last))
+        logits, last = network(ids, network.start(4), DropoutMasks(silence_the_last))
         assert seen == [(0, (9, 4, 7)), (1, (9, 4, 7)), (2, (9, 4, 7))]
         torch.testing.assert_close(logits, network.weight("readout.bias").expand(9, 4, -1))
         _, undropped = network(ids, network.start(4))

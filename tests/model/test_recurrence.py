@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from charlm import cells
 from charlm.model import bptt, ops, recurrence
-from charlm.model.network import NO_DROPS, Drops
+from charlm.model.network import NO_DROPOUT, DropoutMasks
 from charlm.model.recurrence import WIDEST_FUSED_INPUT, choose
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
@@ -49,7 +49,7 @@ def window_of(network, seed=3):
     return ids, targets, first, state()
 
 
-def everything(network, drops=NO_DROPS):
+def everything(network, drops=NO_DROPOUT):
     """Loss, logits, last states, and the gradient of every weight and first state; the loss reads the last states."""
     ids, targets, first, reading = window_of(network)
     logits, last = network(ids, first, drops)
@@ -136,11 +136,11 @@ def test_all_paths_apply_dropout_at_the_same_places(make_model, make_network, ki
         """Every third activation of the first layer, every second of the last."""
         return x * (torch.arange(x.numel()).view(x.shape) % (3 - layer) > 0) * 2
 
-    plain = everything(make_network(model, "plain", torch.float64), Drops(drop))
+    plain = everything(make_network(model, "plain", torch.float64), DropoutMasks(drop))
     without = everything(make_network(model, "plain", torch.float64))
     assert not torch.equal(plain["logits"], without["logits"])
     for path in paths(kind):
-        for name, value in everything(make_network(model, path, torch.float64), Drops(drop)).items():
+        for name, value in everything(make_network(model, path, torch.float64), DropoutMasks(drop)).items():
             torch.testing.assert_close(value, plain[name], rtol=1e-10, atol=1e-10, msg=f"{path}: {name}")
 
 
@@ -155,7 +155,7 @@ def test_all_paths_drop_the_same_recurrent_weights(make_model, make_network, kin
     def dropped(path):
         network = make_network(model, path, torch.float64)
         ids, targets, first, _ = window_of(network)
-        logits, _ = network(ids, first, Drops(weights=lambda layer, weight: weight * mask(layer, weight)))
+        logits, _ = network(ids, first, DropoutMasks(weights=lambda layer, weight: weight * mask(layer, weight)))
         F.cross_entropy(logits.flatten(0, 1), targets.flatten()).backward()
         return logits.detach(), [network.weight(f"layers.{layer}.weight_hh").grad for layer in range(2)], network
 
@@ -288,8 +288,8 @@ def test_path_that_is_chosen_in_float32_stays_close_to_the_loop_in_float64(make_
 def test_layers_at_once_are_the_layers_one_by_one(make_model, make_network, kind, layers, input):
     """As on a GPU; torch does them there by another library, which `tests/test_cuda.py` compares."""
     model = make_model(*kind, layers=layers, input=input)
-    ones = Drops(symbols=lambda _, ones: ones * 2, weights=lambda mask, weight: weight * (1 + mask))
-    for drops in (NO_DROPS, ones):
+    ones = DropoutMasks(symbols=lambda _, ones: ones * 2, weights=lambda mask, weight: weight * (1 + mask))
+    for drops in (NO_DROPOUT, ones):
         wanted = everything(make_network(model, "plain", torch.float64), drops)
         network = make_network(model, "fused", torch.float64)
         network.at_once = True
@@ -300,7 +300,7 @@ def test_layers_at_once_are_the_layers_one_by_one(make_model, make_network, kind
 
 def test_layers_with_dropout_between_them_are_not_run_at_once(make_model, make_network):
     network = make_network(make_model("lstm", layers=2), "fused", torch.float64)
-    half = Drops(activations=lambda layer, x: x * 0.5)
+    half = DropoutMasks(activations=lambda layer, x: x * 0.5)
     wanted = everything(network, half)
     network.at_once = True
     found = everything(network, half)

@@ -14,7 +14,7 @@ from charlm.compression.container import identity
 from charlm.compression.exact_arithmetic import portable
 from charlm.inspect.unrolled import Unrolled
 from charlm.model import bptt, checkpoint, parameters, wiring
-from charlm.model.network import NO_DROPS, Drops, Network
+from charlm.model.network import NO_DROPOUT, DropoutMasks, Network
 from charlm.model.stepper import Stepper
 from charlm.model.units import clamp
 from charlm.model.wiring import is_stack, parts
@@ -40,7 +40,7 @@ def paths(kind):
     return ["plain", *(["bptt"] if kind[0] in bptt.WINDOWS else []), *(["fused"] if kind in FUSED else [])]
 
 
-def everything(network, ids, drops=NO_DROPS):
+def everything(network, ids, drops=NO_DROPOUT):
     """Logits, last states and the gradient of every weight of a loss that reads the states too."""
     logits, last = network(ids, network.start(ids.shape[1]), drops)
     loss = F.cross_entropy(logits[:-1].flatten(0, 1), ids[1:].flatten())
@@ -119,12 +119,12 @@ def test_all_paths_agree_in_every_gradient_and_drop_at_the_same_places(make_mode
     def drop_symbols(layer, ones):
         return ones * (torch.arange(len(ones))[:, None] % 3 > 0) * 1.5
 
-    wanted = everything(make_network(model, "plain", torch.float64), ids, Drops(drop, drop, drop_symbols))
+    wanted = everything(make_network(model, "plain", torch.float64), ids, DropoutMasks(drop, drop, drop_symbols))
     bare = everything(make_network(model, "plain", torch.float64), ids)
     assert all(torch.isfinite(part).all() for part in wanted.values())
     assert (wanted["logits"] - bare["logits"]).abs().max() > 1e-3
     for path in paths(kind):
-        found = everything(make_network(model, path, torch.float64), ids, Drops(drop, drop, drop_symbols))
+        found = everything(make_network(model, path, torch.float64), ids, DropoutMasks(drop, drop, drop_symbols))
         for name, value in wanted.items():
             torch.testing.assert_close(found[name], value, rtol=1e-10, atol=1e-10, msg=f"{path}: {name}")
 
@@ -177,7 +177,7 @@ def test_a_dropped_symbol_enters_nowhere_and_is_read_out_all_the_same(make_model
     ids, kept = some_ids(), np.array([0, 2, 0, 2, 2, 0, 2, 2, 0, 2.0])
     network = make_network(model, path, torch.float64)
     with torch.no_grad():
-        drops = Drops(symbols=lambda layer, x: x * torch.from_numpy(kept)[:, None])
+        drops = DropoutMasks(symbols=lambda layer, x: x * torch.from_numpy(kept)[:, None])
         found, _ = network(torch.from_numpy(ids), network.start(3), drops)
     np.testing.assert_allclose(found.numpy(), slow_wired(model, ids, symbols=kept)[0], rtol=1e-10, atol=1e-10)
 
