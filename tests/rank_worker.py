@@ -45,7 +45,7 @@ def forbid_writing():
     files.write_atomically = run_folder.write_atomically = run_folder.write_tensors = checkpoint.write_atomically = (
         forbidden
     )
-    run_folder._cut = run_folder.RunFolder._append = checkpoint.save = forbidden
+    run_folder._truncate = run_folder.RunFolder._append = checkpoint.save = forbidden
     Path.mkdir = Path.write_text = Path.write_bytes = forbidden
 
 

@@ -14,11 +14,11 @@ from charlm.model.network import Network, States
 from charlm.runtime.distributed import ALONE, Ranks
 from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training.optimizer import state_arrays
-from charlm.training.run_folder import Progress, RunFolder, Saved
+from charlm.training.run_folder import RunFolder, TrainCheckpoint, TrainState
 
 
 @dataclass(frozen=True)
-class Keeper:
+class CheckpointWriter:
     """What a run's files are made of; it changes none of it.
 
     Args:
@@ -39,7 +39,7 @@ class Keeper:
     place: str
     ranks: Ranks = ALONE
 
-    def progress(self, progress: Progress, states: States) -> None:
+    def save_state(self, progress: TrainState, states: States) -> None:
         """Write everything that is needed to go on: counters, weights, optimiser, carried state (B, H) by lane."""
         carried: Arrays = {
             f"{layer}.{part}": self.ranks.gathered(tensor).float().cpu().numpy()
@@ -49,9 +49,9 @@ class Keeper:
         if not self.ranks.leads:
             return
         arrays = {"weights": self.network.arrays(), "optimizer": state_arrays(self.optimizer), "states": carried}
-        self.folder.save(Saved(progress, self.options, self.corpus, self.place, arrays))
+        self.folder.save(TrainCheckpoint(progress, self.options, self.corpus, self.place, arrays))
 
-    def model(self, path: Path, step: int, valid_nats: float | None = None, characters: int = 0) -> None:
+    def save_model(self, path: Path, step: int, valid_nats: float | None = None, characters: int = 0) -> None:
         """Write the network as it is as a model file, with its loss over `characters` of valid where it has one."""
         if not self.ranks.leads:
             return
@@ -66,7 +66,7 @@ class Keeper:
         }
         checkpoint.save(path, Model(self.network.options, self.symbols, self.network.arrays(), self.corpus, training))
 
-    def judged(self, path: Path, model: Model, valid_nats: float, characters: int) -> None:
+    def update_score(self, path: Path, model: Model, valid_nats: float, characters: int) -> None:
         """Write a model again with another judgement of it."""
         if not self.ranks.leads:
             return

@@ -32,7 +32,7 @@ from charlm.lock import Lock
 from charlm.model.checkpoint import Arrays, check_cell, read_tensors, write_tensors
 from charlm.spec import MOST
 
-LONGEST_NAME = 200
+MAX_NAME_BYTES = 200
 """Bytes that the name of a run may have, so that the files made beside it fit a file system too."""
 
 FORMAT = 1
@@ -40,7 +40,7 @@ FORMAT = 1
 
 
 @dataclass
-class Progress:
+class TrainState:
     """The counters of a run.
 
     Attributes:
@@ -76,13 +76,13 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Saved:
+class TrainCheckpoint:
     """The content of progress.safetensors: counters, options, the corpus and its place, arrays by kind and name."""
 
-    progress: Progress
+    state: TrainState
     options: TrainOptions
     corpus: dict[str, Any]
-    place: str
+    corpus_path: str
     arrays: dict[str, Arrays]
 
 
@@ -123,12 +123,12 @@ class RunFolder:
             RunError: it exists, or another process begins it.
         """
         if run is not None:
-            folder = cls(_place(run, root))
+            folder = cls(_run_path(run, root))
             with failures(folder.path, "making"), suppress(FileExistsError):
                 folder.path.mkdir(parents=True)
             if folder._saved_something() and not present(folder.progress):
                 raise RunError(f"{folder.path} exists, and no run that can go on is in it; choose another --run")
-            if folder._saved_something() or not folder._claimed():
+            if folder._saved_something() or not folder._check_free():
                 word = quote(str(run))
                 raise RunError(f"{folder.path} exists; go on with it: --resume {word}, or choose another --run")
             return folder
@@ -137,7 +137,7 @@ class RunFolder:
             folder = cls(root / (usual if number == 1 else f"{usual}-{number}"))
             with failures(folder.path, "making"), suppress(FileExistsError):
                 folder.path.mkdir(parents=True)
-                if folder._claimed():
+                if folder._check_free():
                     return folder
             number += 1
 
@@ -148,7 +148,7 @@ class RunFolder:
         Raises:
             RunError: there is none, and the nearest name is suggested; or another process trains there.
         """
-        path = _place(run, root)
+        path = _run_path(run, root)
         folder = cls(path)
         if not present(folder.progress):
             if present(path) and not folder._saved_something():
@@ -156,7 +156,7 @@ class RunFolder:
             raise RunError(
                 f"{path} has no {folder.progress.name} to resume from; {nearest(run, root, folder.progress)}"
             )
-        folder._hold()
+        folder._acquire_lock()
         return folder
 
     def write_config(self, options: TrainOptions, corpus: str) -> None:
@@ -175,21 +175,21 @@ class RunFolder:
         """Append a sample to samples.txt under a line with its step."""
         self._append(self.samples, f"--- step {step} ---\n{text}\n")
 
-    def save(self, saved: Saved) -> None:
+    def save(self, saved: TrainCheckpoint) -> None:
         """Write progress.safetensors, the logs' lengths noted."""
-        saved.progress.metrics_bytes = _size(self.metrics)
-        saved.progress.samples_bytes = _size(self.samples)
+        saved.state.metrics_bytes = _size(self.metrics)
+        saved.state.samples_bytes = _size(self.samples)
         tensors = {f"{kind}.{name}": array for kind, arrays in saved.arrays.items() for name, array in arrays.items()}
         metadata = {
             "format": FORMAT,
             "config": saved.options.values(),
-            "progress": asdict(saved.progress),
+            "progress": asdict(saved.state),
             "corpus": saved.corpus,
-            "place": saved.place,
+            "place": saved.corpus_path,
         }
         write_tensors(self.progress, tensors, metadata)
 
-    def restore(self) -> Saved:
+    def restore(self) -> TrainCheckpoint:
         """Read progress.safetensors.
 
         Raises:
@@ -200,8 +200,8 @@ class RunFolder:
             check_cell(self.progress, metadata["config"])
         try:
             options = TrainOptions.of(metadata["config"])
-            known = {f.name for f in fields(Progress)}
-            progress = Progress(**{key: value for key, value in metadata["progress"].items() if key in known})
+            known = {f.name for f in fields(TrainState)}
+            progress = TrainState(**{key: value for key, value in metadata["progress"].items() if key in known})
             _check_types(progress)
             corpus, place = metadata["corpus"], metadata["place"]
             if not isinstance(corpus, dict) or not isinstance(place, str):
@@ -212,13 +212,13 @@ class RunFolder:
         for key, array in tensors.items():
             kind, _, name = key.partition(".")
             arrays.setdefault(kind, {})[name] = array
-        return Saved(progress, options, corpus, place, arrays)
+        return TrainCheckpoint(progress, options, corpus, place, arrays)
 
-    def tidy(self, progress: Progress) -> None:
+    def truncate_logs(self, progress: TrainState) -> None:
         """Cut the logs back to that moment, and remove what a killed writer left half done."""
-        _cut(self.metrics, progress.metrics_bytes)
-        _cut(self.samples, progress.samples_bytes)
-        self._sweep()
+        _truncate(self.metrics, progress.metrics_bytes)
+        _truncate(self.samples, progress.samples_bytes)
+        self._remove_temporary_files()
 
     def _append(self, path: Path, text: str) -> None:
         """Add `text` to a log, whole or not at all."""
@@ -228,28 +228,28 @@ class RunFolder:
                 with path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
                     file.write(text)
             except OSError:
-                _cut(path, before)
+                _truncate(path, before)
                 raise
 
-    def _sweep(self) -> None:
+    def _remove_temporary_files(self) -> None:
         for file in (self.model, self.last, self.progress, self.config, self.curve):
             for left in self.path.glob(f".{file.name}.*"):
                 left.unlink(missing_ok=True)
 
-    def _hold(self) -> None:
+    def _acquire_lock(self) -> None:
         with failures(self._lock.path, "locking"):
             if not self._lock.take():
                 raise RunError(
                     f"{self.path} is in use: another process trains there; wait until it ends, or stop it first"
                 )
 
-    def _claimed(self) -> bool:
+    def _check_free(self) -> bool:
         """Lock the folder for a new run; False where another process saved something there meanwhile."""
-        self._hold()
+        self._acquire_lock()
         if self._saved_something():
             self._lock.release()
             return False
-        self._sweep()
+        self._remove_temporary_files()
         return True
 
     def _saved_something(self) -> bool:
@@ -272,7 +272,7 @@ def nearest(word: str | Path, root: Path, wanted: Path) -> str:
     return f"did you mean {near[0]}?" if near else f"below {root} there are: {', '.join(names) or 'none'}"
 
 
-def as_word(path: Path) -> str:
+def shell_quoted(path: Path) -> str:
     """A run's folder as a word of a command line: quoted where that is needed, and not to be taken for a name."""
     return quote(str(path) if len(path.parts) > 1 else f".{os.sep}{path}")
 
@@ -282,9 +282,9 @@ def _is_number(value: Any) -> bool:
     return type(value) is float or type(value) is int and abs(value) <= MOST
 
 
-def _check_types(progress: Progress) -> None:
+def _check_types(progress: TrainState) -> None:
     """Raise a `TypeError` where a counter is of another kind than it starts as, or is not reached by counting."""
-    for f in fields(Progress):
+    for f in fields(TrainState):
         value = getattr(progress, f.name)
         if f.name == "finished":
             fits = isinstance(value, str | None)
@@ -304,10 +304,10 @@ def _changed(run: Path) -> int:
     return max(path.stat().st_mtime_ns for path in run.glob("*.safetensors"))
 
 
-def _place(run: str | Path, root: Path) -> Path:
+def _run_path(run: str | Path, root: Path) -> Path:
     """A bare name lies below `root`; anything with a folder in it is a path."""
-    if not 0 < len(os.fsencode(Path(run).name)) <= LONGEST_NAME:
-        raise UsageError(f"the name of a run must have 1 to {LONGEST_NAME} bytes, got {str(run)!r:.80}")
+    if not 0 < len(os.fsencode(Path(run).name)) <= MAX_NAME_BYTES:
+        raise UsageError(f"the name of a run must have 1 to {MAX_NAME_BYTES} bytes, got {str(run)!r:.80}")
     return root / run if isinstance(run, str) and Path(run).name == run and run not in (".", "..") else Path(run)
 
 
@@ -315,7 +315,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _cut(path: Path, size: int) -> None:
+def _truncate(path: Path, size: int) -> None:
     if _size(path) > size:
         with failures(path, "writing"), path.open("r+b") as file:
             file.truncate(size)

@@ -7,7 +7,7 @@ that would take too long is read in part.
 
 from dataclasses import dataclass
 
-from charlm.training.run_folder import Progress
+from charlm.training.run_folder import TrainState
 from charlm.training.timing import Timing
 
 REHEARSAL = 500
@@ -45,7 +45,7 @@ class Landing:
     whole: int
     timing: Timing
 
-    def end(self, progress: Progress) -> tuple[int, int]:
+    def end(self, progress: TrainState) -> tuple[int, int]:
         """How many characters decide at the end, and how many models must be scored on them.
 
         The last one is; and the best so far, unless it was scored on the whole split already.
@@ -57,17 +57,17 @@ class Landing:
             return min(self.whole, max(1, affordable)), 1
         return min(self.whole, max(1, affordable // 2)), 2
 
-    def reserve(self, progress: Progress) -> float:
+    def reserve(self, progress: TrainState) -> float:
         """Seconds to set aside."""
         reads, evaluations = self.end(progress)
         return SAVES_AT_THE_END * self.timing.saving + reads * evaluations / self.timing.evaluation_speed()
 
-    def share(self, seconds: float, progress: Progress) -> float:
+    def share(self, seconds: float, progress: TrainState) -> float:
         """How much of the time before the end is used, 0 to 1."""
         usable = (self.budget or 0.0) - self.reserve(progress)
         return min(1.0, seconds / usable) if usable > 0 else 1.0
 
-    def has_room(self, characters: int, seconds: float, progress: Progress) -> bool:
+    def has_room(self, characters: int, seconds: float, progress: TrainState) -> bool:
         """Whether an evaluation of so many characters fits before the end."""
         takes = characters / self.timing.evaluation_speed()
         return (self.budget or 0.0) - self.reserve(progress) - seconds > takes

@@ -30,10 +30,10 @@ from charlm.runtime.distributed import ALONE, Ranks, join
 from charlm.spec import AUTO, flag
 from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import auto, embed, presets, pretrained
-from charlm.training.checkpoints import Keeper
+from charlm.training.checkpoints import CheckpointWriter
 from charlm.training.events import Event, Noted, Plan, Report, Result
 from charlm.training.optimizer import load_state_arrays, make_optimizer
-from charlm.training.run_folder import Progress, RunFolder, Saved
+from charlm.training.run_folder import RunFolder, TrainCheckpoint, TrainState
 from charlm.training.schedule import Length
 from charlm.training.step import TrainStep
 from charlm.training.trainer import Trainer
@@ -101,7 +101,7 @@ def train(
         ranks.first(lambda: folder.write_config(options, found.name))
         for notice in notices:
             tell(Noted(notice))
-        trainer = _trainer(found, options, network, folder, Progress(), tell, stop, clock, begun, ranks)
+        trainer = _trainer(found, options, network, folder, TrainState(), tell, stop, clock, begun, ranks)
         tell(replace(_plan(found, options, device), path=folder.path))
         trainer.begin()
         return trainer.run()
@@ -143,12 +143,12 @@ def resume(
         check_memory(_plan(found, options, device).memory, device)
         network = Network(_model_options(options), found.symbols.size).take(weights)
         network.on(device, options.precision)
-        trainer = _trainer(found, options, network, folder, saved.progress, tell, stop, clock, begun, ranks)
-        load_state_arrays(trainer.learner.optimizer, saved.arrays.get("optimizer", {}), saved.progress.step)
+        trainer = _trainer(found, options, network, folder, saved.state, tell, stop, clock, begun, ranks)
+        load_state_arrays(trainer.learner.optimizer, saved.arrays.get("optimizer", {}), saved.state.step)
         trainer.learner.states = _states(network, saved.arrays.get("states", {}), options.batch_size, ranks)
         _check_unfinished(trainer, folder, saved.options)
-        ranks.first(lambda: folder.tidy(saved.progress))
-        tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.progress.step))
+        ranks.first(lambda: folder.truncate_logs(saved.state))
+        tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.state.step))
         ranks.first(lambda: folder.write_config(options, found.name))
         trainer.mend()
         return trainer.run()
@@ -181,7 +181,7 @@ def plan(
     check_memory(_plan(found, options, device).memory, device)
     network = _new(options, found).on(device, options.precision)
     folder, clock = RunFolder(Path()), time.perf_counter
-    trainer = _trainer(found, options, network, folder, Progress(), _ignore, None, clock, 0.0, notice=report)
+    trainer = _trainer(found, options, network, folder, TrainState(), _ignore, None, clock, 0.0, notice=report)
     return _plan(found, options, device), trainer.time_steps(measure)
 
 
@@ -260,7 +260,7 @@ def _compute(options: TrainOptions) -> torch.device:
 
 
 def _trainer(
-    corpus: Corpus, options: TrainOptions, network: Network, folder: RunFolder, progress: Progress,
+    corpus: Corpus, options: TrainOptions, network: Network, folder: RunFolder, progress: TrainState,
     report: Report, stop: Callable[[], bool] | None, clock: Clock, started: float, ranks: Ranks = ALONE,
     notice: Report | None = None,
 ) -> Trainer:  # fmt: skip
@@ -280,7 +280,7 @@ def _trainer(
         valid=direction.reading(corpus.checked("valid"), options.direction) if corpus.has("valid") else None,
         symbols=corpus.symbols,
         options=options,
-        keeper=Keeper(folder, network, optimizer, lanes, corpus.symbols, options, identity, place, ranks),
+        keeper=CheckpointWriter(folder, network, optimizer, lanes, corpus.symbols, options, identity, place, ranks),
         length=_length(options, lanes),
         progress=progress,
         report=report,
@@ -338,7 +338,7 @@ def _changed(options: TrainOptions, values: dict[str, Any], folder: RunFolder) -
     return options.replace(**changes)
 
 
-def _same_corpus(saved: Saved, corpus: Corpus | str | Path | None) -> Corpus:
+def _same_corpus(saved: TrainCheckpoint, corpus: Corpus | str | Path | None) -> Corpus:
     """The corpus the run began with, by name and SHA-256."""
     found = _corpus(corpus if corpus is not None else _place_of(saved))
     if found.identity() != saved.corpus:
@@ -349,12 +349,12 @@ def _same_corpus(saved: Saved, corpus: Corpus | str | Path | None) -> Corpus:
     return found
 
 
-def _place_of(saved: Saved) -> str:
+def _place_of(saved: TrainCheckpoint) -> str:
     """Where the corpus was when the run was saved, or its name where it is no longer there."""
-    return saved.place if present(Path(saved.place) / "corpus.json") else str(saved.corpus.get("name", ""))
+    return saved.corpus_path if present(Path(saved.corpus_path) / "corpus.json") else str(saved.corpus.get("name", ""))
 
 
-def _fitting(saved: Saved, options: TrainOptions, symbols: Vocabulary, folder: RunFolder) -> Arrays:
+def _fitting(saved: TrainCheckpoint, options: TrainOptions, symbols: Vocabulary, folder: RunFolder) -> Arrays:
     expected = parameters.shapes(options, symbols.size)
     weights = saved.arrays.get("weights", {})
     if {name: weight.shape for name, weight in weights.items()} != expected:

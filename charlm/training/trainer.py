@@ -25,11 +25,11 @@ from charlm.runtime.distributed import ALONE, Ranks
 from charlm.spec import AUTO
 from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import time_budget
-from charlm.training.checkpoints import Keeper
+from charlm.training.checkpoints import CheckpointWriter
 from charlm.training.events import Evaluated, Judging, Noted, Report, Result, Sampled, Stepped
 from charlm.training.meter import StepMetrics
 from charlm.training.preview import preview
-from charlm.training.run_folder import Progress, RunFolder, as_word
+from charlm.training.run_folder import RunFolder, TrainState, shell_quoted
 from charlm.training.schedule import Length, rate
 from charlm.training.step import TrainStep
 from charlm.training.time_budget import Landing
@@ -65,9 +65,9 @@ class Trainer:
     valid: np.ndarray | None
     symbols: Vocabulary
     options: TrainOptions
-    keeper: Keeper
+    keeper: CheckpointWriter
     length: Length
-    progress: Progress
+    progress: TrainState
     report: Report
     stop: Callable[[], bool]
     clock: Callable[[], float]
@@ -335,17 +335,19 @@ class Trainer:
         self._timing.saving, self._timing.saved = self.clock() - began, self.clock()
 
     def _save_latest(self) -> None:
-        self.keeper.model(self.folder.last, self.progress.step)
+        self.keeper.save_model(self.folder.last, self.progress.step)
         if self.valid is None:
-            self.keeper.model(self.folder.model, self.progress.step)
+            self.keeper.save_model(self.folder.model, self.progress.step)
 
     def _save_progress(self) -> None:
         self.progress.seconds = self._seconds()
         self.progress.evaluation_speed, self.progress.saving = self._timing.evaluating, self._timing.saving
-        self.keeper.progress(self.progress, self.learner.states)
+        self.keeper.save_state(self.progress, self.learner.states)
 
     def _save_best(self) -> None:
-        self.keeper.model(self.folder.model, self.progress.step, self.progress.best_nats, self.progress.best_characters)
+        self.keeper.save_model(
+            self.folder.model, self.progress.step, self.progress.best_nats, self.progress.best_characters
+        )
 
     def mend(self) -> None:
         """After a resume: make the best model fit the progress.
@@ -362,8 +364,8 @@ class Trainer:
     def _leave(self) -> None:
         self.save()
         if self.progress.best_nats is None and not self.folder.model.exists():
-            self.keeper.model(self.folder.model, self.progress.step)
-        step, run = self.progress.step, as_word(self.folder.path)
+            self.keeper.save_model(self.folder.model, self.progress.step)
+        step, run = self.progress.step, shell_quoted(self.folder.path)
         raise Interrupted(f"stopped at step {step:,}, everything is saved; go on with: charlm train --resume {run}")
 
     def _diverged(self, reading: StepMetrics, step: int) -> None:
@@ -388,7 +390,7 @@ class Trainer:
             self._log(None)
         self._save_latest()
         if not self.folder.model.exists():
-            self.keeper.model(self.folder.model, self.progress.step)
+            self.keeper.save_model(self.folder.model, self.progress.step)
         self.progress.finished = why
         self._save_progress()
         progress = self.progress
@@ -426,7 +428,7 @@ class Trainer:
         network.on(self.learner.network.device, self.options.precision)
         nats = self._score(network, reads, self._judging(reads)).nats_per_char
         self.progress.best_nats, self.progress.best_characters = nats, reads
-        self.keeper.judged(self.folder.model, model, nats, reads)
+        self.keeper.update_score(self.folder.model, model, nats, reads)
 
 
 def _due(step: int, every: int) -> bool:

@@ -18,7 +18,7 @@ from charlm.model.checkpoint import read_tensors
 from charlm.sampling.sample import stream
 from charlm.training import run_folder, trainer
 from charlm.training.events import Evaluated, Event
-from charlm.training.run_folder import as_word
+from charlm.training.run_folder import shell_quoted
 from charlm.training.runs import find_model
 from charlm.training.train import resume, train
 
@@ -184,9 +184,9 @@ def test_a_run_that_the_clock_ended_goes_on_when_made_a_little_longer(small_corp
     ],
 )
 def test_a_run_as_a_word_of_a_command_line_is_found_again(path: str, word: str) -> None:
-    assert as_word(Path(path)) == word
+    assert shell_quoted(Path(path)) == word
     (read,) = split(word)
-    assert run_folder._place(read, Path("runs")) == Path(path)
+    assert run_folder._run_path(read, Path("runs")) == Path(path)
 
 
 def test_names_that_cannot_be_resumed_are_not_suggested(small_corpus: Corpus, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def assert_as_never_killed(whole: Path, run: Path, drawn: str = "") -> None:
 
 def is_finished(run: Path) -> bool:
     progress = run / "progress.safetensors"
-    return progress.exists() and RunFolder(run).restore().progress.finished is not None
+    return progress.exists() and RunFolder(run).restore().state.finished is not None
 
 
 def test_a_run_killed_at_random_moments_ends_as_if_it_never_was(
