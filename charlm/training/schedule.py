@@ -5,31 +5,31 @@ from math import cos, floor, pi
 
 from charlm.config import TrainOptions
 
-FLOOR = 0.01
+FINAL_RATE_SHARE = 0.01
 """What the cosine ends at, as a share of the highest rate; at exactly 0 the last steps would be wasted."""
 
 
 @dataclass(frozen=True)
-class Length:
+class RunLength:
     """When a run is over: after so many steps, or after so many seconds."""
 
     steps: int | None
     seconds: float | None = None
 
-    def share(self, step: int, seconds: float) -> float:
+    def fraction_done(self, step: int, seconds: float) -> float:
         """How much is done, 0 to 1."""
         if self.seconds is not None:
             return min(1.0, seconds / self.seconds) if self.seconds > 0 else 1.0
         return min(1.0, step / self.steps) if self.steps else 1.0
 
-    def outlasts(self, other: "Length") -> bool:
+    def outlasts(self, other: "RunLength") -> bool:
         """Whether it is the longer one; of steps and seconds either is."""
         if self.seconds is not None:
             return other.seconds is None or self.seconds > other.seconds
         return self.steps is not None and (other.steps is None or self.steps > other.steps)
 
 
-def rate(options: TrainOptions, step: int, epoch: float, share: float) -> float:
+def learning_rate(options: TrainOptions, step: int, epoch: float, share: float) -> float:
     """The learning rate of step `step`, counted from 0, with `share` of the run done before it.
 
     `cosine` falls along half a cosine to a hundredth (Loshchilov & Hutter 2017, without restarts);
@@ -38,7 +38,7 @@ def rate(options: TrainOptions, step: int, epoch: float, share: float) -> float:
     """
     rise = min(1.0, (step + 1) / options.warmup) if options.warmup else 1.0
     if options.schedule == "cosine":
-        fall = FLOOR + (1 - FLOOR) * 0.5 * (1 + cos(pi * share))
+        fall = FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * 0.5 * (1 + cos(pi * share))
     elif options.schedule == "step":
         fall = options.decay ** max(0, floor((epoch - options.decay_after) / options.decay_every) + 1)
     else:

@@ -8,31 +8,31 @@ that would take too long is read in part.
 from dataclasses import dataclass
 
 from charlm.training.run_folder import TrainState
-from charlm.training.timing import Timing
+from charlm.training.timing import Throughput
 
-REHEARSAL = 500
+MIN_TIMED_EVALUATION = 500
 """Characters for each second of `--time` that are scored once, early, to learn how long the end will take."""
 
-REHEARSAL_STEP = 2
+TIMED_EVALUATION_STEP = 2
 """Steps before that, so that everything has run once."""
 
-WRITING_SPEED = 2e8
+ASSUMED_DISK_SPEED = 2e8
 """Bytes a second at which a first save is expected to be written; later ones are measured."""
 
-SAVES_AT_THE_END = 2.0
+FINAL_SAVES = 2.0
 """The best, the latest and the progress, for which the time of one whole save is known."""
 
-LARGEST_RESERVE = 0.25
+MAX_RESERVED_SHARE = 0.25
 """Share of `--time` that the evaluation at the end may take; of a larger valid split it reads what fits."""
 
 
-def first_save(parameters: int) -> float:
+def estimated_save_seconds(parameters: int) -> float:
     """Seconds that saving is expected to take before it was done once: four float32 arrays of the parameters."""
-    return 4 * 4 * parameters / WRITING_SPEED
+    return 4 * 4 * parameters / ASSUMED_DISK_SPEED
 
 
 @dataclass(frozen=True)
-class Landing:
+class TimeBudget:
     """The end of a run.
 
     Args:
@@ -41,33 +41,33 @@ class Landing:
         timing: how fast things go.
     """
 
-    budget: float | None
-    whole: int
-    timing: Timing
+    seconds: float | None
+    final_characters: int
+    timing: Throughput
 
-    def end(self, progress: TrainState) -> tuple[int, int]:
+    def final_eval(self, progress: TrainState) -> tuple[int, int]:
         """How many characters decide at the end, and how many models must be scored on them.
 
         The last one is; and the best so far, unless it was scored on the whole split already.
         """
-        if self.budget is None:
-            return self.whole, 2
-        affordable = int(LARGEST_RESERVE * self.budget * self.timing.evaluation_speed())
-        if progress.best_nats is None or progress.best_characters == self.whole <= affordable:
-            return min(self.whole, max(1, affordable)), 1
-        return min(self.whole, max(1, affordable // 2)), 2
+        if self.seconds is None:
+            return self.final_characters, 2
+        affordable = int(MAX_RESERVED_SHARE * self.seconds * self.timing.evaluation_speed())
+        if progress.best_nats is None or progress.best_characters == self.final_characters <= affordable:
+            return min(self.final_characters, max(1, affordable)), 1
+        return min(self.final_characters, max(1, affordable // 2)), 2
 
     def reserve(self, progress: TrainState) -> float:
         """Seconds to set aside."""
-        reads, evaluations = self.end(progress)
-        return SAVES_AT_THE_END * self.timing.saving + reads * evaluations / self.timing.evaluation_speed()
+        reads, evaluations = self.final_eval(progress)
+        return FINAL_SAVES * self.timing.saving + reads * evaluations / self.timing.evaluation_speed()
 
-    def share(self, seconds: float, progress: TrainState) -> float:
+    def fraction_used(self, seconds: float, progress: TrainState) -> float:
         """How much of the time before the end is used, 0 to 1."""
-        usable = (self.budget or 0.0) - self.reserve(progress)
+        usable = (self.seconds or 0.0) - self.reserve(progress)
         return min(1.0, seconds / usable) if usable > 0 else 1.0
 
-    def has_room(self, characters: int, seconds: float, progress: TrainState) -> bool:
+    def can_evaluate(self, characters: int, seconds: float, progress: TrainState) -> bool:
         """Whether an evaluation of so many characters fits before the end."""
         takes = characters / self.timing.evaluation_speed()
-        return (self.budget or 0.0) - self.reserve(progress) - seconds > takes
+        return (self.seconds or 0.0) - self.reserve(progress) - seconds > takes

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass
-class Timing:
+class Throughput:
     """Seconds and characters of the parts of a run, for its speed and for landing on `--time`.
 
     Args:
@@ -24,18 +24,18 @@ class Timing:
     saving: float = 0.0
     _open: tuple[int, int, float] = (0, 0, 0.0)
 
-    def begun(self, characters: int, seconds: float) -> None:
+    def launched(self, characters: int, seconds: float) -> None:
         """Add a training step that was asked for; on a GPU it may not be done yet."""
         steps, before, spent = self._open
         self._open = steps + 1, before + characters, spent + seconds
 
-    def waited(self, seconds: float) -> None:
+    def synced(self, seconds: float) -> None:
         """Add what it took until everything that was asked for was done."""
         steps, characters, spent = self._open
         self._open = steps, characters, spent + seconds
-        self.done()
+        self.count()
 
-    def done(self) -> None:
+    def count(self) -> None:
         """Count the steps that were asked for; the recent speed is a mean over about fifty."""
         steps, characters, seconds = self._open
         self._open = 0, 0, 0.0

@@ -34,7 +34,7 @@ from charlm.training.checkpoints import CheckpointWriter
 from charlm.training.events import Event, Noted, Plan, Report, Result
 from charlm.training.optimizer import load_state_arrays, make_optimizer
 from charlm.training.run_folder import RunFolder, TrainCheckpoint, TrainState
-from charlm.training.schedule import Length
+from charlm.training.schedule import RunLength
 from charlm.training.step import TrainStep
 from charlm.training.trainer import Trainer
 
@@ -150,7 +150,7 @@ def resume(
         ranks.first(lambda: folder.truncate_logs(saved.state))
         tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.state.step))
         ranks.first(lambda: folder.write_config(options, found.name))
-        trainer.mend()
+        trainer.repair_best()
         return trainer.run()
 
 
@@ -291,8 +291,8 @@ def _trainer(
     )
 
 
-def _length(options: TrainOptions, lanes: Batches) -> Length:
-    return Length(auto.planned_steps(options, len(lanes.ids) - 1, lanes.batch_size, lanes.seq_len), options.time)
+def _length(options: TrainOptions, lanes: Batches) -> RunLength:
+    return RunLength(auto.planned_steps(options, len(lanes.ids) - 1, lanes.batch_size, lanes.seq_len), options.time)
 
 
 def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
@@ -387,7 +387,7 @@ def _check_unfinished(trainer: Trainer, folder: RunFolder, before: TrainOptions)
     impatient = progress.finished == "patience"
     longer = trainer.length.outlasts(_length(before, trainer.learner.lanes))
     larger = impatient and not 0 < patience <= progress.stale
-    if trainer.length.share(progress.step, progress.seconds) >= 1 or not (longer or larger):
+    if trainer.length.fraction_done(progress.step, progress.seconds) >= 1 or not (longer or larger):
         raise RunError(
             f"{folder.path} is finished ({progress.finished}, step {progress.step:,}); its model is {folder.model}; "
             f"to go on give a longer --epochs, --steps or --time{', or a larger --patience' if impatient else ''}"

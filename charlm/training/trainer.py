@@ -30,15 +30,15 @@ from charlm.training.events import Evaluated, Judging, Noted, Report, Result, Sa
 from charlm.training.meter import StepMetrics
 from charlm.training.preview import preview
 from charlm.training.run_folder import RunFolder, TrainState, shell_quoted
-from charlm.training.schedule import Length, rate
+from charlm.training.schedule import RunLength, learning_rate
 from charlm.training.step import TrainStep
-from charlm.training.time_budget import Landing
-from charlm.training.timing import Timing
+from charlm.training.time_budget import TimeBudget
+from charlm.training.timing import Throughput
 
-WARM_UP = 1.0
+UNTIMED_SECONDS = 1.0
 """Seconds of steps before some are timed: the first ones took twice as long."""
 
-SAVE_AT_LEAST = 600.0
+MAX_SECONDS_UNSAVED = 600.0
 """Seconds after which `--save-every auto` saves though no evaluation came by."""
 
 
@@ -66,22 +66,22 @@ class Trainer:
     symbols: Vocabulary
     options: TrainOptions
     keeper: CheckpointWriter
-    length: Length
+    length: RunLength
     progress: TrainState
     report: Report
     stop: Callable[[], bool]
     clock: Callable[[], float]
     started: float
     ranks: Ranks = ALONE
-    _timing: Timing = field(init=False)
-    _landing: Landing = field(init=False)
+    _throughput: Throughput = field(init=False)
+    _budget: TimeBudget = field(init=False)
     _nats: float = field(init=False, default=nan)
 
     def __post_init__(self) -> None:
-        expected = time_budget.first_save(sum(w.numel() for w in self.learner.network.parameters()))
+        expected = time_budget.estimated_save_seconds(sum(w.numel() for w in self.learner.network.parameters()))
         saving = expected if self.progress.saving is None else self.progress.saving
-        self._timing = Timing(self.clock(), evaluating=self.progress.evaluation_speed, saving=saving)
-        self._landing = Landing(self.length.seconds, self._final_characters(), self._timing)
+        self._throughput = Throughput(self.clock(), evaluating=self.progress.evaluation_speed, saving=saving)
+        self._budget = TimeBudget(self.length.seconds, self._final_characters(), self._throughput)
         self._earlier = self.progress.seconds
 
     @property
@@ -96,7 +96,7 @@ class Trainer:
             DivergedError: a loss or gradient was not finite; it was not applied.
             Interrupted: `stop` said so; everything is saved.
         """
-        why = "finished" if self.progress.step and self._share() >= 1 else self._impatience()
+        why = "finished" if self.progress.step and self._share() >= 1 else self._early_stop_reason()
         while why is None:
             if self.ranks.any(self.stop()):
                 self._leave()
@@ -114,7 +114,7 @@ class Trainer:
         The median; their mean where the numbers of several steps are read together.
         """
         began, warming = self.clock(), 0
-        while warming < 2 or self.clock() - began < WARM_UP:
+        while warming < 2 or self.clock() - began < UNTIMED_SECONDS:
             self._step(0.0)
             self._read()
             warming += 1
@@ -134,8 +134,8 @@ class Trainer:
         """How much of the run is done; with --time, what the end will take is set aside."""
         seconds = self._seconds()
         if self.length.seconds is None:
-            return self.length.share(self.progress.step, seconds)
-        return self.ranks.agree(self._landing.share(seconds, self.progress))
+            return self.length.fraction_done(self.progress.step, seconds)
+        return self.ranks.agree(self._budget.fraction_used(seconds, self.progress))
 
     def _final_characters(self) -> int:
         return 0 if self.valid is None else len(self.valid) - 1
@@ -144,15 +144,15 @@ class Trainer:
         """One window; on the CPU its loss is read before it is applied, elsewhere those of several steps together."""
         began = self.clock()
         number, lanes, meter = self.progress.step, self.learner.lanes, self.learner.meter
-        learning_rate = rate(self.options, number, number / lanes.batches_per_epoch, share)
+        learning_rate = learning_rate(self.options, number, number / lanes.batches_per_epoch, share)
         self.learner.forward_backward(number)
         if not meter.deferred:
             self._read()
         self.learner.update(learning_rate)
         self.progress.step += 1
-        self._timing.begun(lanes.batch_size * lanes.seq_len, self.clock() - began)
+        self._throughput.launched(lanes.batch_size * lanes.seq_len, self.clock() - began)
         if not meter.deferred:
-            self._timing.done()
+            self._throughput.count()
         elif meter.full or isnan(self._nats) or _due(self.progress.step, self.options.report_every):
             self._read()
         self.progress.learning_rate = learning_rate
@@ -167,7 +167,7 @@ class Trainer:
         if self.learner.meter.deferred:
             began = self.clock()
             readings = self.learner.meter.read()
-            self._timing.waited(self.clock() - began)
+            self._throughput.synced(self.clock() - began)
         else:
             readings = self.learner.meter.read()
         for back, reading in zip(range(len(readings) - 1, -1, -1), readings, strict=True):
@@ -185,26 +185,26 @@ class Trainer:
         if self.length.seconds is not None:
             ahead = max(0.0, self.length.seconds - seconds)
         elif self.length.steps is not None:
-            ahead = (self.length.steps - step) * spent / self._timing.steps
+            ahead = (self.length.steps - step) * spent / self._throughput.steps
         self.report(
             Stepped(
                 step=step,
                 epoch=step / self.learner.lanes.batches_per_epoch,
-                share=share if self.length.seconds is not None else self.length.share(step, seconds),
+                share=share if self.length.seconds is not None else self.length.fraction_done(step, seconds),
                 seconds=seconds,
                 seconds_left=ahead,
                 nats=self._nats,
                 learning_rate=self.progress.learning_rate,
                 grad_norm=self.progress.grad_norm,
-                chars_per_second=self._timing.speed(),
+                chars_per_second=self._throughput.speed(),
                 due=_due(step, self.options.report_every),
             )
         )
 
     def _after_step(self) -> str | None:
         """Everything that looks at the weights between two steps; returns why the run is over, if it is."""
-        if self.length.seconds is not None and self.progress.step == time_budget.REHEARSAL_STEP:
-            self._rehearse(self.length.seconds)
+        if self.length.seconds is not None and self.progress.step == time_budget.TIMED_EVALUATION_STEP:
+            self._time_evaluation(self.length.seconds)
         step, over = self.progress.step, self._share() >= 1
         options = self.options
         if over or any(_due(step, every) for every in (options.report_every, options.sample_every, options.eval_every)):
@@ -220,20 +220,20 @@ class Trainer:
             self._keep(nats, self.options.eval_chars)
         if self._save_due(nats is not None):
             self.save()
-        return self._impatience()
+        return self._early_stop_reason()
 
-    def _impatience(self) -> str | None:
+    def _early_stop_reason(self) -> str | None:
         """`patience` where that is at its end."""
         return "patience" if self.options.patience and self.progress.stale >= self.options.patience else None
 
-    def _rehearse(self, budget: float) -> None:
+    def _time_evaluation(self, budget: float) -> None:
         """Score a little of the valid split, only to time it."""
-        if self.valid is None or self._timing.evaluating is not None:
+        if self.valid is None or self._throughput.evaluating is not None:
             return
         self._read()
         began = self.clock()
-        scored = self._score(self.learner.network, int(time_budget.REHEARSAL * budget) + 1)
-        self._timing.evaluation(scored.characters, self.clock() - began)
+        scored = self._score(self.learner.network, int(time_budget.MIN_TIMED_EVALUATION * budget) + 1)
+        self._throughput.evaluation(scored.characters, self.clock() - began)
 
     def _evaluation_due(self) -> bool:
         """Whether to evaluate now; with --time, not where the end is nearer than the evaluation is long."""
@@ -241,14 +241,14 @@ class Trainer:
             return False
         if self.length.seconds is None:
             return True
-        fits = self._landing.has_room(self.options.eval_chars, self._seconds(), self.progress)
+        fits = self._budget.can_evaluate(self.options.eval_chars, self._seconds(), self.progress)
         return self.ranks.agree(fits) > 0
 
     def _evaluate(self, characters: int, *, final: bool = False) -> float:
         """Nats per character over the first `characters` of the valid split."""
         began = self.clock()
         result = self._score(self.learner.network, characters, self._judging(characters) if final else None)
-        self._timing.evaluation(result.characters, self.clock() - began)
+        self._throughput.evaluation(result.characters, self.clock() - began)
         best = self.progress.best_nats
         mean = self.progress.row_nats / self.progress.row_steps if self.progress.row_steps else None
         nats = result.nats_per_char
@@ -308,7 +308,7 @@ class Trainer:
                 "valid_bits": None if valid_nats is None else valid_nats / log(2),
                 "learning_rate": progress.learning_rate,
                 "grad_norm": progress.grad_norm,
-                "chars_per_second": round(self._timing.speed(), 1) if progress.row_steps else None,
+                "chars_per_second": round(self._throughput.speed(), 1) if progress.row_steps else None,
             }
         )
         progress.row_nats, progress.row_steps = 0.0, 0
@@ -323,7 +323,7 @@ class Trainer:
 
     def _save_due(self, evaluated: bool) -> bool:
         if self.options.save_every == AUTO:
-            return evaluated or self.ranks.agree(self.clock() - self._timing.saved > SAVE_AT_LEAST) > 0
+            return evaluated or self.ranks.agree(self.clock() - self._throughput.saved > MAX_SECONDS_UNSAVED) > 0
         return _due(self.progress.step, self.options.save_every)
 
     def save(self) -> None:
@@ -332,7 +332,7 @@ class Trainer:
         began = self.clock()
         self._save_progress()
         self._save_latest()
-        self._timing.saving, self._timing.saved = self.clock() - began, self.clock()
+        self._throughput.saving, self._throughput.saved = self.clock() - began, self.clock()
 
     def _save_latest(self) -> None:
         self.keeper.save_model(self.folder.last, self.progress.step)
@@ -341,7 +341,7 @@ class Trainer:
 
     def _save_progress(self) -> None:
         self.progress.seconds = self._seconds()
-        self.progress.evaluation_speed, self.progress.saving = self._timing.evaluating, self._timing.saving
+        self.progress.evaluation_speed, self.progress.saving = self._throughput.evaluating, self._throughput.saving
         self.keeper.save_state(self.progress, self.learner.states)
 
     def _save_best(self) -> None:
@@ -349,7 +349,7 @@ class Trainer:
             self.folder.model, self.progress.step, self.progress.best_nats, self.progress.best_characters
         )
 
-    def mend(self) -> None:
+    def repair_best(self) -> None:
         """After a resume: make the best model fit the progress.
 
         It is written again where the run was killed before it reached the disk, and scored again where
@@ -359,7 +359,7 @@ class Trainer:
             return
         if self.progress.best_step == self.progress.step:
             self._save_best()
-        self.judge_best(min(self.options.eval_chars, self._final_characters()))
+        self.rescore_best(min(self.options.eval_chars, self._final_characters()))
 
     def _leave(self) -> None:
         self.save()
@@ -409,17 +409,17 @@ class Trainer:
 
     def _judge(self) -> None:
         whole = self._final_characters()
-        reads = int(self.ranks.agree(self._landing.end(self.progress)[0]))
+        reads = int(self.ranks.agree(self._budget.final_eval(self.progress)[0]))
         if reads < whole:
             self.report(Noted(f"no time for the whole valid split: its first {reads:,} of {whole:,} characters decide"))
         if self.progress.best_nats is not None:
-            self.judge_best(reads)
+            self.rescore_best(reads)
         if self.progress.evaluated != self.progress.step:
             nats = self._evaluate(reads, final=True)
             self._log(nats)
             self._keep(nats, reads)
 
-    def judge_best(self, reads: int) -> None:
+    def rescore_best(self, reads: int) -> None:
         """Score the best model so far on the first `reads` characters; its own weights, not the network's."""
         if self.progress.best_characters == reads or self.valid is None:
             return

@@ -10,7 +10,7 @@ from charlm.data.corpus import Corpus
 from charlm.errors import Interrupted
 from charlm.training import time_budget, trainer
 from charlm.training.events import Event, Noted, Stepped
-from charlm.training.schedule import FLOOR
+from charlm.training.schedule import FINAL_RATE_SHARE
 from charlm.training.train import resume, train
 
 
@@ -35,7 +35,7 @@ def test_a_run_by_the_clock_lands_on_it_and_its_rate_with_it(
     assert result.seconds == pytest.approx(budget, rel=0.05)
     assert clock.now == pytest.approx(budget, rel=0.05)
     last = rows(result.path)[-1]
-    assert last["learning_rate"] == pytest.approx(0.008 * FLOOR, rel=0.1)
+    assert last["learning_rate"] == pytest.approx(0.008 * FINAL_RATE_SHARE, rel=0.1)
 
 
 class Charging:

@@ -12,7 +12,7 @@ from charlm.model import checkpoint
 from charlm.model.network import Network
 from charlm.training.optimizer import make_optimizer
 from charlm.training.presets import completed
-from charlm.training.schedule import rate
+from charlm.training.schedule import learning_rate
 from charlm.training.train import train
 
 
@@ -145,7 +145,7 @@ def test_char_rnn_s_rate_is_the_one_of_its_own_loop() -> None:
     """Its loop multiplies behind the last step of an epoch, from the tenth epoch on."""
     chosen, windows, current = TrainOptions.of({**completed({"preset": "char-rnn"})}), 7, 0.002
     for step in range(14 * windows):
-        assert rate(chosen, step, step / windows, 0.0) == pytest.approx(current, rel=1e-9), step
+        assert learning_rate(chosen, step, step / windows, 0.0) == pytest.approx(current, rel=1e-9), step
         if (step + 1) % windows == 0 and (step + 1) / windows >= 10:
             current *= 0.97
 
@@ -159,12 +159,12 @@ def test_torch_rnn_s_rate_is_the_one_of_its_own_loop_but_for_one_step() -> None:
             current *= 0.5
         if not at_end:
             step = iteration - 1
-            assert rate(chosen, step, step / windows, 0.0) == pytest.approx(current, rel=1e-9), iteration
+            assert learning_rate(chosen, step, step / windows, 0.0) == pytest.approx(current, rel=1e-9), iteration
 
 
 def test_awd_lstm_s_rate_is_divided_by_ten_at_300_and_400() -> None:
     chosen = TrainOptions.of({**completed({"preset": "awd-lstm"})})
-    found = [rate(chosen, 9, epoch, 0.0) for epoch in (0, 299.99, 300, 399.99, 400, 499.99)]
+    found = [learning_rate(chosen, 9, epoch, 0.0) for epoch in (0, 299.99, 300, 399.99, 400, 499.99)]
     assert found == pytest.approx([0.002, 0.002, 2e-4, 2e-4, 2e-5, 2e-5], rel=1e-9)
 
 
