@@ -27,11 +27,11 @@ def compare(
     from charlm.show import tables
 
     ranks = join()
-    terminal = given.terminal if ranks.leads else Terminal(quiet=True)
+    terminal = given.terminal if ranks.is_main else Terminal(quiet=True)
     loaded = [load_model(given, word) for word in models]
     with terminal.scoring() as progress:
         found = score(loaded, text, report=terminal.say, progress=progress, **given.values).to_json()
-    if not ranks.leads:
+    if not ranks.is_main:
         return
     if as_json:
         result(json.dumps(found))

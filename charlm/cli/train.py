@@ -63,9 +63,9 @@ def train(
     from charlm.training.train import train as begin
 
     ranks = join()
-    terminal = given.terminal if ranks.leads else Terminal(quiet=True)
+    terminal = given.terminal if ranks.is_main else Terminal(quiet=True)
     source = None if init_from is None else model_path(given, init_from)
-    prepared = None if resume is not None else ranks.first(lambda: _corpus(given, corpus))
+    prepared = None if resume is not None else ranks.on_main(lambda: _corpus(given, corpus))
     display = TrainingDisplay(terminal)
     try:
         with display:
@@ -74,7 +74,7 @@ def train(
                 done = go_on(resume, corpus=corpus, **more)
             else:
                 done = begin(prepared, run=run, init_from=source, **more)
-        if ranks.leads:
+        if ranks.is_main:
             result(str(done.model))
     finally:
         _draw_curve(display.path)

@@ -224,7 +224,7 @@ def _score(
     starts = bootstrap.cut(text.symbols)
     found = measure(model, text, starts, options, exact=options.exact, progress=progress, report=report)
     rows = None
-    if trained is not None and join().leads:
+    if trained is not None and join().is_main:
         lines = dict(model.corpus["options"]).get("documents") == "line"
         rows = baselines(trained, text, model.vocabulary, lines=lines, report=report)
     return Evaluation(

@@ -24,7 +24,7 @@ from charlm.evaluation.texts import Text
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.runtime import malloc
-from charlm.runtime.device import describe, find_device, set_threads
+from charlm.runtime.device import describe_device, find_device, set_threads
 from charlm.runtime.distributed import join
 
 Progress = Callable[[int, int, float], None]
@@ -104,7 +104,7 @@ def measure(
             f"bound, as that of a linear or relu rnn can; it cannot be scored"
         )
     seconds = perf_counter() - began
-    sums = pieces.nats if exact else ranks.summed(pieces.nats)
+    sums = pieces.nats if exact else ranks.all_reduce_sum(pieces.nats)
     off = (by_segments(None, text.symbols).nats - result.nats) / log(2) if exact else None
     return Measure(result, sums, seconds, off)
 
@@ -130,11 +130,11 @@ def _network(model: Model, characters: int, options: MeasureOptions, report: Rep
     set_threads(options.threads)
     if device.type == "cpu":
         read = _side_by_side(model, characters, options.batch_size) * scoring.WINDOW
-        malloc.arrange_memory(model.options.cell, model.options.hidden, read, held=0)
+        malloc.configure_malloc(model.options.cell, model.options.hidden, read, held=0)
     needed = _bytes(model, characters, options.batch_size)
     memory.check(needed, "scoring so many segments side by side", "choose a smaller --batch-size")
     if report is not None:
-        report(describe(device, options.device))
+        report(describe_device(device, options.device))
     return Network(model.options, model.vocabulary.size).take(model.weights).on(device)
 
 

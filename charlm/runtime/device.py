@@ -8,7 +8,7 @@ from charlm import memory
 from charlm.errors import UsageError
 from charlm.spec import AUTO
 
-MOST_THREADS = 32
+MAX_THREADS = 32
 """Threads for each processor. More only wait for one another: with 4,096 on two, scoring 600 characters with 8
 hidden units was not done after half a minute."""
 
@@ -43,10 +43,10 @@ def set_threads(threads: int | str) -> None:
     """
     if isinstance(threads, int):
         processors = os.cpu_count() or 1
-        if threads > MOST_THREADS * processors:
+        if threads > MAX_THREADS * processors:
             raise UsageError(
                 f"--threads {threads} is too much for this machine's {processors} processors; "
-                f"give one for each, or at most {MOST_THREADS * processors}"
+                f"give one for each, or at most {MAX_THREADS * processors}"
             )
         torch.set_num_threads(threads)
 
@@ -78,7 +78,7 @@ def _round_products(to_tf32: bool) -> None:
     torch.backends.cudnn.allow_tf32 = to_tf32
 
 
-def describe(device: torch.device, wanted: str) -> str:
+def describe_device(device: torch.device, wanted: str) -> str:
     """One line that says what was chosen and why."""
     if device.type == "cuda":
         return f"device: cuda ({torch.cuda.get_device_name(device)})"

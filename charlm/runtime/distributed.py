@@ -28,13 +28,13 @@ from torch import Tensor
 from charlm.errors import CharlmError, UsageError
 from charlm.evaluation.scoring import Score
 
-PATIENCE = timedelta(minutes=10)
+CONNECT_TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others, of which one may be preparing a text; death is noticed at once."""
 
 Made = TypeVar("Made")
 
 
-class Ranks:
+class ProcessGroup:
     """A run of one process, in which nothing has to be agreed on.
 
     Attributes:
@@ -46,16 +46,16 @@ class Ranks:
     world = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes files and reports."""
         return self.rank == 0
 
-    def own(self, batch: int) -> slice:
+    def own_slice(self, batch: int) -> slice:
         """The lanes of this process among `batch` in all."""
         share = batch // self.world
         return slice(self.rank * share, (self.rank + 1) * share)
 
-    def check(self, batch: int) -> None:
+    def check_batch_size(self, batch: int) -> None:
         """Raise a `UsageError` where so many lanes cannot be divided evenly."""
         if batch % self.world:
             raise UsageError(
@@ -63,15 +63,15 @@ class Ranks:
                 f"choose a multiple of {self.world}"
             )
 
-    def average(self, gradients: list[Tensor], loss: Tensor) -> Tensor:
+    def all_reduce_mean_(self, gradients: list[Tensor], loss: Tensor) -> Tensor:
         """Average the gradients of each process' lanes in place; returns the average of their losses, a scalar."""
         return loss.detach()
 
-    def any(self, flag: bool) -> bool:
+    def all_reduce_any(self, flag: bool) -> bool:
         """Whether it is so in any process."""
         return flag
 
-    def agree(self, number: float) -> float:
+    def broadcast(self, number: float) -> float:
         """The number that the first process has."""
         return number
 
@@ -79,20 +79,20 @@ class Ranks:
         """The score of the whole text, from the parts that the processes scored."""
         return score
 
-    def summed(self, numbers: np.ndarray) -> np.ndarray:
+    def all_reduce_sum(self, numbers: np.ndarray) -> np.ndarray:
         """The sums (K,) over all processes of what each of them has."""
         return numbers
 
-    def gathered(self, lanes: Tensor) -> Tensor:
+    def all_gather(self, lanes: Tensor) -> Tensor:
         """All lanes (B, H), from each process' own (B / world, H)."""
         return lanes
 
-    def first(self, make: Callable[[], Made]) -> Made:
+    def on_main(self, make: Callable[[], Made]) -> Made:
         """What the first process makes, or fails with, for all of them."""
         return make()
 
 
-class _Group(Ranks):
+class _TorchProcessGroup(ProcessGroup):
     """One of several processes."""
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class _Group(Ranks):
 
     def first(self, make: Callable[[], Made]) -> Made:
         told: list[Any] = [None, None]
-        if self.leads:
+        if self.is_main:
             try:
                 told[0] = make()
             except CharlmError as error:
@@ -149,18 +149,18 @@ class _Group(Ranks):
         return summed.tolist()
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = ProcessGroup()
 """The only process."""
 
 
-def join() -> Ranks:
+def join() -> ProcessGroup:
     """Meet the other processes, if torchrun started several; again and again gives the same.
 
     Raises:
         CharlmError: they cannot be reached.
     """
     if not dist.is_available() or int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return ALONE
+        return SINGLE_PROCESS
     if not dist.is_initialized():
         cuda = torch.cuda.is_available()
         if cuda:
@@ -168,9 +168,9 @@ def join() -> Ranks:
         # Its functions have the group as a default argument, and would keep one that is older than they are alive.
         importlib.import_module("torch.distributed.nn")
         with _reaching():
-            dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
+            dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=CONNECT_TIMEOUT)
         atexit.register(_leave)
-    return _Group()
+    return _TorchProcessGroup()
 
 
 def _leave() -> None:

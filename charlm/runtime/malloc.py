@@ -12,31 +12,31 @@ from pathlib import Path
 
 import torch
 
-MOST_KEPT = 32 << 20
+MAX_KEPT_BYTES = 32 << 20
 """Bytes of a block, the most that glibc can be told to keep."""
 
-FLOAT = 4
+FLOAT_BYTES = 4
 """Bytes of a number."""
 
-LARGE = 1 << 24
+LARGE_BLOCK_BYTES = 1 << 24
 """Bytes of all gates of a window from which large pages pay."""
 
-LARGE_PAGE = 2 << 20
+HUGE_PAGE_BYTES = 2 << 20
 """Bytes of a large page, and of the smallest tensor that torch lays in one."""
 
-MUCH = 1 << 25
+HUGE_PAGES_FROM_BYTES = 1 << 25
 """Bytes of all gates of all layers from which what has large pages is given back after each step, for the gaps that it
 would leave. At 2x256, 64 x 64, and at 3x512 that is at most a tenth of a step's time for a fifth to a quarter of its
 memory; at 1x512, 32 x 64, which has half as much to hold, it would be a sixth (docs/notes.md)."""
 
-LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+HUGE_PAGES_SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 """Where Linux says who has large pages: all, whoever asks, or nobody."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's malloc.h."""
 
 
-def arrange_memory(cell: str, hidden: int, characters: int, held: int) -> None:
+def configure_malloc(cell: str, hidden: int, characters: int, held: int) -> None:
     """Have the memory that a window takes kept for the next one, in the way that is best for the network.
 
     Args:
@@ -44,12 +44,12 @@ def arrange_memory(cell: str, hidden: int, characters: int, held: int) -> None:
         characters: of a window, in all lanes.
         held: layers whose gates wait for the backward pass; none in evaluation.
     """
-    gates = 4 * hidden * characters * FLOAT
-    large = cell == "lstm" and gates >= LARGE and large_pages()
-    keep_memory(LARGE_PAGE if large and held * gates >= MUCH else MOST_KEPT)
+    gates = 4 * hidden * characters * FLOAT_BYTES
+    large = cell == "lstm" and gates >= LARGE_BLOCK_BYTES and use_huge_pages()
+    keep_freed_memory(HUGE_PAGE_BYTES if large and held * gates >= HUGE_PAGES_FROM_BYTES else MAX_KEPT_BYTES)
 
 
-def keep_memory(most: int = MOST_KEPT) -> None:
+def keep_freed_memory(most: int = MAX_KEPT_BYTES) -> None:
     """Let the C library keep the memory that is freed, for the next window's buffers of the same sizes.
 
     glibc gives blocks back to the system as soon as they are free; at each step they would be mapped and
@@ -65,7 +65,7 @@ def keep_memory(most: int = MOST_KEPT) -> None:
         mallopt(_M_TRIM_THRESHOLD, -1)
 
 
-def large_pages() -> bool:
+def use_huge_pages() -> bool:
     """Have torch lay large tensors in large pages; returns whether it does.
 
     It pays with a large fused lstm, whose kernel asks for more than `MOST_KEPT` at once. To map that anew at each step
@@ -75,16 +75,16 @@ def large_pages() -> bool:
     torch decides at a process's first tensor, and a user's own setting stands, so that it is seen what became of it:
     tensors in large pages begin at a page, as others do by a chance of one in 64.
     """
-    if not _offered():
+    if not _huge_pages_offered():
         return False
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    some = [torch.empty(LARGE_PAGE + 64 * more, dtype=torch.uint8, device="cpu") for more in range(1, 5)]
+    some = [torch.empty(HUGE_PAGE_BYTES + 64 * more, dtype=torch.uint8, device="cpu") for more in range(1, 5)]
     return all(tensor.data_ptr() % mmap.PAGESIZE == 0 for tensor in some)
 
 
-def _offered() -> bool:
+def _huge_pages_offered() -> bool:
     """Whether the system has large pages for whoever asks."""
     try:
-        return "[never]" not in LARGE_PAGES.read_text(encoding="ascii")
+        return "[never]" not in HUGE_PAGES_SETTING.read_text(encoding="ascii")
     except OSError:
         return False

@@ -190,10 +190,10 @@ def _multiplications(model: Model, num: int) -> int:
 
 
 def _abreast(model: Model, num: int) -> Stepping:
-    from charlm.runtime.malloc import keep_memory
+    from charlm.runtime.malloc import keep_freed_memory
     from charlm.sampling.many_streams import Abreast
 
-    keep_memory()
+    keep_freed_memory()
     return Abreast(model, num)
 
 

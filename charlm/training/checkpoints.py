@@ -11,7 +11,7 @@ from charlm.data.batches import Batches
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Arrays, Model
 from charlm.model.network import Network, States
-from charlm.runtime.distributed import ALONE, Ranks
+from charlm.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training.optimizer import state_arrays
 from charlm.training.run_folder import RunFolder, TrainCheckpoint, TrainState
@@ -37,23 +37,23 @@ class CheckpointWriter:
     options: TrainOptions
     corpus: dict[str, Any]
     place: str
-    ranks: Ranks = ALONE
+    ranks: ProcessGroup = SINGLE_PROCESS
 
     def save_state(self, progress: TrainState, states: States) -> None:
         """Write everything that is needed to go on: counters, weights, optimiser, carried state (B, H) by lane."""
         carried: Arrays = {
-            f"{layer}.{part}": self.ranks.gathered(tensor).float().cpu().numpy()
+            f"{layer}.{part}": self.ranks.all_gather(tensor).float().cpu().numpy()
             for layer, state in enumerate(states)
             for part, tensor in zip(self.network.cell.state, state, strict=True)
         }
-        if not self.ranks.leads:
+        if not self.ranks.is_main:
             return
         arrays = {"weights": self.network.arrays(), "optimizer": state_arrays(self.optimizer), "states": carried}
         self.folder.save(TrainCheckpoint(progress, self.options, self.corpus, self.place, arrays))
 
     def save_model(self, path: Path, step: int, valid_nats: float | None = None, characters: int = 0) -> None:
         """Write the network as it is as a model file, with its loss over `characters` of valid where it has one."""
-        if not self.ranks.leads:
+        if not self.ranks.is_main:
             return
         network = self.network.options.values()
         training = {
@@ -68,12 +68,12 @@ class CheckpointWriter:
 
     def update_score(self, path: Path, model: Model, valid_nats: float, characters: int) -> None:
         """Write a model again with another judgement of it."""
-        if not self.ranks.leads:
+        if not self.ranks.is_main:
             return
         training = {**model.training, "valid_nats": valid_nats, "valid_characters": characters}
         checkpoint.save(path, Model(model.options, self.symbols, model.weights, self.corpus, training))
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row to metrics.jsonl, which says of what preset the run is, if it is of one."""
-        if self.ranks.leads:
+        if self.ranks.is_main:
             self.folder.log({**row, "preset": self.options.preset})

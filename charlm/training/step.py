@@ -21,7 +21,7 @@ from charlm.config import TrainOptions
 from charlm.data.batches import Batches
 from charlm.model.network import Behind, DropoutMasks, Network, States, reset_states
 from charlm.model.parameters import REVERSE
-from charlm.runtime.distributed import ALONE, Ranks
+from charlm.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.training import dropout, meter
 from charlm.training.cuda_graph import Recorded
@@ -70,7 +70,7 @@ class TrainStep:
     has_ends: bool
     options: TrainOptions
     states: States
-    ranks: Ranks = ALONE
+    ranks: ProcessGroup = SINGLE_PROCESS
     tell: Callable[[str], None] = lambda why: None
     meter: DeferredMetrics = field(init=False)
     _loader: DataLoader = field(init=False)
@@ -89,7 +89,7 @@ class TrainStep:
         self._random = dropout.StepRandom(self.options.seed)
         self._dropout = self._dropout_masks()
         batch = self.lanes.batch_size
-        drawn = self.options.cold_starts, self.options.seed, batch, self.ranks.own(batch)
+        drawn = self.options.cold_starts, self.options.seed, batch, self.ranks.own_slice(batch)
         self._resets, self._right_resets = dropout.StateResets(*drawn), dropout.StateResets(*drawn, REVERSE)
         # What several GPUs say to one another is not recorded.
         recorded = self.network.device.type == "cuda" and self.ranks.world == 1
@@ -126,7 +126,7 @@ class TrainStep:
             loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
         (loss * self.lanes.seq_len if self.options.window_loss == "sum" else loss).backward()
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
-        loss = self.ranks.average(gradients, loss)
+        loss = self.ranks.all_reduce_mean_(gradients, loss)
         norm = clip_gradients(gradients, self.options)
         if self.meter.deferred:
             ok = meter.all_finite(loss, norm)

@@ -25,8 +25,8 @@ from charlm.model import checkpoint, initializers, parameters
 from charlm.model.checkpoint import Arrays
 from charlm.model.network import Network
 from charlm.runtime import malloc
-from charlm.runtime.device import check_memory, describe, find_device, set_precision, set_threads
-from charlm.runtime.distributed import ALONE, Ranks, join
+from charlm.runtime.device import check_memory, describe_device, find_device, set_precision, set_threads
+from charlm.runtime.distributed import SINGLE_PROCESS, ProcessGroup, join
 from charlm.spec import AUTO, flag
 from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import auto, embed, presets, pretrained
@@ -82,11 +82,11 @@ def train(
         DivergedError, Interrupted: see `charlm.training.trainer`.
     """
     ranks = join()
-    tell = report if report and ranks.leads else _ignore
+    tell = report if report and ranks.is_main else _ignore
     begun = clock() if started is None else started
     found = _shared_corpus(corpus, ranks)
     source = None if init_from is None else checkpoint.load(Path(init_from))
-    vectors = ranks.first(lambda: embed.vectors(values, found.symbols, source))
+    vectors = ranks.on_main(lambda: embed.vectors(values, found.symbols, source))
     options, notices = _resolved(found, embed.sized(vectors, pretrained.like(source, values)))
     device = _compute(options)
     check_memory(_plan(found, options, device).memory, device)
@@ -96,9 +96,9 @@ def train(
     if vectors is not None:
         notices.append(embed.put(vectors, network, found.symbols, options))
     network.on(device, options.precision)
-    ranks.check(options.batch_size)
+    ranks.check_batch_size(options.batch_size)
     with _led(ranks, lambda: RunFolder.create(run, usual_name(found.name, options), Path(root))) as folder:
-        ranks.first(lambda: folder.write_config(options, found.name))
+        ranks.on_main(lambda: folder.write_config(options, found.name))
         for notice in notices:
             tell(Noted(notice))
         trainer = _trainer(found, options, network, folder, TrainState(), tell, stop, clock, begun, ranks)
@@ -131,13 +131,13 @@ def resume(
         UsageError: an option was given that a running model cannot change.
     """
     ranks = join()
-    tell = report if report and ranks.leads else _ignore
+    tell = report if report and ranks.is_main else _ignore
     begun = clock() if started is None else started
     with _led(ranks, lambda: RunFolder.find(run, Path(root))) as folder:
-        saved = ranks.first(folder.restore)
+        saved = ranks.on_main(folder.restore)
         found = _same_corpus(saved, corpus)
         options, _ = _decided(found, _changed(saved.options, values, folder))
-        ranks.check(options.batch_size)
+        ranks.check_batch_size(options.batch_size)
         device = _compute(options)
         weights = _fitting(saved, options, found.symbols, folder)
         check_memory(_plan(found, options, device).memory, device)
@@ -147,9 +147,9 @@ def resume(
         load_state_arrays(trainer.learner.optimizer, saved.arrays.get("optimizer", {}), saved.state.step)
         trainer.learner.states = _states(network, saved.arrays.get("states", {}), options.batch_size, ranks)
         _check_unfinished(trainer, folder, saved.options)
-        ranks.first(lambda: folder.truncate_logs(saved.state))
+        ranks.on_main(lambda: folder.truncate_logs(saved.state))
         tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.state.step))
-        ranks.first(lambda: folder.write_config(options, found.name))
+        ranks.on_main(lambda: folder.write_config(options, found.name))
         trainer.repair_best()
         return trainer.run()
 
@@ -194,7 +194,7 @@ def _corpus(corpus: Corpus | str | Path | None) -> Corpus:
     return corpus if isinstance(corpus, Corpus) else Corpus.load(find_corpus(corpus))
 
 
-def _led(ranks: Ranks, make: Callable[[], RunFolder]) -> RunFolder:
+def _led(ranks: ProcessGroup, make: Callable[[], RunFolder]) -> RunFolder:
     """The folder of the run, which the first process makes or finds and locks; the others know where it is."""
     made: list[RunFolder] = []
 
@@ -202,14 +202,14 @@ def _led(ranks: Ranks, make: Callable[[], RunFolder]) -> RunFolder:
         made.append(make())
         return made[0].path
 
-    where = ranks.first(path)
+    where = ranks.on_main(path)
     return made[0] if made else RunFolder(where)
 
 
-def _shared_corpus(corpus: Corpus | str | Path | None, ranks: Ranks) -> Corpus:
+def _shared_corpus(corpus: Corpus | str | Path | None, ranks: ProcessGroup) -> Corpus:
     """The corpus, of which every process reads a copy; that of the first counts."""
     found = _corpus(corpus)
-    if ranks.first(found.identity) != found.identity():
+    if ranks.on_main(found.identity) != found.identity():
         raise CorpusError(
             f"{found.path} is not the corpus that the first process reads; prepare the same text with the same options "
             f"on every machine"
@@ -254,14 +254,14 @@ def _compute(options: TrainOptions) -> torch.device:
     set_threads(options.threads)
     if device.type == "cpu":
         held = options.layers * (2 if options.bidirectional else 1)
-        malloc.arrange_memory(options.cell, options.hidden, options.batch_size * options.seq_len, held)
+        malloc.configure_malloc(options.cell, options.hidden, options.batch_size * options.seq_len, held)
     set_precision(options.precision, device)
     return device
 
 
 def _trainer(
     corpus: Corpus, options: TrainOptions, network: Network, folder: RunFolder, progress: TrainState,
-    report: Report, stop: Callable[[], bool] | None, clock: Clock, started: float, ranks: Ranks = ALONE,
+    report: Report, stop: Callable[[], bool] | None, clock: Clock, started: float, ranks: ProcessGroup = SINGLE_PROCESS,
     notice: Report | None = None,
 ) -> Trainer:  # fmt: skip
     text, vocabulary = direction.training(corpus.split("train"), options.direction), corpus.symbols.size
@@ -313,7 +313,7 @@ def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
         left_over=lanes.dropped,
         windows=lanes.batches_per_epoch,
         steps=auto.planned_steps(options, len(lanes.ids) - 1, options.batch_size, options.seq_len),
-        device=describe(device, options.device),
+        device=describe_device(device, options.device),
     )
 
 
@@ -364,13 +364,13 @@ def _fitting(saved: TrainCheckpoint, options: TrainOptions, symbols: Vocabulary,
     return weights
 
 
-def _states(network: Network, arrays: Arrays, batch: int, ranks: Ranks) -> list[tuple[torch.Tensor, ...]]:
+def _states(network: Network, arrays: Arrays, batch: int, ranks: ProcessGroup) -> list[tuple[torch.Tensor, ...]]:
     """The carried state of this process' lanes, as it was saved."""
     states = network.start(batch)
     try:
         return [
             tuple(
-                torch.from_numpy(arrays[f"{layer}.{name}"]).to(network.device).view(part.shape)[ranks.own(batch)]
+                torch.from_numpy(arrays[f"{layer}.{name}"]).to(network.device).view(part.shape)[ranks.own_slice(batch)]
                 for name, part in zip(network.cell.state, state, strict=True)
             )
             for layer, state in enumerate(states)

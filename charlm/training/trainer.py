@@ -21,7 +21,7 @@ from charlm.evaluation.scoring import Progress as ScoreProgress
 from charlm.evaluation.scoring import Score, score
 from charlm.model import checkpoint
 from charlm.model.network import Network
-from charlm.runtime.distributed import ALONE, Ranks
+from charlm.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from charlm.spec import AUTO
 from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import time_budget
@@ -72,7 +72,7 @@ class Trainer:
     stop: Callable[[], bool]
     clock: Callable[[], float]
     started: float
-    ranks: Ranks = ALONE
+    ranks: ProcessGroup = SINGLE_PROCESS
     _throughput: Throughput = field(init=False)
     _budget: TimeBudget = field(init=False)
     _nats: float = field(init=False, default=nan)
@@ -98,7 +98,7 @@ class Trainer:
         """
         why = "finished" if self.progress.step and self._share() >= 1 else self._early_stop_reason()
         while why is None:
-            if self.ranks.any(self.stop()):
+            if self.ranks.all_reduce_any(self.stop()):
                 self._leave()
             self._step(self._share())
             why = self._after_step()
@@ -135,7 +135,7 @@ class Trainer:
         seconds = self._seconds()
         if self.length.seconds is None:
             return self.length.fraction_done(self.progress.step, seconds)
-        return self.ranks.agree(self._budget.fraction_used(seconds, self.progress))
+        return self.ranks.broadcast(self._budget.fraction_used(seconds, self.progress))
 
     def _final_characters(self) -> int:
         return 0 if self.valid is None else len(self.valid) - 1
@@ -242,7 +242,7 @@ class Trainer:
         if self.length.seconds is None:
             return True
         fits = self._budget.can_evaluate(self.options.eval_chars, self._seconds(), self.progress)
-        return self.ranks.agree(fits) > 0
+        return self.ranks.broadcast(fits) > 0
 
     def _evaluate(self, characters: int, *, final: bool = False) -> float:
         """Nats per character over the first `characters` of the valid split."""
@@ -315,7 +315,7 @@ class Trainer:
 
     def _sample(self) -> None:
         """A short sample of the network as it is, kept and reported."""
-        if not self.ranks.leads:
+        if not self.ranks.is_main:
             return
         text = preview(self.learner.network, self.symbols, self.options.seed + self.progress.step)
         self.folder.log_sample(self.progress.step, text)
@@ -323,7 +323,7 @@ class Trainer:
 
     def _save_due(self, evaluated: bool) -> bool:
         if self.options.save_every == AUTO:
-            return evaluated or self.ranks.agree(self.clock() - self._throughput.saved > MAX_SECONDS_UNSAVED) > 0
+            return evaluated or self.ranks.broadcast(self.clock() - self._throughput.saved > MAX_SECONDS_UNSAVED) > 0
         return _due(self.progress.step, self.options.save_every)
 
     def save(self) -> None:
@@ -409,7 +409,7 @@ class Trainer:
 
     def _judge(self) -> None:
         whole = self._final_characters()
-        reads = int(self.ranks.agree(self._budget.final_eval(self.progress)[0]))
+        reads = int(self.ranks.broadcast(self._budget.final_eval(self.progress)[0]))
         if reads < whole:
             self.report(Noted(f"no time for the whole valid split: its first {reads:,} of {whole:,} characters decide"))
         if self.progress.best_nats is not None:
@@ -423,7 +423,7 @@ class Trainer:
         """Score the best model so far on the first `reads` characters; its own weights, not the network's."""
         if self.progress.best_characters == reads or self.valid is None:
             return
-        model = self.ranks.first(lambda: checkpoint.load(self.folder.model))
+        model = self.ranks.on_main(lambda: checkpoint.load(self.folder.model))
         network = Network(model.options, self.symbols.size).take(model.weights)
         network.on(self.learner.network.device, self.options.precision)
         nats = self._score(network, reads, self._judging(reads)).nats_per_char

@@ -26,9 +26,9 @@ def test_glibc_takes_what_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(malloc.ctypes, "CDLL", lambda name: Library)
     threshold, trim = -3, -1
-    for most in (malloc.LARGE_PAGE, malloc.MOST_KEPT):
+    for most in (malloc.HUGE_PAGE_BYTES, malloc.MAX_KEPT_BYTES):
         answers.clear()
-        malloc.keep_memory(most)
+        malloc.keep_freed_memory(most)
         assert answers == [(threshold, most, 1), (trim, -1, 1)]
 
 
@@ -49,7 +49,7 @@ def test_what_has_large_pages_is_given_back_where_it_is_much(
     told: list[int] = []
     monkeypatch.setattr(malloc, "keep_memory", told.append)
     monkeypatch.setattr(malloc, "large_pages", lambda: offered)
-    malloc.arrange_memory(cell, 256, characters, layers)
+    malloc.configure_malloc(cell, 256, characters, layers)
     assert told == [most]
 
 
@@ -61,7 +61,7 @@ def test_large_pages_are_not_asked_for_where_there_are_none(
         (tmp_path / "enabled").write_text(said, encoding="ascii")
     monkeypatch.setattr(malloc, "LARGE_PAGES", tmp_path / "enabled")
     monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
-    assert not malloc.large_pages()
+    assert not malloc.use_huge_pages()
     assert "THP_MEM_ALLOC_ENABLE" not in os.environ
 
 
@@ -70,7 +70,7 @@ def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch, platform:
     asked: list[Any] = []
     monkeypatch.setattr(malloc.ctypes, "CDLL", asked.append)
     monkeypatch.setattr(malloc.sys, "platform", platform)
-    malloc.keep_memory()
+    malloc.keep_freed_memory()
     assert asked == []
 
 
@@ -78,5 +78,5 @@ def test_a_c_library_without_mallopt_is_left_alone(monkeypatch: pytest.MonkeyPat
     asked: list[Any] = []
     monkeypatch.setattr(malloc.ctypes, "CDLL", lambda name: asked.append(name) or object())
     monkeypatch.setattr(malloc.sys, "platform", "linux")
-    malloc.keep_memory()
+    malloc.keep_freed_memory()
     assert asked == [None]

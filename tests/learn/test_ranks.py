@@ -20,7 +20,7 @@ from charlm.data.prepare import prepare
 from charlm.errors import UsageError
 from charlm.evaluation.evaluate import evaluate
 from charlm.model import checkpoint
-from charlm.runtime.distributed import ALONE, Ranks
+from charlm.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from charlm.training import dropout
 from charlm.training.train import resume, train
 
@@ -206,16 +206,16 @@ def test_torchrun_starts_the_commands_and_one_result_is_printed(small_corpus: Co
         assert told[key] == pytest.approx(found[key], rel=1e-6)
 
 
-class Third(Ranks):
+class Third(ProcessGroup):
     rank, world = 2, 4
 
 
 def test_every_lane_belongs_to_one_process() -> None:
-    assert Third().own(12) == slice(6, 9)
-    assert ALONE.own(12) == slice(0, 12)
-    ALONE.check(7)
+    assert Third().own_slice(12) == slice(6, 9)
+    assert SINGLE_PROCESS.own_slice(12) == slice(0, 12)
+    SINGLE_PROCESS.check_batch_size(7)
     with pytest.raises(UsageError, match="choose a multiple of 4"):
-        Third().check(6)
+        Third().check_batch_size(6)
 
 
 @pytest.mark.parametrize("locked", [False, True])
