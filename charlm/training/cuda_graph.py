@@ -20,29 +20,29 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-Made = TypeVar("Made")
+Output = TypeVar("Made")
 
-Record = Callable[[Callable[[], Made]], tuple[Callable[[], None], Made]]
+CaptureFn = Callable[[Callable[[], Output]], tuple[Callable[[], None], Output]]
 """Given work without arguments: how to have it done again, and what it returns, which lies in the same place then."""
 
-ALIKE = 0.01
+TOLERANCE = 0.01
 """By how much of their size the numbers of a replayed pass may differ: some kernels add in any order, no two passes
 of which give the same last bits, while the numbers of another window have hardly anything in common."""
 
-TRIES = 2
+MAX_CAPTURES = 2
 """Passes before the one that is recorded, in which the libraries choose their kernels and take their memory."""
 
 
-class _Taken(NamedTuple, Generic[Made]):
+class CapturedGraph(NamedTuple, Generic[Output]):
     """What was recorded: the places of what is given, made and left as gradients, and how to replay it."""
 
     given: tuple[Any, ...]
-    made: Made
+    made: Output
     gradients: list[Tensor | None]
     replay: Callable[[], None]
 
 
-class Recorded(Generic[Made]):
+class CudaGraphRunner(Generic[Output]):
     """Work that is recorded when it is first asked for.
 
     Args:
@@ -51,13 +51,15 @@ class Recorded(Generic[Made]):
         record: how to record.
     """
 
-    def __init__(self, weights: list[Tensor], tell: Callable[[str], None], record: Record[Made] | None = None) -> None:
+    def __init__(
+        self, weights: list[Tensor], tell: Callable[[str], None], record: CaptureFn[Output] | None = None
+    ) -> None:
         self._weights, self._tell = weights, tell
-        self._record: Record[Made] = record or on_gpu
-        self._taken: _Taken[Made] | None = None
+        self._record: CaptureFn[Output] = record or capture
+        self._taken: CapturedGraph[Output] | None = None
         self._tried = False
 
-    def __call__(self, work: Callable[..., Made], *given: Any) -> Made:
+    def __call__(self, work: Callable[..., Output], *given: Any) -> Output:
         """The work, which is always the same, for these tensors, whose shapes are always the same.
 
         Args:
@@ -67,9 +69,9 @@ class Recorded(Generic[Made]):
         if not self._tried:
             self._tried = True
             return self._first(work, given)
-        return work(*given) if self._taken is None else self._replayed(self._taken, given)
+        return work(*given) if self._taken is None else self._replay(self._taken, given)
 
-    def _first(self, work: Callable[..., Made], given: tuple[Any, ...]) -> Made:
+    def _first(self, work: Callable[..., Output], given: tuple[Any, ...]) -> Output:
         """The work itself and, where it can be recorded, replayed; what is recorded is the work for zeros."""
         made = work(*given)
         gradients = self._gradients()
@@ -77,10 +79,10 @@ class Recorded(Generic[Made]):
         for place in _tensors(places):
             place.zero_()
         try:
-            taken = self._take(work, places)
-            found = self._replayed(taken, given)
+            taken = self._capture(work, places)
+            found = self._replay(taken, given)
             again, before = list(_tensors([found, taken.gradients])), list(_tensors([made, gradients]))
-            alike = len(again) == len(before) and all(map(_alike, again, before))
+            alike = len(again) == len(before) and all(map(_close, again, before))
             why = "" if alike else "gave other numbers when they were replayed"
         except RuntimeError as error:
             told = str(error.__context__ or error).strip() or type(error).__name__
@@ -92,15 +94,15 @@ class Recorded(Generic[Made]):
         self._leave(gradients)
         return made
 
-    def _take(self, work: Callable[..., Made], places: tuple[Any, ...]) -> _Taken[Made]:
-        def afresh() -> Made:
+    def _capture(self, work: Callable[..., Output], places: tuple[Any, ...]) -> CapturedGraph[Output]:
+        def afresh() -> Output:
             self._leave([None] * len(self._weights))
             return work(*places)
 
         replay, made = self._record(afresh)
-        return _Taken(places, made, self._gradients(), replay)
+        return CapturedGraph(places, made, self._gradients(), replay)
 
-    def _replayed(self, taken: _Taken[Made], given: tuple[Any, ...]) -> Made:
+    def _replay(self, taken: CapturedGraph[Output], given: tuple[Any, ...]) -> Output:
         for place, tensor in zip(_tensors(taken.given), _tensors(given), strict=True):
             place.copy_(tensor)
         taken.replay()
@@ -115,7 +117,7 @@ class Recorded(Generic[Made]):
             weight.grad = gradient
 
 
-def on_gpu(work: Callable[[], Made]) -> tuple[Callable[[], None], Made]:
+def capture(work: Callable[[], Output]) -> tuple[Callable[[], None], Output]:
     """Record work on the current GPU.
 
     Raises:
@@ -124,9 +126,9 @@ def on_gpu(work: Callable[[], Made]) -> tuple[Callable[[], None], Made]:
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):  # which a failed recording would not leave by itself
-        for _ in range(TRIES):
+        for _ in range(MAX_CAPTURES):
             work()
-        with _no_waiting():
+        with _forbid_synchronization():
             work()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=stream):
@@ -136,7 +138,7 @@ def on_gpu(work: Callable[[], Made]) -> tuple[Callable[[], None], Made]:
 
 
 @contextmanager
-def _no_waiting() -> Iterator[None]:
+def _forbid_synchronization() -> Iterator[None]:
     """Fail where the host waits for the GPU. While it records, torch would be left in disorder by that."""
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
@@ -148,11 +150,11 @@ def _no_waiting() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode(before)
 
 
-def _alike(found: Tensor, wanted: Tensor) -> bool:
+def _close(found: Tensor, wanted: Tensor) -> bool:
     """Whether two tensors are the same but for the order of sums, where what is wanted is finite."""
     found, wanted = found.double(), wanted.double()
     difference, size = (found - wanted).norm(), wanted.norm()
-    return not bool(torch.isfinite(size)) or bool(difference <= ALIKE * size)
+    return not bool(torch.isfinite(size)) or bool(difference <= TOLERANCE * size)
 
 
 def _tensors(given: Any) -> Iterator[Tensor]:

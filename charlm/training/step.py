@@ -24,7 +24,7 @@ from charlm.model.parameters import REVERSE
 from charlm.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.training import dropout, meter
-from charlm.training.cuda_graph import Recorded
+from charlm.training.cuda_graph import CudaGraphRunner
 from charlm.training.data_loader import DataLoader, to_device
 from charlm.training.meter import DeferredMetrics
 from charlm.training.optimizer import apply_gradients, clip_gradients, set_learning_rate
@@ -79,7 +79,7 @@ class TrainStep:
     _dropout: DropoutMasks = field(init=False)
     _resets: dropout.StateResets = field(init=False)
     _right_resets: dropout.StateResets = field(init=False)
-    _cuda_graph: Recorded[StepOutput] | None = field(init=False)
+    _cuda_graph: CudaGraphRunner[StepOutput] | None = field(init=False)
     _next_states: States = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,7 +93,7 @@ class TrainStep:
         self._resets, self._right_resets = dropout.StateResets(*drawn), dropout.StateResets(*drawn, REVERSE)
         # What several GPUs say to one another is not recorded.
         recorded = self.network.device.type == "cuda" and self.ranks.world == 1
-        self._cuda_graph = Recorded(self._weights, self.tell) if recorded else None
+        self._cuda_graph = CudaGraphRunner(self._weights, self.tell) if recorded else None
         self._next_states = self.states
 
     def forward_backward(self, number: int) -> None:

@@ -21,7 +21,7 @@ from charlm.data.batches import Batches
 from charlm.data.corpus import Corpus
 from charlm.model.network import Network
 from charlm.training import cuda_graph
-from charlm.training.cuda_graph import Recorded
+from charlm.training.cuda_graph import CudaGraphRunner
 from charlm.training.events import Noted
 from charlm.training.meter import DeferredMetrics
 from charlm.training.optimizer import make_optimizer
@@ -87,7 +87,7 @@ def test_everything_that_is_given_is_copied_and_everything_that_is_made_stays_in
         loss.backward()
         return loss.detach(), [pair.one * 2]
 
-    recorded = Recorded[Any]([weight, frozen], pytest.fail, again)
+    recorded = CudaGraphRunner[Any]([weight, frozen], pytest.fail, again)
     places = set()
     for number in range(3):
         one, two, three, more = (torch.full((3,), float(number + k)) for k in range(4))
@@ -104,7 +104,7 @@ def test_what_was_made_may_be_given_next() -> None:
     def work(state: Tensor) -> tuple[Tensor]:
         return (state + 1,)
 
-    recorded = Recorded[Any]([], pytest.fail, Again([]))
+    recorded = CudaGraphRunner[Any]([], pytest.fail, Again([]))
     (state,) = recorded(work, torch.zeros(2))
     for _ in range(4):
         (state,) = recorded(work, state)
@@ -130,7 +130,7 @@ def test_a_run_of_recorded_passes_is_the_run_bit_for_bit(
     def recorded(self: TrainStep) -> None:
         begin(self)
         found.append(Again(self._weights))
-        self._cuda_graph = Recorded(self._weights, self.tell, found[-1])
+        self._cuda_graph = CudaGraphRunner(self._weights, self.tell, found[-1])
 
     monkeypatch.setattr(TrainStep, "__post_init__", recorded)
     half = train(small_corpus, root=tmp_path, run="recorded", **SIZES | {"steps": 6}, **values)
@@ -178,7 +178,7 @@ def test_a_replay_whose_gradient_is_another_one_is_not_taken(how: str) -> None:
         loss.backward()
         return (loss.detach(),)
 
-    recorded = Recorded[Any]([weight], told.append, Spoilt([weight], how))
+    recorded = CudaGraphRunner[Any]([weight], told.append, Spoilt([weight], how))
     for number in (1.0, 2.0):
         recorded(work, torch.full((3,), number))
         assert weight.grad.tolist() == [number] * 3
@@ -191,7 +191,7 @@ def test_a_replay_of_a_pass_that_is_not_finite_is_taken() -> None:
         return (x / 0,)
 
     again = Again([])
-    recorded = Recorded[Any]([], pytest.fail, again)
+    recorded = CudaGraphRunner[Any]([], pytest.fail, again)
     for number in range(1, 4):
         (made,) = recorded(work, torch.full((2,), float(number)))
         assert torch.isinf(made).all()
@@ -214,7 +214,7 @@ def test_what_cannot_be_recorded_or_is_not_replayed_goes_on_as_ever_and_says_so(
     def recorded(self: TrainStep) -> None:
         begin(self)
         record = Deaf(self._weights) if how == "deaf" else refuse
-        self._cuda_graph = Recorded(self._weights, self.tell, record)
+        self._cuda_graph = CudaGraphRunner(self._weights, self.tell, record)
 
     monkeypatch.setattr(TrainStep, "__post_init__", recorded)
     told: list[Any] = []
@@ -261,7 +261,7 @@ def test_a_learner_that_nobody_holds_is_gone_at_once_with_all_its_memory(
     lanes = Batches(small_corpus.split("train"), options.batch_size, options.seq_len)
     learner = TrainStep(network, make_optimizer(network, options), lanes, False, options, network.start(4))
     monkeypatch.setattr(cuda_graph, "ALIKE", inf)
-    learner._cuda_graph = Recorded(learner._weights, pytest.fail, lambda work: (lambda: None, work()))
+    learner._cuda_graph = CudaGraphRunner(learner._weights, pytest.fail, lambda work: (lambda: None, work()))
     learner.forward_backward(0)
     there = weakref.ref(learner)
     gc.disable()
