@@ -57,12 +57,12 @@ def main() -> None:
 
 def _cold_windows(model: charlm.Model, corpus: charlm.Corpus) -> float:
     """nanoGPT's protocol: nats per character over random windows, each from the zero state."""
-    network = Network(model.options, model.vocabulary.size).take(model.weights).on(torch.device("cpu"))
+    network = Network(model.options, model.vocabulary.size).load_weights(model.weights).to_device(torch.device("cpu"))
     ids = np.asarray(corpus.split("valid")[1:], np.int64)
     starts = np.random.default_rng(0).integers(len(ids) - WINDOW - 1, size=WINDOWS)
     places = starts[None, :] + np.arange(WINDOW)[:, None]
     with torch.inference_mode():
-        logits, _ = network(torch.from_numpy(ids[places]), network.start(WINDOWS))
+        logits, _ = network(torch.from_numpy(ids[places]), network.initial_state(WINDOWS))
         return float(F.cross_entropy(logits.flatten(0, 1), torch.from_numpy(ids[places + 1]).flatten()))
 
 

@@ -63,8 +63,8 @@ def test_outputs_and_gradients_are_those_of_the_plain_loop_on_the_cpu(
     for device in ("cpu", "cuda"):
         network = network_of(cell, activation, entering)
         if device == "cuda":
-            network.on(find_device(device))
-        logits, _ = network(ids.to(device), network.start(3))
+            network.to_device(find_device(device))
+        logits, _ = network(ids.to(device), network.initial_state(3))
         logits.square().sum().backward()
         found.append([logits.detach().cpu(), *(w.grad.cpu() for w in network.parameters() if w.grad is not None)])
     for one, other in zip(*found, strict=True):
@@ -80,8 +80,8 @@ def test_every_wiring_is_that_of_the_cpu(cell: str, case: dict[str, Any]) -> Non
     for device in ("cpu", "cuda"):
         network = Network(options, 9, seed=1)
         if device == "cuda":
-            network.on(find_device(device))
-        logits, _ = network(ids.to(device), network.start(3), DropoutMasks(symbols=lambda _, ones: ones * 2))
+            network.to_device(find_device(device))
+        logits, _ = network(ids.to(device), network.initial_state(3), DropoutMasks(symbols=lambda _, ones: ones * 2))
         logits.square().sum().backward()
         found.append([logits.detach().cpu(), *(w.grad.cpu() for w in network.parameters() if w.grad is not None)])
     for one, other in zip(*found, strict=True):

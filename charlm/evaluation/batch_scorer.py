@@ -145,13 +145,13 @@ class _Windows:
         from charlm.evaluation import scoring
         from charlm.model.network import Network
 
-        network = Network(model.options, model.vocabulary.size).take(model.weights)
-        self._network = network.on(torch.device(device))
+        network = Network(model.options, model.vocabulary.size).load_weights(model.weights)
+        self._network = network.to_device(torch.device(device))
         self._surprises = scoring.surprises
         self._inference: Any = torch.inference_mode
 
     def start(self, batch: int) -> list[State]:
-        return self._network.start(batch)
+        return self._network.initial_state(batch)
 
     def read(self, ids: np.ndarray, targets: np.ndarray, states: list[State]) -> tuple[np.ndarray, list[State]]:
         with self._inference():

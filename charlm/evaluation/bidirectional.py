@@ -52,7 +52,7 @@ def read_from_right(network: Network, ids: np.ndarray, states: States) -> tuple[
     Returns:
         What is handed to the readout (T, B, R / 2) when each of them is read, and the states when all are.
     """
-    top, states = network.read(network.placed(ids[::-1]), states, side=REVERSE)
+    top, states = network.run_layers(network.to_tensor(ids[::-1]), states, side=REVERSE)
     return top.flip(0), states
 
 
@@ -83,9 +83,9 @@ def stretches(
         tops = [found[:2] for found in _windows_from_right(network, ids, starts, int(first), int(end), states)]
         for places, other in reversed(tops):
             before = places - 1
-            own, left = network.read(network.placed(ids[before]), left)
+            own, left = network.run_layers(network.to_tensor(ids[before]), left)
             logits = network.logits(torch.cat([own, other], -1))
-            wanted = network.placed(ids[places])
+            wanted = network.to_tensor(ids[places])
             losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), reduction="none")
             yield before, losses.view(wanted.shape)
 
@@ -113,7 +113,7 @@ def conditionals(network: Network, ids: np.ndarray, places: np.ndarray) -> Tenso
         (K, V) log-probabilities.
     """
     every = np.arange(1, len(ids))[:, None]
-    other, _ = read_from_right(network, behind(ids, every), network.start(1))
-    own, _ = network.read(network.placed(ids[every - 1]), network.start(1))
+    other, _ = read_from_right(network, behind(ids, every), network.initial_state(1))
+    own, _ = network.run_layers(network.to_tensor(ids[every - 1]), network.initial_state(1))
     at = torch.from_numpy(places - 1).to(network.device)
     return F.log_softmax(network.logits(torch.cat([own, other], -1)[at, 0]).float(), -1)

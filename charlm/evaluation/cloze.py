@@ -263,7 +263,9 @@ def _both_sides(model: Model, options: ScoreOptions) -> _Conditionals:
     from charlm.model.network import Network
     from charlm.runtime.device import find_device
 
-    network = Network(model.options, model.vocabulary.size).take(model.weights).on(find_device(options.device))
+    network = (
+        Network(model.options, model.vocabulary.size).load_weights(model.weights).to_device(find_device(options.device))
+    )
 
     def asked(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

@@ -84,7 +84,7 @@ def score(model: Model, ids: np.ndarray, rule: Rule, device: torch.device, progr
 
 def windows(model: Model, ids: np.ndarray, rule: Rule, device: torch.device) -> Iterator[Tensor]:
     """The nats (T,) of each window of a text; as `score`."""
-    network = Network(model.options, model.vocabulary.size).take(model.weights).on(device)
+    network = Network(model.options, model.vocabulary.size).load_weights(model.weights).to_device(device)
     weights: list[Tensor] = list(network.parameters())
     with torch.no_grad():
         first = [weight.clone() for weight in weights]
@@ -92,7 +92,7 @@ def windows(model: Model, ids: np.ndarray, rule: Rule, device: torch.device) -> 
         mean = sum(float(part.sum()) for part in size) / sum(part.numel() for part in size)
         steps = [-rule.rate / (part + SOFTEN * mean) for part in size]
         back = [(rule.decay / mean * part).clamp(max=1) for part in size]
-    states = network.start(1)
+    states = network.initial_state(1)
     for at in range(0, len(ids) - 1, rule.window):
         window = ids[at : at + rule.window + 1]
         losses, gradients, states = _gradients(network, weights, window, states)
@@ -119,7 +119,7 @@ def _sizes(network: Network, model: Model, window: int) -> list[Tensor]:
     weights: list[Tensor] = list(network.parameters())
     squares, count = [torch.zeros_like(weight) for weight in weights], 0
     for ids in _written(model).T:
-        states = network.start(1)
+        states = network.initial_state(1)
         for at in range(0, len(ids) - 1, window):
             with torch.enable_grad():
                 _, gradients, states = _gradients(network, weights, ids[at : at + window + 1], states)

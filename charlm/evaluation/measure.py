@@ -135,7 +135,7 @@ def _network(model: Model, characters: int, options: MeasureOptions, report: Rep
     memory.check(needed, "scoring so many segments side by side", "choose a smaller --batch-size")
     if report is not None:
         report(describe_device(device, options.device))
-    return Network(model.options, model.vocabulary.size).take(model.weights).on(device)
+    return Network(model.options, model.vocabulary.size).load_weights(model.weights).to_device(device)
 
 
 def _side_by_side(model: Model, characters: int, batch: int) -> int:

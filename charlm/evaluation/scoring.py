@@ -153,7 +153,7 @@ def _segments(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bo
 
 def _warm(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) -> States:
     """States (B, H) after the WARM_UP symbols before each start; zeros for the one that starts the text."""
-    states = network.start(len(starts))
+    states = network.initial_state(len(starts))
     if starts[-1] == 0:
         return states
     for offset in range(-WARM_UP, 0, WINDOW):
@@ -161,13 +161,13 @@ def _warm(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) 
         before = ids[np.maximum(positions, 0)]
         if bounded and offset == -WARM_UP:
             before[0] = BOUNDARY
-        _, states = network.read(network.placed(before), states)
+        _, states = network.run_layers(network.to_tensor(before), states)
     return reset_states(states, torch.from_numpy(starts == 0).to(network.device))
 
 
 def _exact_from_both(network: Network, ids: np.ndarray) -> Iterator[Losses]:
     """Losses of the whole text as one stretch, which a state comes to from each end."""
-    cold = network.start(1)
+    cold = network.initial_state(1)
     return _flat(stretches(network, ids, np.zeros(1, np.int64), len(ids) - 1, cold, cold))
 
 
@@ -180,7 +180,7 @@ def _segments_from_both(network: Network, ids: np.ndarray, starts: np.ndarray, b
 
 def _warm_from_right(network: Network, ids: np.ndarray, ends: np.ndarray, bounded: bool) -> States:
     """States (B, H) after the WARM_UP symbols behind each end, or those that there are."""
-    states = network.start(len(ends))
+    states = network.initial_state(len(ends))
     length = min(WARM_UP, len(ids) - 1 - int(ends[-1]))
     for offset in reversed(range(0, length, WINDOW)):
         places = ends[None, :] + np.arange(offset, min(offset + WINDOW, length))[:, None] + 1
@@ -197,7 +197,7 @@ def _flat(windows: Iterator[Losses]) -> Iterator[Losses]:
 
 
 def _exact(network: Network, ids: np.ndarray) -> Iterator[Losses]:
-    states = network.start(1)
+    states = network.initial_state(1)
     for first in range(0, len(ids) - 1, WINDOW):
         positions = np.arange(first, min(first + WINDOW, len(ids) - 1))[:, None]
         states, losses = _window(network, ids, positions, states)
@@ -220,7 +220,7 @@ def surprises(network: Network, read: np.ndarray, targets: np.ndarray, states: S
     Returns:
         The states after it, and the nats (T, B) of each target.
     """
-    logits, states = network(network.placed(read), states)
-    wanted = network.placed(targets)
+    logits, states = network(network.to_tensor(read), states)
+    wanted = network.to_tensor(targets)
     losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), reduction="none")
     return states, losses.view(wanted.shape)

@@ -66,7 +66,7 @@ NO_DROPOUT = DropoutMasks()
 
 
 @dataclass(frozen=True)
-class Behind:
+class RightContext:
     """What a bidirectional network reads from the right of the symbols that it is to predict.
 
     Attributes:
@@ -87,20 +87,20 @@ class Network(nn.Module):
         seed: of the first weights.
     """
 
-    def __init__(self, options: ModelOptions, vocabulary: int, seed: int = 0) -> None:
+    def __init__(self, options: ModelOptions, vocab_size: int, seed: int = 0) -> None:
         super().__init__()
         self.options = options
-        self.vocabulary = vocabulary
+        self.vocabulary = vocab_size
         self.cell = cells.of(options)
-        self._names = list(parameters.shapes(options, vocabulary))
+        self._names = list(parameters.shapes(options, vocab_size))
         self._weights = nn.ParameterDict()
         generator = torch.Generator().manual_seed(seed)
-        for name, shape in parameters.shapes(options, vocabulary).items():
-            self._weights[_key(name)] = nn.Parameter(self._first_value(name, shape, generator))
+        for name, shape in parameters.shapes(options, vocab_size).items():
+            self._weights[_key(name)] = nn.Parameter(self._initial_value(name, shape, generator))
         self.path: recurrence.Path = "plain"
         self.at_once = False
 
-    def _first_value(self, name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    def _initial_value(self, name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """What a parameter starts from.
 
         Recurrent weights are orthogonal, a block for each gate: a product of such matrices neither
@@ -132,7 +132,7 @@ class Network(nn.Module):
         bound = 1 / sqrt(self.options.hidden)
         return value.uniform_(-bound, bound, generator=generator)
 
-    def on(self, device: torch.device, precision: str = "float32") -> "Network":
+    def to_device(self, device: torch.device, precision: str = "float32") -> "Network":
         """Move to a device and take the quickest path through time there."""
         self.to(device)
         self.path = recurrence.choose(
@@ -171,14 +171,14 @@ class Network(nn.Module):
             name: w.detach().to("cpu", torch.float32, copy=True).numpy() for name, w in self.named_weights().items()
         }
 
-    def take(self, weights: dict[str, np.ndarray]) -> "Network":
+    def load_weights(self, weights: dict[str, np.ndarray]) -> "Network":
         """Set every parameter from arrays of the same names and shapes."""
         with torch.no_grad():
             for name, weight in self.named_weights().items():
                 weight.copy_(torch.from_numpy(weights[name]))
         return self
 
-    def start(self, batch: int) -> States:
+    def initial_state(self, batch: int) -> States:
         """The state before any text, of one stack: zeros (B, H)."""
         like = self.weight("readout.bias")
         return [
@@ -186,12 +186,12 @@ class Network(nn.Module):
             for _ in range(self.options.layers)
         ]
 
-    def placed(self, ids: np.ndarray) -> Tensor:
+    def to_tensor(self, ids: np.ndarray) -> Tensor:
         """Symbols as int64 where the network is."""
         return torch.from_numpy(ids.astype(np.int64)).to(self.device)
 
     def forward(
-        self, ids: Tensor, states: States, drops: DropoutMasks = NO_DROPOUT, behind: Behind | None = None
+        self, ids: Tensor, states: States, drops: DropoutMasks = NO_DROPOUT, behind: RightContext | None = None
     ) -> tuple[Tensor, States]:
         """Read a window.
 
@@ -204,9 +204,9 @@ class Network(nn.Module):
         Returns:
             Logits (T, B, V), and the states after the window.
         """
-        top, after = self.read(ids, states, drops)
+        top, after = self.run_layers(ids, states, drops)
         if behind is not None:
-            other, _ = self.read(behind.ids, behind.states, drops, REVERSE)
+            other, _ = self.run_layers(behind.ids, behind.states, drops, REVERSE)
             top = torch.cat([top, other.flip(0)], -1)
         return self.logits(top), after
 
@@ -215,7 +215,7 @@ class Network(nn.Module):
         into = self.weight("embedding.weight" if self.options.tied else "readout.weight")
         return ops.linear(top, into, self.weight("readout.bias"))
 
-    def read(
+    def run_layers(
         self, ids: Tensor, states: States, drops: DropoutMasks = NO_DROPOUT, side: str = LEFT
     ) -> tuple[Tensor, States]:
         """One stack through a window.
@@ -238,7 +238,7 @@ class Network(nn.Module):
         handed: list[Tensor] = []
         below, read = None, None
         for number, (p, state, mask) in enumerate(zip(layers, states, masks, strict=True)):
-            x = self._entering(p, ids, read, kept)
+            x = self._layer_input(p, ids, read, kept)
             h, state, below = recurrence.window(self.path, self.cell.at(number), p, x, below, state)
             after.append(state)
             if self.options.layer_norm:
@@ -248,7 +248,7 @@ class Network(nn.Module):
             handed.append(read)
         return torch.cat(handed, -1) if self.options.skip else handed[-1], after
 
-    def _entering(self, p: dict[str, Tensor], ids: Tensor, read: Tensor | None, kept: Tensor | None) -> Tensor:
+    def _layer_input(self, p: dict[str, Tensor], ids: Tensor, read: Tensor | None, kept: Tensor | None) -> Tensor:
         """What a layer's way through the window takes, from the symbols and what the layer below handed on.
 
         `kept` (V, 1) is what each symbol's x is multiplied by, None for 1.

@@ -56,7 +56,7 @@ def put(found: Vectors, network: Network, symbols: Vocabulary, options: TrainOpt
     """Let the embedding start from the vectors; symbols that the file lacks start as usual. Says which those are."""
     arrays = network.arrays()
     arrays["embedding.weight"][found.ids] = found.values
-    network.take(arrays)
+    network.load_weights(arrays)
     lacking = sorted(set(range(symbols.size)) - {int(symbol) for symbol in found.ids})
     names = ["boundary", "unknown", *(symbols.tokenizer.describe(code) for code in symbols.codes.tolist())]
     told = f"embeddings of {len(found.ids):,} symbols from {options.embeddings}"

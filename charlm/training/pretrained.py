@@ -59,7 +59,7 @@ def put(source: Model, network: Network, symbols: Vocabulary) -> str:
             arrays[name][:, before + here] = weight[:, before + there]
         else:
             arrays[name] = weight
-    network.take(arrays)
+    network.load_weights(arrays)
     kind = symbols.tokenizer
     new = [kind.describe(code) for code in symbols.codes.tolist() if code not in old]
     told = (

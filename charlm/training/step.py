@@ -19,7 +19,7 @@ from torch.optim import Optimizer
 
 from charlm.config import TrainOptions
 from charlm.data.batches import Batches
-from charlm.model.network import Behind, DropoutMasks, Network, States, reset_states
+from charlm.model.network import DropoutMasks, Network, RightContext, States, reset_states
 from charlm.model.parameters import REVERSE
 from charlm.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from charlm.tokenizers.vocabulary import BOUNDARY
@@ -141,7 +141,7 @@ class TrainStep:
         """What a window begins with; lanes that begin cold read a boundary where the text has none."""
         states = self.states
         if self.lanes.starts_epoch(number):
-            states = self.network.start(self.lanes.batch_size // self.ranks.world)
+            states = self.network.initial_state(self.lanes.batch_size // self.ranks.world)
         drawn = self._resets.at(number)
         if drawn is None:
             return states
@@ -162,15 +162,17 @@ class TrainStep:
             ids[0].masked_fill_(cold, BOUNDARY)
         return RightBatch(further, ids, cold)
 
-    def _right_states(self, right: RightBatch) -> Behind:
+    def _right_states(self, right: RightBatch) -> RightContext:
         """The symbols behind those of a window, and the state that comes from there.
 
         That is the state of the window behind this one, read without a gradient, which begins as a text does; from
         further away nothing comes.
         """
         with torch.no_grad(), self._autocast():
-            _, states = self.network.read(right.further, self.network.start(right.ids.shape[1]), side=REVERSE)
-        return Behind(right.ids, reset_states(states, right.cold))
+            _, states = self.network.run_layers(
+                right.further, self.network.initial_state(right.ids.shape[1]), side=REVERSE
+            )
+        return RightContext(right.ids, reset_states(states, right.cold))
 
     def _dropout_masks(self) -> DropoutMasks:
         options, noise, own = self.options, self._random, (self.ranks.rank, self.ranks.world)

@@ -95,7 +95,7 @@ def train(
         notices.append(pretrained.put(source, network, found.symbols))
     if vectors is not None:
         notices.append(embed.put(vectors, network, found.symbols, options))
-    network.on(device, options.precision)
+    network.to_device(device, options.precision)
     ranks.check_batch_size(options.batch_size)
     with _led(ranks, lambda: RunFolder.create(run, usual_name(found.name, options), Path(root))) as folder:
         ranks.on_main(lambda: folder.write_config(options, found.name))
@@ -141,8 +141,8 @@ def resume(
         device = _compute(options)
         weights = _fitting(saved, options, found.symbols, folder)
         check_memory(_plan(found, options, device).memory, device)
-        network = Network(_model_options(options), found.symbols.size).take(weights)
-        network.on(device, options.precision)
+        network = Network(_model_options(options), found.symbols.size).load_weights(weights)
+        network.to_device(device, options.precision)
         trainer = _trainer(found, options, network, folder, saved.state, tell, stop, clock, begun, ranks)
         load_state_arrays(trainer.learner.optimizer, saved.arrays.get("optimizer", {}), saved.state.step)
         trainer.learner.states = _states(network, saved.arrays.get("states", {}), options.batch_size, ranks)
@@ -179,7 +179,7 @@ def plan(
         (report or _ignore)(Noted(notice))
     device = _compute(options)
     check_memory(_plan(found, options, device).memory, device)
-    network = _new(options, found).on(device, options.precision)
+    network = _new(options, found).to_device(device, options.precision)
     folder, clock = RunFolder(Path()), time.perf_counter
     trainer = _trainer(found, options, network, folder, TrainState(), _ignore, None, clock, 0.0, notice=report)
     return _plan(found, options, device), trainer.time_steps(measure)
@@ -270,7 +270,7 @@ def _trainer(
         network.weight("embedding.weight").requires_grad_(False)
     optimizer = make_optimizer(network, options)
     identity, place = corpus.identity(), str(corpus.path)
-    has_ends, states = corpus.documents_of("train") > 0, network.start(options.batch_size // ranks.world)
+    has_ends, states = corpus.documents_of("train") > 0, network.initial_state(options.batch_size // ranks.world)
 
     def tell(why: str) -> None:
         (notice or report)(Noted(why))
@@ -366,7 +366,7 @@ def _fitting(saved: TrainCheckpoint, options: TrainOptions, symbols: Vocabulary,
 
 def _states(network: Network, arrays: Arrays, batch: int, ranks: ProcessGroup) -> list[tuple[torch.Tensor, ...]]:
     """The carried state of this process' lanes, as it was saved."""
-    states = network.start(batch)
+    states = network.initial_state(batch)
     try:
         return [
             tuple(

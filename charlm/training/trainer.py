@@ -424,8 +424,8 @@ class Trainer:
         if self.progress.best_characters == reads or self.valid is None:
             return
         model = self.ranks.on_main(lambda: checkpoint.load(self.folder.model))
-        network = Network(model.options, self.symbols.size).take(model.weights)
-        network.on(self.learner.network.device, self.options.precision)
+        network = Network(model.options, self.symbols.size).load_weights(model.weights)
+        network.to_device(self.learner.network.device, self.options.precision)
         nats = self._score(network, reads, self._judging(reads)).nats_per_char
         self.progress.best_nats, self.progress.best_characters = nats, reads
         self.keeper.update_score(self.folder.model, model, nats, reads)

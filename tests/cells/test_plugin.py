@@ -196,12 +196,12 @@ CELL = Summing
 def test_a_plugin_without_recurrent_weights_takes_a_window_at_once(tmp_path: Path, code: str, path: str) -> None:
     (tmp_path / "own.py").write_text(code)
     options = ModelOptions(cell=plugin(tmp_path / "own.py"), layers=2, hidden=5, embedding=3, dropout=0.0)
-    network = Network(options, 7, seed=1).double().on(torch.device("cpu"))
+    network = Network(options, 7, seed=1).double().to_device(torch.device("cpu"))
     assert network.path == path and not any("_hh" in name for name in network.named_weights())
     ids = torch.randint(7, (9, 3), generator=torch.Generator().manual_seed(0))
     found = {}
     for network.path in (path, "plain"):
-        logits, last = network(ids, network.start(3))
+        logits, last = network(ids, network.initial_state(3))
         loss = logits.square().sum() + last[1][0].sum()
         found[network.path] = [logits, *torch.autograd.grad(loss, list(network.parameters()))]
     for one, other in zip(found[path], found["plain"], strict=True):

@@ -24,8 +24,8 @@ def test_surprises_are_those_of_an_exact_evaluation(make_model, cell):
     blocks = list(read(model, ids))
     assert len(blocks) > 2 and sum(block.inside.sum() for block in blocks) == len(ids) - 1
     found = sum(float(block.nats[block.inside].astype(np.float64).sum()) for block in blocks)
-    network = Network(model.options, model.symbols.size).take(model.weights)
-    assert found == pytest.approx(score(network.on(torch.device("cpu")), ids, exact=True).nats, rel=1e-5)
+    network = Network(model.options, model.symbols.size).load_weights(model.weights)
+    assert found == pytest.approx(score(network.to_device(torch.device("cpu")), ids, exact=True).nats, rel=1e-5)
 
 
 @pytest.mark.parametrize("stretches", [1, 3, 7, 64, 3000])

@@ -15,7 +15,7 @@ from charlm.errors import UsageError
 from charlm.evaluation.evaluate import evaluate
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
-from charlm.model.network import Behind, Network
+from charlm.model.network import Network, RightContext
 from charlm.model.parameters import REVERSE
 from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.training import dropout
@@ -69,7 +69,7 @@ def test_the_state_from_the_right_is_that_of_the_window_behind(
 
     def watched(self: Network, *arguments: Any) -> Any:
         behind = arguments[-1]
-        if isinstance(behind, Behind):
+        if isinstance(behind, RightContext):
             seen.append((behind, [w.detach().clone() for w in self.parameters()]))
         return forward(self, *arguments)
 
@@ -97,12 +97,12 @@ def test_the_state_from_the_right_is_that_of_the_window_behind(
             if begins_cold and not ends:
                 wanted[0] = BOUNDARY
             assert behind.ids[:, lane].tolist() == wanted.tolist(), (step, lane)
-            states = network.start(1)
+            states = network.initial_state(1)
             if not begins_cold:
                 with torch.no_grad():
                     read = torch.from_numpy(far[::-1].copy())[:, None]
                     read[0] = read[0] if ends else BOUNDARY
-                    _, states = network.read(read, states, side=REVERSE)
+                    _, states = network.run_layers(read, states, side=REVERSE)
             for state, found in zip(states, behind.states, strict=True):
                 for part, also in zip(state, found, strict=True):
                     assert torch.allclose(part[0], also[lane], atol=1e-6) and not also.requires_grad

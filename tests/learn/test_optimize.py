@@ -229,7 +229,7 @@ def test_steps_after_remembering_are_those_that_would_have_come_bit_for_bit(opti
     train(whole, stepping, 4, first=steps)
     assert all((moments[key] == array).all() for key, array in kept.items()), "memory is a copy"
 
-    later = Network(chosen, V, seed=2).take(weights)
+    later = Network(chosen, V, seed=2).load_weights(weights)
     again = make_optimizer(later, chosen)
     load_state_arrays(again, moments, steps)
     train(later, again, 4, first=steps)
@@ -246,7 +246,7 @@ def test_forgetting_would_show(optimizer):
     whole = Network(chosen, V, seed=1)
     stepping = make_optimizer(whole, chosen)
     train(whole, stepping, 4)
-    later = Network(chosen, V).take(whole.arrays())
+    later = Network(chosen, V).load_weights(whole.arrays())
     train(whole, stepping, 2, first=4)
     train(later, make_optimizer(later, chosen), 2, first=4)
     assert any((later.arrays()[name] != weight).any() for name, weight in whole.arrays().items())

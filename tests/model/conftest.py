@@ -44,7 +44,7 @@ def _model(*kind, characters=CHARACTERS, seed=1, scale=0.4, **options):
 
 
 def _network(model, path="plain", dtype=torch.float32):
-    network = Network(model.options, model.symbols.size).take(model.weights).to(dtype)
+    network = Network(model.options, model.symbols.size).load_weights(model.weights).to(dtype)
     network.path = path
     return network
 

@@ -16,7 +16,7 @@ from charlm.evaluation.scoring import SEGMENT, WARM_UP, score
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.model.initializers import begin
-from charlm.model.network import LEFT, Behind, DropoutMasks, Network
+from charlm.model.network import LEFT, DropoutMasks, Network, RightContext
 from charlm.model.parameters import REVERSE
 from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 
@@ -38,7 +38,7 @@ def make(cell: str = "lstm", *, seed: int = 0, scale: float = 0.5, **values: obj
 
 def network_of(model: Model) -> Network:
     network = Network(model.options, V).double()
-    return network.take(model.weights).on(torch.device("cpu")).double()
+    return network.load_weights(model.weights).to_device(torch.device("cpu")).double()
 
 
 def halves(model: Model) -> tuple[Model, Model]:
@@ -131,8 +131,8 @@ def test_a_segment_is_warmed_up_from_both_sides_and_hangs_on_nothing_else(size, 
             part[-1] = BOUNDARY
         length, before = min(SEGMENT, size - start), start - first
         with torch.inference_mode():
-            left, _ = network.read(network.placed(part[:-2, None]), network.start(1))
-            right, _ = read_from_right(network, part[2:, None], network.start(1))
+            left, _ = network.run_layers(network.to_tensor(part[:-2, None]), network.initial_state(1))
+            right, _ = read_from_right(network, part[2:, None], network.initial_state(1))
             nats = -network.logits(torch.cat([left, right], -1)).log_softmax(-1)[:, 0].numpy()
         wanted = nats[np.arange(before, before + length), ids[start + 1 : start + 1 + length]]
         assert whole[start : start + length] == pytest.approx(wanted, abs=1e-5, rel=1e-6)
@@ -186,9 +186,9 @@ def test_masks_of_both_sides_are_drawn_apart_but_for_the_symbols():
     ids = torch.zeros(3, 2, dtype=torch.int64)
     network(
         ids,
-        network.start(2),
+        network.initial_state(2),
         DropoutMasks(mask("drop"), mask("weights"), mask("symbols")),
-        Behind(ids, network.start(2)),
+        RightContext(ids, network.initial_state(2)),
     )
     assert asked == {"drop": [0, 1, 2, 3], "weights": [0, 1, 2, 3], "symbols": [0, 0]}
 
@@ -197,10 +197,10 @@ def test_gradients_reach_both_stacks_through_the_readout():
     network = network_of(make("rnn", layers=2, scale=0.3))
     ids = torch.from_numpy(text(21)[None].T.copy())
     before, wanted = ids[:-1], ids[1:]
-    behind = Behind(torch.cat([ids.new_zeros(1, 1), ids[2:].flip(0)]), network.start(1))
+    behind = RightContext(torch.cat([ids.new_zeros(1, 1), ids[2:].flip(0)]), network.initial_state(1))
 
     def loss():
-        logits, _ = network(before, network.start(1), behind=behind)
+        logits, _ = network(before, network.initial_state(1), behind=behind)
         return torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
 
     network.path = "plain"

@@ -81,7 +81,7 @@ def test_model_comes_back_as_it_was(path, make_model, kind, input):
     for name, weight in made.weights.items():
         assert back.weights[name].dtype == np.float32
         np.testing.assert_array_equal(back.weights[name], weight)
-    Network(back.options, back.vocabulary.size).take(back.weights)
+    Network(back.options, back.vocabulary.size).load_weights(back.weights)
 
 
 @pytest.mark.parametrize("codes", ["a", "\n\x00\u2028é\U0010ffff", "\ud800x"])

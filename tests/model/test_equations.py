@@ -29,7 +29,7 @@ def wanted_of(model, ids):
 
 
 def network_of(model, path="plain"):
-    network = Network(model.options, model.symbols.size).take(model.weights).double()
+    network = Network(model.options, model.symbols.size).load_weights(model.weights).double()
     network.path = path
     return network
 
@@ -37,7 +37,7 @@ def network_of(model, path="plain"):
 def logits_of(model, ids, path="plain"):
     network = network_of(model, path)
     with torch.no_grad():
-        return network(torch.tensor(ids)[:, None], network.start(1))[0][:, 0].numpy()
+        return network(torch.tensor(ids)[:, None], network.initial_state(1))[0][:, 0].numpy()
 
 
 def test_every_cell_is_there_once_more() -> None:

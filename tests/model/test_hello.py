@@ -50,7 +50,7 @@ def ids_of(model):
 def test_scoring_gives_the_lecture_s_loss(model, tmp_path, exact):
     checkpoint.save(tmp_path / "model.safetensors", model)
     loaded = checkpoint.load(tmp_path / "model.safetensors")
-    network = Network(loaded.options, loaded.vocabulary.size).take(loaded.weights)
+    network = Network(loaded.options, loaded.vocabulary.size).load_weights(loaded.weights)
     whole = score(network, ids_of(model), exact=exact)
     first = score(network, ids_of(model)[:2], exact=exact)
     assert (whole.characters, first.characters, first.nats) == (5, 1, 0.0)

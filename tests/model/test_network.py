@@ -148,10 +148,10 @@ def test_arrays_are_a_copy_that_another_network_can_take(make_options, kind):
     one, other = Network(options, 10, seed=1), Network(options, 10, seed=2)
     given = one.arrays()
     kept = {name: array.copy() for name, array in given.items()}
-    other.take(given)
+    other.load_weights(given)
     assert all((other.arrays()[name] == array).all() for name, array in kept.items())
     ids = some_ids(10)
-    assert torch.equal(one(ids, one.start(4))[0], other(ids, other.start(4))[0])
+    assert torch.equal(one(ids, one.initial_state(4))[0], other(ids, other.initial_state(4))[0])
     for array in given.values():
         array += 1
     for network in (one, other):

@@ -42,7 +42,9 @@ def one(model: Model, line: str | bytes, **more: Any) -> Filled:
 def chances(model: Model, ids: list[int], place: int, slow_bits) -> np.ndarray:
     """(V,) what can stand at a place of a text (N + 1,), its boundary first, by definition."""
     if model.options.bidirectional:
-        network = Network(model.options, model.vocabulary.size).take(model.weights).on(torch.device("cpu"))
+        network = (
+            Network(model.options, model.vocabulary.size).load_weights(model.weights).to_device(torch.device("cpu"))
+        )
         with torch.inference_mode():
             found = np.exp(conditionals(network, np.array(ids), np.array([place])).numpy()[0].astype(np.float64))
     else:

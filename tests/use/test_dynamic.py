@@ -45,7 +45,7 @@ def losses(model, ids, rule):
 def test_without_a_rate_it_is_the_exact_protocol(make_model, kind, decay) -> None:
     model = make_model(kind[0], activation=kind[1], layers=2, scale=0.2)
     ids = text(333)
-    network = Network(model.options, model.symbols.size).take(model.weights).on(CPU)
+    network = Network(model.options, model.symbols.size).load_weights(model.weights).to_device(CPU)
     exact = scoring.score(network, ids, exact=True)
     found = dynamic.score(model, ids, Rule(20, 0.0, decay), CPU)
     assert found.characters == exact.characters
@@ -58,7 +58,7 @@ def test_it_is_the_papers_rule(make_model, kind, entering) -> None:
     """A twin in float64: autograd of the plain loop, and each weight on its own."""
     model = make_model(kind[0], activation=(*kind, "tanh")[1], layers=2, scale=0.2, input=entering)
     ids, rule = text(40 if kind[0] == "sum" else 150), Rule(7, 0.01, 0.05)  # what adds up soon has losses of hundreds
-    network = Network(model.options, model.symbols.size).take(model.weights).double()
+    network = Network(model.options, model.symbols.size).load_weights(model.weights).double()
     weights = list(network.parameters())
 
     def window(at: int, ids: np.ndarray, states):
@@ -70,13 +70,13 @@ def test_it_is_the_papers_rule(make_model, kind, entering) -> None:
 
     squares = []
     for written in dynamic._written(model).T:
-        states = network.start(1)
+        states = network.initial_state(1)
         for at in range(0, len(written) - 1, rule.window):
             _, gradients, states = window(at, written, states)
             squares.append([gradient**2 for gradient in gradients])
     sizes = [torch.stack(parts).mean(0).sqrt() for parts in zip(*squares, strict=True)]
     mean = torch.cat([size.flatten() for size in sizes]).mean()
-    first, wanted, states = [weight.detach().clone() for weight in weights], [], network.start(1)
+    first, wanted, states = [weight.detach().clone() for weight in weights], [], network.initial_state(1)
     for at in range(0, len(ids) - 1, rule.window):
         nats, gradients, states = window(at, ids, states)
         wanted += nats.tolist()
