@@ -97,7 +97,7 @@ class Network(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         for name, shape in parameters.shapes(options, vocab_size).items():
             self._weights[_key(name)] = nn.Parameter(self._initial_value(name, shape, generator))
-        self.path: recurrence.Path = "plain"
+        self.path: recurrence.Backend = "plain"
         self.at_once = False
 
     def _initial_value(self, name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -135,7 +135,7 @@ class Network(nn.Module):
     def to_device(self, device: torch.device, precision: str = "float32") -> "Network":
         """Move to a device and take the quickest path through time there."""
         self.to(device)
-        self.path = recurrence.choose(
+        self.path = recurrence.choose_backend(
             self.cell, device, precision, parameters.input_size(self.options, self.vocabulary)
         )
         self.at_once = self.path == "fused" and device.type == "cuda" and wiring.is_stack(self.options)
@@ -233,13 +233,13 @@ class Network(nn.Module):
         masks = range(self.options.layers) if side == LEFT else range(self.options.layers, 2 * self.options.layers)
         layers = [self._dropped(self._layer(number, side), mask, drops) for number, mask in enumerate(masks)]
         if self.at_once and drops.activations is None:
-            return recurrence.stack(self.cell, layers, self._inputs(ids, kept), states)
+            return recurrence.run_fused_stack(self.cell, layers, self._inputs(ids, kept), states)
         after: States = []
         handed: list[Tensor] = []
         below, read = None, None
         for number, (p, state, mask) in enumerate(zip(layers, states, masks, strict=True)):
             x = self._layer_input(p, ids, read, kept)
-            h, state, below = recurrence.window(self.path, self.cell.at(number), p, x, below, state)
+            h, state, below = recurrence.run_layer(self.path, self.cell.at(number), p, x, below, state)
             after.append(state)
             if self.options.layer_norm:
                 h = h.to(bias.dtype)  # bfloat16 would round the mean and the variance
@@ -253,7 +253,7 @@ class Network(nn.Module):
 
         `kept` (V, 1) is what each symbol's x is multiplied by, None for 1.
         """
-        by_products = recurrence.reads_products(self.path)
+        by_products = recurrence.takes_projected_input(self.path)
         if read is None:
             if by_products:
                 return ops.look_up(self._products(p["weight_ih"], kept) + p["bias_ih"], ids)

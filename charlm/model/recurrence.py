@@ -21,9 +21,9 @@ from charlm.cells import Cell, LinearCell, Parameters, State, WindowCell
 from charlm.model import bptt
 from charlm.model.scan import Scan
 
-Path = Literal["plain", "bptt", "fused", "scan", "whole"]
+Backend = Literal["plain", "bptt", "fused", "scan", "whole"]
 
-WIDEST_FUSED_INPUT = 288
+MAX_FUSED_INPUT = 288
 """Inputs per character beyond which the CPU's fused lstm may lose: it multiplies what `bptt` looks up in a table. By
 what was measured on either side, a 1x256 is level here on an Intel server and at some 450 on an AMD one
 (docs/notes.md)."""
@@ -37,7 +37,7 @@ _FUSED: dict[tuple[str, str], Callable[..., tuple[Tensor, ...]]] = {
 }
 
 
-def choose(cell: Cell, device: torch.device, precision: str, inputs: int) -> Path:
+def choose_backend(cell: Cell, device: torch.device, precision: str, inputs: int) -> Backend:
     """The quickest path, by what was measured (docs/notes.md).
 
     Args:
@@ -55,18 +55,18 @@ def choose(cell: Cell, device: torch.device, precision: str, inputs: int) -> Pat
         return "fused" if fusible else "plain"
     if device.type != "cpu" or precision == "bfloat16" or cell.name not in bptt.WINDOWS:
         return "plain"
-    if cell.name == "lstm" and inputs <= WIDEST_FUSED_INPUT:
+    if cell.name == "lstm" and inputs <= MAX_FUSED_INPUT:
         return "fused"
     return "bptt"
 
 
-def reads_products(path: Path) -> bool:
+def takes_projected_input(path: Backend) -> bool:
     """Whether `window` takes the input product W_ih x + b_ih (T, B, G·H) instead of x (T, B, in)."""
     return path != "fused"
 
 
-def window(
-    path: Path, cell: Cell, p: Parameters, x: Tensor, below: tuple[Tensor, ...] | None, state: State
+def run_layer(
+    path: Backend, cell: Cell, p: Parameters, x: Tensor, below: tuple[Tensor, ...] | None, state: State
 ) -> tuple[Tensor, State, tuple[Tensor, ...] | None]:
     """Run one layer over a window.
 
@@ -89,7 +89,7 @@ def window(
         return *_scan(cast(LinearCell, cell), p, x, state), None
     if path == "whole":
         return *_whole(cast(WindowCell, cell), p, x, state), None
-    h, (after,) = stack(cell, [p], x, [state])
+    h, (after,) = run_fused_stack(cell, [p], x, [state])
     return h, after, None
 
 
@@ -122,7 +122,9 @@ def _whole(cell: WindowCell, p: Parameters, x: Tensor, state: State) -> tuple[Te
     return cell.window(torch, p, x.to(state[0].dtype), state)
 
 
-def stack(cell: Cell, layers: Sequence[Parameters], x: Tensor, states: Sequence[State]) -> tuple[Tensor, list[State]]:
+def run_fused_stack(
+    cell: Cell, layers: Sequence[Parameters], x: Tensor, states: Sequence[State]
+) -> tuple[Tensor, list[State]]:
     """Run layers, each of which reads the one below as it is, over a window by torch's own kernels.
 
     On a GPU the layers of an lstm take 0.6 of the time at once that they take one by one, when they are recorded
@@ -141,7 +143,7 @@ def stack(cell: Cell, layers: Sequence[Parameters], x: Tensor, states: Sequence[
     kind = x.device.type
     # Autocast would run cuDNN's recurrences in float16, whatever it was asked for; cast here instead.
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    with torch.autocast(kind, enabled=False), _unwarned(kind):
+    with torch.autocast(kind, enabled=False), _without_warning(kind):
         first = tuple(_side_by_side(parts).to(dtype) for parts in zip(*states, strict=True))
         weights = [p[name].to(dtype) for p in layers for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         begun = first if len(first) > 1 else first[0]
@@ -156,7 +158,7 @@ def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
 
 
 @contextmanager
-def _unwarned(kind: str) -> Iterator[None]:
+def _without_warning(kind: str) -> Iterator[None]:
     """Keep torch from advising, on a GPU, to lay weights side by side that are made anew in every window.
 
     Those are weights in bfloat16, weights of which some are dropped, and layers that run at once in evaluation but one
@@ -170,7 +172,7 @@ def _unwarned(kind: str) -> Iterator[None]:
         yield
 
 
-def flatten(cell: Cell, layers: Sequence[Parameters], path: Path) -> None:
+def flatten(cell: Cell, layers: Sequence[Parameters], path: Backend) -> None:
     """Lay the parameters of layers that run at once side by side on a GPU, as cuDNN wants them; elsewhere nothing
     happens.
 

@@ -82,11 +82,11 @@ def test_gradients_are_those_of_finite_differences(kind):
     x = normal(4, 1, 2 * len(cell.gates))
     state = [normal(1, 2) for _ in cell.state]
     below = None if cell.at(0) is cell else tuple(normal(4, 1, 2).detach() for _ in cell.state)
-    for path in {"plain", recurrence.choose(cell, CPU, "float32", 1000)}:
+    for path in {"plain", recurrence.choose_backend(cell, CPU, "float32", 1000)}:
 
         def run(x, *rest, path=path):
             named = dict(zip(p, rest, strict=False))
-            h, last, _ = recurrence.window(path, cell, named, x, below, rest[len(p) :])
+            h, last, _ = recurrence.run_layer(path, cell, named, x, below, rest[len(p) :])
             return (h, *last)
 
         assert gradcheck(run, [x, *p.values(), *state])

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from charlm import cells
 from charlm.model import bptt, ops, recurrence
 from charlm.model.network import NO_DROPOUT, DropoutMasks
-from charlm.model.recurrence import WIDEST_FUSED_INPUT, choose
+from charlm.model.recurrence import MAX_FUSED_INPUT, choose_backend
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
 FUSED = [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]
@@ -250,19 +250,19 @@ def test_quickest_path_of_each_device_is_one_that_can_compute_the_cell():
     for kind in KINDS:
         cell = cells.make(*kind)
         if not cell.recurrent:
-            chosen = {choose(cell, device, "float32", 100) for device in (CPU, CUDA, torch.device("mps"))}
-            assert chosen == {choose(cell, CPU, "bfloat16", 100)} == set(paths(kind))
+            chosen = {choose_backend(cell, device, "float32", 100) for device in (CPU, CUDA, torch.device("mps"))}
+            assert chosen == {choose_backend(cell, CPU, "bfloat16", 100)} == set(paths(kind))
             continue
-        assert choose(cell, CUDA, "float32", 100) == ("fused" if kind in FUSED else "plain")
-        assert choose(cell, torch.device("mps"), "float32", 100) == "plain"
-        assert choose(cell, CPU, "bfloat16", 100) == "plain"
+        assert choose_backend(cell, CUDA, "float32", 100) == ("fused" if kind in FUSED else "plain")
+        assert choose_backend(cell, torch.device("mps"), "float32", 100) == "plain"
+        assert choose_backend(cell, CPU, "bfloat16", 100) == "plain"
         by_hand = "bptt" if kind[0] in bptt.WINDOWS else "plain"
-        assert choose(cell, CPU, "float32", WIDEST_FUSED_INPUT + 1) == by_hand
-        assert choose(cell, CPU, "float32", WIDEST_FUSED_INPUT) == ("fused" if kind[0] == "lstm" else by_hand)
+        assert choose_backend(cell, CPU, "float32", MAX_FUSED_INPUT + 1) == by_hand
+        assert choose_backend(cell, CPU, "float32", MAX_FUSED_INPUT) == ("fused" if kind[0] == "lstm" else by_hand)
 
 
 def test_only_torch_kernels_read_the_input_itself():
-    reading = [recurrence.reads_products(path) for path in ("plain", "bptt", "scan", "whole", "fused")]
+    reading = [recurrence.takes_projected_input(path) for path in ("plain", "bptt", "scan", "whole", "fused")]
     assert reading == [True, True, True, True, False]
 
 
