@@ -19,7 +19,7 @@ class Products:
 
     def __init__(self, library: str) -> None:
         self.a, self.b = torch.randn(2, SIZE, SIZE)
-        self.multiply = ops.product_by_onednn if library == "onednn" and ops.onednn() else torch.mm
+        self.multiply = ops.onednn_matmul if library == "onednn" and ops.has_onednn() else torch.mm
 
     def turn(self) -> float:
         """A dozen."""

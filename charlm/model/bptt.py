@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from charlm.model.ops import Into, gathered, mkl_is_wide
+from charlm.model.ops import PackedLinear, linear_grads, mkl_preferred
 
 
 def _room(first: Tensor, steps: int) -> Tensor:
@@ -41,7 +41,7 @@ def _gathering(dh_all: Tensor) -> tuple[Tensor, ...]:
 
 def _weight_gradients(da: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
     """dW_hh (G·H, H) and db_hh (G·H) from all steps' gate gradients (T, B, G·H) and states before (T, B, H)."""
-    return gathered(da.flatten(0, 1), before.flatten(0, 1))
+    return linear_grads(da.flatten(0, 1), before.flatten(0, 1))
 
 
 @cache
@@ -93,9 +93,9 @@ class RNNWindow(Function):
         ctx: Any, x: Tensor, weight_hh: Tensor, bias_hh: Tensor, h0: Tensor, activation: str
     ) -> tuple[Tensor, Tensor]:
         """Returns h (T, B, H) and the last h (B, H)."""
-        halved = activation == "tanh" and not mkl_is_wide()
+        halved = activation == "tanh" and not mkl_preferred()
         states = _room(_to_half(h0) if halved else h0, len(x))
-        into = Into(4 * weight_hh if halved else weight_hh, len(h0))
+        into = PackedLinear(4 * weight_hh if halved else weight_hh, len(h0))
         activate_ = torch.sigmoid_ if halved else _ACTIVATE_[activation]
         if halved:
             torch.add(2 * (bias_hh - weight_hh.sum(1)), x, alpha=2, out=states[1:])
@@ -116,7 +116,7 @@ class RNNWindow(Function):
     def backward(ctx: Any, dh_all: Tensor, dh_last: Tensor) -> tuple[Tensor | None, ...]:
         """da_t = f'(a_t) dh_t; dh_(t-1) = dh_(t-1) from above + W_hhᵀ da_t."""
         states, weight_hh = ctx.saved_tensors
-        into = Into(weight_hh.T, states.shape[1])
+        into = PackedLinear(weight_hh.T, states.shape[1])
         da = _slope(states[1:], ctx.activation)
         dh = dh_last + dh_all[-1]
         steps = zip(reversed(da.unbind()), reversed(_gathering(dh_all)), strict=True)
@@ -156,7 +156,7 @@ class LSTMWindow(Function):
         ctx: Any, x: Tensor, weight_hh: Tensor, bias_hh: Tensor, h0: Tensor, c0: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns h (T, B, H) and the last h and c (B, H)."""
-        into = Into(weight_hh, len(h0), bias_hh)
+        into = PackedLinear(weight_hh, len(h0), bias_hh)
         h_states, c_states = _room(h0, len(x)), _room(c0, len(x))
         gates, tanh_c = torch.empty_like(x), torch.empty_like(h_states[1:])
         h, *h_after = h_states.unbind()
@@ -182,7 +182,7 @@ class LSTMWindow(Function):
         gates, h_states, c_states, tanh_c, weight_hh = ctx.saved_tensors
         i, f, g, o = gates.chunk(4, 2)
         hidden = weight_hh.shape[1]
-        into = Into(weight_hh.T, h_states.shape[1])
+        into = PackedLinear(weight_hh.T, h_states.shape[1])
         slopes = _slope_of_sigmoid(gates).chunk(4, 2)
         da = torch.empty_like(gates)
         da_i, da_f, da_g, da_o = da.chunk(4, 2)
@@ -214,10 +214,10 @@ Multiply = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 def _together(weight: Tensor, bias: Tensor, x_rz: Tensor) -> tuple[Tensor, Multiply]:
     """Room for both gates (T, B, 2 H), and the recurrent products of a gru as one: each call of oneDNN's costs."""
-    into, gates = Into(weight, x_rz.shape[1], bias), x_rz.shape[2]
+    into, gates = PackedLinear(weight, x_rz.shape[1], bias), x_rz.shape[2]
 
     def multiply(s: Tensor, x_rz_t: Tensor, rz_t: Tensor) -> Tensor:
-        a_rz, a_n = into.times(s).split([gates, len(bias) - gates], 1)
+        a_rz, a_n = into.__call__(s).split([gates, len(bias) - gates], 1)
         torch.add(x_rz_t, a_rz, out=rz_t)
         return a_n
 
@@ -227,11 +227,14 @@ def _together(weight: Tensor, bias: Tensor, x_rz: Tensor) -> tuple[Tensor, Multi
 def _apart(weight: Tensor, bias: Tensor, x_rz: Tensor) -> tuple[Tensor, Multiply]:
     """The same as two products, of which the gates' adds itself to x: where a call costs little, a pass less."""
     gates = x_rz.shape[2]
-    into_rz, into_n = Into(weight[:gates], x_rz.shape[1]), Into(weight[gates:], x_rz.shape[1], bias[gates:])
+    into_rz, into_n = (
+        PackedLinear(weight[:gates], x_rz.shape[1]),
+        PackedLinear(weight[gates:], x_rz.shape[1], bias[gates:]),
+    )
 
     def multiply(s: Tensor, x_rz_t: Tensor, rz_t: Tensor) -> Tensor:
         into_rz.add_(rz_t, s)
-        return into_n.times(s)
+        return into_n.__call__(s)
 
     return x_rz + bias[:gates], multiply
 
@@ -253,7 +256,7 @@ class GRUWindow(Function):
         states = _room(_to_half(h0), len(x))
         s, *after = states.unbind()
         x_rz, x_n = x.split(2 * hidden, 2)
-        rz, multiply = (_apart if mkl_is_wide() else _together)(weight, bias, x_rz)
+        rz, multiply = (_apart if mkl_preferred() else _together)(weight, bias, x_rz)
         candidate, recurrent = x_n + x_n, torch.empty_like(states[1:])
         steps = zip(*(part.unbind() for part in (x_rz, rz, *rz.chunk(2, 2), candidate, recurrent)), after, strict=True)
         with torch.inference_mode():
@@ -273,7 +276,7 @@ class GRUWindow(Function):
         rz, n, recurrent, states, weight_hh = ctx.saved_tensors
         r, z = rz.chunk(2, 2)
         hidden, before = n.shape[2], states[:-1]
-        into = Into(weight_hh.T, states.shape[1])
+        into = PackedLinear(weight_hh.T, states.shape[1])
         dx_n = _and_not_(_slope_of_tanh(n), z)
         da = n.new_empty(*n.shape[:2], 3 * hidden)
         da_r, da_z, da_n = da.chunk(3, 2)

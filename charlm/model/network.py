@@ -256,7 +256,7 @@ class Network(nn.Module):
         by_products = recurrence.takes_projected_input(self.path)
         if read is None:
             if by_products:
-                return ops.look_up(self._products(p["weight_ih"], kept) + p["bias_ih"], ids)
+                return ops.embedding_lookup(self._products(p["weight_ih"], kept) + p["bias_ih"], ids)
             return self._inputs(ids, kept)
         looked_up = by_products and self.options.input == "one-hot"
         if self.options.skip and not looked_up:
@@ -266,7 +266,7 @@ class Network(nn.Module):
         if not (self.options.skip and looked_up):
             return ops.linear(read, p["weight_ih"], p["bias_ih"])
         into, entering = p["weight_ih"].tensor_split([self.options.hidden], 1)
-        return ops.linear(read, into, p["bias_ih"]) + ops.look_up(self._products(entering, kept), ids)
+        return ops.linear(read, into, p["bias_ih"]) + ops.embedding_lookup(self._products(entering, kept), ids)
 
     def _inputs(self, ids: Tensor, kept: Tensor | None) -> Tensor:
         """x (T, B, E), or (T, B, V) with one-hot input."""

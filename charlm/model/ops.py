@@ -37,7 +37,7 @@ except (AttributeError, RuntimeError):
 
 
 @cache
-def onednn() -> bool:
+def has_onednn() -> bool:
     """Whether oneDNN's linear operators are there and do what is expected. Tried once, at the first product: no module
     makes a tensor while it is loaded, see `charlm.runtime.malloc.large_pages`."""
     if not _FOUND:
@@ -50,13 +50,13 @@ def onednn() -> bool:
     return bool((twice == 2).all())
 
 
-def by_onednn(x: Tensor) -> bool:
+def onednn_preferred(x: Tensor) -> bool:
     """Whether products with `x` can go through oneDNN."""
-    return onednn() and bool(torch.backends.mkldnn.enabled) and x.device.type == "cpu" and x.dtype == torch.float32
+    return has_onednn() and bool(torch.backends.mkldnn.enabled) and x.device.type == "cpu" and x.dtype == torch.float32
 
 
 @cache
-def mkl_is_wide() -> bool:
+def mkl_preferred() -> bool:
     """Whether MKL is there and takes the widest instructions: on Intel's own processors."""
     return bool(torch.backends.mkl.is_available()) and "GenuineIntel" in _processor()
 
@@ -75,15 +75,15 @@ CPUINFO = Path("/proc/cpuinfo")
 
 def _better_by_onednn(x: Tensor) -> bool:
     """Whether products with `x` are left to oneDNN."""
-    return by_onednn(x) and not mkl_is_wide()
+    return onednn_preferred(x) and not mkl_preferred()
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def matmul(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b (N, O), from x (N, I), W (O, I) and b (O); no gradient."""
-    return product_by_onednn(x, weight, bias) if _better_by_onednn(x) else torch.nn.functional.linear(x, weight, bias)
+    return onednn_matmul(x, weight, bias) if _better_by_onednn(x) else torch.nn.functional.linear(x, weight, bias)
 
 
-def product_by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def onednn_matmul(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The same where oneDNN is, in float32 and whether it is the quicker or not."""
     return _linear(x, _dense(weight), bias, "none", [], "")
 
@@ -93,7 +93,7 @@ def _dense(weight: Tensor) -> Tensor:
     return weight if weight.is_contiguous() or weight.T.is_contiguous() else weight.contiguous()
 
 
-def gathered(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+def linear_grads(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """aᵀ b (O, I) and the sum of a (O,), from a (N, O) and b (N, I): the gradients of W and b over N rows.
 
     A linear layer is a convolution that sees one point, the rows are the points of a line, and oneDNN's gradient of a
@@ -103,7 +103,7 @@ def gathered(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     if not _better_by_onednn(a):
         return torch.mm(a.T, b), a.sum(0)
     if not _by_convolution(a, b):
-        return product(a.T, b.T), a.sum(0)
+        return matmul(a.T, b.T), a.sum(0)
     lines = [rows[None, None].permute(0, 3, 1, 2) for rows in (a, b)]  # (1, O, 1, N) and (1, I, 1, N)
     filters = a.new_empty(a.shape[1], b.shape[1], 1, 1)
     _, weight, bias = torch.ops.aten.convolution_backward(
@@ -114,30 +114,30 @@ def gathered(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def _by_convolution(a: Tensor, b: Tensor) -> bool:
     """Whether `gathered` is a convolution's gradient, which torch leaves to oneDNN with several threads."""
-    large = b.numel() > LARGE_TO_TORCH and a.numel() * b.shape[1] >= FEWEST_GATHERED
+    large = b.numel() > MIN_PARALLEL_COPY and a.numel() * b.shape[1] >= MIN_CONVOLUTION_GRADIENT
     return large and torch.get_num_threads() > 1
 
 
-LARGE_TO_TORCH = 20480
+MIN_PARALLEL_COPY = 20480
 """Numbers of an input up to which torch's convolution does without oneDNN."""
 
-FEWEST_GATHERED = 1 << 25
+MIN_CONVOLUTION_GRADIENT = 1 << 25
 """Multiplications from which `gathered` is a convolution's gradient. A step of an rnn or gru of 2x128, 50 x 50, takes
 6 % less time by it, one of 1x256, 16 x 64, as much as before; below that it would take longer."""
 
 
-FEWEST = 1 << 20
+MIN_ONEDNN_PRODUCT = 1 << 20
 """Multiplications up to which a product is left to torch: a call of oneDNN's operator takes some 12 µs by itself.
 On two cores of a Zen 5, torch and oneDNN took 19 and 21 µs for 16 x 256 x 256, 14 and 19 for 50 x 128 x 128,
 30 and 26 for 32 x 256 x 256."""
 
 
-MOST_AS_IT_IS = 1 << 16
+MAX_UNPACKED_WEIGHT = 1 << 16
 """Numbers of a weight that oneDNN is given column by column. To lay out 256 x 256 takes 0.1 to 0.2 ms, most of
 it around the copy; a product with 32 rows takes 1 µs less by it, and a window has some 60 (docs/notes.md)."""
 
 
-class Into:
+class PackedLinear:
     """A weight made ready once for many products with few rows: x ↦ x Wᵀ + b; laid out for oneDNN where that pays.
 
     Args:
@@ -148,14 +148,14 @@ class Into:
 
     def __init__(self, weight: Tensor, rows: int, bias: Tensor | None = None) -> None:
         self._bias = bias
-        self._onednn = _better_by_onednn(weight) and rows * weight.numel() > FEWEST
-        if self._onednn and weight.numel() > MOST_AS_IT_IS:
+        self._onednn = _better_by_onednn(weight) and rows * weight.numel() > MIN_ONEDNN_PRODUCT
+        if self._onednn and weight.numel() > MAX_UNPACKED_WEIGHT:
             self._weight = _lay_out(weight.contiguous(), rows)
         else:
             columns = weight.T.contiguous()  # a transposed view would halve the speed of torch's own product
             self._weight = columns.T if self._onednn else columns
 
-    def times(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         """x Wᵀ + b (N, O) from x (N, I)."""
         if self._onednn:
             return _linear(x, self._weight, self._bias, "none", [], "")
@@ -164,14 +164,14 @@ class Into:
     def add(self, y: Tensor, x: Tensor) -> Tensor:
         """y + x Wᵀ + b (N, O), from y (N, O) and x (N, I)."""
         if self._onednn:
-            return self.times(x).add_(y)  # its operator that adds takes longer than both
+            return self.__call__(x).add_(y)  # its operator that adds takes longer than both
         sum_ = torch.addmm(y, x, self._weight)
         return sum_ if self._bias is None else sum_.add_(self._bias)
 
     def add_(self, y: Tensor, x: Tensor) -> Tensor:
         """The same, in the place of y."""
         if self._onednn:
-            return y.add_(self.times(x))
+            return y.add_(self.__call__(x))
         y.addmm_(x, self._weight)
         return y if self._bias is None else y.add_(self._bias)
 
@@ -182,15 +182,15 @@ class _Linear(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return product(x, weight, bias)
+        return matmul(x, weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
         """dx = dy W, dW = dyᵀ x, db = the sum of dy."""
         x, weight = ctx.saved_tensors
-        dx = product(dy, weight.T) if ctx.needs_input_grad[0] else None
-        return dx, *gathered(dy, x)
+        dx = matmul(dy, weight.T) if ctx.needs_input_grad[0] else None
+        return dx, *linear_grads(dy, x)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -201,7 +201,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return y.view(*x.shape[:-1], -1)
 
 
-class _LookUp(Function):
+class _EmbeddingLookup(Function):
     """Rows of a table (V, O) by ids (T, B), with its gradient."""
 
     @staticmethod
@@ -218,7 +218,7 @@ class _LookUp(Function):
         return dy.new_zeros(ctx.symbols, dy.shape[-1]).index_add_(0, ids.flatten(), dy.flatten(0, -2)), None
 
 
-def look_up(table: Tensor, ids: Tensor) -> Tensor:
+def embedding_lookup(table: Tensor, ids: Tensor) -> Tensor:
     """Row s of a table (V, O) for each id s of (T, B): (T, B, O), differentiable once.
 
     The table is laid out by rows first: on the CPU, torch takes five times as long to look up in one that is turned on
@@ -227,5 +227,5 @@ def look_up(table: Tensor, ids: Tensor) -> Tensor:
     table = table.contiguous()
     if table.device.type != "cpu":
         return torch.nn.functional.embedding(ids, table)
-    y: Tensor = _LookUp.apply(table, ids)  # type: ignore[no-untyped-call]
+    y: Tensor = _EmbeddingLookup.apply(table, ids)  # type: ignore[no-untyped-call]
     return y

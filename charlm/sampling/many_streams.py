@@ -21,7 +21,7 @@ from torch import Tensor
 
 from charlm.model.bptt import from_half_
 from charlm.model.checkpoint import Model
-from charlm.model.ops import Into
+from charlm.model.ops import PackedLinear
 from charlm.model.stepper import Edit
 from charlm.model.wiring import input_table, layer_weights, parts
 
@@ -55,7 +55,7 @@ class Abreast:
         lowest, *above = (layer_weights(weights, number) for number in range(model.options.layers))
         self._table = (input_table(weights) + layer.constant(lowest)) * layer.factors(lowest)
         self._steps = [layer.make(lowest, streams, first=True), *(layer.make(p, streams, first=False) for p in above)]
-        self._readout = Into(weights["readout.weight"], streams, weights["readout.bias"])
+        self._readout = PackedLinear(weights["readout.weight"], streams, weights["readout.bias"])
 
     def start(self, batch: int = 1) -> States:
         """The state before any text, zeros (B, H), for `batch` streams."""
@@ -75,7 +75,7 @@ class Abreast:
             new = step(enters, state)
             after.append(new if edit is None else edit(number, new))
             enters = after[-1][0]
-        return self._readout.times(enters).numpy(), after
+        return self._readout.__call__(enters).numpy(), after
 
 
 class _Layer:
@@ -103,10 +103,10 @@ class _Layer:
         factors = self.factors(p)
         recurrent = p["weight_hh"] * factors[:, None]
         if first:
-            return Into(recurrent, streams).add
+            return PackedLinear(recurrent, streams).add
         entering, bias = p["weight_ih"] * factors[:, None], (p["bias_ih"] + self.constant(p)) * factors
-        both = Into(torch.hstack([entering, recurrent]), streams, bias)
-        return lambda below, h: both.times(torch.hstack([below, h]))
+        both = PackedLinear(torch.hstack([entering, recurrent]), streams, bias)
+        return lambda below, h: both.__call__(torch.hstack([below, h]))
 
     def make(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
         """The step of a layer with the parameters p."""
@@ -169,13 +169,17 @@ class _GRU(_Layer):
     def make(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
         factors, constant = self.factors(p), self.constant(p)
         behind = (p["bias_hh"] - constant) * factors
-        recurrent, hidden = Into(p["weight_hh"] * factors[:, None], streams, behind), len(behind) // 3
-        into = None if first else Into(p["weight_ih"] * factors[:, None], streams, (p["bias_ih"] + constant) * factors)
+        recurrent, hidden = PackedLinear(p["weight_hh"] * factors[:, None], streams, behind), len(behind) // 3
+        into = (
+            None
+            if first
+            else PackedLinear(p["weight_ih"] * factors[:, None], streams, (p["bias_ih"] + constant) * factors)
+        )
 
         def step(enters: Tensor, state: State) -> State:
             (h,) = state
-            x = enters if into is None else into.times(enters)
-            a = recurrent.times(h)
+            x = enters if into is None else into.__call__(enters)
+            a = recurrent.__call__(h)
             r, z = (x[:, : 2 * hidden] + a[:, : 2 * hidden]).sigmoid_().chunk(2, 1)
             n = from_half_(torch.addcmul(x[:, 2 * hidden :], r, a[:, 2 * hidden :]).sigmoid_())
             return (torch.lerp(n, h, z),)

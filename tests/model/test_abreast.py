@@ -42,7 +42,7 @@ def test_reading_equals_the_equations(make_model, slow_logits, kind, layers, inp
 @pytest.mark.parametrize("way", ["onednn", "torch"])
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 def test_in_float32_it_is_the_stepper_up_to_rounding(make_model, monkeypatch, kind, way):
-    there = way == "onednn" and ops.onednn()
+    there = way == "onednn" and ops.has_onednn()
     monkeypatch.setattr(ops, "onednn", lambda: there)
     monkeypatch.setattr(ops, "FEWEST", 0)
     monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)

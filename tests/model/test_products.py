@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from charlm.model import ops
 
 SIZES = [(1, 1, 1), (5, 9, 1), (5, 1, 9), (3, 7, 5), (16, 256, 300), (50, 65, 512)]
-needs_onednn = pytest.mark.skipif(not ops.onednn(), reason="this build of torch has no oneDNN")
+needs_onednn = pytest.mark.skipif(not ops.has_onednn(), reason="this build of torch has no oneDNN")
 
 
 def numbers(*shape, seed=0, dtype=torch.float32):
@@ -23,7 +23,7 @@ def close(found, wanted):
 def library(request, monkeypatch):
     if request.param == "torch":
         monkeypatch.setattr(ops, "onednn", lambda: False)
-    elif not ops.onednn():
+    elif not ops.has_onednn():
         pytest.skip("this build of torch has no oneDNN")
     monkeypatch.setattr(ops, "FEWEST", 0)
     monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
@@ -35,11 +35,11 @@ def test_products_are_those_of_float64(library, rows, inputs, outputs):
     x, weight, bias = numbers(rows, inputs), numbers(outputs, inputs, seed=1), numbers(outputs, seed=2)
     y, wide = numbers(rows, outputs, seed=3), weight.double()
     before = y.clone()
-    into, biased = ops.Into(weight, rows), ops.Into(weight, rows, bias)
-    close(ops.product(x, weight), x.double() @ wide.T)
-    close(ops.product(x, weight, bias), x.double() @ wide.T + bias)
-    close(into.times(x), x.double() @ wide.T)
-    close(biased.times(x), x.double() @ wide.T + bias)
+    into, biased = ops.PackedLinear(weight, rows), ops.PackedLinear(weight, rows, bias)
+    close(ops.matmul(x, weight), x.double() @ wide.T)
+    close(ops.matmul(x, weight, bias), x.double() @ wide.T + bias)
+    close(into.__call__(x), x.double() @ wide.T)
+    close(biased.__call__(x), x.double() @ wide.T + bias)
     close(into.add(y, x), y + x.double() @ wide.T)
     close(biased.add(y, x), y + x.double() @ wide.T + bias)
     assert torch.equal(y, before), "a product changes nothing that it reads"
@@ -54,7 +54,7 @@ def test_what_is_gathered_is_that_of_float64(library, rows, inputs, outputs, mon
     x, y = numbers(rows, inputs), numbers(rows, outputs, seed=3)
     for convolution in (False, True):
         monkeypatch.setattr(ops, "_by_convolution", lambda a, b, answer=convolution: answer)
-        weights, biases = ops.gathered(y, x)
+        weights, biases = ops.linear_grads(y, x)
         close(weights, y.double().T @ x.double())
         close(biases, y.double().sum(0))
 
@@ -66,7 +66,7 @@ def test_what_is_gathered_is_that_of_float64(library, rows, inputs, outputs, mon
 def test_mkl_is_wide_on_intel_s_processors(maker, mkl, wide, monkeypatch):
     monkeypatch.setattr(ops, "_processor", lambda: maker)
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: mkl)
-    assert ops.mkl_is_wide.__wrapped__() == wide
+    assert ops.mkl_preferred.__wrapped__() == wide
 
 
 def test_a_processor_without_a_file_is_asked_of_the_platform(monkeypatch, tmp_path):
@@ -88,13 +88,13 @@ def test_a_wide_mkl_has_all_products(monkeypatch):
     x, weight, bias = numbers(300, 256).requires_grad_(), numbers(1024, 256, seed=1), numbers(1024, seed=2)
     monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
     with pytest.raises(AssertionError, match="oneDNN was asked"):
-        ops.Into(weight, 300)
+        ops.PackedLinear(weight, 300)
     monkeypatch.setattr(ops, "mkl_is_wide", lambda: True)
     ops.linear(x, weight, bias).sum().backward()
     x = x.detach()
-    for found in (ops.product(x, weight), ops.Into(weight, 300).times(x)):
+    for found in (ops.matmul(x, weight), ops.PackedLinear(weight, 300).__call__(x)):
         close(found, x.double() @ weight.double().T)
-    weights, biases = ops.gathered(numbers(300, 300), x)
+    weights, biases = ops.linear_grads(numbers(300, 300), x)
     close(weights, numbers(300, 300).double().T @ x.double())
     close(biases, numbers(300, 300).double().sum(0))
 
@@ -119,7 +119,7 @@ def test_a_convolution_gathers_what_torch_leaves_to_onednn(rows, threads, left, 
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), SIZES)
 def test_a_weight_that_is_a_transposed_view_is_laid_out_as_well(library, rows, inputs, outputs):
     x, weight = numbers(rows, inputs), numbers(inputs, outputs, seed=1)
-    close(ops.Into(weight.T, rows).times(x), x.double() @ weight.double())
+    close(ops.PackedLinear(weight.T, rows).__call__(x), x.double() @ weight.double())
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (3, 2, 4)])
@@ -151,11 +151,11 @@ def test_small_products_and_other_dtypes_are_left_to_torch(monkeypatch):
     for name in ("_lay_out", "_linear"):
         monkeypatch.setattr(ops, name, refuse)
     weight = numbers(256, 256)
-    ops.Into(weight, 16).add(numbers(16, 256), numbers(16, 256))
-    ops.Into(weight.double(), 64).times(numbers(64, 256, dtype=torch.float64))
-    ops.product(numbers(4, 256, dtype=torch.float64), weight.double())
+    ops.PackedLinear(weight, 16).add(numbers(16, 256), numbers(16, 256))
+    ops.PackedLinear(weight.double(), 64).__call__(numbers(64, 256, dtype=torch.float64))
+    ops.matmul(numbers(4, 256, dtype=torch.float64), weight.double())
     with pytest.raises(AssertionError, match="oneDNN was asked"):
-        ops.Into(weight, 17).times(numbers(17, 256))
+        ops.PackedLinear(weight, 17).__call__(numbers(17, 256))
 
 
 @needs_onednn
@@ -167,17 +167,17 @@ def test_only_large_weights_are_laid_out(monkeypatch):
     monkeypatch.setattr(ops, "_lay_out", refuse)
     x, weight = numbers(64, 256), numbers(256, 256, seed=1)
     for small in (weight, weight.T):
-        close(ops.Into(small, 64).times(x), x.double() @ small.double().T)
+        close(ops.PackedLinear(small, 64).__call__(x), x.double() @ small.double().T)
     with pytest.raises(AssertionError, match="it was laid out"):
-        ops.Into(numbers(257, 256), 64)
+        ops.PackedLinear(numbers(257, 256), 64)
 
 
 @needs_onednn
 def test_whatever_numbers_are_by_default_onednn_is_found():
-    ops.onednn.cache_clear()
+    ops.has_onednn.cache_clear()
     torch.set_default_dtype(torch.float64)
     try:
-        assert ops.onednn()
+        assert ops.has_onednn()
     finally:
         torch.set_default_dtype(torch.float32)
 
@@ -189,7 +189,7 @@ def test_what_is_looked_up_is_what_torch_looks_up_and_so_is_the_gradient(turned,
     ids = torch.arange(15).view(5, 3) % 7 if seen == "every symbol" else torch.full((5, 3), 2)
     after = numbers(5, 3, 4, seed=1, dtype=torch.float64)
     found, wanted = table.clone().requires_grad_(), table.clone().requires_grad_()
-    ours, torchs = ops.look_up(found, ids), F.embedding(ids, wanted)
+    ours, torchs = ops.embedding_lookup(found, ids), F.embedding(ids, wanted)
     assert torch.equal(ours, torchs)
     ours.backward(after)
     torchs.backward(after)
@@ -204,9 +204,9 @@ def test_onednn_is_given_no_weight_with_gaps(monkeypatch):
     monkeypatch.setattr(ops, "_linear", lambda x, weight, *more: given.append(weight) or real(x, weight, *more))
     x, wide = numbers(6, 4), numbers(5, 9, seed=1)
     for weight in (wide[:, :4], wide[:, 4:8], wide[:4].T[:, :4], numbers(4, 5, seed=2).T):
-        close(ops.product(x, weight), x.double() @ weight.double().T)
+        close(ops.matmul(x, weight), x.double() @ weight.double().T)
         leaf = weight.detach().requires_grad_()
         ops.linear(x.clone().requires_grad_(), leaf, torch.zeros(len(weight))).sum().backward()
-    ops.gathered(x, numbers(6, 9)[:, :3])
+    ops.linear_grads(x, numbers(6, 9)[:, :3])
     assert len(given) >= 9
     assert all(weight.is_contiguous() or weight.T.is_contiguous() for weight in given)

@@ -114,7 +114,7 @@ def test_a_window_leaves_alone_what_it_was_given_and_gives_what_autograd_takes(c
     assert all(torch.equal(part, old) for part, old in zip([*given, *ahead], before, strict=True))
 
 
-@pytest.mark.skipif(not ops.onednn(), reason="this build of torch has no oneDNN")
+@pytest.mark.skipif(not ops.has_onednn(), reason="this build of torch has no oneDNN")
 @pytest.mark.parametrize("hidden", [7, 32])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[0] in bptt.WINDOWS], ids="-".join)
 def test_by_onednn_s_products_the_paths_agree_up_to_float32_s_rounding(
