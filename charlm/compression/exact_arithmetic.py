@@ -19,7 +19,7 @@ import numpy as np
 from charlm.errors import UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import Stepper
-from charlm.model.wiring import parts
+from charlm.model.wiring import split_weights
 
 STATE_BITS = 24
 """Of what is multiplied with a weight, beside the largest in its row."""
@@ -61,7 +61,7 @@ def portable(model: Model) -> Stepper:
     embedded = "embedding.weight" in model.weights
     weights: dict[str, Any] = {
         name: weight.astype(np.float64) if weight.ndim == 1 or _looked_up(name, embedded) else Weight(weight)
-        for name, weight in parts(model.options, model.weights).items()
+        for name, weight in split_weights(model.options, model.weights).items()
     }
     return Stepper(model, xp=_Functions(model.options.cell), weights=weights)
 

@@ -28,10 +28,10 @@ FORMAT = 1
 SPLITS = ("train", "valid", "test")
 INFO = "corpus.json"
 
-LONGEST_INFO = 32_000_000
+MAX_INFO_BYTES = 32_000_000
 """Bytes that `corpus.json` may have: more than a table of all of Unicode needs."""
 
-BLOCK = 1 << 22
+CHECK_SYMBOLS = 1 << 22
 """Ids that are looked at together."""
 
 
@@ -144,7 +144,7 @@ class Corpus:
         Raises:
             CorpusError: the corpus has no such split, or its file is gone.
         """
-        self._of(name)
+        self._split_info(name)
         try:
             return np.memmap(self.file(name), dtype=self.symbols.dtype.newbyteorder("<"), mode="r")
         except (OSError, ValueError) as error:
@@ -160,11 +160,11 @@ class Corpus:
         """
         ids = self.split(name)
         if self.symbols.size <= np.iinfo(ids.dtype).max:
-            for first in range(0, len(ids), BLOCK):
-                check_ids(ids[first : first + BLOCK], self.symbols.size)
+            for first in range(0, len(ids), CHECK_SYMBOLS):
+                check_ids(ids[first : first + CHECK_SYMBOLS], self.symbols.size)
         return ids
 
-    def _of(self, name: str) -> dict[str, Any]:
+    def _split_info(self, name: str) -> dict[str, Any]:
         """What `corpus.json` says of a split."""
         if not self.has(name):
             more = f", or prepare it again with another --{name}-fraction" if name in ("valid", "test") else ""
@@ -176,19 +176,19 @@ class Corpus:
 
     def documents_of(self, split: str) -> int:
         """Documents that end within a split."""
-        return int(self._of(split)["documents"])
+        return int(self._split_info(split)["documents"])
 
     def bytes_of(self, split: str) -> int:
         """Bytes of a split's text in UTF-8 (byte unit: as it is); the end of a line document counts as one."""
-        return int(self._of(split)["bytes"])
+        return int(self._split_info(split)["bytes"])
 
     def characters_of(self, split: str) -> int:
         """Characters (or bytes) of a split, unknown ones counted, document ends not."""
-        return int(self._of(split)["characters"])
+        return int(self._split_info(split)["characters"])
 
     def spelling_of(self, split: str) -> float:
         """Bits that writing out a split's unknown symbols takes (`charlm.tokenizers.escape`)."""
-        return float(self._of(split).get("spelling", 0.0))
+        return float(self._split_info(split).get("spelling", 0.0))
 
     def _count(self, split: str) -> int:
         count = self.info["splits"][split]["symbols"]
@@ -202,16 +202,16 @@ def is_name(name: str) -> bool:
     return bool(name) and name.isprintable() and not name.startswith(".") and "/" not in name and "\\" not in name
 
 
-def check_ids(ids: np.ndarray, vocabulary: int) -> None:
+def check_ids(ids: np.ndarray, vocab_size: int) -> None:
     """Refuse symbols that the table does not have.
 
     Raises:
         CorpusError: the largest id is beyond V - 1; a file of the corpus was damaged or exchanged.
     """
     largest = int(ids.max())
-    if largest >= vocabulary:
+    if largest >= vocab_size:
         raise CorpusError(
-            f"the corpus is damaged: its text has the id {largest}, and its table only {vocabulary} symbols; "
+            f"the corpus is damaged: its text has the id {largest}, and its table only {vocab_size} symbols; "
             f"prepare it again with --force"
         )
 
@@ -240,8 +240,8 @@ def find_corpus(word: str | Path | None, root: Path = Path("data")) -> Path:
 
 def _read_info(path: Path) -> dict[str, Any]:
     try:
-        if (path / INFO).stat().st_size > LONGEST_INFO:
-            raise ValueError(f"it has more than {LONGEST_INFO:,} bytes")
+        if (path / INFO).stat().st_size > MAX_INFO_BYTES:
+            raise ValueError(f"it has more than {MAX_INFO_BYTES:,} bytes")
         info = json.loads((path / INFO).read_text(encoding="utf-8"))
     except NotADirectoryError:
         raise CorpusError(f"{path} is a file, and a prepared corpus is a folder; give that") from None

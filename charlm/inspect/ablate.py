@@ -22,7 +22,7 @@ from charlm.inspect.activations import Progress, read, stretches_of
 from charlm.inspect.features import on
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import Edit
-from charlm.model.units import Place, Unit, hold
+from charlm.model.units import HiddenUnit, StateEntry, make_edit
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Ablation:
         features: the loss on and off each feature, by name.
     """
 
-    units: tuple[Unit, ...]
+    units: tuple[HiddenUnit, ...]
     characters: int
     before: float
     after: float
@@ -63,7 +63,7 @@ class Ablation:
 def ablate(
     model: Model,
     ids: np.ndarray,
-    groups: Sequence[tuple[Unit, ...]],
+    groups: Sequence[tuple[HiddenUnit, ...]],
     features: Mapping[str, np.ndarray],
     *,
     to: str = "mean",
@@ -89,12 +89,12 @@ def ablate(
     masks = {name: on(values[: len(before)]) for name, values in features.items()}
     found = []
     for group in groups:
-        places: dict[int, dict[Place, float]] = {}
+        places: dict[int, dict[StateEntry, float]] = {}
         for unit in group:
             for part in reading.parts:
                 value = float(means[unit.layer, part][unit.index]) if to == "mean" else 0.0
                 places.setdefault(unit.layer, {})[part, unit.index] = value
-        lost = reading.nats(hold(model, places)) - before
+        lost = reading.nats(make_edit(model, places)) - before
         losses = {name: _loss(lost, mask) for name, mask in masks.items()}
         whole = float(before.mean()) / log(2)
         found.append(Ablation(group, len(before), whole, whole + float(lost.mean()) / log(2), losses))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charlm.model.units import Unit
+from charlm.model.units import HiddenUnit
 
 OFTEN = 10
 """How often a symbol must occur to be named among those on which a unit is high or low, where any does."""
@@ -26,7 +26,7 @@ class Profile:
         high_on, low_on: ids of the symbols after which it is highest and lowest in the mean.
     """
 
-    unit: Unit
+    unit: HiddenUnit
     mean: float
     deviation: float
     lowest: float
@@ -35,7 +35,7 @@ class Profile:
     low_on: tuple[int, ...]
 
 
-def profile(unit: Unit, ids: np.ndarray, values: np.ndarray) -> Profile:
+def profile(unit: HiddenUnit, ids: np.ndarray, values: np.ndarray) -> Profile:
     """Look at one unit.
 
     Args:

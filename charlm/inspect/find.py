@@ -31,7 +31,7 @@ from charlm.inspect.correlate import LEAST, Correlation, classes
 from charlm.inspect.features import FEATURES, on
 from charlm.inspect.states import places_of, states_of
 from charlm.model.checkpoint import Model
-from charlm.model.units import Unit
+from charlm.model.units import HiddenUnit
 
 LEAST_CHARACTERS = 2000
 """Below these, shifted features are too much alike to say what is chance."""
@@ -55,7 +55,7 @@ class Find:
         confirmed: whether it is no chance, by the rule above.
     """
 
-    unit: Unit
+    unit: HiddenUnit
     part: str
     first: float
     second: float
@@ -208,7 +208,7 @@ def _told(
         for at in _ranked(np.abs(one), hidden, places)[:best]:
             layer, part = places[at // hidden]
             sure = min(abs(one[at]), abs(other[at])) > baseline and one[at] * other[at] > 0
-            unit = Unit(layer, at % hidden)
+            unit = HiddenUnit(layer, at % hidden)
             finds.append(Find(unit, part, float(one[at]), float(other[at]), float(plain[at]), bool(sure)))
         found.append(Followed(name, mean, told, baseline, None, tuple(finds)))
     return found

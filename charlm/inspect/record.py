@@ -16,7 +16,7 @@ from charlm import memory
 from charlm.errors import CharlmError
 from charlm.inspect.activations import Block, Progress, read
 from charlm.model.checkpoint import Model
-from charlm.model.units import Unit
+from charlm.model.units import HiddenUnit
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 
@@ -51,7 +51,7 @@ def record(
     ids: np.ndarray,
     *,
     top: int = 0,
-    units: Sequence[Unit] = (),
+    units: Sequence[HiddenUnit] = (),
     parts: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Record:
@@ -96,7 +96,7 @@ def record(
     return kept
 
 
-def _keep(kept: Record, block: Block, at: int, places: Sequence[tuple[Unit, str]]) -> int:
+def _keep(kept: Record, block: Block, at: int, places: Sequence[tuple[HiddenUnit, str]]) -> int:
     """Write a block's rows, the first of which is about character `at`; how many they were."""
     rows = slice(at, at + len(block.at))
     log_probabilities = block.log_probabilities[:, 0]

@@ -19,7 +19,7 @@ from charlm.inspect.features import FEATURES, of_text
 from charlm.inspect.find import Find, Followed, find
 from charlm.inspect.gates import always, gates
 from charlm.model.checkpoint import Model
-from charlm.model.units import Unit, parse_unit
+from charlm.model.units import HiddenUnit, parse_unit
 
 ABLATED = 50_000
 """Characters of the second half that are read again without a unit that was found."""
@@ -77,13 +77,13 @@ def find_report(model: Model, text: Text, options: FindOptions, counting: Counti
     }
 
 
-def best_of(report: Mapping[str, Any]) -> dict[str, tuple[Unit, str]]:
+def best_of(report: Mapping[str, Any]) -> dict[str, tuple[HiddenUnit, str]]:
     """The best confirmed unit and the part of its state, for each feature that has one in the keys of `find_report`."""
     confirmed = {
         each["feature"]: next((unit for unit in each["units"] if unit["confirmed"]), None)
         for each in report["features"]
     }
-    return {name: (Unit(unit["layer"], unit["unit"]), unit["part"]) for name, unit in confirmed.items() if unit}
+    return {name: (HiddenUnit(unit["layer"], unit["unit"]), unit["part"]) for name, unit in confirmed.items() if unit}
 
 
 def shown_of(ids: np.ndarray) -> np.ndarray:
@@ -176,7 +176,7 @@ def _heading(model: Model, text: Text) -> dict[str, Any]:
     }
 
 
-def _followed(each: Followed, best: Unit | None, ablations: dict[Unit, Ablation]) -> dict[str, Any]:
+def _followed(each: Followed, best: HiddenUnit | None, ablations: dict[HiddenUnit, Ablation]) -> dict[str, Any]:
     return {
         "feature": each.feature,
         "about": FEATURES[each.feature].about,

@@ -17,7 +17,7 @@ from torch import Tensor
 from charlm import cells
 from charlm.cells import Parameters, State
 from charlm.model.checkpoint import Model
-from charlm.model.wiring import Wired, parts
+from charlm.model.wiring import StepWeights, split_weights
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 States = list[State]
@@ -51,7 +51,7 @@ class Unrolled:
         self.cell = cells.of(model.options)
         self.hidden: int = model.options.hidden
         exact = {name: torch.from_numpy(weight.astype(np.float64)) for name, weight in model.weights.items()}
-        self._wired = Wired(model.options, parts(model.options, exact), torch)
+        self._wired = StepWeights(model.options, split_weights(model.options, exact), torch)
         self.layers: list[Parameters] = self._wired.layers
         self._like = self._wired.like
         self._bounded = not model.corpus.get("documents")
@@ -107,12 +107,12 @@ class Unrolled:
         after: States = []
         inputs, handed = [], []
         for number, (p, state) in enumerate(zip(self.layers, states, strict=True)):
-            x = self._wired.entering(number, symbols, read)
+            x = self._wired.layer_input(number, symbols, read)
             inputs.append(x)
             below, _ = self.cell.at(number).step(torch, p, x, below, state)
             if nudge is not None:
                 below = tuple(part + zero for part, zero in zip(below, nudge[number], strict=True))
             after.append(below)
-            read = self._wired.leaving(number, below[0], read)
+            read = self._wired.layer_output(number, below[0], read)
             handed.append(read)
         return after, inputs, handed

@@ -27,14 +27,14 @@ from torch.autograd.function import once_differentiable
 from charlm.model.ops import PackedLinear, linear_grads, mkl_preferred
 
 
-def _room(first: Tensor, steps: int) -> Tensor:
+def _allocate_states(first: Tensor, steps: int) -> Tensor:
     """Room for a state before the window and after each of its steps (T + 1, B, H), begun with `first` (B, H)."""
     states = first.new_empty(steps + 1, *first.shape)
     states[0] = first
     return states
 
 
-def _gathering(dh_all: Tensor) -> tuple[Tensor, ...]:
+def _gradient_accumulator(dh_all: Tensor) -> tuple[Tensor, ...]:
     """What the loss of the step before asks of each step's first state: 0, dh_1, …, dh_(T-1), (B, H) to add to."""
     return torch.zeros_like(dh_all[0]), *dh_all[:-1].clone(memory_format=torch.contiguous_format).unbind()
 
@@ -94,7 +94,7 @@ class RNNWindow(Function):
     ) -> tuple[Tensor, Tensor]:
         """Returns h (T, B, H) and the last h (B, H)."""
         halved = activation == "tanh" and not mkl_preferred()
-        states = _room(_to_half(h0) if halved else h0, len(x))
+        states = _allocate_states(_to_half(h0) if halved else h0, len(x))
         into = PackedLinear(4 * weight_hh if halved else weight_hh, len(h0))
         activate_ = torch.sigmoid_ if halved else _ACTIVATE_[activation]
         if halved:
@@ -119,7 +119,7 @@ class RNNWindow(Function):
         into = PackedLinear(weight_hh.T, states.shape[1])
         da = _slope(states[1:], ctx.activation)
         dh = dh_last + dh_all[-1]
-        steps = zip(reversed(da.unbind()), reversed(_gathering(dh_all)), strict=True)
+        steps = zip(reversed(da.unbind()), reversed(_gradient_accumulator(dh_all)), strict=True)
         with torch.inference_mode():
             for da_t, above in steps:
                 dh = into.add_(above, da_t.mul_(dh))
@@ -157,7 +157,7 @@ class LSTMWindow(Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Returns h (T, B, H) and the last h and c (B, H)."""
         into = PackedLinear(weight_hh, len(h0), bias_hh)
-        h_states, c_states = _room(h0, len(x)), _room(c0, len(x))
+        h_states, c_states = _allocate_states(h0, len(x)), _allocate_states(c0, len(x))
         gates, tanh_c = torch.empty_like(x), torch.empty_like(h_states[1:])
         h, *h_after = h_states.unbind()
         c, *c_after = c_states.unbind()
@@ -195,7 +195,7 @@ class LSTMWindow(Function):
         of_c = da.view(*da.shape[:2], 4, hidden)[:, :, :3]
         steps = zip(
             *(reversed(part.unbind()) for part in (da, of_c, da_o, f, through_c)),
-            reversed(_gathering(dh_all)),
+            reversed(_gradient_accumulator(dh_all)),
             strict=True,
         )
         with torch.inference_mode():
@@ -253,7 +253,7 @@ class GRUWindow(Function):
         twice = torch.ones_like(bias_hh)
         twice[2 * hidden :] = 2  # the candidate's rows
         weight, bias = weight_hh * (2 * twice)[:, None], (bias_hh - weight_hh.sum(1)) * twice
-        states = _room(_to_half(h0), len(x))
+        states = _allocate_states(_to_half(h0), len(x))
         s, *after = states.unbind()
         x_rz, x_n = x.split(2 * hidden, 2)
         rz, multiply = (_apart if mkl_preferred() else _together)(weight, bias, x_rz)
@@ -287,7 +287,9 @@ class GRUWindow(Function):
         dh = dh_last + dh_all[-1]
         gates = da.view(*da.shape[:2], 3, hidden)
         steps = zip(
-            *(reversed(part.unbind()) for part in (da, gates, dx_n, z)), reversed(_gathering(dh_all)), strict=True
+            *(reversed(part.unbind()) for part in (da, gates, dx_n, z)),
+            reversed(_gradient_accumulator(dh_all)),
+            strict=True,
         )
         with torch.inference_mode():
             for da_t, gates_t, dx_n_t, z_t, above in steps:

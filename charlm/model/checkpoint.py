@@ -29,17 +29,17 @@ from charlm.tokenizers.vocabulary import Vocabulary
 FORMAT = 1
 """Version of the layout. A reader refuses what is newer and goes on reading what is older."""
 
-FIXED = {"wiring": "stack"}
+FIXED_CONFIG = {"wiring": "stack"}
 """How the network is put together, where this version knows one way only; recorded for later ones."""
 
-KNOWN = {"direction": ModelOptions.specs()["direction"].words(), "wiring": ("stack",)}
+KNOWN_WORDS = {"direction": ModelOptions.specs()["direction"].words(), "wiring": ("stack",)}
 """Words of a file that a later version may have more of. The first of each is meant where a file has none."""
 
-LATER = {name: ModelOptions.default(name) for name in ("context", *WIRING)}
+LATER_DEFAULTS = {name: ModelOptions.default(name) for name in ("context", *WIRING)}
 """Settings that format 1 did not have at first, with what they are where a file does not name them. A model that has
 them so is written without them, and readers that do not know them go on reading it."""
 
-LONGEST_HEADER = 20_000_000
+MAX_HEADER_BYTES = 20_000_000
 """Bytes that a header may have. The largest that charlm writes, a table of all of Unicode, has 16 million."""
 
 Arrays = dict[str, np.ndarray]
@@ -116,9 +116,9 @@ def save(path: Path, model: Model) -> None:
         "version": __version__,
         "config": {
             # A reader that does not know what is not at its default must refuse.
-            **{name: value for name, value in _told(model.options) if value != LATER.get(name)},
+            **{name: value for name, value in _config(model.options) if value != LATER_DEFAULTS.get(name)},
             "unit": model.vocabulary.unit,
-            **FIXED,
+            **FIXED_CONFIG,
         },
         "symbols": model.vocabulary.to_json(),
         "corpus": model.corpus,
@@ -127,7 +127,7 @@ def save(path: Path, model: Model) -> None:
     write_tensors(path, model.weights, metadata)
 
 
-def _told(options: ModelOptions) -> list[tuple[str, Any]]:
+def _config(options: ModelOptions) -> list[tuple[str, Any]]:
     return [(name, getattr(options, name)) for name in ModelOptions.specs()]
 
 
@@ -138,7 +138,7 @@ def read_header(path: str | Path) -> Header:
         CheckpointError: it is missing, damaged, from a newer charlm, or no model.
     """
     path = Path(path)
-    with _opened(path) as file:
+    with _open_safetensors(path) as file:
         return _header(path, file)
 
 
@@ -149,7 +149,7 @@ def load(path: str | Path) -> Model:
         CheckpointError: as `read_header`; or a weight is not a finite number.
     """
     path = Path(path)
-    with _opened(path) as file:
+    with _open_safetensors(path) as file:
         header = _header(path, file)
         weights = {name: file.get_tensor(name) for name in header.shapes}
     for name, weight in weights.items():
@@ -171,7 +171,7 @@ def read_tensors(path: Path, advice: str) -> tuple[Arrays, dict[str, Any]]:
     Raises:
         CheckpointError: the file is missing, damaged, or from a newer charlm.
     """
-    with _opened(path, advice) as file:
+    with _open_safetensors(path, advice) as file:
         metadata = _metadata(path, file)
         try:
             return {name: file.get_tensor(name) for name in file.keys()}, metadata
@@ -189,7 +189,7 @@ def _ordered(data: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
-def _opened(path: Path, advice: str = "give a model.safetensors that `charlm train` wrote") -> Any:
+def _open_safetensors(path: Path, advice: str = "give a model.safetensors that `charlm train` wrote") -> Any:
     """`safe_open` with its refusals in our words."""
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
@@ -197,8 +197,8 @@ def _opened(path: Path, advice: str = "give a model.safetensors that `charlm tra
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-        if length > LONGEST_HEADER:
-            raise ValueError(f"a header of {length} bytes, more than {LONGEST_HEADER}")
+        if length > MAX_HEADER_BYTES:
+            raise ValueError(f"a header of {length} bytes, more than {MAX_HEADER_BYTES}")
         return safe_open(path, framework="np")
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
@@ -220,7 +220,7 @@ def check_cell(path: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON, refused where a key stands twice: readers would disagree on what the file says."""
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -228,16 +228,18 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _finite(word: str) -> float | None:
+def _reject_non_finite(word: str) -> float | None:
     """A number of a model's metadata; None for what is none, as `Infinity` or 1e999, which JSON does not have."""
     number = float(word)
     return number if isfinite(number) else None
 
 
-_plain = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_finite, parse_float=_finite).decode
+_plain = json.JSONDecoder(
+    object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_non_finite, parse_float=_reject_non_finite
+).decode
 """JSON of a model's metadata. Made once: a header may have a million keys."""
 
-_own = json.JSONDecoder(object_pairs_hook=_once).decode
+_own = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys).decode
 """JSON of what charlm wrote for itself, infinite numbers included."""
 
 
@@ -340,22 +342,22 @@ def _symbols(path: Path, table: dict[str, Any]) -> Vocabulary:
 
 
 def _options(path: Path, config: dict[str, Any]) -> ModelOptions:
-    config = {**{key: words[0] for key, words in KNOWN.items()}, **config}
-    for key, words in KNOWN.items():
+    config = {**{key: words[0] for key, words in KNOWN_WORDS.items()}, **config}
+    for key, words in KNOWN_WORDS.items():
         if config[key] not in words:
             raise CheckpointError(
                 f"{path} has {key} {_brief(config[key])}, this charlm {__version__} knows only "
                 f"{' and '.join(map(repr, words))}; update charlm"
             )
     known_names = ModelOptions.specs()
-    extra = sorted(set(config) - set(known_names) - set(FIXED) - {"unit"})
+    extra = sorted(set(config) - set(known_names) - set(FIXED_CONFIG) - {"unit"})
     if extra:
         raise CheckpointError(
             f"{path} has the unknown setting {_brief(extra[0])}; it may be from a newer charlm, update it"
         )
     check_cell(path, config)
     try:
-        told = {**LATER, **config}
+        told = {**LATER_DEFAULTS, **config}
         options = ModelOptions(**{name: told[name] for name in known_names})
         undecided = [name for name in known_names if getattr(options, name) in (None, AUTO)]
         if undecided:

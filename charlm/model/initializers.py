@@ -19,7 +19,7 @@ from charlm.model.parameters import REVERSE
 from charlm.spec import AUTO
 
 
-def begin(network: Network, options: TrainOptions) -> None:
+def initialize(network: Network, options: TrainOptions) -> None:
     """Give a new network the first weights that the options ask for, the same for the same seed.
 
     - `orthogonal`: the network's own.
@@ -62,7 +62,7 @@ def _draw(network: Network, name: str, weight: Tensor, options: TrainOptions, ge
     elif weight.dim() == 1:
         weight.zero_()
     elif options.init == "normal":
-        deviation = 1 / sqrt(_reads(network, name)) if options.init_scale == AUTO else options.init_scale
+        deviation = 1 / sqrt(_fan_in(network, name)) if options.init_scale == AUTO else options.init_scale
         weight.normal_(0, deviation, generator=generator)
     elif kind == "weight_hh":
         nn.init.orthogonal_(weight, generator=generator)
@@ -70,7 +70,7 @@ def _draw(network: Network, name: str, weight: Tensor, options: TrainOptions, ge
         nn.init.xavier_uniform_(weight, generator=generator)
 
 
-def _reads(network: Network, name: str) -> int:
+def _fan_in(network: Network, name: str) -> int:
     """How many numbers a unit of this matrix reads: in a layer, those from below and the H of the state."""
     below = network.weight(name).shape[1]
     layer, _, kind = name.rpartition(".")

@@ -138,7 +138,7 @@ class Network(nn.Module):
         self.path = recurrence.choose_backend(
             self.cell, device, precision, parameters.input_size(self.options, self.vocabulary)
         )
-        self.at_once = self.path == "fused" and device.type == "cuda" and wiring.is_stack(self.options)
+        self.at_once = self.path == "fused" and device.type == "cuda" and wiring.is_plain_stack(self.options)
         for side in self.sides:
             layers = [self._layer(number, side) for number in range(self.options.layers)]
             # In training with dropout, which most windows are read for, each needs what the one below made of all.
@@ -229,7 +229,7 @@ class Network(nn.Module):
         """
         bias = self.weight("readout.bias")
         kept = None if drops.symbols is None else drops.symbols(0, bias.new_ones(self.vocabulary, 1))
-        weights = {} if wiring.is_stack(self.options) else self._weights_of(side)
+        weights = {} if wiring.is_plain_stack(self.options) else self._weights_of(side)
         masks = range(self.options.layers) if side == LEFT else range(self.options.layers, 2 * self.options.layers)
         layers = [self._dropped(self._layer(number, side), mask, drops) for number, mask in enumerate(masks)]
         if self.at_once and drops.activations is None:
@@ -244,7 +244,7 @@ class Network(nn.Module):
             if self.options.layer_norm:
                 h = h.to(bias.dtype)  # bfloat16 would round the mean and the variance
             masked = None if drops.activations is None else partial(drops.activations, mask)
-            read = wiring.leaving(torch, self.options, weights, number, h, read, masked)
+            read = wiring.layer_output(torch, self.options, weights, number, h, read, masked)
             handed.append(read)
         return torch.cat(handed, -1) if self.options.skip else handed[-1], after
 

@@ -36,12 +36,12 @@ def check(options: ModelOptions) -> None:
         )
 
 
-def input_size(options: ModelOptions, vocabulary: int) -> int:
+def input_size(options: ModelOptions, vocab_size: int) -> int:
     """How many numbers the first layer reads per character: E, or V with one-hot input."""
-    return options.embedding if options.input == "embedding" else vocabulary
+    return options.embedding if options.input == "embedding" else vocab_size
 
 
-def shapes(options: ModelOptions, vocabulary: int) -> dict[str, tuple[int, ...]]:
+def shapes(options: ModelOptions, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor of a model file, by the name it has there.
 
     `embedding.weight (V, E)` is absent with one-hot input. `layers.{l}.…` are the cell's own; for
@@ -53,20 +53,20 @@ def shapes(options: ModelOptions, vocabulary: int) -> dict[str, tuple[int, ...]]
     """
     found: dict[str, tuple[int, ...]] = {}
     if options.input == "embedding":
-        found["embedding.weight"] = (vocabulary, options.embedding)
-    stack = _stack(options, vocabulary)
+        found["embedding.weight"] = (vocab_size, options.embedding)
+    stack = _stack(options, vocab_size)
     found |= {name: shape for name, shape in stack.items() if name.startswith("layers.")}
     if not options.tied:
-        found["readout.weight"] = (vocabulary, options.readout_size)
-    found["readout.bias"] = (vocabulary,)
+        found["readout.weight"] = (vocab_size, options.readout_size)
+    found["readout.bias"] = (vocab_size,)
     found |= stack
     return found | ({f"{REVERSE}{name}": shape for name, shape in stack.items()} if options.bidirectional else {})
 
 
-def _stack(options: ModelOptions, vocabulary: int) -> dict[str, tuple[int, ...]]:
+def _stack(options: ModelOptions, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """The layers, and what belongs to the wiring between them."""
     cell, found = cells.of(options), {}
-    entering = inputs = input_size(options, vocabulary)
+    entering = inputs = input_size(options, vocab_size)
     for layer in range(options.layers):
         for name, shape in cell.at(layer).shapes(inputs, options.hidden).items():
             found[f"layers.{layer}.{name}"] = shape
@@ -79,6 +79,6 @@ def _stack(options: ModelOptions, vocabulary: int) -> dict[str, tuple[int, ...]]
     return found
 
 
-def count(options: ModelOptions, vocabulary: int) -> int:
+def count(options: ModelOptions, vocab_size: int) -> int:
     """The number of parameters."""
-    return sum(prod(shape) for shape in shapes(options, vocabulary).values())
+    return sum(prod(shape) for shape in shapes(options, vocab_size).values())

@@ -14,7 +14,7 @@ import numpy as np
 from charlm import cells
 from charlm.cells import Array, State
 from charlm.model.checkpoint import Model
-from charlm.model.wiring import Wired, parts
+from charlm.model.wiring import StepWeights, split_weights
 
 States = list[State]
 """The state of every layer, each part (B, H)."""
@@ -43,13 +43,13 @@ class Stepper:
         self.hidden: int = model.options.hidden
         self.vocabulary = model.vocabulary.size
         self._xp, self._numpy = xp, device is None
-        weights = weights or parts(model.options, model.weights)
+        weights = weights or split_weights(model.options, model.weights)
         if device is not None:
             import torch
 
             self._xp = torch
             weights = {name: torch.from_numpy(weight).to(device) for name, weight in weights.items()}
-        self._wired = Wired(model.options, weights, self._xp)
+        self._wired = StepWeights(model.options, weights, self._xp)
 
     def start(self, batch: int = 1) -> States:
         """The state before any text, zeros (B, H), for `batch` streams."""
@@ -84,14 +84,14 @@ class Stepper:
         after: States = []
         handed: list[Array] = []
         for number, (p, state) in enumerate(zip(self._wired.layers, states, strict=True)):
-            x = self._wired.entering(number, ids, read)
+            x = self._wired.layer_input(number, ids, read)
             below, gates = self.cell.at(number).step(self._xp, p, x, below, state)
             if edit is not None:
                 below = edit(number, below)
             if trace is not None:
                 trace(number, below, gates)
             after.append(below)
-            read = self._wired.leaving(number, below[0], read)
+            read = self._wired.layer_output(number, below[0], read)
             handed.append(read)
         logits = self._wired.logits(handed)
         return logits if self._numpy else logits.cpu().numpy(), after

@@ -20,15 +20,15 @@ from charlm.errors import UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import Edit
 
-MOST = float(np.finfo(np.float32).max)
+MAX_CLAMP_VALUE = float(np.finfo(np.float32).max)
 """The largest value that a network's arithmetic has."""
 
-Place = tuple[str, int]
+StateEntry = tuple[str, int]
 """A part of the state by name, and a unit."""
 
 
 @dataclass(frozen=True, order=True)
-class Unit:
+class HiddenUnit:
     """One unit of a layer, both counted from 0."""
 
     layer: int
@@ -38,14 +38,14 @@ class Unit:
         return f"{self.layer}:{self.index}"
 
 
-def parse_unit(word: str, model: Model) -> Unit:
+def parse_unit(word: str, model: Model) -> HiddenUnit:
     """The unit that a word names.
 
     Raises:
         UsageError: it is not LAYER:UNIT, or the model has no such unit.
     """
     found = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", word)
-    unit = Unit(int(found[1]), int(found[2])) if found else None
+    unit = HiddenUnit(int(found[1]), int(found[2])) if found else None
     layers, hidden = model.options.layers, model.options.hidden
     if unit is None or unit.layer >= layers or unit.index >= hidden:
         raise UsageError(
@@ -96,17 +96,17 @@ def clamp(model: Model, held: Mapping[str, float | str]) -> Edit | None:
     Raises:
         UsageError: there is no such place, two names stand for the same one, or a value is no finite number.
     """
-    places: dict[int, dict[Place, float]] = {}
+    places: dict[int, dict[StateEntry, float]] = {}
     for word, value in held.items():
         unit, part = _place(word, model)
         layer = places.setdefault(unit.layer, {})
         if (part, unit.index) in layer:
             raise _twice(word)
         layer[part, unit.index] = _value(word, value)
-    return hold(model, places) if places else None
+    return make_edit(model, places) if places else None
 
 
-def hold(model: Model, places: Mapping[int, Mapping[Place, float]]) -> Edit:
+def make_edit(model: Model, places: Mapping[int, Mapping[StateEntry, float]]) -> Edit:
     """What puts values into their places, by layer, part of the state and unit; in NumPy and torch alike."""
     names = _parts(model)
 
@@ -132,12 +132,14 @@ def _value(word: str, value: float | str) -> float:
         found = float(value)
     except (TypeError, ValueError):
         found = nan
-    if not abs(found) <= MOST:  # false for what is no number
-        raise UsageError(f"--clamp {word}={value!s:.40} must hold a finite number of at most {MOST:.2g} in size")
+    if not abs(found) <= MAX_CLAMP_VALUE:  # false for what is no number
+        raise UsageError(
+            f"--clamp {word}={value!s:.40} must hold a finite number of at most {MAX_CLAMP_VALUE:.2g} in size"
+        )
     return found
 
 
-def _place(word: str, model: Model) -> tuple[Unit, str]:
+def _place(word: str, model: Model) -> tuple[HiddenUnit, str]:
     """The unit and the part of its state that `0:17` or `0:17:c` stands for."""
     names = _parts(model)
     place, part = word.rsplit(":", 1) if word.count(":") == 2 else (word, "h")

@@ -45,12 +45,12 @@ DropoutFn = Callable[[Any], Any]
 """Given a layer's output (…, H), the same with some of it dropped."""
 
 
-def is_stack(options: ModelOptions) -> bool:
+def is_plain_stack(options: ModelOptions) -> bool:
     """Whether each layer reads h of the one below, and the readout that of the last, as they are; tied or not."""
     return not options.layer_norm and (options.layers == 1 or (options.between == "plain" and not options.skip))
 
 
-def parts(options: ModelOptions, weights: Mapping[str, Array]) -> dict[str, Array]:
+def split_weights(options: ModelOptions, weights: Mapping[str, Array]) -> dict[str, Array]:
     """The weights of a model file with a name for each product.
 
     `layers.{n}.weight_ih` of a layer with skip is what r^(n-1) is multiplied with, `layers.{n}.weight_skip` what x is;
@@ -66,7 +66,7 @@ def parts(options: ModelOptions, weights: Mapping[str, Array]) -> dict[str, Arra
     return found
 
 
-def normalised(xp: Any, h: Array, gain: Array, bias: Array) -> Array:
+def layer_norm(xp: Any, h: Array, gain: Array, bias: Array) -> Array:
     """g (h - mean) / sqrt(variance + ε) + b over the last axis (…, H), with g and b (H); torch does it in one."""
     torch: Any = sys.modules.get("torch")  # which not every command loads
     if torch is not None and xp is torch:
@@ -75,13 +75,13 @@ def normalised(xp: Any, h: Array, gain: Array, bias: Array) -> Array:
     return centred / xp.sqrt(xp.mean(centred * centred, axis=-1, keepdims=True) + EPSILON) * gain + bias
 
 
-def leaving(
+def layer_output(
     xp: Any,
     options: ModelOptions,
     weights: Mapping[str, Array],
     number: int,
     h: Array,
-    read: Array | None,
+    below_output: Array | None,
     drop: DropoutFn | None = None,
 ) -> Array:
     """What a layer hands on.
@@ -99,18 +99,18 @@ def leaving(
         r^n (…, H).
     """
     if options.layer_norm:
-        h = normalised(xp, h, weights[f"norm.{number}.weight"], weights[f"norm.{number}.bias"])
+        h = layer_norm(xp, h, weights[f"norm.{number}.weight"], weights[f"norm.{number}.bias"])
     if drop is not None:
         h = drop(h)
-    if read is None or options.between == "plain":
+    if below_output is None or options.between == "plain":
         return h
     if options.between == "residual":
-        return h + read
-    transform = sigmoid(xp, read @ weights[f"highway.{number}.weight"].T + weights[f"highway.{number}.bias"])
-    return transform * h + (1 - transform) * read
+        return h + below_output
+    transform = sigmoid(xp, below_output @ weights[f"highway.{number}.weight"].T + weights[f"highway.{number}.bias"])
+    return transform * h + (1 - transform) * below_output
 
 
-class Wired:
+class StepWeights:
     """The weights of a network as one character after the other needs them: tables, layers and readout.
 
     Args:
@@ -125,7 +125,7 @@ class Wired:
     def __init__(self, options: ModelOptions, weights: Mapping[str, Array], xp: Any) -> None:
         self.layers: list[Parameters] = [layer_weights(weights, number) for number in range(options.layers)]
         self._options, self._weights, self._xp = options, weights, xp
-        self._stack = is_stack(options)
+        self._stack = is_plain_stack(options)
         self._tables = [input_table(weights)]
         self._tables += [skip_table(weights, number) for number in range(1, options.layers) if options.skip]
         self._readout, self._bias = weights["readout.weight"].T, weights["readout.bias"]
@@ -135,21 +135,21 @@ class Wired:
         """(1, 1) of the kind and place of all numbers here."""
         return self._tables[0][:1, :1]
 
-    def entering(self, number: int, ids: Array, read: Array | None) -> Array:
+    def layer_input(self, number: int, ids: Array, below_output: Array | None) -> Array:
         """The input product (B, G·H) of a layer, from symbols (B,) and r^(n-1) (B, H), None in the first layer."""
-        if read is None:
+        if below_output is None:
             return self._tables[0][ids]
         p = self.layers[number]
-        x = read @ p["weight_ih"].T + p["bias_ih"]
+        x = below_output @ p["weight_ih"].T + p["bias_ih"]
         return x + self._tables[number][ids] if self._options.skip else x
 
-    def leaving(self, number: int, h: Array, read: Array | None) -> Array:
+    def layer_output(self, number: int, h: Array, below_output: Array | None) -> Array:
         """What a layer hands on; as the function of that name."""
-        return h if self._stack else leaving(self._xp, self._options, self._weights, number, h, read)
+        return h if self._stack else layer_output(self._xp, self._options, self._weights, number, h, below_output)
 
-    def logits(self, handed: Sequence[Array]) -> Array:
+    def logits(self, outputs: Sequence[Array]) -> Array:
         """(B, V) from what every layer handed on, each (B, H)."""
-        top = self._xp.concatenate(handed, -1) if self._options.skip else handed[-1]
+        top = self._xp.concatenate(outputs, -1) if self._options.skip else outputs[-1]
         return top @ self._readout + self._bias
 
 

@@ -23,7 +23,7 @@ from charlm.model.bptt import from_half_
 from charlm.model.checkpoint import Model
 from charlm.model.ops import PackedLinear
 from charlm.model.stepper import Edit
-from charlm.model.wiring import input_table, layer_weights, parts
+from charlm.model.wiring import input_table, layer_weights, split_weights
 
 State = tuple[Tensor, ...]
 States = list[State]
@@ -48,7 +48,7 @@ class Abreast:
         self._hidden, self._dtype = model.options.hidden, dtype
         weights = {
             name: torch.from_numpy(np.ascontiguousarray(weight)).to(dtype)
-            for name, weight in parts(model.options, model.weights).items()
+            for name, weight in split_weights(model.options, model.weights).items()
         }
         layer = LAYERS[model.options.cell](model.options.activation)
         self._parts, self._layers = layer.PARTS, model.options.layers

@@ -25,7 +25,7 @@ from charlm.errors import UsageError
 from charlm.model.checkpoint import Model, check_model
 from charlm.model.stepper import Edit, Stepper
 from charlm.model.units import clamp as held
-from charlm.model.wiring import is_stack
+from charlm.model.wiring import is_plain_stack
 from charlm.sampling.filters import Rules
 from charlm.sampling.generate import Stepping, generate, generate_one, streams
 from charlm.sampling.single_stream import LAYERS, Lean
@@ -164,7 +164,7 @@ def _ids(model: Model, prompt: str, options: SampleOptions, edit: Edit | None) -
     random = streams(cast(int, options.seed), options.num)
     with np.errstate(all="ignore"):  # of weights whose products overflow, the draws will speak
         lean = options.device == "cpu" and model.options.cell in LAYERS and model.options.between == "plain"
-        plain = is_stack(model.options)
+        plain = is_plain_stack(model.options)
         if options.num == 1 and edit is None and lean:
             reader = Lean(model) if plain else LeanWired(model)
             return zip(generate_one(reader, start, rules, random[0]))  # each alone in a tuple

@@ -22,7 +22,7 @@ import numpy as np
 
 from charlm.cells import Parameters
 from charlm.model.checkpoint import Model
-from charlm.model.wiring import input_table, layer_weights, parts
+from charlm.model.wiring import input_table, layer_weights, split_weights
 from charlm.sampling.gemv import Times, product
 
 Step = Callable[[np.ndarray], None]
@@ -40,7 +40,8 @@ class Lean:
     def __init__(self, model: Model, dtype: type = np.float32) -> None:
         hidden, layers = model.options.hidden, model.options.layers
         weights: dict[str, np.ndarray] = {
-            name: weight.astype(dtype, copy=False) for name, weight in parts(model.options, model.weights).items()
+            name: weight.astype(dtype, copy=False)
+            for name, weight in split_weights(model.options, model.weights).items()
         }
         layer = LAYERS[model.options.cell](model.options.activation)
         states: np.ndarray = np.zeros(layers * hidden + 1, dtype)

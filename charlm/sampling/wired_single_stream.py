@@ -18,7 +18,7 @@ import numpy as np
 
 from charlm.config import ModelOptions
 from charlm.model.checkpoint import Model
-from charlm.model.wiring import EPSILON, input_table, layer_weights, parts, skip_table
+from charlm.model.wiring import EPSILON, input_table, layer_weights, skip_table, split_weights
 from charlm.sampling.gemv import product
 from charlm.sampling.single_stream import LAYERS, Lean, Step
 
@@ -36,7 +36,7 @@ class LeanWired(Lean):
     def __init__(self, model: Model, dtype: type = np.float32) -> None:
         options = model.options
         weights: dict[str, np.ndarray] = {
-            name: weight.astype(dtype, copy=False) for name, weight in parts(options, model.weights).items()
+            name: weight.astype(dtype, copy=False) for name, weight in split_weights(options, model.weights).items()
         }
         hidden, layers, layer = options.hidden, options.layers, LAYERS[options.cell](options.activation)
         handed = range(layers) if options.skip else range(layers - 1, layers)

@@ -51,7 +51,7 @@ _NAMES = tuple(ModelOptions.specs())
 RATES = {"adam": 0.008, "adamw": 0.008, "rmsprop": 0.002, "adagrad": 0.02, "sgd": 0.5}
 
 
-def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> tuple[TrainOptions, list[str]]:
+def resolve(options: TrainOptions, vocab_size: int, train: int, valid: int) -> tuple[TrainOptions, list[str]]:
     """Decide everything that was left `auto`.
 
     Args:
@@ -67,7 +67,7 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
         CorpusError: batch and window that the user gave do not fit the text.
         UsageError: options of the network contradict each other.
     """
-    options = options.replace(**_shape(options, vocabulary, train))
+    options = options.replace(**_shape(options, vocab_size, train))
     parameters.check(options)
     _check_embeddings(options)
     chosen: dict[str, Any] = {}
@@ -86,9 +86,9 @@ def resolve(options: TrainOptions, vocabulary: int, train: int, valid: int) -> t
     settle("epsilon", 1e-10 if options.optimizer == "adagrad" else 1e-8)
     steps = planned_steps(options, train, batch, seq_len)
     undropped = _undropped(options)
-    seen = steps * batch * seq_len if steps is not None else _seen_in_time(options, undropped, vocabulary)
+    seen = steps * batch * seq_len if steps is not None else _seen_in_time(options, undropped, vocab_size)
     passes = seen / train
-    settle("dropout", _dropout(passes, passes * parameters.count(undropped, vocabulary) / train))
+    settle("dropout", _dropout(passes, passes * parameters.count(undropped, vocab_size) / train))
     settle("warmup", 100 if steps is None else min(100, steps // 10))
     stretch = settle("eval_chars", max(1, min(valid, STRETCH, train // EVALUATION_SPACING)))
     spacing = max(LEAST_SPACING, ceil(EVALUATION_SPACING * min(stretch, max(valid, 1)) / (batch * seq_len)))
@@ -137,7 +137,7 @@ def planned_steps(options: TrainOptions, train: int, batch: int, seq_len: int) -
     return options.steps or max(1, round(options.epochs * windows))
 
 
-def _shape(options: TrainOptions, vocabulary: int, train: int) -> dict[str, Any]:
+def _shape(options: TrainOptions, vocab_size: int, train: int) -> dict[str, Any]:
     """Layers, what connects them, units, and how often they begin cold.
 
     Whoever names layers or units gets the plain stack that goes by that name. Where both are left open, two layers of
@@ -156,17 +156,17 @@ def _shape(options: TrainOptions, vocabulary: int, train: int) -> dict[str, Any]
     }
     shape = {name: value for name, value in usual.items() if getattr(options, name) == AUTO}
     if options.hidden == AUTO and options.time is not None:
-        shape["hidden"] = _width(options.replace(**shape), vocabulary, train)
+        shape["hidden"] = _width(options.replace(**shape), vocab_size, train)
     return shape
 
 
-def _width(options: TrainOptions, vocabulary: int, train: int) -> int:
+def _width(options: TrainOptions, vocab_size: int, train: int) -> int:
     """The widest, up to the usual, that a nominal machine teaches enough in `--time`."""
 
     def learns(hidden: int) -> bool:
         network = _undropped(options.replace(hidden=hidden))
-        seen = _seen_in_time(options, network, vocabulary)
-        enough = ENOUGH_PER_PARAMETER * parameters.count(network, vocabulary)
+        seen = _seen_in_time(options, network, vocab_size)
+        enough = ENOUGH_PER_PARAMETER * parameters.count(network, vocab_size)
         return seen >= min(FEWEST_PASSES * train, enough)
 
     widths = [width for width in WIDTHS if width <= options.hidden]
@@ -225,9 +225,9 @@ def _rate(options: TrainOptions, hidden: int) -> float:
     return highest
 
 
-def _seen_in_time(options: TrainOptions, model: ModelOptions, vocabulary: int) -> float:
+def _seen_in_time(options: TrainOptions, model: ModelOptions, vocab_size: int) -> float:
     """Characters that a nominal machine trains on in `--time`: 6 operations per parameter and character."""
-    return options.time * NOMINAL_SPEED / (6 * parameters.count(model, vocabulary)) if options.time else 0.0
+    return options.time * NOMINAL_SPEED / (6 * parameters.count(model, vocab_size)) if options.time else 0.0
 
 
 def _weight_decay(options: TrainOptions, rate: float, steps_per_pass: float) -> float:

@@ -224,7 +224,7 @@ def _resolved(corpus: Corpus, values: dict[str, Any]) -> tuple[TrainOptions, lis
 
 def _new(options: TrainOptions, corpus: Corpus) -> Network:
     network = Network(_model_options(options), corpus.symbols.size, options.seed)
-    initializers.begin(network, options)
+    initializers.initialize(network, options)
     return network
 
 

@@ -11,7 +11,7 @@ from texts import text_of
 from charlm.cli import main as entry
 from charlm.inspect.record import record
 from charlm.model.checkpoint import save
-from charlm.model.units import Unit
+from charlm.model.units import HiddenUnit
 from charlm.show.format import visible
 from charlm.show.html import save as save_page
 from charlm.show.tables import Grid
@@ -152,7 +152,7 @@ def test_the_colour_is_where_the_surprise_is(written, opened):
 @pytest.mark.parametrize("palette", ["blog", "paper"])
 def test_another_track_recolours(written, opened, palette):
     words = ("--unit", "0:2", "--unit", "1:5", "--part", "c", "--palette", palette)
-    path, _, seen = written(text_of(400), "cells", *words, units=[Unit(0, 2), Unit(1, 5)], part="c")
+    path, _, seen = written(text_of(400), "cells", *words, units=[HiddenUnit(0, 2), HiddenUnit(1, 5)], part="c")
     page = opened(path)
     wait_for_all(page)
     assert page.locator("#track option").all_text_contents() == ["tanh(c) of 0:2", "tanh(c) of 1:5", "surprise"]

@@ -25,7 +25,7 @@ from charlm import cells
 from charlm.config import ModelOptions
 from charlm.errors import CharlmError, CheckpointError
 from charlm.model import parameters
-from charlm.model.checkpoint import LONGEST_HEADER, Model, load, read_header, save
+from charlm.model.checkpoint import MAX_HEADER_BYTES, Model, load, read_header, save
 from charlm.sampling.sample import stream
 from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training.describe import describe
@@ -105,7 +105,7 @@ def splice(data: bytes, other: bytes, random: Random) -> bytes:
 
 
 def lengthen(data: bytes, other: bytes, random: Random) -> bytes:
-    sizes = [0, 1, len(data), 2**31, 2**63, 2**64 - 1, LONGEST_HEADER + 1, random.randrange(2 * len(data))]
+    sizes = [0, 1, len(data), 2**31, 2**63, 2**64 - 1, MAX_HEADER_BYTES + 1, random.randrange(2 * len(data))]
     return random.choice(sizes).to_bytes(8, "little") + data[8:]
 
 
@@ -274,7 +274,7 @@ def test_reading_takes_no_more_memory_than_stated(tmp_path: Path, good: list[byt
         (tmp_path / name).write_bytes(content)
     save(tmp_path / "weights", made(hidden=1600))
     save(tmp_path / "unicode", made(hidden=1, codes=[c for c in range(1, 0x110000) if not 0xD800 <= c < 0xE000]))
-    (tmp_path / "header").write_bytes((LONGEST_HEADER + 1).to_bytes(8, "little") + b"[" * (LONGEST_HEADER + 1))
+    (tmp_path / "header").write_bytes((MAX_HEADER_BYTES + 1).to_bytes(8, "little") + b"[" * (MAX_HEADER_BYTES + 1))
     paths = sorted(tmp_path.iterdir())
     (tmp_path / "good").write_bytes(good[0])
     program = Path(__file__).with_name("greed.py")
@@ -288,7 +288,7 @@ def test_reading_takes_no_more_memory_than_stated(tmp_path: Path, good: list[byt
     worst = 0.0
     for row, path in zip(found, paths, strict=True):
         data = path.read_bytes()
-        header = min(int.from_bytes(data[:8], "little"), LONGEST_HEADER)
+        header = min(int.from_bytes(data[:8], "little"), MAX_HEADER_BYTES)
         allowed = PER_HEADER_BYTE * header + PER_TENSOR_BYTE * (len(data) - 8 - header) + CONSTANT
         assert row["peak"] <= allowed, row
         if header > 100_000 and len(data) < 1.5 * header:

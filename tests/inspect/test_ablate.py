@@ -10,7 +10,7 @@ from charlm.errors import CharlmError
 from charlm.inspect.ablate import ablate
 from charlm.inspect.features import of_text, on
 from charlm.model.stepper import Stepper
-from charlm.model.units import Unit
+from charlm.model.units import HiddenUnit
 from charlm.sampling.filters import log_softmax
 
 
@@ -43,7 +43,7 @@ def test_losses_are_those_of_a_slow_loop(make_model, cell, to):
     model = make_model(cell=cell, layers=2, scale=0.8)
     ids = ids_of(model, 300)
     features = of_text(ids, model.symbols, ("single-quotes", "word", "column"))
-    groups = [(Unit(0, 3),), (Unit(1, 2),), (Unit(0, 3), Unit(1, 2))]
+    groups = [(HiddenUnit(0, 3),), (HiddenUnit(1, 2),), (HiddenUnit(0, 3), HiddenUnit(1, 2))]
     before, means = slow_nats(model, ids, {})
     for group, found in zip(groups, ablate(model, ids, groups, features, to=to), strict=True):
         held = {(unit.layer, part, unit.index): means[unit.layer, part, unit.index] if to == "mean" else 0.0
@@ -67,14 +67,14 @@ def test_a_unit_that_nobody_reads_loses_exactly_nothing(make_model, cell):
     ids = ids_of(model, 3000)
     features = of_text(ids, model.symbols)
     for to in ("mean", "zero"):
-        unused, used = ablate(model, ids, [(Unit(0, 4),), (Unit(0, 3),)], features, to=to)
+        unused, used = ablate(model, ids, [(HiddenUnit(0, 4),), (HiddenUnit(0, 3),)], features, to=to)
         assert unused.lost == 0 and all(loss.on == loss.off == 0 for loss in unused.features.values())
         assert used.lost != 0
 
 
 def test_progress_counts_every_reading(make_model):
     model, told = make_model(), []
-    ablate(model, ids_of(model, 400), [(Unit(0, 1),)], {}, progress=lambda *at: told.append(at))
+    ablate(model, ids_of(model, 400), [(HiddenUnit(0, 1),)], {}, progress=lambda *at: told.append(at))
     assert told[-1] == (800, 800)
     assert ablate(model, ids_of(model, 400), [], {}) == []
 
@@ -82,4 +82,4 @@ def test_progress_counts_every_reading(make_model):
 def test_a_loss_that_is_no_number_is_an_error(make_model):
     model = make_model(cell="rnn", activation="linear", scale=30.0)
     with pytest.raises(CharlmError, match="no finite number"):
-        ablate(model, ids_of(model, 500), [(Unit(0, 0),)], {})
+        ablate(model, ids_of(model, 500), [(HiddenUnit(0, 0),)], {})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from charlm.inspect.cells import profile
-from charlm.model.units import Unit
+from charlm.model.units import HiddenUnit
 
 
 def test_a_profile_is_what_it_says():
@@ -13,8 +13,8 @@ def test_a_profile_is_what_it_says():
     values = random.normal(size=500).astype(np.float32) + (ids == 4) * 3 - (ids == 7) * 3
     values[0] = 99  # of a symbol that is seen once
     ids[0] = 1
-    found = profile(Unit(0, 1), ids, values)
-    assert found.unit == Unit(0, 1)
+    found = profile(HiddenUnit(0, 1), ids, values)
+    assert found.unit == HiddenUnit(0, 1)
     assert found.mean == pytest.approx(values.mean(), abs=1e-5)
     assert found.deviation == pytest.approx(values.std(), abs=1e-5)
     assert (found.lowest, found.highest) == (values.min(), 99)
@@ -25,5 +25,5 @@ def test_a_profile_is_what_it_says():
 
 
 def test_of_a_short_text_the_most_frequent_symbols_count():
-    found = profile(Unit(0, 0), np.array([2, 2, 3, 5]), np.array([0.1, 0.3, 0.9, -1.0]))
+    found = profile(HiddenUnit(0, 0), np.array([2, 2, 3, 5]), np.array([0.1, 0.3, 0.9, -1.0]))
     assert found.high_on == (2,) == found.low_on

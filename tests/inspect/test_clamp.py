@@ -8,7 +8,7 @@ import torch
 
 from charlm.errors import UsageError
 from charlm.model.stepper import Stepper
-from charlm.model.units import Unit, clamp, parse_unit, split_clamps
+from charlm.model.units import HiddenUnit, clamp, parse_unit, split_clamps
 from charlm.sampling import sample as sampling
 from charlm.sampling.filters import Rules, draw
 from charlm.sampling.generate import generate, streams
@@ -112,7 +112,7 @@ def test_an_edit_leaves_the_states_that_it_was_given(make_model):
 
 def test_units_by_their_words(make_model):
     model = make_model(layers=3)
-    assert parse_unit("2:6", model) == Unit(2, 6) and str(Unit(2, 6)) == "2:6"
+    assert parse_unit("2:6", model) == HiddenUnit(2, 6) and str(HiddenUnit(2, 6)) == "2:6"
     for word in ("", "3:0", "0:7", "1", "1:", ":1", "-1:0", "a:b", "0:1:h", "1:1.0", " 0:1", "0:1\n", "0:²", "9" * 99):
         with pytest.raises(UsageError, match="is no unit of this model; give LAYER:UNIT") as caught:
             parse_unit(word, model)

@@ -16,7 +16,7 @@ from charlm.cli import main as entry
 from charlm.inspect.record import record
 from charlm.model.checkpoint import Model, load, save
 from charlm.model.parameters import shapes
-from charlm.model.units import Unit
+from charlm.model.units import HiddenUnit
 from charlm.tokenizers.vocabulary import Vocabulary
 
 ANSI = re.compile(r"\x1b\[([0-9;]*)m")
@@ -207,7 +207,7 @@ def test_units_in_a_pipe_and_as_json(shell):
     assert "tanh(c)" in out and "\x1b" not in out
     assert len(re.findall(r"^ ?(?:1:3|0:6)\s", out, re.MULTILINE)) == 2
     found = json.loads(ok(shell(*CELLS, "--unit", "0:6", "--part", "c", "--json")))
-    _, seen = numbers(units=[Unit(1, 3), Unit(0, 6)], parts=["c", "c"])
+    _, seen = numbers(units=[HiddenUnit(1, 3), HiddenUnit(0, 6)], parts=["c", "c"])
     assert [row["unit"] for row in found["units"]] == ["1:3", "0:6"] and found["part"] == "c"
     np.testing.assert_allclose([row["values"] for row in found["each"]], seen.values, atol=1e-5)
     np.testing.assert_allclose([row["bits"] for row in found["each"]], seen.bits, rtol=1e-4)

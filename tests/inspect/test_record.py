@@ -8,7 +8,7 @@ from charlm import memory
 from charlm.errors import CharlmError, UsageError
 from charlm.inspect.record import record
 from charlm.model.stepper import Stepper
-from charlm.model.units import Unit, check_part, parse_unit
+from charlm.model.units import HiddenUnit, check_part, parse_unit
 
 CELLS = ("rnn", "lstm", "gru")
 
@@ -33,7 +33,7 @@ def slowly(model, ids):
 def test_everything_that_is_kept(make_model, cell):
     model = make_model(cell=cell, layers=2)
     ids = ids_of(model, 1300)  # more than a block
-    seen = record(model, ids, top=4, units=[Unit(1, 6), Unit(0, 0)])
+    seen = record(model, ids, top=4, units=[HiddenUnit(1, 6), HiddenUnit(0, 0)])
     shares, states = slowly(model, ids)
     assert seen.ids.tolist() == ids[1:].tolist()
     np.testing.assert_allclose(seen.bits, -np.log2(shares[np.arange(1300), ids[1:]]), atol=1e-4)
@@ -46,7 +46,7 @@ def test_everything_that_is_kept(make_model, cell):
 def test_c_is_kept_as_its_tanh(make_model):
     model = make_model(cell="lstm")
     ids = ids_of(model, 90)
-    seen = record(model, ids, units=[Unit(0, 3)], parts=["c"])
+    seen = record(model, ids, units=[HiddenUnit(0, 3)], parts=["c"])
     np.testing.assert_allclose(seen.values[:, 0], [np.tanh(s[0][1][3]) for s in slowly(model, ids)[1]], atol=1e-5)
     assert seen.top.shape == (91, 0)
 
@@ -92,7 +92,7 @@ def test_a_word_that_is_no_unit(make_model, word):
 
 def test_a_unit_that_there_is_not(make_model):
     model = make_model(layers=2)
-    assert parse_unit("1:6", model) == Unit(1, 6) and str(Unit(1, 6)) == "1:6"
+    assert parse_unit("1:6", model) == HiddenUnit(1, 6) and str(HiddenUnit(1, 6)) == "1:6"
     for word in ("2:0", "1:7"):
         with pytest.raises(UsageError, match="a layer from 0 to 1 and a unit from 0 to 6$"):
             parse_unit(word, model)

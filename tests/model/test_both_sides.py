@@ -15,7 +15,7 @@ from charlm.evaluation.pieces import Pieces
 from charlm.evaluation.scoring import SEGMENT, WARM_UP, score
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
-from charlm.model.initializers import begin
+from charlm.model.initializers import initialize
 from charlm.model.network import LEFT, DropoutMasks, Network, RightContext
 from charlm.model.parameters import REVERSE
 from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
@@ -165,7 +165,7 @@ def test_first_weights_that_are_asked_for_are_those_of_both_stacks():
     values = {"direction": "bidirectional", "hidden": 5, "embedding": 3, "dropout": 0.0, "layers": 2}
     options = TrainOptions.of({**values, "init": "uniform", "init_scale": 0.25, "forget_bias": 3.0})
     network = Network(ModelOptions.of(values), V)
-    begin(network, options)
+    initialize(network, options)
     for side in (LEFT, REVERSE):
         assert network.weight(f"{side}layers.1.bias_ih")[5:10].tolist() == [3.0] * 5
         assert 0 < network.weight(f"{side}layers.1.bias_hh").abs().max() <= 0.25

@@ -419,7 +419,7 @@ def test_arrays_and_metadata_of_a_progress_file_come_back(path):
 
 def test_older_files_without_the_later_settings_are_read(saved):
     """Direction and wiring were recorded for later versions; a file that lacks them means the only way known."""
-    rewrite(saved, lambda metadata, tensors: [metadata["config"].pop(key) for key in checkpoint.KNOWN])
+    rewrite(saved, lambda metadata, tensors: [metadata["config"].pop(key) for key in checkpoint.KNOWN_WORDS])
     rewrite(saved, lambda metadata, tensors: metadata.pop("version"))
     header = read_header(saved)
     assert header.version == "unknown" and header.options.layers == 2

@@ -17,7 +17,7 @@ from charlm.model import bptt, checkpoint, parameters, wiring
 from charlm.model.network import NO_DROPOUT, DropoutMasks, Network
 from charlm.model.stepper import Stepper
 from charlm.model.units import clamp
-from charlm.model.wiring import is_stack, parts
+from charlm.model.wiring import is_plain_stack, split_weights
 from charlm.sampling.single_stream import LAYERS, Lean
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
@@ -33,7 +33,7 @@ def some_ids(steps=6, batch=3, seed=2):
 def exact(model):
     """The stepper in float64."""
     weights = {name: weight.astype(np.float64) for name, weight in model.weights.items()}
-    return Stepper(model, weights=parts(model.options, weights))
+    return Stepper(model, weights=split_weights(model.options, weights))
 
 
 def paths(kind):
@@ -186,7 +186,7 @@ def test_a_dropped_symbol_enters_nowhere_and_is_read_out_all_the_same(make_model
 @pytest.mark.parametrize("name", LAYERS)
 def test_what_a_symbol_brings_in_lies_in_one_piece(make_model, name, input):
     model = make_model(name, layers=2, input=input, skip=True)
-    weights = parts(model.options, model.weights)
+    weights = split_weights(model.options, model.weights)
     tables = [wiring.input_table(weights), wiring.skip_table(weights, 1)]
     tables += [LAYERS[name](model.options.activation).rows(table, -1) for table in tables]
     assert all(table[3].flags.c_contiguous for table in tables)
@@ -227,7 +227,7 @@ def test_a_layer_that_says_nothing_is_passed_by(make_model):
 def test_normalised_outputs_have_the_mean_and_deviation_that_are_asked_for():
     h = np.random.default_rng(0).normal(3, 5, (4, 2, 1000))
     gain, bias = np.full(1000, 2.0), np.full(1000, -1.0)
-    found = wiring.normalised(np, h, gain, bias)
+    found = wiring.layer_norm(np, h, gain, bias)
     np.testing.assert_allclose(found.mean(-1), -1, atol=1e-9)
     np.testing.assert_allclose(found.std(-1), 2, rtol=1e-6)
     same = F.layer_norm(torch.from_numpy(h), (1000,), *map(torch.from_numpy, (gain, bias)), wiring.EPSILON)
@@ -235,11 +235,11 @@ def test_normalised_outputs_have_the_mean_and_deviation_that_are_asked_for():
 
 
 def test_one_layer_is_a_stack_whatever_lies_between():
-    assert is_stack(parameters_of(layers=1, skip=True, between="highway"))
-    assert is_stack(parameters_of(layers=2, tied=True, input="embedding", embedding=7))
+    assert is_plain_stack(parameters_of(layers=1, skip=True, between="highway"))
+    assert is_plain_stack(parameters_of(layers=2, tied=True, input="embedding", embedding=7))
     for more in ({"skip": True}, {"between": "residual"}, {"between": "highway"}, {"layer_norm": True}):
-        assert not is_stack(parameters_of(layers=2, **more))
-    assert not is_stack(parameters_of(layers=1, layer_norm=True))
+        assert not is_plain_stack(parameters_of(layers=2, **more))
+    assert not is_plain_stack(parameters_of(layers=1, layer_norm=True))
 
 
 def parameters_of(**values):

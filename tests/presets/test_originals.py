@@ -62,7 +62,7 @@ def test_min_char_rnn_learns_as_a_twin_in_numpy(small_corpus, tmp_path: Path, cl
     network = Network(chosen, small_corpus.symbols.size, 0)
     from charlm.model import initializers
 
-    initializers.begin(network, chosen)
+    initializers.initialize(network, chosen)
     first = network.arrays()
     w = {name: first[long].astype(float) for name, long in NAMES.items()}
     memory = {name: np.zeros_like(value) for name, value in w.items()}
