@@ -24,7 +24,7 @@ import numpy as np
 Times = Callable[[], object]
 """A matrix (O, R) times what a vector (R) holds by now, into another (O)."""
 
-LINE = 64
+CACHE_LINE_BYTES = 64
 """Bytes of a cache line. NumPy's large arrays begin 16 bytes into one, so that every second vector that OpenBLAS reads
 of them lies in two: a product with a matrix of up to a megabyte is an eighth slower then (docs/notes.md)."""
 
@@ -40,7 +40,7 @@ MOST_PROCESSORS = 8
 more will do, and many will not, is supposed."""
 
 
-def product(weight: np.ndarray, vector: np.ndarray, into: np.ndarray) -> Times:
+def make_gemv(weight: np.ndarray, vector: np.ndarray, into: np.ndarray) -> Times:
     """What multiplies a matrix by a vector, which it reads at every call.
 
     Args:
@@ -80,8 +80,8 @@ def _pairs(weight: np.ndarray, vector: np.ndarray, into: np.ndarray) -> Times:
 
 def _laid_out(matrix: np.ndarray) -> np.ndarray:
     """The matrix, from the beginning of a cache line on."""
-    room: np.ndarray = np.empty(matrix.nbytes + LINE, np.uint8)
-    first = -room.ctypes.data % LINE
+    room: np.ndarray = np.empty(matrix.nbytes + CACHE_LINE_BYTES, np.uint8)
+    first = -room.ctypes.data % CACHE_LINE_BYTES
     laid_out = room[first : first + matrix.nbytes].view(matrix.dtype).reshape(matrix.shape)
     laid_out[...] = matrix
     return laid_out

@@ -14,7 +14,7 @@ import numpy as np
 from charlm.errors import CharlmError
 from charlm.model.stepper import Edit, States
 from charlm.sampling.filters import NEVER, Rules, draw, drawing
-from charlm.sampling.single_stream import Lean
+from charlm.sampling.single_stream import SingleStream
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
 AHEAD = 8
@@ -76,7 +76,7 @@ def generate(
         logits, states = _step(stepper, last, states, edit)
 
 
-def generate_one(lean: Lean, prompt: np.ndarray, rules: Rules, random: Random) -> Iterator[int]:
+def generate_one(lean: SingleStream, prompt: np.ndarray, rules: Rules, random: Random) -> Iterator[int]:
     """Draw one stream without end: what `generate` yields for a batch of one, up to rounding.
 
     Args:
@@ -89,15 +89,15 @@ def generate_one(lean: Lean, prompt: np.ndarray, rules: Rules, random: Random) -
     """
     before: list[int] = [BOUNDARY, *prompt.tolist()]
     last = before.pop()
-    draw_one = drawing(rules, lean.vocabulary)
+    draw_one = drawing(rules, lean.vocab_size)
     with np.errstate(all="ignore"):
         for symbol in before:
-            lean.read(symbol)
+            lean.step(symbol)
     while True:
         drawn: list[int] = []
         with np.errstate(all="ignore"):
             for _ in range(AHEAD):
-                logits = lean.read(last)
+                logits = lean.step(last)
                 logits[UNKNOWN] = NEVER
                 if last == BOUNDARY:
                     logits[BOUNDARY] = NEVER

@@ -35,7 +35,7 @@ Sums = Callable[[Tensor, Tensor], Tensor]
 """From what enters a layer, and its own h (B, H): the gates' arguments (B, G·H)."""
 
 
-class Abreast:
+class ManyStreams:
     """A model that reads one symbol in each of many streams and says what may come next.
 
     Args:
@@ -50,7 +50,7 @@ class Abreast:
             name: torch.from_numpy(np.ascontiguousarray(weight)).to(dtype)
             for name, weight in split_weights(model.options, model.weights).items()
         }
-        layer = LAYERS[model.options.cell](model.options.activation)
+        layer = MANY_STREAM_CELLS[model.options.cell](model.options.activation)
         self._parts, self._layers = layer.PARTS, model.options.layers
         lowest, *above = (layer_weights(weights, number) for number in range(model.options.layers))
         self._table = (input_table(weights) + layer.constant(lowest)) * layer.factors(lowest)
@@ -187,5 +187,5 @@ class _GRU(_Layer):
         return step
 
 
-LAYERS: dict[str, type[_Layer]] = {"rnn": _RNN, "lstm": _LSTM, "gru": _GRU}
+MANY_STREAM_CELLS: dict[str, type[_Layer]] = {"rnn": _RNN, "lstm": _LSTM, "gru": _GRU}
 """The cells that have such a step."""

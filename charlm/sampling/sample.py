@@ -28,8 +28,8 @@ from charlm.model.units import clamp as held
 from charlm.model.wiring import is_plain_stack
 from charlm.sampling.filters import Rules
 from charlm.sampling.generate import Stepping, generate, generate_one, streams
-from charlm.sampling.single_stream import LAYERS, Lean
-from charlm.sampling.wired_single_stream import LeanWired
+from charlm.sampling.single_stream import SINGLE_STREAM_CELLS, SingleStream
+from charlm.sampling.wired_single_stream import WiredSingleStream
 from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 
 Clamp = Mapping[str, float | str]
@@ -163,10 +163,12 @@ def _ids(model: Model, prompt: str, options: SampleOptions, edit: Edit | None) -
     start = _encoded(model, prompt)
     random = streams(cast(int, options.seed), options.num)
     with np.errstate(all="ignore"):  # of weights whose products overflow, the draws will speak
-        lean = options.device == "cpu" and model.options.cell in LAYERS and model.options.between == "plain"
+        lean = (
+            options.device == "cpu" and model.options.cell in SINGLE_STREAM_CELLS and model.options.between == "plain"
+        )
         plain = is_plain_stack(model.options)
         if options.num == 1 and edit is None and lean:
-            reader = Lean(model) if plain else LeanWired(model)
+            reader = SingleStream(model) if plain else WiredSingleStream(model)
             return zip(generate_one(reader, start, rules, random[0]))  # each alone in a tuple
         many = lean and plain and _multiplications(model, options.num) >= MANY
         stepper = _abreast(model, options.num) if many else _stepper(model, options.device)
@@ -191,10 +193,10 @@ def _multiplications(model: Model, num: int) -> int:
 
 def _abreast(model: Model, num: int) -> Stepping:
     from charlm.runtime.malloc import keep_freed_memory
-    from charlm.sampling.many_streams import Abreast
+    from charlm.sampling.many_streams import ManyStreams
 
     keep_freed_memory()
-    return Abreast(model, num)
+    return ManyStreams(model, num)
 
 
 def _stepper(model: Model, device: str) -> Stepper:

@@ -23,13 +23,13 @@ import numpy as np
 from charlm.cells import Parameters
 from charlm.model.checkpoint import Model
 from charlm.model.wiring import input_table, layer_weights, split_weights
-from charlm.sampling.gemv import Times, product
+from charlm.sampling.gemv import Times, make_gemv
 
 Step = Callable[[np.ndarray], None]
 """Given the input product (G·H) of a symbol, or the bias above the first layer, moves the layer's state on."""
 
 
-class Lean:
+class SingleStream:
     """A model that reads one symbol after the other, in one stream; the state is its own.
 
     Args:
@@ -43,7 +43,7 @@ class Lean:
             name: weight.astype(dtype, copy=False)
             for name, weight in split_weights(model.options, model.weights).items()
         }
-        layer = LAYERS[model.options.cell](model.options.activation)
+        layer = SINGLE_STREAM_CELLS[model.options.cell](model.options.activation)
         states: np.ndarray = np.zeros(layers * hidden + 1, dtype)
         states[-1] = 1  # what the readout multiplies by its bias
         self._steps: list[tuple[Step, np.ndarray | None]] = []
@@ -56,14 +56,14 @@ class Lean:
             self._steps.append((layer.make(p, read, read[-hidden:]), bias))
         readout = np.column_stack([weights["readout.weight"] / layer.FACTOR, weights["readout.bias"]])
         self._logits: np.ndarray = np.empty(len(readout), dtype)
-        self._readout = product(readout, states[-hidden - 1 :], self._logits)
+        self._readout = make_gemv(readout, states[-hidden - 1 :], self._logits)
 
     @property
-    def vocabulary(self) -> int:
+    def vocab_size(self) -> int:
         """V."""
         return len(self._logits)
 
-    def read(self, symbol: int) -> np.ndarray:
+    def step(self, symbol: int) -> np.ndarray:
         """Logits (V,) after one more symbol; the same array at every call."""
         for step, bias in self._steps:
             step(self._table[symbol] if bias is None else bias)
@@ -96,7 +96,7 @@ class _Layer:
         both = [p["weight_hh"]] if len(read) == p["weight_hh"].shape[1] else [p["weight_ih"], p["weight_hh"]]
         weight = self.rows(np.hstack(both), 0)
         weight /= self.FACTOR
-        return product(weight, read, into)
+        return make_gemv(weight, read, into)
 
     def make(self, p: Parameters, read: np.ndarray, h: np.ndarray) -> Step:
         """The step of a layer with the parameters p, which reads `read` (R) and keeps its state in `h` (H)."""
@@ -192,9 +192,9 @@ class _GRU(_Layer):
         bias = p["bias_hh"][2 * hidden :] / 2
         rows = np.empty((4, hidden), h.dtype)  # r, z, n and what z brings in of h - n
         (r, z, n, t), a, gates = rows, rows[:3].reshape(-1), rows[:2].reshape(-1)
-        recurrent, entering = product(p["weight_hh"] / 2, h, a), np.empty(3 * hidden, h.dtype)
+        recurrent, entering = make_gemv(p["weight_hh"] / 2, h, a), np.empty(3 * hidden, h.dtype)
         above = len(read) > hidden
-        into = product(self.rows(p["weight_ih"], 0), read[:hidden], entering) if above else None
+        into = make_gemv(self.rows(p["weight_ih"], 0), read[:hidden], entering) if above else None
         n_t, one, and_half = rows[2:], np.ones_like(gates), np.array([1, 0.5], h.dtype).dot
         add, subtract, multiply, tanh = np.add, np.subtract, np.multiply, np.tanh
 
@@ -217,5 +217,5 @@ class _GRU(_Layer):
         return step
 
 
-LAYERS: dict[str, type[_Layer]] = {"rnn": _RNN, "lstm": _LSTM, "gru": _GRU}
+SINGLE_STREAM_CELLS: dict[str, type[_Layer]] = {"rnn": _RNN, "lstm": _LSTM, "gru": _GRU}
 """The cells that have a lean step."""

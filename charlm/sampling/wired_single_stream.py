@@ -19,13 +19,13 @@ import numpy as np
 from charlm.config import ModelOptions
 from charlm.model.checkpoint import Model
 from charlm.model.wiring import EPSILON, input_table, layer_weights, skip_table, split_weights
-from charlm.sampling.gemv import product
-from charlm.sampling.single_stream import LAYERS, Lean, Step
+from charlm.sampling.gemv import make_gemv
+from charlm.sampling.single_stream import SINGLE_STREAM_CELLS, SingleStream, Step
 
 Weights = Mapping[str, np.ndarray]
 
 
-class LeanWired(Lean):
+class WiredSingleStream(SingleStream):
     """A model that reads one symbol after the other, in one stream; the state is its own.
 
     Args:
@@ -38,7 +38,7 @@ class LeanWired(Lean):
         weights: dict[str, np.ndarray] = {
             name: weight.astype(dtype, copy=False) for name, weight in split_weights(options, model.weights).items()
         }
-        hidden, layers, layer = options.hidden, options.layers, LAYERS[options.cell](options.activation)
+        hidden, layers, layer = options.hidden, options.layers, SINGLE_STREAM_CELLS[options.cell](options.activation)
         handed = range(layers) if options.skip else range(layers - 1, layers)
         top: np.ndarray = np.zeros(len(handed) * hidden + 1, dtype)
         top[-1] = 1  # what the readout multiplies by its bias
@@ -55,7 +55,7 @@ class LeanWired(Lean):
             self._moves.append((layer.make(p, read, own), entering, x.ndim == 2, hand_on))
         readout = _readout(options, weights, handed, layer.FACTOR)
         self._logits: np.ndarray = np.empty(len(readout), dtype)
-        self._readout = product(readout, top, self._logits)
+        self._readout = make_gemv(readout, top, self._logits)
 
     def read(self, symbol: int) -> np.ndarray:
         """Logits (V,) after one more symbol; the same array at every call."""

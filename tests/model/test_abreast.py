@@ -12,9 +12,9 @@ from charlm.model.stepper import Stepper
 from charlm.sampling import sample, single_stream
 from charlm.sampling.filters import Rules
 from charlm.sampling.generate import generate, streams
-from charlm.sampling.many_streams import LAYERS, Abreast
+from charlm.sampling.many_streams import MANY_STREAM_CELLS, ManyStreams
 
-KINDS = [(name, activation) for name in LAYERS for activation in cells.make(name).activations]
+KINDS = [(name, activation) for name in MANY_STREAM_CELLS for activation in cells.make(name).activations]
 
 
 def some_ids(steps=30, batch=5, seed=2):
@@ -22,7 +22,7 @@ def some_ids(steps=30, batch=5, seed=2):
 
 
 def test_what_one_stream_is_written_with_many_are():
-    assert set(LAYERS) == set(single_stream.LAYERS), "charlm.sampling.sample asks once for both"
+    assert set(MANY_STREAM_CELLS) == set(single_stream.SINGLE_STREAM_CELLS), "charlm.sampling.sample asks once for both"
 
 
 @pytest.mark.parametrize("input", ["one-hot", "embedding"])
@@ -32,7 +32,7 @@ def test_reading_equals_the_equations(make_model, slow_logits, kind, layers, inp
     model = make_model(*kind, layers=layers, input=input, scale=0.3)
     ids = some_ids()
     wanted, last = slow_logits(model, ids)
-    found, states = walk(Abreast(model, 5, torch.float64), ids)
+    found, states = walk(ManyStreams(model, 5, torch.float64), ids)
     np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-10)
     for state, other in zip(states, last, strict=True):
         for part, same in zip(state, other, strict=True):
@@ -49,7 +49,7 @@ def test_in_float32_it_is_the_stepper_up_to_rounding(make_model, monkeypatch, ki
     model = make_model(*kind, layers=2, scale=0.3)
     for batch in (1, 5, 9):  # weights are laid out for 5
         ids = some_ids(batch=batch)
-        found, _ = walk(Abreast(model, 5), ids)
+        found, _ = walk(ManyStreams(model, 5), ids)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, walk(Stepper(model), ids)[0], rtol=1e-4, atol=1e-5)
 
@@ -58,7 +58,7 @@ def test_tied_and_held_and_what_came_before_stays(make_model):
     model = make_model("lstm", layers=2, input="embedding", embedding=7, tied=True, scale=0.3)
     edit, ids = units.clamp(model, {"0:3": 0.5, "1:2:c": -1.0}), some_ids()
     wanted, _ = walk(Stepper(model), ids, edit=edit)
-    stepper = Abreast(model, 5)
+    stepper = ManyStreams(model, 5)
     np.testing.assert_allclose(walk(stepper, ids, edit=edit)[0], wanted, rtol=1e-4, atol=1e-5)
     assert not np.allclose(walk(stepper, ids)[0], wanted, atol=1e-3)
     before = stepper.repeat(stepper.step(ids[0, :1], stepper.start())[1], 3)
@@ -67,7 +67,7 @@ def test_tied_and_held_and_what_came_before_stays(make_model):
     assert all(torch.equal(a, b) for one, two in zip(before, kept, strict=True) for a, b in zip(one, two, strict=True))
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", MANY_STREAM_CELLS)
 def test_the_same_texts_are_written(make_model, monkeypatch, name):
     model = make_model(name, layers=2, scale=0.3)
     drawn, made = [], []
@@ -103,6 +103,6 @@ def test_the_way_follows_from_the_network_and_the_number_alone(make_model, monke
 def test_a_state_that_grows_without_bound_is_told(make_model):
     model = make_model("rnn", "linear", layers=1, scale=30.0)
     with pytest.raises(CharlmError, match="no finite number"), np.errstate(all="ignore"):
-        drawn = generate(Abreast(model, 2), np.zeros(0, np.int64), Rules(), streams(0, 2))
+        drawn = generate(ManyStreams(model, 2), np.zeros(0, np.int64), Rules(), streams(0, 2))
         for _ in range(400):
             next(drawn)

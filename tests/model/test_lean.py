@@ -11,10 +11,10 @@ from charlm.errors import CharlmError
 from charlm.model.stepper import Stepper
 from charlm.sampling.filters import Rules, draw, drawing
 from charlm.sampling.generate import generate, generate_one, streams
-from charlm.sampling.single_stream import LAYERS, Lean
-from charlm.sampling.wired_single_stream import LeanWired
+from charlm.sampling.single_stream import SINGLE_STREAM_CELLS, SingleStream
+from charlm.sampling.wired_single_stream import WiredSingleStream
 
-KINDS = [(name, activation) for name in LAYERS for activation in cells.make(name).activations]
+KINDS = [(name, activation) for name in SINGLE_STREAM_CELLS for activation in cells.make(name).activations]
 FILTERS = [Rules(), Rules(0.7), Rules(0), Rules(1.3, top_k=3), Rules(top_p=0.8), Rules(min_p=0.2), Rules(1e-9)]
 
 
@@ -29,18 +29,18 @@ def test_reading_equals_the_equations(make_model, slow_logits, kind, layers, inp
     model = make_model(*kind, layers=layers, input=input, scale=0.3)
     ids = some_ids()
     wanted, _ = slow_logits(model, ids[:, None])
-    lean = Lean(model, np.float64)
-    np.testing.assert_allclose([lean.read(symbol).copy() for symbol in ids], wanted[:, 0], rtol=1e-10, atol=1e-10)
+    lean = SingleStream(model, np.float64)
+    np.testing.assert_allclose([lean.step(symbol).copy() for symbol in ids], wanted[:, 0], rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 def test_in_float32_it_is_the_stepper_up_to_rounding(make_model, kind):
     model = make_model(*kind, layers=2, scale=0.3)
-    stepper, lean = Stepper(model), Lean(model)
+    stepper, lean = Stepper(model), SingleStream(model)
     states = stepper.start()
     for symbol in some_ids():
         wanted, states = stepper.step(np.array([symbol]), states)
-        found = lean.read(symbol)
+        found = lean.step(symbol)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, wanted[0], rtol=1e-4, atol=1e-5)
 
@@ -56,10 +56,10 @@ def test_reading_through_any_wiring_equals_the_equations(make_model, kind, layer
     model = make_model(*kind, layers=layers, input=input, scale=0.3, **wiring)
     ids = some_ids()
     wanted, _ = slow_wired(model, ids[:, None])
-    lean = LeanWired(model, np.float64)
+    lean = WiredSingleStream(model, np.float64)
     found = [lean.read(symbol).copy() for symbol in ids]
     np.testing.assert_allclose(found, wanted[:, 0], rtol=1e-10, atol=1e-10)
-    stepper, lean = Stepper(model), LeanWired(model)
+    stepper, lean = Stepper(model), WiredSingleStream(model)
     states = stepper.start()
     for symbol in ids:
         expected, states = stepper.step(np.array([symbol]), states)
@@ -88,14 +88,14 @@ def test_nothing_is_drawn_from_numbers_without_a_largest(rules, bad):
         drawing(rules, 4)(logits, 0.5)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", SINGLE_STREAM_CELLS)
 @pytest.mark.parametrize("rules", FILTERS[:4], ids=str)
 @pytest.mark.parametrize("prompt", [[], [3, 4], [3, 0]], ids=str)
 def test_one_stream_writes_what_a_batch_of_one_writes(make_model, name, rules, prompt):
     model, prompt = make_model(name, layers=2, seed=5), np.array(prompt, np.int64)
     model.weights["readout.bias"][:2] += 2  # boundary and unknown, which have rules of their own
     batch = generate(Stepper(model), prompt, rules, streams(4, 1))
-    alone = generate_one(Lean(model), prompt, rules, streams(4, 1)[0])
+    alone = generate_one(SingleStream(model), prompt, rules, streams(4, 1)[0])
     assert list(islice(alone, 300)) == [int(ids[0]) for ids in islice(batch, 300)]
 
 
@@ -109,4 +109,4 @@ def test_state_that_grew_beyond_all_numbers_is_refused(make_model, rules, grows)
         model.weights["layers.0.weight_ih"][:] = 1
         model.weights["readout.weight"][:] = -1
     with pytest.raises(CharlmError, match="no finite number"):
-        list(islice(generate_one(Lean(model), np.array([], np.int64), rules, streams(0, 1)[0]), 1000))
+        list(islice(generate_one(SingleStream(model), np.array([], np.int64), rules, streams(0, 1)[0]), 1000))

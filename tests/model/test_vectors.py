@@ -9,9 +9,17 @@ import pytest
 from wirings import slow_wired
 
 from charlm.sampling import gemv
-from charlm.sampling.gemv import FEWEST, LINE, MOST_PROCESSORS, SHARED, by_pairs, complex_are_shared, product
-from charlm.sampling.single_stream import Lean
-from charlm.sampling.wired_single_stream import LeanWired
+from charlm.sampling.gemv import (
+    CACHE_LINE_BYTES,
+    FEWEST,
+    MOST_PROCESSORS,
+    SHARED,
+    by_pairs,
+    complex_are_shared,
+    make_gemv,
+)
+from charlm.sampling.single_stream import SingleStream
+from charlm.sampling.wired_single_stream import WiredSingleStream
 
 PRODUCT = """
 import hashlib
@@ -54,9 +62,9 @@ def test_a_matrix_is_laid_out_from_a_cache_line_on(request, monkeypatch, pairs, 
         request.getfixturevalue("paired")
     made, lay_out = [], gemv._laid_out
     monkeypatch.setattr(gemv, "_laid_out", lambda matrix: made.append(lay_out(matrix)) or made[-1])
-    product(np.ones(shape, dtype), np.ones(shape[1], dtype), np.ones(shape[0], dtype))
+    make_gemv(np.ones(shape, dtype), np.ones(shape[1], dtype), np.ones(shape[0], dtype))
     (matrix,) = made
-    assert matrix.ctypes.data % LINE == 0 and matrix.flags.c_contiguous
+    assert matrix.ctypes.data % CACHE_LINE_BYTES == 0 and matrix.flags.c_contiguous
     assert np.iscomplexobj(matrix) == (pairs and shape[0] % 2 == 0)
 
 
@@ -69,7 +77,7 @@ def test_each_call_multiplies_what_the_vector_holds_by_then(request, pairs, shap
     random = np.random.default_rng(0)
     weight, x = random.standard_normal(shape).astype(dtype), random.standard_normal(shape[1]).astype(dtype)
     room = np.full(shape[0] + 2, 7, dtype)
-    times = product(weight, x, room[1:-1])
+    times = make_gemv(weight, x, room[1:-1])
     for _ in range(3):
         times()
         exact = weight.astype(np.float64) @ x
@@ -80,7 +88,7 @@ def test_each_call_multiplies_what_the_vector_holds_by_then(request, pairs, shap
 
 def test_the_matrix_is_a_copy(paired):
     weight, x, result = np.ones((4, 3)), np.ones(3), np.empty(4)
-    times = product(weight, x, result)
+    times = make_gemv(weight, x, result)
     weight[:] = 0
     times()
     assert result.tolist() == [3] * 4
@@ -93,8 +101,8 @@ def test_a_network_reads_in_pairs_what_the_equations_say(paired, make_model, kin
     model = make_model(*kind, layers=layers, hidden=6, scale=0.3, **wiring)
     ids = np.random.default_rng(2).integers(0, 10, 40)
     wanted, _ = slow_wired(model, ids[:, None])
-    lean = (LeanWired if wiring else Lean)(model, np.float64)
-    found = [lean.read(symbol).copy() for symbol in ids]
+    lean = (WiredSingleStream if wiring else SingleStream)(model, np.float64)
+    found = [lean.step(symbol).copy() for symbol in ids]
     np.testing.assert_allclose(found, wanted[:, 0], rtol=1e-10, atol=1e-10)
 
 

@@ -18,7 +18,7 @@ from charlm.model.network import NO_DROPOUT, DropoutMasks, Network
 from charlm.model.stepper import Stepper
 from charlm.model.units import clamp
 from charlm.model.wiring import is_plain_stack, split_weights
-from charlm.sampling.single_stream import LAYERS, Lean
+from charlm.sampling.single_stream import SINGLE_STREAM_CELLS, SingleStream
 
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
 FUSED = [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]
@@ -183,12 +183,12 @@ def test_a_dropped_symbol_enters_nowhere_and_is_read_out_all_the_same(make_model
 
 
 @pytest.mark.parametrize("input", ["one-hot", "embedding"])
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", SINGLE_STREAM_CELLS)
 def test_what_a_symbol_brings_in_lies_in_one_piece(make_model, name, input):
     model = make_model(name, layers=2, input=input, skip=True)
     weights = split_weights(model.options, model.weights)
     tables = [wiring.input_table(weights), wiring.skip_table(weights, 1)]
-    tables += [LAYERS[name](model.options.activation).rows(table, -1) for table in tables]
+    tables += [SINGLE_STREAM_CELLS[name](model.options.activation).rows(table, -1) for table in tables]
     assert all(table[3].flags.c_contiguous for table in tables)
     tensors = {name: torch.from_numpy(weight) for name, weight in weights.items()}
     assert wiring.input_table(tensors)[3].is_contiguous() and wiring.skip_table(tensors, 1)[3].is_contiguous()
@@ -260,8 +260,8 @@ def test_one_layer_with_skip_or_between_is_the_plain_network(make_model):
 def test_a_tied_stack_has_the_lean_step(make_model):
     model = make_model("gru", layers=2, tied=True, input="embedding", embedding=7, scale=0.3)
     ids = some_ids(20, 1)
-    lean = Lean(model, np.float64)
-    found = [lean.read(symbol).copy() for symbol in ids[:, 0]]
+    lean = SingleStream(model, np.float64)
+    found = [lean.step(symbol).copy() for symbol in ids[:, 0]]
     np.testing.assert_allclose(found, slow_wired(model, ids)[0][:, 0], rtol=1e-10, atol=1e-10)
 
 
