@@ -28,8 +28,8 @@ from charlm.evaluation.scoring import Progress, Score, surprises
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network, States
 from charlm.model.stepper import Stepper
-from charlm.sampling.filters import Rules
-from charlm.sampling.generate import generate, streams
+from charlm.sampling.filters import SamplingParams
+from charlm.sampling.generate import generate, random_streams
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 SAMPLES, LENGTH = 16, 640
@@ -130,6 +130,8 @@ def _sizes(network: Network, model: Model, window: int) -> list[Tensor]:
 
 def _written(model: Model) -> np.ndarray:
     """Texts (LENGTH + 1, SAMPLES) of the model's own, each from a boundary; the same at every call."""
-    drawn = generate(Stepper(model), np.zeros(0, np.int64), Rules(1.0, 0, 1.0, 0.0), streams(0, SAMPLES))
+    drawn = generate(
+        Stepper(model), np.zeros(0, np.int64), SamplingParams(1.0, 0, 1.0, 0.0), random_streams(0, SAMPLES)
+    )
     rows = [np.full(SAMPLES, BOUNDARY), *(next(drawn).copy() for _ in range(LENGTH))]
     return np.stack(rows).astype(np.int64)

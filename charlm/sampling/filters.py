@@ -11,7 +11,7 @@ from math import isfinite
 
 import numpy as np
 
-NEVER = -np.inf
+NEG_INF = -np.inf
 """The logit of a symbol that must not be drawn."""
 
 
@@ -21,43 +21,43 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def temper(logits: np.ndarray, temperature: float) -> np.ndarray:
+def apply_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:
     """Divide by the temperature: below 1 sharper, above 1 flatter. 0 keeps only the likeliest."""
     if temperature == 0:
-        return keep_top_k(logits, 1)
+        return top_k(logits, 1)
     best = logits.max(axis=-1, keepdims=True)
     with np.errstate(over="ignore"):  # beyond float64 is -inf, which is what so small a temperature means
         return (logits - best) / temperature
 
 
-def keep_top_k(logits: np.ndarray, k: int) -> np.ndarray:
+def top_k(logits: np.ndarray, k: int) -> np.ndarray:
     """Keep the k likeliest symbols of each row (ties: the lower id); k of V or more keeps all."""
     if k >= logits.shape[-1]:
         return logits
     order = np.argsort(-logits, axis=-1, kind="stable")
-    kept = np.full_like(logits, NEVER)
+    kept = np.full_like(logits, NEG_INF)
     np.put_along_axis(kept, order[:, :k], np.take_along_axis(logits, order[:, :k], axis=-1), axis=-1)
     return kept
 
 
-def keep_top_p(logits: np.ndarray, p: float) -> np.ndarray:
+def top_p(logits: np.ndarray, p: float) -> np.ndarray:
     """Keep the fewest likeliest symbols that together reach probability p (Holtzman et al. 2020)."""
     order = np.argsort(-logits, axis=-1, kind="stable")
     ranked = np.exp(np.take_along_axis(log_softmax(logits), order, axis=-1))
     before = ranked.cumsum(axis=-1) - ranked
     kept = np.empty_like(before, dtype=bool)
     np.put_along_axis(kept, order, before < p, axis=-1)
-    return np.where(kept, logits, NEVER)
+    return np.where(kept, logits, NEG_INF)
 
 
-def keep_min_p(logits: np.ndarray, share: float) -> np.ndarray:
+def min_p(logits: np.ndarray, share: float) -> np.ndarray:
     """Drop symbols less likely than `share` times the likeliest."""
     best = logits.max(axis=-1, keepdims=True)
-    return np.where(logits >= best + np.log(share), logits, NEVER)
+    return np.where(logits >= best + np.log(share), logits, NEG_INF)
 
 
 @dataclass(frozen=True)
-class Rules:
+class SamplingParams:
     """Which of the filters apply, in the order temperature, top-k, top-p, min-p."""
 
     temperature: float = 1.0
@@ -67,17 +67,17 @@ class Rules:
 
     def apply(self, logits: np.ndarray) -> np.ndarray:
         """Filtered logits (B, V) in float64; what may not be drawn is -inf."""
-        kept = temper(logits.astype(np.float64), self.temperature)
+        kept = apply_temperature(logits.astype(np.float64), self.temperature)
         if self.top_k:
-            kept = keep_top_k(kept, self.top_k)
+            kept = top_k(kept, self.top_k)
         if self.top_p < 1:
-            kept = keep_top_p(kept, self.top_p)
+            kept = top_p(kept, self.top_p)
         if self.min_p > 0:
-            kept = keep_min_p(kept, self.min_p)
+            kept = min_p(kept, self.min_p)
         return kept
 
 
-def draw(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+def sample_ids(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     """Draw one symbol a row by inverting the cumulative distribution.
 
     Args:
@@ -91,7 +91,7 @@ def draw(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     return (reached <= uniforms[:, None] * reached[:, -1:]).sum(axis=-1)
 
 
-def drawing(rules: Rules, symbols: int) -> Callable[[np.ndarray, float], int]:
+def make_sampler(rules: SamplingParams, symbols: int) -> Callable[[np.ndarray, float], int]:
     """What draws from one row of logits (V,) with one uniform, as `draw` does under the rules; into buffers of its own.
 
     Where nothing is filtered there is less to do. An overflow on the way is seen to; the caller keeps NumPy from
@@ -109,7 +109,7 @@ def drawing(rules: Rules, symbols: int) -> Callable[[np.ndarray, float], int]:
     def filtered(logits: np.ndarray, uniform: float) -> int:
         if not isfinite(logits.max()):
             raise FloatingPointError("logits without a finite maximum")
-        return int(draw(rules.apply(logits[None]), np.array([uniform]))[0])
+        return int(sample_ids(rules.apply(logits[None]), np.array([uniform]))[0])
 
     def unfiltered(logits: np.ndarray, uniform: float) -> int:
         weights[...] = logits

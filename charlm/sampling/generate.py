@@ -13,16 +13,16 @@ import numpy as np
 
 from charlm.errors import CharlmError
 from charlm.model.stepper import Edit, States
-from charlm.sampling.filters import NEVER, Rules, draw, drawing
+from charlm.sampling.filters import NEG_INF, SamplingParams, make_sampler, sample_ids
 from charlm.sampling.single_stream import SingleStream
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
-AHEAD = 8
+UNIFORMS_AT_ONCE = 8
 """Symbols of a single stream that are drawn before the first of them is given: to keep NumPy from warning costs a
 microsecond each time, a twentieth of what a small network takes for a symbol."""
 
 
-class Stepping(Protocol):
+class Engine(Protocol):
     """A model that reads a symbol in each of many streams: `charlm.model.stepper.Stepper`, or what stands for it."""
 
     def start(self, batch: int = 1) -> States:
@@ -35,13 +35,13 @@ class Stepping(Protocol):
         """Logits (B, V) after one more symbol (B,) each, and the new states."""
 
 
-def streams(seed: int, number: int) -> list[Random]:
+def random_streams(seed: int, number: int) -> list[Random]:
     """The random streams of samples 0 … number - 1; the i-th is the same whatever `number` is."""
     return [Random(f"{seed}:{index}") for index in range(number)]
 
 
 def generate(
-    stepper: Stepping, prompt: np.ndarray, rules: Rules, random: list[Random], edit: Edit | None = None
+    stepper: Engine, prompt: np.ndarray, rules: SamplingParams, random: list[Random], edit: Edit | None = None
 ) -> Iterator[np.ndarray]:
     """Draw without end.
 
@@ -69,14 +69,14 @@ def generate(
     logits = logits.repeat(batch, 0)
     last = np.full(batch, prompt[-1] if len(prompt) else BOUNDARY)
     while True:
-        logits[:, UNKNOWN] = NEVER
-        logits[last == BOUNDARY, BOUNDARY] = NEVER
-        last = draw(rules.apply(logits), np.array([stream.random() for stream in random]))
+        logits[:, UNKNOWN] = NEG_INF
+        logits[last == BOUNDARY, BOUNDARY] = NEG_INF
+        last = sample_ids(rules.apply(logits), np.array([stream.random() for stream in random]))
         yield last
         logits, states = _step(stepper, last, states, edit)
 
 
-def generate_one(lean: SingleStream, prompt: np.ndarray, rules: Rules, random: Random) -> Iterator[int]:
+def generate_one(lean: SingleStream, prompt: np.ndarray, rules: SamplingParams, random: Random) -> Iterator[int]:
     """Draw one stream without end: what `generate` yields for a batch of one, up to rounding.
 
     Args:
@@ -89,37 +89,37 @@ def generate_one(lean: SingleStream, prompt: np.ndarray, rules: Rules, random: R
     """
     before: list[int] = [BOUNDARY, *prompt.tolist()]
     last = before.pop()
-    draw_one = drawing(rules, lean.vocab_size)
+    draw_one = make_sampler(rules, lean.vocab_size)
     with np.errstate(all="ignore"):
         for symbol in before:
             lean.step(symbol)
     while True:
         drawn: list[int] = []
         with np.errstate(all="ignore"):
-            for _ in range(AHEAD):
+            for _ in range(UNIFORMS_AT_ONCE):
                 logits = lean.step(last)
-                logits[UNKNOWN] = NEVER
+                logits[UNKNOWN] = NEG_INF
                 if last == BOUNDARY:
-                    logits[BOUNDARY] = NEVER
+                    logits[BOUNDARY] = NEG_INF
                 try:
                     last = draw_one(logits, random.random())
                 except FloatingPointError:
                     break
                 drawn.append(last)
         yield from drawn
-        if len(drawn) < AHEAD:
-            raise CharlmError(_GROWN)
+        if len(drawn) < UNIFORMS_AT_ONCE:
+            raise CharlmError(NON_FINITE_OUTPUT)
 
 
-_GROWN = (
+NON_FINITE_OUTPUT = (
     "the network's output is no finite number any more: its state has grown without bound, as that of a "
     "linear or relu rnn can; sample another model, or fewer characters"
 )
 
 
-def _step(stepper: Stepping, ids: np.ndarray, states: States, edit: Edit | None) -> tuple[np.ndarray, States]:
+def _step(stepper: Engine, ids: np.ndarray, states: States, edit: Edit | None) -> tuple[np.ndarray, States]:
     with np.errstate(all="ignore"):
         logits, states = stepper.step(ids, states, edit=edit)
     if not np.isfinite(logits).all():
-        raise CharlmError(_GROWN)
+        raise CharlmError(NON_FINITE_OUTPUT)
     return logits, states

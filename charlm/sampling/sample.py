@@ -26,8 +26,8 @@ from charlm.model.checkpoint import Model, check_model
 from charlm.model.stepper import Edit, Stepper
 from charlm.model.units import clamp as held
 from charlm.model.wiring import is_plain_stack
-from charlm.sampling.filters import Rules
-from charlm.sampling.generate import Stepping, generate, generate_one, streams
+from charlm.sampling.filters import SamplingParams
+from charlm.sampling.generate import Engine, generate, generate_one, random_streams
 from charlm.sampling.single_stream import SINGLE_STREAM_CELLS, SingleStream
 from charlm.sampling.wired_single_stream import WiredSingleStream
 from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
@@ -35,18 +35,18 @@ from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 Clamp = Mapping[str, float | str]
 """Values by the places where they are held (`charlm.model.units`)."""
 
-MANY = 1 << 28
+MIN_TORCH_MULTIPLICATIONS = 1 << 28
 """Multiplications for one character of all samples, from which on they are written in torch: its import, a second, is
 then paid back within some 500 characters of each. How long the samples are to be is not looked at: their digits must
 not depend on it."""
 
-BLOCK = 64
+DECODE_SYMBOLS = 64
 """Symbols of each sample that are turned into text at once."""
 
-_Known = dict[int, tuple[str, int]]
+DecodedSymbols = dict[int, tuple[str, int]]
 """What a symbol is printed as wherever it stands, and how many characters that is."""
 
-RANDOM_STATE = 2500
+RANDOM_STATE_BYTES = 2500
 """Bytes of a stream of random numbers."""
 
 
@@ -93,7 +93,7 @@ def stream(
     if options.num != 1:
         raise UsageError(f"stream writes one sample, and num is {options.num}; charlm.samples writes several")
     edit = held(model, clamp or {})
-    pieces = _pieces(_ids(model, prompt, options, edit), _Writer.of(model, options, {}))
+    pieces = _pieces(_generate_ids(model, prompt, options, edit), TextWriter.of(model, options, {}))
     return _from_left(pieces) if model.options.direction == BACKWARD else pieces
 
 
@@ -111,11 +111,13 @@ def samples(
     check_model(model)
     model.check_one_way("write text")
     options = _options(seed, values)
-    memory.check(_bytes(model, options), f"writing {options.num} samples at once", "choose a smaller --num or --length")
-    known: _Known = {}
-    writers = [_Writer.of(model, options, known) for _ in range(options.num)]
-    drawn = _ids(model, prompt, options, held(model, clamp or {}))
-    texts = _side_by_side(drawn, writers)
+    memory.check(
+        _memory_needed(model, options), f"writing {options.num} samples at once", "choose a smaller --num or --length"
+    )
+    known: DecodedSymbols = {}
+    writers = [TextWriter.of(model, options, known) for _ in range(options.num)]
+    drawn = _generate_ids(model, prompt, options, held(model, clamp or {}))
+    texts = _write_together(drawn, writers)
     step = -1 if model.options.direction == BACKWARD else 1
     return [
         Sample(index, text[::step], writer.written, writer.ended)
@@ -130,15 +132,15 @@ def _options(seed: int, values: Mapping[str, Any]) -> SampleOptions:
     return SampleOptions.of({**values, "seed": seed})
 
 
-def _bytes(model: Model, options: SampleOptions) -> int:
+def _memory_needed(model: Model, options: SampleOptions) -> int:
     """What the samples come to: of each its text, where nothing ends it early, and some rows of V and of H numbers."""
     text = 0 if options.stop is not None or options.until_end else options.length
     cell = cells.of(model.options)
     numbers = model.options.layers * len(cell.state) + 2 * len(cell.gates)
-    return options.num * (text + RANDOM_STATE + 24 * model.vocabulary.size + 4 * numbers * model.options.hidden)
+    return options.num * (text + RANDOM_STATE_BYTES + 24 * model.vocabulary.size + 4 * numbers * model.options.hidden)
 
 
-def _pieces(drawn: Iterator[Sequence[int]], writer: "_Writer") -> Iterator[str]:
+def _pieces(drawn: Iterator[Sequence[int]], writer: "TextWriter") -> Iterator[str]:
     while not writer.ended:
         yield writer.take(next(drawn)[0])
     yield writer.finish()
@@ -149,19 +151,19 @@ def _from_left(pieces: Iterator[str]) -> Iterator[str]:
     yield "".join(pieces)[::-1]
 
 
-def _side_by_side(drawn: Iterator[Sequence[int]], writers: list["_Writer"]) -> list[str]:
+def _write_together(drawn: Iterator[Sequence[int]], writers: list["TextWriter"]) -> list[str]:
     texts = [""] * len(writers)
     while wanted := max(writer.wanted() for writer in writers):
-        for index, symbols in enumerate(zip(*islice(drawn, min(wanted, BLOCK)), strict=True)):
+        for index, symbols in enumerate(zip(*islice(drawn, min(wanted, DECODE_SYMBOLS)), strict=True)):
             texts[index] += writers[index].take_all(symbols)
     return [text + writer.finish() for text, writer in zip(texts, writers, strict=True)]
 
 
-def _ids(model: Model, prompt: str, options: SampleOptions, edit: Edit | None) -> Iterator[Sequence[int]]:
+def _generate_ids(model: Model, prompt: str, options: SampleOptions, edit: Edit | None) -> Iterator[Sequence[int]]:
     """The next symbol of every sample, again and again; a state that is edited takes the way that has one."""
-    rules = Rules(options.temperature, options.top_k, options.top_p, options.min_p)
-    start = _encoded(model, prompt)
-    random = streams(cast(int, options.seed), options.num)
+    rules = SamplingParams(options.temperature, options.top_k, options.top_p, options.min_p)
+    start = _encode_prompt(model, prompt)
+    random = random_streams(cast(int, options.seed), options.num)
     with np.errstate(all="ignore"):  # of weights whose products overflow, the draws will speak
         lean = (
             options.device == "cpu" and model.options.cell in SINGLE_STREAM_CELLS and model.options.between == "plain"
@@ -170,12 +172,12 @@ def _ids(model: Model, prompt: str, options: SampleOptions, edit: Edit | None) -
         if options.num == 1 and edit is None and lean:
             reader = SingleStream(model) if plain else WiredSingleStream(model)
             return zip(generate_one(reader, start, rules, random[0]))  # each alone in a tuple
-        many = lean and plain and _multiplications(model, options.num) >= MANY
-        stepper = _abreast(model, options.num) if many else _stepper(model, options.device)
+        many = lean and plain and _multiplications(model, options.num) >= MIN_TORCH_MULTIPLICATIONS
+        stepper = _many_streams(model, options.num) if many else _stepper(model, options.device)
     return (ids.tolist() for ids in generate(stepper, start, rules, random, edit))
 
 
-def _encoded(model: Model, prompt: str) -> np.ndarray:
+def _encode_prompt(model: Model, prompt: str) -> np.ndarray:
     """The symbols of a prompt as the model reads them; where lines are documents, a line's end is the end of one."""
     if _boundary_text(model):
         lines = [model.vocabulary.encode_prompt(line) for line in prompt.split("\n")]
@@ -191,7 +193,7 @@ def _multiplications(model: Model, num: int) -> int:
     return num * sum(weight.size for name, weight in model.weights.items() if name != "embedding.weight")
 
 
-def _abreast(model: Model, num: int) -> Stepping:
+def _many_streams(model: Model, num: int) -> Engine:
     from charlm.runtime.malloc import keep_freed_memory
     from charlm.sampling.many_streams import ManyStreams
 
@@ -214,7 +216,7 @@ def _boundary_text(model: Model) -> str:
 
 
 @dataclass
-class _Writer:
+class TextWriter:
     """One sample's symbols turned into text, and its end found.
 
     Text that may be the beginning of the stop string is held back until that is decided. Of symbols that come from the
@@ -223,7 +225,7 @@ class _Writer:
 
     symbols: Vocabulary
     options: SampleOptions
-    known: "_Known"
+    known: "DecodedSymbols"
     boundary: str
     backward: bool
     written: int = 0
@@ -235,7 +237,7 @@ class _Writer:
     _widest: int = field(init=False)
 
     @classmethod
-    def of(cls, model: Model, options: SampleOptions, known: "_Known") -> "_Writer":
+    def of(cls, model: Model, options: SampleOptions, known: "DecodedSymbols") -> "TextWriter":
         """A writer of what a model draws; all of its writers may share what they know."""
         return cls(model.vocabulary, options, known, _boundary_text(model), model.options.direction == BACKWARD)
 

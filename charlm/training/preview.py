@@ -6,8 +6,8 @@ from charlm.data.direction import BACKWARD
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.model.stepper import Stepper
-from charlm.sampling.filters import Rules
-from charlm.sampling.generate import generate, streams
+from charlm.sampling.filters import SamplingParams
+from charlm.sampling.generate import generate, random_streams
 from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 
 LENGTH = 200
@@ -18,7 +18,7 @@ def preview(network: Network, symbols: Vocabulary, seed: int) -> str:
     """LENGTH symbols from the network as it is, through a copy of its weights, the text from left to right; ends of
     documents are line ends."""
     stepper = Stepper(Model(network.options, symbols, network.arrays()))
-    drawn = generate(stepper, np.array([], dtype=np.int64), Rules(TEMPERATURE), streams(seed, 1))
+    drawn = generate(stepper, np.array([], dtype=np.int64), SamplingParams(TEMPERATURE), random_streams(seed, 1))
     backward = network.options.direction == BACKWARD
     printer = symbols.tokenizer.reversed_decoder() if backward else symbols.tokenizer.decoder()
     pieces = []

@@ -10,15 +10,15 @@ from charlm.errors import UsageError
 from charlm.model.stepper import Stepper
 from charlm.model.units import HiddenUnit, clamp, parse_unit, split_clamps
 from charlm.sampling import sample as sampling
-from charlm.sampling.filters import Rules, draw
-from charlm.sampling.generate import generate, streams
+from charlm.sampling.filters import SamplingParams, sample_ids
+from charlm.sampling.generate import generate, random_streams
 from charlm.sampling.sample import samples, stream
 from charlm.sampling.single_stream import SingleStream
 
 
 def by_hand(model, held, length, seed, number, prompt=""):
     """Samples from `Stepper.step` alone; `held` is a value by layer, part (a number) and unit."""
-    stepper, random = Stepper(model), streams(seed, number)
+    stepper, random = Stepper(model), random_streams(seed, number)
     states, texts = stepper.start(number), [""] * number
 
     def step(ids):
@@ -40,7 +40,7 @@ def by_hand(model, held, length, seed, number, prompt=""):
         logits[:, 1] = -np.inf
         if all(not text for text in texts) and not prompt:
             logits[:, 0] = -np.inf
-        ids = draw(Rules().apply(logits), np.array([each.random() for each in random]))
+        ids = sample_ids(SamplingParams().apply(logits), np.array([each.random() for each in random]))
         texts = [text + model.symbols.decode([id]) for text, id in zip(texts, ids, strict=True)]
         logits = step(ids)
     return texts
@@ -82,7 +82,7 @@ def test_torch_holds_the_same_units_by_the_same_code(make_model):
     edit = clamp(model, {"0:2": 0.9, "1:5:c": -0.7})
     nothing = np.array([], np.int64)
     one, other = (
-        np.stack(list(islice(generate(stepper, nothing, Rules(), streams(1, 4), edit), 50)))
+        np.stack(list(islice(generate(stepper, nothing, SamplingParams(), random_streams(1, 4), edit), 50)))
         for stepper in (Stepper(model), Stepper(model, "cpu"))
     )
     np.testing.assert_array_equal(one, other)

@@ -18,8 +18,8 @@ from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.score_lines import score_lines
 from charlm.model import checkpoint
 from charlm.model.stepper import Stepper
-from charlm.sampling.filters import Rules
-from charlm.sampling.generate import generate, streams
+from charlm.sampling.filters import SamplingParams
+from charlm.sampling.generate import generate, random_streams
 from charlm.sampling.sample import samples, stream
 from charlm.training import auto
 from charlm.training.train import plan, resume, train
@@ -64,7 +64,7 @@ def test_every_command_of_the_library_reads_it(
     assert 0 < line.scores["model"].bits < np.inf
     text = "".join(stream(model, length=40, seed=1))
     assert len(text) == 40
-    drawn = generate(Stepper(model), np.zeros(0, np.int64), Rules(1.0), streams(1, 1))
+    drawn = generate(Stepper(model), np.zeros(0, np.int64), SamplingParams(1.0), random_streams(1, 1))
     wanted = "".join(model.vocabulary.decode(next(drawn)) for _ in range(60))[:40]
     assert text == wanted, "a single sample is that of a batch of one"
     assert [one.text for one in samples(model, num=2, length=10, seed=1)][0] == text[:10]

@@ -10,8 +10,8 @@ from charlm.errors import CharlmError
 from charlm.model import ops, units
 from charlm.model.stepper import Stepper
 from charlm.sampling import sample, single_stream
-from charlm.sampling.filters import Rules
-from charlm.sampling.generate import generate, streams
+from charlm.sampling.filters import SamplingParams
+from charlm.sampling.generate import generate, random_streams
 from charlm.sampling.many_streams import MANY_STREAM_CELLS, ManyStreams
 
 KINDS = [(name, activation) for name in MANY_STREAM_CELLS for activation in cells.make(name).activations]
@@ -72,9 +72,9 @@ def test_the_same_texts_are_written(make_model, monkeypatch, name):
     model = make_model(name, layers=2, scale=0.3)
     drawn, made = [], []
     monkeypatch.setattr(
-        sample, "_abreast", lambda model, num, real=sample._abreast: made.append(num) or real(model, num)
+        sample, "_abreast", lambda model, num, real=sample._many_streams: made.append(num) or real(model, num)
     )
-    for many in (sample.MANY, 0):
+    for many in (sample.MIN_TORCH_MULTIPLICATIONS, 0):
         monkeypatch.setattr(sample, "MANY", many)
         texts = sample.samples(model, num=4, length=60, seed=3, temperature=0.9)
         held = sample.samples(model, num=4, length=60, seed=3, clamp={"0:1": 0.9})
@@ -103,6 +103,6 @@ def test_the_way_follows_from_the_network_and_the_number_alone(make_model, monke
 def test_a_state_that_grows_without_bound_is_told(make_model):
     model = make_model("rnn", "linear", layers=1, scale=30.0)
     with pytest.raises(CharlmError, match="no finite number"), np.errstate(all="ignore"):
-        drawn = generate(ManyStreams(model, 2), np.zeros(0, np.int64), Rules(), streams(0, 2))
+        drawn = generate(ManyStreams(model, 2), np.zeros(0, np.int64), SamplingParams(), random_streams(0, 2))
         for _ in range(400):
             next(drawn)

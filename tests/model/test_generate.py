@@ -7,8 +7,8 @@ import pytest
 
 from charlm import cells
 from charlm.model.stepper import Stepper
-from charlm.sampling.filters import Rules, log_softmax
-from charlm.sampling.generate import generate, streams
+from charlm.sampling.filters import SamplingParams, log_softmax
+from charlm.sampling.generate import generate, random_streams
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
 NOTHING = np.array([], dtype=np.int64)
@@ -16,7 +16,9 @@ NOTHING = np.array([], dtype=np.int64)
 
 def written(stepper, length, *, seed=0, number=1, prompt=NOTHING, rules=None, **more):
     """Ids (length, B)."""
-    drawn = generate(stepper, np.asarray(prompt, np.int64), rules or Rules(), streams(seed, number), **more)
+    drawn = generate(
+        stepper, np.asarray(prompt, np.int64), rules or SamplingParams(), random_streams(seed, number), **more
+    )
     return np.stack(list(islice(drawn, length)))
 
 
@@ -36,7 +38,14 @@ def plain(make_model):
 def test_unknown_symbol_is_never_drawn_though_it_is_the_likeliest(eager):
     logits, _ = eager.step(np.array([BOUNDARY]), eager.start())
     assert np.exp(log_softmax(logits))[0, UNKNOWN] > 0.2
-    for rules in (Rules(), Rules(0), Rules(top_k=1), Rules(2.0), Rules(top_p=0.1), Rules(min_p=1.0)):
+    for rules in (
+        SamplingParams(),
+        SamplingParams(0),
+        SamplingParams(top_k=1),
+        SamplingParams(2.0),
+        SamplingParams(top_p=0.1),
+        SamplingParams(min_p=1.0),
+    ):
         assert not (written(eager, 200, number=3, rules=rules) == UNKNOWN).any()
 
 
@@ -69,13 +78,13 @@ def test_same_seed_same_text_other_seed_other_text(plain):
 
 
 def test_filters_that_filter_nothing_change_nothing(plain):
-    same = Rules(temperature=1.0, top_k=100, top_p=1.0, min_p=0.0)
+    same = SamplingParams(temperature=1.0, top_k=100, top_p=1.0, min_p=0.0)
     np.testing.assert_array_equal(written(plain, 200, rules=same), written(plain, 200))
 
 
 def test_temperature_zero_writes_the_likeliest_symbol_whatever_the_seed(plain):
-    greedy = written(plain, 60, rules=Rules(0))[:, 0]
-    assert (written(plain, 60, rules=Rules(0), seed=99)[:, 0] == greedy).all()
+    greedy = written(plain, 60, rules=SamplingParams(0))[:, 0]
+    assert (written(plain, 60, rules=SamplingParams(0), seed=99)[:, 0] == greedy).all()
     last, states = BOUNDARY, plain.start()
     for symbol in greedy:
         logits, states = plain.step(np.array([last]), states)
@@ -88,8 +97,8 @@ def test_temperature_zero_writes_the_likeliest_symbol_whatever_the_seed(plain):
 
 def test_prompt_is_read_before_anything_is_written(plain):
     """Going on from what was written, as a prompt, gives the symbols that came next."""
-    greedy = written(plain, 40, rules=Rules(0))[:, 0]
-    rest = written(plain, 25, prompt=greedy[:15], rules=Rules(0))[:, 0]
+    greedy = written(plain, 40, rules=SamplingParams(0))[:, 0]
+    rest = written(plain, 25, prompt=greedy[:15], rules=SamplingParams(0))[:, 0]
     np.testing.assert_array_equal(rest, greedy[15:])
 
 

@@ -9,13 +9,21 @@ from wirings import slow_wired
 from charlm import cells
 from charlm.errors import CharlmError
 from charlm.model.stepper import Stepper
-from charlm.sampling.filters import Rules, draw, drawing
-from charlm.sampling.generate import generate, generate_one, streams
+from charlm.sampling.filters import SamplingParams, make_sampler, sample_ids
+from charlm.sampling.generate import generate, generate_one, random_streams
 from charlm.sampling.single_stream import SINGLE_STREAM_CELLS, SingleStream
 from charlm.sampling.wired_single_stream import WiredSingleStream
 
 KINDS = [(name, activation) for name in SINGLE_STREAM_CELLS for activation in cells.make(name).activations]
-FILTERS = [Rules(), Rules(0.7), Rules(0), Rules(1.3, top_k=3), Rules(top_p=0.8), Rules(min_p=0.2), Rules(1e-9)]
+FILTERS = [
+    SamplingParams(),
+    SamplingParams(0.7),
+    SamplingParams(0),
+    SamplingParams(1.3, top_k=3),
+    SamplingParams(top_p=0.8),
+    SamplingParams(min_p=0.2),
+    SamplingParams(1e-9),
+]
 
 
 def some_ids(steps=40, seed=2):
@@ -71,13 +79,13 @@ def test_reading_through_any_wiring_equals_the_equations(make_model, kind, layer
 @pytest.mark.parametrize("rules", FILTERS, ids=str)
 @pytest.mark.parametrize(("factor", "shift"), [(5, 0), (5, 800), (5, -800), (1e5, 0), (1e30, 0)])
 def test_one_is_drawn_as_in_a_batch(rules, factor, shift):
-    random, draw_one = np.random.default_rng(3), drawing(rules, 12)
+    random, draw_one = np.random.default_rng(3), make_sampler(rules, 12)
     for logits in random.standard_normal((50, 12)).astype(np.float32) * np.float32(factor) + np.float32(shift):
         logits[1] = -np.inf
         uniform = random.random()
         with np.errstate(over="ignore"):
             one = draw_one(logits, uniform)
-        assert one == draw(rules.apply(logits[None]), np.array([uniform]))[0]
+        assert one == sample_ids(rules.apply(logits[None]), np.array([uniform]))[0]
 
 
 @pytest.mark.parametrize("rules", FILTERS, ids=str)
@@ -85,7 +93,7 @@ def test_one_is_drawn_as_in_a_batch(rules, factor, shift):
 def test_nothing_is_drawn_from_numbers_without_a_largest(rules, bad):
     logits = np.array([0.5, -np.inf, bad, 1], np.float32)
     with np.errstate(all="ignore"), pytest.raises(FloatingPointError):
-        drawing(rules, 4)(logits, 0.5)
+        make_sampler(rules, 4)(logits, 0.5)
 
 
 @pytest.mark.parametrize("name", SINGLE_STREAM_CELLS)
@@ -94,12 +102,14 @@ def test_nothing_is_drawn_from_numbers_without_a_largest(rules, bad):
 def test_one_stream_writes_what_a_batch_of_one_writes(make_model, name, rules, prompt):
     model, prompt = make_model(name, layers=2, seed=5), np.array(prompt, np.int64)
     model.weights["readout.bias"][:2] += 2  # boundary and unknown, which have rules of their own
-    batch = generate(Stepper(model), prompt, rules, streams(4, 1))
-    alone = generate_one(SingleStream(model), prompt, rules, streams(4, 1)[0])
+    batch = generate(Stepper(model), prompt, rules, random_streams(4, 1))
+    alone = generate_one(SingleStream(model), prompt, rules, random_streams(4, 1)[0])
     assert list(islice(alone, 300)) == [int(ids[0]) for ids in islice(batch, 300)]
 
 
-@pytest.mark.parametrize("rules", [Rules(), Rules(0), Rules(top_k=2), Rules(min_p=0.1)], ids=str)
+@pytest.mark.parametrize(
+    "rules", [SamplingParams(), SamplingParams(0), SamplingParams(top_k=2), SamplingParams(min_p=0.1)], ids=str
+)
 @pytest.mark.parametrize("grows", ["to both sides", "until nothing is possible"])
 def test_state_that_grew_beyond_all_numbers_is_refused(make_model, rules, grows):
     model = make_model("rnn", "linear", scale=3.0)
@@ -109,4 +119,4 @@ def test_state_that_grew_beyond_all_numbers_is_refused(make_model, rules, grows)
         model.weights["layers.0.weight_ih"][:] = 1
         model.weights["readout.weight"][:] = -1
     with pytest.raises(CharlmError, match="no finite number"):
-        list(islice(generate_one(SingleStream(model), np.array([], np.int64), rules, streams(0, 1)[0]), 1000))
+        list(islice(generate_one(SingleStream(model), np.array([], np.int64), rules, random_streams(0, 1)[0]), 1000))

@@ -29,7 +29,7 @@ def symbols_of(unit: str) -> Vocabulary:
 
 def one_by_one(model, options, column: Sequence[int]) -> tuple[str, int, str, int]:
     """The slow twin: text, characters, why it ended, and how many symbols it took."""
-    writer, text, taken = sample._Writer.of(model, options, {}), "", count()
+    writer, text, taken = sample.TextWriter.of(model, options, {}), "", count()
     for symbol in column:
         if writer.ended:
             break
@@ -60,7 +60,7 @@ def test_blocks_are_what_single_symbols_are(make_model, unit, documents, way, da
     options = SampleOptions.of({"length": length, "num": num, **way})
     wanted = [one_by_one(model, options, column) for column in zip(*ids, strict=True)]
     known: dict[int, tuple[str, int]] = {}
-    writers = [sample._Writer.of(model, options, known) for _ in range(num)]
-    texts = sample._side_by_side(draws(), writers)
+    writers = [sample.TextWriter.of(model, options, known) for _ in range(num)]
+    texts = sample._write_together(draws(), writers)
     assert [(text, w.written, w.ended) for text, w in zip(texts, writers, strict=True)] == [one[:3] for one in wanted]
     assert len(drawn) == max(one[3] for one in wanted)
