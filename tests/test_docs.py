@@ -327,12 +327,12 @@ def test_keys_of_what_inspects(
 def test_keys_of_inspect_find_ablate_and_gates(house: Path) -> None:
     from texts import text_of
 
-    from charlm.evaluation.texts import Text
+    from charlm.evaluation.texts import EvalText
     from charlm.inspect import unit_reports
     from charlm.inspect.features import FEATURES
 
     model = load(house / "runs" / "tiny" / "model.safetensors")
-    text = Text("a string", np.concatenate(([0], model.vocabulary.encode_text(text_of(3000)))), 3000)
+    text = EvalText("a string", np.concatenate(([0], model.vocabulary.encode_text(text_of(3000)))), 3000)
     of_gates = unit_reports.gates_report(model, text)
     of_ablate = unit_reports.ablate_report(model, text, AblateOptions(), ["0:1"])
     of_find = unit_reports.find_report(model, text, FindOptions())

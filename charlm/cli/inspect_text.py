@@ -14,7 +14,7 @@ from charlm.errors import UsageError
 from charlm.show.terminal import result
 
 if TYPE_CHECKING:
-    from charlm.evaluation.texts import Text
+    from charlm.evaluation.texts import EvalText
     from charlm.model.checkpoint import Model
 
 
@@ -110,7 +110,7 @@ def cells(
     tables.grids((showing.grid(found),))
 
 
-def _reading(given: Given, model: str | None, text: str | None, options: ReadOptions) -> "tuple[Model, Text]":
+def _reading(given: Given, model: str | None, text: str | None, options: ReadOptions) -> "tuple[Model, EvalText]":
     """The model and the text that are meant."""
     from charlm.inspect.passage import passage
 
@@ -118,7 +118,7 @@ def _reading(given: Given, model: str | None, text: str | None, options: ReadOpt
     return loaded, passage(loaded, text, options, report=given.terminal.say)
 
 
-def _check_room(text: "Text", model: "Model", *, tracks: int, top: int) -> None:
+def _check_room(text: "EvalText", model: "Model", *, tracks: int, top: int) -> None:
     """Refuse a report that would be too large, before anything is computed."""
     from charlm.show.text_view import plan
 

@@ -15,7 +15,7 @@ from charlm.errors import UsageError
 from charlm.show.terminal import result
 
 if TYPE_CHECKING:
-    from charlm.evaluation.texts import Text
+    from charlm.evaluation.texts import EvalText
     from charlm.model.checkpoint import Model
 
 
@@ -44,7 +44,7 @@ def find(
         units.table(units.FOUND, units.found(report))
 
 
-def _write_found(given: Given, path: Path, model: "Model", text: "Text", found: dict[str, Any]) -> None:
+def _write_found(given: Given, path: Path, model: "Model", text: "EvalText", found: dict[str, Any]) -> None:
     """Write the report of what was found, with the beginning of the half that confirmed it."""
     from charlm.inspect.record import record
     from charlm.inspect.unit_reports import best_of, shown_of

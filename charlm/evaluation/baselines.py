@@ -21,10 +21,10 @@ import numpy as np
 from charlm import memory
 from charlm.data.sources import Report
 from charlm.evaluation import compressors, ngrams
-from charlm.evaluation.texts import Text
+from charlm.evaluation.texts import EvalText
 from charlm.tokenizers.vocabulary import Vocabulary
 
-LONGEST = 16
+MAX_ORDER = 16
 """The highest order of n-grams."""
 
 
@@ -47,7 +47,7 @@ class Baseline:
         return {"name": self.name, "bits_per_char": self.bits_per_char, "seconds": self.seconds}
 
 
-def check_memory(train: Text, text: Text) -> None:
+def check_memory(train: EvalText, text: EvalText) -> None:
     """Raise a `UsageError` where the baselines of these texts would need more memory than there is."""
     window = compressors.MEMORY_OF_WINDOW * compressors.window(train.bytes + text.bytes)
     needed = max(ngrams.needed(train.ids, text.ids), window)
@@ -55,7 +55,7 @@ def check_memory(train: Text, text: Text) -> None:
 
 
 def baselines(
-    train: Text, text: Text, symbols: Vocabulary, *, lines: bool = False, report: Report | None = None
+    train: EvalText, text: EvalText, symbols: Vocabulary, *, lines: bool = False, report: Report | None = None
 ) -> list[Baseline]:
     """Every row.
 
@@ -74,11 +74,11 @@ def baselines(
     return found
 
 
-def _rows(train: Text, text: Text, symbols: Vocabulary, lines: bool) -> Iterator[Baseline]:
+def _rows(train: EvalText, text: EvalText, symbols: Vocabulary, lines: bool) -> Iterator[Baseline]:
     of_each = text.symbols / text.characters
     yield Baseline("uniform", log2(symbols.size) * of_each, None)
     orders, best = ngrams.surprises(train.ids, text.ids, symbols.size), inf
-    for order in range(1, LONGEST + 1):
+    for order in range(1, MAX_ORDER + 1):
         began = perf_counter()
         loss = float(np.mean(next(orders))) / log(2) * of_each
         yield Baseline("unigram" if order == 1 else f"{order}-gram", loss, perf_counter() - began)
@@ -86,7 +86,7 @@ def _rows(train: Text, text: Text, symbols: Vocabulary, lines: bool) -> Iterator
             break
         best = loss
 
-    def reader(of: Text) -> Callable[[], Iterator[bytes]]:
+    def reader(of: EvalText) -> Callable[[], Iterator[bytes]]:
         return lambda: compressors.text_bytes(of.ids, symbols, lines)
 
     for name in compressors.NAMES:

@@ -22,10 +22,10 @@ from charlm.model.stepper import Stepper
 WINDOW = 32
 """Symbols of each text that are read before those that ended are dropped."""
 
-ROOM = 1 << 26
+MAX_PADDED_SYMBOLS = 1 << 26
 """Bytes that the arrays of a window may come to, roughly."""
 
-FEWEST = 16
+MIN_TORCH_BATCH = 16
 """Texts side by side from which torch is quicker than NumPy on the CPU."""
 
 
@@ -39,7 +39,7 @@ class _Engine(Protocol):
         """The nats (T, B), float32, of `targets` (T, B), each after its symbol of `ids`; and the new states."""
 
 
-class Reader:
+class BatchScorer:
     """A model that reads many texts.
 
     Args:
@@ -52,7 +52,7 @@ class Reader:
         self._few: _Engine = _Stepping(model)
         self._many: _Engine = self._few
         row = 2 * model.vocabulary.size + 8 * model.options.hidden
-        self._most = max(1, ROOM // (4 * WINDOW * row))
+        self._most = max(1, MAX_PADDED_SYMBOLS // (4 * WINDOW * row))
         if device != "cpu":
             self.load()
             self._few = self._many
@@ -62,7 +62,7 @@ class Reader:
         if self._many is self._few:
             self._many = _Windows(self._model, self._device)
 
-    def together(self, texts: Sequence[np.ndarray], batch: int) -> list[np.ndarray]:
+    def score_batch(self, texts: Sequence[np.ndarray], batch: int) -> list[np.ndarray]:
         """Read texts from cold starts.
 
         Args:
@@ -81,7 +81,7 @@ class Reader:
                 nats[index] = found
         return nats
 
-    def alone(self, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    def score_stream(self, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Read one text from a cold start.
 
         Args:
@@ -106,7 +106,7 @@ class Reader:
         for column, text in enumerate(texts):
             ids[: len(text), column] = text
         nats = np.zeros((lengths[0], len(texts)), np.float32)
-        engine = self._many if len(texts) >= FEWEST else self._few
+        engine = self._many if len(texts) >= MIN_TORCH_BATCH else self._few
         states = engine.start(len(texts))
         for at in range(0, lengths[0], WINDOW):
             live = int(np.count_nonzero(lengths > at))
@@ -147,7 +147,7 @@ class _Windows:
 
         network = Network(model.options, model.vocabulary.size).load_weights(model.weights)
         self._network = network.to_device(torch.device(device))
-        self._surprises = scoring.surprises
+        self._surprises = scoring.symbol_losses
         self._inference: Any = torch.inference_mode
 
     def start(self, batch: int) -> list[State]:

@@ -34,7 +34,7 @@ BLOCK = 64 * WINDOW
 """Symbols of all stretches together between two places whose states are kept."""
 
 
-def behind(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
+def right_symbols(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
     """The symbols right behind those at some places (…) of a text (N + 1,); a boundary behind the last one."""
     found = ids[np.minimum(places + 1, len(ids) - 1)].astype(np.int64)
     found[places + 1 >= len(ids)] = BOUNDARY
@@ -56,7 +56,7 @@ def read_from_right(network: Network, ids: np.ndarray, states: States) -> tuple[
     return top.flip(0), states
 
 
-def stretches(
+def score_segments(
     network: Network, ids: np.ndarray, starts: np.ndarray, size: int, left: States, right: States
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
     """Stretches of a text side by side.
@@ -77,10 +77,10 @@ def stretches(
     kept, pages = [], PageReleaser(ids)
     for first, end in zip(blocks[::-1], ends[::-1], strict=True):
         kept.append(right)
-        right = deque(_windows_from_right(network, ids, starts, int(first), int(end), right), maxlen=1).pop()[2]
+        right = deque(checkpoint_right_states(network, ids, starts, int(first), int(end), right), maxlen=1).pop()[2]
         pages.advance((int(end) - int(first)) * len(starts))
     for first, end, states in zip(blocks, ends, reversed(kept), strict=True):
-        tops = [found[:2] for found in _windows_from_right(network, ids, starts, int(first), int(end), states)]
+        tops = [found[:2] for found in checkpoint_right_states(network, ids, starts, int(first), int(end), states)]
         for places, other in reversed(tops):
             before = places - 1
             own, left = network.run_layers(network.to_tensor(ids[before]), left)
@@ -90,14 +90,14 @@ def stretches(
             yield before, losses.view(wanted.shape)
 
 
-def _windows_from_right(
+def checkpoint_right_states(
     network: Network, ids: np.ndarray, starts: np.ndarray, first: int, end: int, states: States
 ) -> Iterator[tuple[np.ndarray, Tensor, States]]:
     """The windows of a block, the last one first: places (T, B) of their symbols, what is read from the right there,
     and the states after it."""
     for at in reversed(range(first, end, WINDOW)):
         places = starts[None, :] + np.arange(at, min(at + WINDOW, end))[:, None] + 1
-        top, states = read_from_right(network, behind(ids, places), states)
+        top, states = read_from_right(network, right_symbols(ids, places), states)
         yield places, top, states
 
 
@@ -113,7 +113,7 @@ def conditionals(network: Network, ids: np.ndarray, places: np.ndarray) -> Tenso
         (K, V) log-probabilities.
     """
     every = np.arange(1, len(ids))[:, None]
-    other, _ = read_from_right(network, behind(ids, every), network.initial_state(1))
+    other, _ = read_from_right(network, right_symbols(ids, every), network.initial_state(1))
     own, _ = network.run_layers(network.to_tensor(ids[every - 1]), network.initial_state(1))
     at = torch.from_numpy(places - 1).to(network.device)
     return F.log_softmax(network.logits(torch.cat([own, other], -1)[at, 0]).float(), -1)

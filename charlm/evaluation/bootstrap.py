@@ -20,10 +20,10 @@ import numpy as np
 BLOCKS = 32
 """Blocks that make up a text, and are drawn to make up another one."""
 
-FEWEST = 10
+MIN_BLOCKS = 10
 """Blocks, below which there is no interval."""
 
-SHORTEST = 64
+MIN_BLOCK_CHARACTERS = 64
 """Characters of a block, at least; a short text has fewer blocks."""
 
 PIECES = 32
@@ -47,10 +47,10 @@ class Interval:
     blocks: int
 
 
-def cut(characters: int) -> np.ndarray:
+def block_starts(characters: int) -> np.ndarray:
     """Where the pieces (K,) of a text begin, which are as equal as can be; none where it is too short."""
-    blocks = min(BLOCKS, characters // SHORTEST)
-    pieces = blocks * PIECES if blocks >= FEWEST else 0
+    blocks = min(BLOCKS, characters // MIN_BLOCK_CHARACTERS)
+    pieces = blocks * PIECES if blocks >= MIN_BLOCKS else 0
     return np.arange(pieces, dtype=np.int64) * characters // max(pieces, 1)
 
 

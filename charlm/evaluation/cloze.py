@@ -25,7 +25,7 @@ from charlm.config import ScoreOptions
 from charlm.data import direction
 from charlm.data.sources import Report
 from charlm.errors import UsageError
-from charlm.evaluation.batch_scorer import Reader
+from charlm.evaluation.batch_scorer import BatchScorer
 from charlm.evaluation.line_ids import MARK, body, line_encoding, line_ends
 from charlm.evaluation.lines import Lines
 from charlm.evaluation.score_lines import device_of
@@ -276,7 +276,7 @@ def _both_sides(model: Model, options: ScoreOptions) -> _Conditionals:
 
 def _one_way(model: Model, options: ScoreOptions) -> _Conditionals:
     """By reading the line with every symbol of the table at each place."""
-    reader = Reader(model, device_of(options))
+    reader = BatchScorer(model, device_of(options))
     symbols = np.arange(model.vocabulary.size)
 
     def asked(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -286,6 +286,6 @@ def _one_way(model: Model, options: ScoreOptions) -> _Conditionals:
         lines = np.repeat(ids[None], len(symbols), 0)
         lines[:, place] = symbols
         texts = [direction.reading(line, model.options.direction) for line in lines]
-        return np.array([-nats.sum(dtype=np.float64) for nats in reader.together(texts, options.batch_size)])
+        return np.array([-nats.sum(dtype=np.float64) for nats in reader.score_batch(texts, options.batch_size)])
 
     return asked

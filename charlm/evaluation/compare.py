@@ -22,7 +22,7 @@ from charlm.errors import CorpusError, UsageError
 from charlm.evaluation import bootstrap
 from charlm.evaluation.bootstrap import Interval
 from charlm.evaluation.measure import Measure, Progress, measure, protocol, read_from
-from charlm.evaluation.texts import Text, find_text, is_prepared
+from charlm.evaluation.texts import EvalText, find_text, is_prepared
 from charlm.model.checkpoint import Model, check_model
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
 
@@ -34,7 +34,7 @@ BYTES_PAIRED = 40
 
 
 @dataclass(frozen=True)
-class Standing:
+class ModelScore:
     """One model on the text.
 
     Attributes:
@@ -92,7 +92,7 @@ class Comparison:
         text, protocol: what was scored, and how.
     """
 
-    models: list[Standing]
+    models: list[ModelScore]
     differences: list[Difference]
     characters: int
     text: str
@@ -141,7 +141,7 @@ def compare(
     names = [_name(model) for model in models]
     texts = _texts(models, text, options, data, report)
     places = _paired(names, texts, [model.vocabulary for model in models])
-    starts, characters = bootstrap.cut(len(places[0])), len(places[0])
+    starts, characters = bootstrap.block_starts(len(places[0])), len(places[0])
     lengths = np.diff(starts, append=characters)
     if models[0].vocabulary.tokenizer.longer:
         characters, lengths = texts[0].characters, texts[0].lengths(starts, models[0].vocabulary.sizes)
@@ -156,7 +156,7 @@ def compare(
 
     best, *others = order = sorted(range(len(models)), key=lambda number: nats[number])
     return Comparison(
-        models=[Standing(names[n], bits(nats[n]), interval(sums[n]), texts[n].count(UNKNOWN)) for n in order],
+        models=[ModelScore(names[n], bits(nats[n]), interval(sums[n]), texts[n].count(UNKNOWN)) for n in order],
         differences=[
             Difference(names[best], names[n], bits(nats[n] - nats[best]), interval(sums[n] - sums[best]))
             for n in others
@@ -174,7 +174,7 @@ def _texts(
     options: MeasureOptions,
     data: str | Path,
     report: Report | None,
-) -> list[Text]:
+) -> list[EvalText]:
     """The text as each model reads it; opened once, as stdin can be read only once."""
     if not all(model.options.bidirectional for model in models):
         for model in models:
@@ -190,7 +190,7 @@ def _texts(
 
 def _measured(
     models: Sequence[Model],
-    texts: Sequence[Text],
+    texts: Sequence[EvalText],
     starts: Sequence[np.ndarray],
     options: MeasureOptions,
     progress: Progress | None,
@@ -227,7 +227,7 @@ def _further(progress: Progress | None, before: int, whole: int) -> Progress | N
     return lambda done, total, nats: progress(before + done, whole, nats)
 
 
-def _paired(names: Sequence[str], texts: Sequence[Text], tables: Sequence[Vocabulary]) -> list[np.ndarray]:
+def _paired(names: Sequence[str], texts: Sequence[EvalText], tables: Sequence[Vocabulary]) -> list[np.ndarray]:
     """Where each character begins (N,) among the symbols of each text.
 
     Raises:
@@ -254,7 +254,7 @@ def _paired(names: Sequence[str], texts: Sequence[Text], tables: Sequence[Vocabu
     return [places for _, places in found]
 
 
-def _characters(text: Text, symbols: Vocabulary, mixed: bool) -> tuple[np.ndarray, np.ndarray]:
+def _characters(text: EvalText, symbols: Vocabulary, mixed: bool) -> tuple[np.ndarray, np.ndarray]:
     """What the characters (N,) are from the left, and where each begins among the symbols; or the bytes, where all have
     bytes."""
     table: np.ndarray = np.arange(symbols.size, dtype=np.int32)  # of words, which are of one table, their ids

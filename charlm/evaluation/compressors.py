@@ -19,7 +19,7 @@ import numpy as np
 from charlm.data.memmap import PageReleaser
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
 
-BLOCK = 1 << 20
+CHUNK_SYMBOLS = 1 << 20
 """Symbols that are compressed at a time."""
 
 WINDOWS = 1 << 12, 1536 << 20
@@ -52,8 +52,8 @@ def text_bytes(ids: np.ndarray, symbols: Vocabulary, lines: bool) -> Iterator[by
     table = np.concatenate((np.zeros(FIRST_SYMBOL, symbols.codes.dtype), symbols.codes))
     table[BOUNDARY], table[UNKNOWN] = symbols.tokenizer.line_feed, symbols.tokenizer.first_invalid(symbols.codes)
     pages = PageReleaser(ids)
-    for at in range(1, len(ids), BLOCK):
-        block = np.array(ids[at : at + BLOCK])
+    for at in range(1, len(ids), CHUNK_SYMBOLS):
+        block = np.array(ids[at : at + CHUNK_SYMBOLS])
         pages.advance(block.size)
         yield symbols.tokenizer.utf8(table[block if lines else block[block != BOUNDARY]])
 

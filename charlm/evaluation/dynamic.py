@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from charlm.data.memmap import PageReleaser
-from charlm.evaluation.scoring import Progress, Score, surprises
+from charlm.evaluation.scoring import Progress, Score, symbol_losses
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network, States
 from charlm.model.stepper import Stepper
@@ -40,7 +40,7 @@ SOFTEN = 0.1
 
 
 @dataclass(frozen=True)
-class Rule:
+class DynamicUpdate:
     """How the weights follow.
 
     Attributes:
@@ -54,7 +54,9 @@ class Rule:
     decay: float
 
 
-def score(model: Model, ids: np.ndarray, rule: Rule, device: torch.device, progress: Progress | None = None) -> Score:
+def score(
+    model: Model, ids: np.ndarray, rule: DynamicUpdate, device: torch.device, progress: Progress | None = None
+) -> Score:
     """Score a text in one pass, with weights that follow it.
 
     Args:
@@ -82,7 +84,7 @@ def score(model: Model, ids: np.ndarray, rule: Rule, device: torch.device, progr
     return Score(nats, len(ids) - 1)
 
 
-def windows(model: Model, ids: np.ndarray, rule: Rule, device: torch.device) -> Iterator[Tensor]:
+def windows(model: Model, ids: np.ndarray, rule: DynamicUpdate, device: torch.device) -> Iterator[Tensor]:
     """The nats (T,) of each window of a text; as `score`."""
     network = Network(model.options, model.vocabulary.size).load_weights(model.weights).to_device(device)
     weights: list[Tensor] = list(network.parameters())
@@ -108,7 +110,7 @@ def _gradients(
 ) -> tuple[Tensor, list[Tensor], States]:
     """The nats (T,) of a window (T + 1,), the gradients of their mean, and the states after it."""
     column = ids[:, None]
-    states, losses = surprises(network, column[:-1], column[1:], states)
+    states, losses = symbol_losses(network, column[:-1], column[1:], states)
     gradients = torch.autograd.grad(losses.mean(), weights)
     after = [tuple(part.detach() for part in state) for state in states]
     return losses.detach()[:, 0], list(gradients), after

@@ -27,7 +27,7 @@ from charlm.evaluation.baselines import Baseline, baselines, check_memory
 from charlm.evaluation.bootstrap import Interval
 from charlm.evaluation.measure import Progress, measure, protocol, read_from
 from charlm.evaluation.scoring import Score
-from charlm.evaluation.texts import Text, find_text, in_order, train_text
+from charlm.evaluation.texts import EvalText, find_text, in_order, train_text
 from charlm.model.checkpoint import Model, check_model
 from charlm.runtime.device import find_device
 from charlm.runtime.distributed import join
@@ -197,12 +197,12 @@ def score_text(model: Model, text: str, *, data: str | Path = Path("data"), **va
     symbols = model.vocabulary
     codes = symbols.tokenizer.encode_text(text)
     ids = np.concatenate(([BOUNDARY], symbols.encode(codes), [BOUNDARY]))
-    found = Text(
+    found = EvalText(
         "a string",
         ids,
         len(text.encode("utf-8", "surrogatepass")),
         letters=symbols.tokenizer.characters(codes) + 1,
-        spelling=symbols.escape_code.bits(codes[ids[1:-1] == UNKNOWN]),
+        escape_bits=symbols.escape_code.bits(codes[ids[1:-1] == UNKNOWN]),
     )
     trained = train_text(model, data=data) if options.baselines else None
     return _score(model, in_order(model, found), options, trained, None, None)
@@ -210,9 +210,9 @@ def score_text(model: Model, text: str, *, data: str | Path = Path("data"), **va
 
 def _score(
     model: Model,
-    text: Text,
+    text: EvalText,
     options: EvalOptions,
-    trained: Text | None,
+    trained: EvalText | None,
     progress: Progress | None,
     report: Report | None,
 ) -> Evaluation:
@@ -221,7 +221,7 @@ def _score(
         check_memory(trained, text)
     if options.dynamic:
         model.check_one_way("follow a text that it already knows the end of")
-    starts = bootstrap.cut(text.symbols)
+    starts = bootstrap.block_starts(text.symbols)
     found = measure(model, text, starts, options, exact=options.exact, progress=progress, report=report)
     rows = None
     if trained is not None and join().is_main:
@@ -232,7 +232,7 @@ def _score(
         symbols=text.symbols,
         bytes=text.bytes,
         unknown=text.count(UNKNOWN),
-        spelling=text.spelling,
+        spelling=text.escape_bits,
         documents=text.count(BOUNDARY),
         seconds=found.seconds,
         model=str(model.path or "a model in memory"),
@@ -250,7 +250,7 @@ def _score(
 
 def _dynamic(
     model: Model,
-    text: Text,
+    text: EvalText,
     options: EvalOptions,
     progress: Progress | None,
     report: Report | None,
@@ -259,7 +259,7 @@ def _dynamic(
     device, told = find_device(options.device), None
     if progress is not None:
         told = partial(_told, progress, text.symbols)
-    rule = dynamic.Rule(options.dynamic_window, options.dynamic_lr, options.dynamic_decay)
+    rule = dynamic.DynamicUpdate(options.dynamic_window, options.dynamic_lr, options.dynamic_decay)
     problem = "the weights ran away; choose a smaller --dynamic-lr, or a larger --dynamic-decay"
     try:
         found = Score(dynamic.score(model, text.ids, rule, device, told).nats, text.characters)

@@ -18,9 +18,9 @@ from charlm.data.sources import Report
 from charlm.errors import CharlmError
 from charlm.evaluation import scoring
 from charlm.evaluation.bidirectional import BLOCK
-from charlm.evaluation.pieces import Pieces
+from charlm.evaluation.pieces import BlockLosses
 from charlm.evaluation.scoring import Score
-from charlm.evaluation.texts import Text
+from charlm.evaluation.texts import EvalText
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.runtime import malloc
@@ -51,7 +51,7 @@ class Measure:
 
 def measure(
     model: Model,
-    text: Text,
+    text: EvalText,
     starts: np.ndarray,
     options: MeasureOptions,
     *,
@@ -84,7 +84,7 @@ def measure(
             network, text.ids, exact=True, pieces=pieces, progress=_of(text.symbols, passes, 0, progress)
         )
 
-    def by_segments(pieces: Pieces | None, before: int) -> Score:
+    def by_segments(pieces: BlockLosses | None, before: int) -> Score:
         found = scoring.score(
             network,
             text.ids,
@@ -140,7 +140,7 @@ def _network(model: Model, characters: int, options: MeasureOptions, report: Rep
 
 def _side_by_side(model: Model, characters: int, batch: int) -> int:
     """Segments that are scored together."""
-    return min(scoring.side_by_side(model.vocabulary.size, batch), characters // scoring.SEGMENT + 1)
+    return min(scoring.max_segments(model.vocabulary.size, batch), characters // scoring.SEGMENT + 1)
 
 
 def _bytes(model: Model, characters: int, batch: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 
-class Pieces:
+class BlockLosses:
     """Sums of surprise, one for each piece.
 
     Args:

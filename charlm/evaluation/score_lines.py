@@ -17,7 +17,7 @@ from charlm.config import ScoreOptions
 from charlm.data import direction
 from charlm.data.sources import Report
 from charlm.errors import UsageError
-from charlm.evaluation.batch_scorer import Reader
+from charlm.evaluation.batch_scorer import BatchScorer
 from charlm.evaluation.line_ids import PIECE, LineIds, Stretch, body, decoded, line_encoding, line_ends
 from charlm.evaluation.lines import Lines
 from charlm.model.checkpoint import Model, check_model
@@ -180,8 +180,8 @@ class Scorer:
             self._report("the end of a line is not scored: a model's text had no line ends; --end says otherwise")
         device = device_of(options)
         self._judges = {
-            name: _Judge(
-                Reader(model, device),
+            name: _ModelScorer(
+                BatchScorer(model, device),
                 LineIds(model.vocabulary, self._encoding, ends[name]),
                 options.batch_size,
                 per_char,
@@ -236,10 +236,10 @@ class Scorer:
 
 
 @dataclass(frozen=True)
-class _Judge:
+class _ModelScorer:
     """One model that scores lines."""
 
-    reader: Reader
+    reader: BatchScorer
     ids: LineIds
     batch: int
     per_char: bool
@@ -262,7 +262,7 @@ class _Judge:
 
     def _nats(self, texts: list[np.ndarray]) -> list[np.ndarray]:
         """The nats (n,) of the symbols of each text (n + 1,) but the first, from the left."""
-        nats = self.reader.together([direction.reading(ids, self.direction) for ids in texts], self.batch)
+        nats = self.reader.score_batch([direction.reading(ids, self.direction) for ids in texts], self.batch)
         return [direction.from_left(ids, found, self.direction) for ids, found in zip(texts, nats, strict=True)]
 
     def _sum(self, stretches: list[Stretch], nats: np.ndarray) -> LineScore:
@@ -294,7 +294,7 @@ class _Judge:
         if self.direction == direction.BACKWARD:
             whole = np.concatenate(list(pieces))
             pieces = iter([direction.reading(whole, self.direction)])
-        for nats in self.reader.alone(pieces):
+        for nats in self.reader.score_stream(pieces):
             found = nats / np.float32(log(2))
             bits += _finite(found)
             if self.per_char:

@@ -27,8 +27,8 @@ from torch.nn import functional as F
 
 from charlm.data.memmap import PageReleaser
 from charlm.evaluation.bidirectional import WINDOW as WINDOW
-from charlm.evaluation.bidirectional import behind, read_from_right, stretches
-from charlm.evaluation.pieces import Pieces
+from charlm.evaluation.bidirectional import read_from_right, right_symbols, score_segments
+from charlm.evaluation.pieces import BlockLosses
 from charlm.model.network import Network, States, reset_states
 from charlm.tokenizers.vocabulary import BOUNDARY
 
@@ -85,7 +85,7 @@ def score(
     bounded: bool = True,
     batch: int = 64,
     part: tuple[int, int] = (0, 1),
-    pieces: Pieces | None = None,
+    pieces: BlockLosses | None = None,
     progress: Progress | None = None,
 ) -> Score:
     """Score a text, or a part of it.
@@ -102,7 +102,7 @@ def score(
     """
     nats, done, pages = 0.0, 0, PageReleaser(ids)
     with torch.inference_mode():
-        for run in _runs(network, ids, exact, bounded, side_by_side(network.vocabulary, batch), part):
+        for run in _runs(network, ids, exact, bounded, max_segments(network.vocabulary, batch), part):
             for places, found in run:
                 losses = found.cpu().double()  # mps has no float64
                 nats += float(losses.sum())
@@ -133,7 +133,7 @@ def _runs(
         yield segments(network, ids, starts[first : first + batch], bounded)
 
 
-def side_by_side(vocabulary: int, batch: int) -> int:
+def max_segments(vocabulary: int, batch: int) -> int:
     """How many segments run at once: no more than were asked for, nor than `ROOM` is for with V symbols."""
     return max(1, min(batch, ROOM // (4 * WINDOW * 3 * vocabulary)))
 
@@ -168,14 +168,14 @@ def _warm(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) 
 def _exact_from_both(network: Network, ids: np.ndarray) -> Iterator[Losses]:
     """Losses of the whole text as one stretch, which a state comes to from each end."""
     cold = network.initial_state(1)
-    return _flat(stretches(network, ids, np.zeros(1, np.int64), len(ids) - 1, cold, cold))
+    return _flat(score_segments(network, ids, np.zeros(1, np.int64), len(ids) - 1, cold, cold))
 
 
 def _segments_from_both(network: Network, ids: np.ndarray, starts: np.ndarray, bounded: bool) -> Iterator[Losses]:
     """Losses of segments of one length that run side by side, each warmed up from both sides."""
     size = min(SEGMENT, len(ids) - 1 - int(starts[-1]))
     left, right = _warm(network, ids, starts, bounded), _warm_from_right(network, ids, starts + size, bounded)
-    return _flat(stretches(network, ids, starts, size, left, right))
+    return _flat(score_segments(network, ids, starts, size, left, right))
 
 
 def _warm_from_right(network: Network, ids: np.ndarray, ends: np.ndarray, bounded: bool) -> States:
@@ -184,7 +184,7 @@ def _warm_from_right(network: Network, ids: np.ndarray, ends: np.ndarray, bounde
     length = min(WARM_UP, len(ids) - 1 - int(ends[-1]))
     for offset in reversed(range(0, length, WINDOW)):
         places = ends[None, :] + np.arange(offset, min(offset + WINDOW, length))[:, None] + 1
-        read = behind(ids, places)
+        read = right_symbols(ids, places)
         if bounded and offset + WINDOW >= length:
             read[-1] = BOUNDARY
         _, states = read_from_right(network, read, states)
@@ -206,10 +206,10 @@ def _exact(network: Network, ids: np.ndarray) -> Iterator[Losses]:
 
 def _window(network: Network, ids: np.ndarray, positions: np.ndarray, states: States) -> tuple[States, Tensor]:
     """Read the symbols at `positions` (T, B); the losses (T, B) are of the symbols after them."""
-    return surprises(network, ids[positions], ids[positions + 1], states)
+    return symbol_losses(network, ids[positions], ids[positions + 1], states)
 
 
-def surprises(network: Network, read: np.ndarray, targets: np.ndarray, states: States) -> tuple[States, Tensor]:
+def symbol_losses(network: Network, read: np.ndarray, targets: np.ndarray, states: States) -> tuple[States, Tensor]:
     """Read a window of symbols.
 
     Args:

@@ -18,17 +18,17 @@ from charlm.data.memmap import PageReleaser
 from charlm.data.sources import Report, Source, open_sources
 from charlm.data.symbol_stream import encode_source
 from charlm.errors import CorpusError, UsageError
-from charlm.evaluation.pieces import Pieces
+from charlm.evaluation.pieces import BlockLosses
 from charlm.files import present
 from charlm.model.checkpoint import Model, check_model
 from charlm.tokenizers.vocabulary import UNKNOWN
 
-BLOCK = 1 << 20
+COUNT_SYMBOLS = 1 << 20
 """Symbols that are counted at a time."""
 
 
 @dataclass(frozen=True)
-class Text:
+class EvalText:
     """A text as ids.
 
     Attributes:
@@ -48,8 +48,8 @@ class Text:
     entropy: float | None = None
     entropy_error: float | None = None
     letters: int | None = None
-    spelling: float = 0.0
-    turned: np.ndarray | None = None
+    escape_bits: float = 0.0
+    reading_order: np.ndarray | None = None
 
     @property
     def symbols(self) -> int:
@@ -64,18 +64,20 @@ class Text:
     @property
     def written(self) -> np.ndarray:
         """(N + 1,) the symbols from the left, the boundary first."""
-        return self.ids if self.turned is None else self.turned
+        return self.ids if self.reading_order is None else self.reading_order
 
-    def pieces(self, starts: np.ndarray) -> Pieces:
+    def pieces(self, starts: np.ndarray) -> BlockLosses:
         """Sums over pieces of the text that begin at some places (K,), counted from the left, to be filled as a model
         reads it."""
-        return Pieces(starts, None if self.turned is None else partial(direction.places, self.turned))
+        return BlockLosses(
+            starts, None if self.reading_order is None else partial(direction.places, self.reading_order)
+        )
 
     def count(self, symbol: int) -> int:
         """How often a symbol is to be predicted; a block at a time, as the text may be larger than memory."""
         found, pages = 0, PageReleaser(self.ids)
-        for at in range(1, len(self.ids), BLOCK):
-            block = self.ids[at : at + BLOCK]
+        for at in range(1, len(self.ids), COUNT_SYMBOLS):
+            block = self.ids[at : at + COUNT_SYMBOLS]
             found += int(np.count_nonzero(block == symbol))
             pages.advance(block.size)
         return found
@@ -91,8 +93,8 @@ class Text:
         if self.letters is None or not len(starts):
             return np.diff(starts, append=self.symbols)
         known, unknown, pages = self.pieces(starts), self.pieces(starts), PageReleaser(self.ids)
-        for at in range(1, len(self.ids), BLOCK):
-            block = self.ids[at : at + BLOCK]
+        for at in range(1, len(self.ids), COUNT_SYMBOLS):
+            block = self.ids[at : at + COUNT_SYMBOLS]
             places = np.arange(at - 1, at - 1 + len(block))
             known.add(places, sizes[block].astype(np.float64))
             unknown.add(places, (block == UNKNOWN).astype(np.float64))
@@ -108,7 +110,7 @@ def find_text(
     split: str | None = None,
     data: str | Path = Path("data"),
     report: Report | None = None,
-) -> Text:
+) -> EvalText:
     """The text that is meant.
 
     Args:
@@ -134,7 +136,7 @@ def find_text(
 
 def train_text(
     model: Model, text: str | Path | Source | Corpus | None = None, *, data: str | Path = Path("data")
-) -> Text:
+) -> EvalText:
     """The text that a model was trained on: the train split of its own corpus.
 
     Args:
@@ -153,7 +155,7 @@ def train_text(
     return in_order(model, _split_text(corpus, "train"))
 
 
-def in_order(model: Model, text: Text) -> Text:
+def in_order(model: Model, text: EvalText) -> EvalText:
     """A text, as it is from the left, in the order in which a model reads."""
     if model.options.direction != direction.BACKWARD:
         return text
@@ -207,7 +209,7 @@ def _corpus_name(model: Model, otherwise: str) -> str:
     return name
 
 
-def _own_split(corpus: Corpus, split: str | None, report: Report | None) -> Text:
+def _own_split(corpus: Corpus, split: str | None, report: Report | None) -> EvalText:
     """The split that was asked for; else test, or valid where there is no test."""
     chosen = split or ("test" if corpus.has("test") else "valid")
     if report is not None:
@@ -216,27 +218,27 @@ def _own_split(corpus: Corpus, split: str | None, report: Report | None) -> Text
     return _split_text(corpus, chosen)
 
 
-def _split_text(corpus: Corpus, split: str) -> Text:
-    return Text(
+def _split_text(corpus: Corpus, split: str) -> EvalText:
+    return EvalText(
         name=f"{corpus.path}:{split}",
         ids=corpus.checked(split),
         bytes=corpus.bytes_of(split),
         entropy=corpus.entropy_bits_per_char,
         entropy_error=corpus.entropy_error,
         letters=corpus.characters_of(split) + corpus.documents_of(split),
-        spelling=corpus.spelling_of(split),
+        escape_bits=corpus.spelling_of(split),
     )
 
 
-def _given(model: Model, text: str | Path | Source, report: Report | None) -> Text:
+def _given(model: Model, text: str | Path | Source, report: Report | None) -> EvalText:
     source = text if isinstance(text, Source) else open_sources([text], report=report)
     encoded = encode_source(source, model.vocabulary, PrepareOptions.of(dict(model.corpus.get("options", {}))))
-    return Text(
+    return EvalText(
         name=", ".join(source.origin),
         ids=encoded.ids,
         bytes=encoded.bytes,
         entropy=source.entropy.bits if source.entropy else None,
         entropy_error=source.entropy.error if source.entropy else None,
         letters=encoded.characters + encoded.documents,
-        spelling=encoded.escape_bits,
+        escape_bits=encoded.escape_bits,
     )

@@ -11,7 +11,7 @@ import numpy as np
 from charlm.config import ReadOptions
 from charlm.data.corpus import Corpus
 from charlm.data.sources import Report, Source
-from charlm.evaluation.texts import Text, find_text, in_order
+from charlm.evaluation.texts import EvalText, find_text, in_order
 from charlm.model.checkpoint import Model
 from charlm.tokenizers.vocabulary import FIRST_SYMBOL
 
@@ -23,7 +23,7 @@ def passage(
     *,
     data: str | Path = Path("data"),
     report: Report | None = None,
-) -> Text:
+) -> EvalText:
     """The text that is meant, cut after `options.chars` characters.
 
     Args:
@@ -35,12 +35,12 @@ def passage(
         UsageError: a split is given together with a text.
     """
     found = find_text(model, text, split=options.split, data=data, report=report)
-    if found.turned is not None and report is not None:
+    if found.reading_order is not None and report is not None:
         report("the model reads from right to left: the text is shown as it reads it, from its end")
     return beginning(model, found, options.chars, report)
 
 
-def beginning(model: Model, text: Text, characters: int, report: Report | None = None) -> Text:
+def beginning(model: Model, text: EvalText, characters: int, report: Report | None = None) -> EvalText:
     """The first characters of a text from the left, ends of documents counted, as arrays in memory; all where it is not
     longer. A model that reads from the right reads them from the last one on.
 

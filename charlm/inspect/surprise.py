@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.evaluation.texts import Text
+from charlm.evaluation.texts import EvalText
 from charlm.inspect.context import ContextRow, by_context
 from charlm.inspect.record import Record
 from charlm.model.checkpoint import Model
@@ -79,7 +79,7 @@ class Summary:
         return asdict(self)
 
 
-def summarize(model: Model, text: Text, record: Record) -> Summary:
+def summarize(model: Model, text: EvalText, record: Record) -> Summary:
     """Sum up what happened as a model read a text; stretches of it are read again, after resets."""
     bits = record.bits
     return Summary(

@@ -12,7 +12,7 @@ import numpy as np
 from charlm.config import AblateOptions, FindOptions
 from charlm.data.direction import BACKWARD
 from charlm.errors import UsageError
-from charlm.evaluation.texts import Text
+from charlm.evaluation.texts import EvalText
 from charlm.inspect.ablate import Ablation, Loss, ablate
 from charlm.inspect.activations import Progress
 from charlm.inspect.features import FEATURES, of_text
@@ -44,7 +44,7 @@ def _uncounted(what: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def find_report(model: Model, text: Text, options: FindOptions, counting: Counting = _uncounted) -> dict[str, Any]:
+def find_report(model: Model, text: EvalText, options: FindOptions, counting: Counting = _uncounted) -> dict[str, Any]:
     """The keys of `charlm inspect find --json`: units that follow features, and what is lost without them.
 
     Taken away is the best confirmed unit of each feature, on the half of the text that confirmed it.
@@ -93,7 +93,7 @@ def shown_of(ids: np.ndarray) -> np.ndarray:
 
 
 def ablate_report(
-    model: Model, text: Text, options: AblateOptions, words: Sequence[str], progress: Progress | None = None
+    model: Model, text: EvalText, options: AblateOptions, words: Sequence[str], progress: Progress | None = None
 ) -> dict[str, Any]:
     """The keys of `charlm inspect ablate --json`: each unit taken away alone and, of several, all together.
 
@@ -129,7 +129,7 @@ def ablate_report(
     }
 
 
-def gates_report(model: Model, text: Text, progress: Progress | None = None) -> dict[str, Any]:
+def gates_report(model: Model, text: EvalText, progress: Progress | None = None) -> dict[str, Any]:
     """The keys of `charlm inspect gates --json`.
 
     Raises:
@@ -167,7 +167,7 @@ def gates_report(model: Model, text: Text, progress: Progress | None = None) -> 
     }
 
 
-def _heading(model: Model, text: Text) -> dict[str, Any]:
+def _heading(model: Model, text: EvalText) -> dict[str, Any]:
     return {
         "model": str(model.path or "a model in memory"),
         "text": text.name,

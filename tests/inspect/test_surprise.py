@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from texts import text_of
 
-from charlm.evaluation.texts import Text
+from charlm.evaluation.texts import EvalText
 from charlm.inspect import context
 from charlm.inspect.context import by_context
 from charlm.inspect.passage import beginning
@@ -142,7 +142,7 @@ def test_the_summary_counts(make_model):
     model = make_model()
     ids = np.concatenate(([0], model.symbols.encode_text("the sea?"), [0], model.symbols.encode_text("go"), [0]))
     seen = record(model, ids)
-    found = summarize(model, Text("a text", ids, 0), seen).to_json()
+    found = summarize(model, EvalText("a text", ids, 0), seen).to_json()
     assert (found["characters"], found["documents"], found["unknown"]) == (12, 2, 1)
     assert found["bits_per_char"] == pytest.approx(float(seen.bits.mean()))
 
@@ -150,7 +150,7 @@ def test_the_summary_counts(make_model):
 def test_the_beginning_of_a_text(make_model):
     model, said = make_model(), []
     ids = np.concatenate(([0], model.symbols.encode_text("the sea"), [0]))
-    whole = Text("t", ids, 8)
+    whole = EvalText("t", ids, 8)
     assert beginning(model, whole, 8, said.append).ids.tolist() == ids.tolist() and not said
     first = beginning(model, whole, 3, said.append)
     assert (first.ids.tolist(), first.bytes) == (ids[:4].tolist(), 3)

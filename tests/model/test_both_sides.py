@@ -11,7 +11,7 @@ from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import UsageError
 from charlm.evaluation.bidirectional import conditionals, read_from_right
-from charlm.evaluation.pieces import Pieces
+from charlm.evaluation.pieces import BlockLosses
 from charlm.evaluation.scoring import SEGMENT, WARM_UP, score
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
@@ -75,7 +75,7 @@ def text(size: int, seed: int = 0) -> np.ndarray:
 
 def nats_of(network: Network, ids: np.ndarray, **how: object) -> np.ndarray:
     """(N,) of each symbol."""
-    pieces = Pieces(np.arange(len(ids) - 1))
+    pieces = BlockLosses(np.arange(len(ids) - 1))
     found = score(network, ids, pieces=pieces, **how)  # type: ignore[arg-type]
     assert found.characters == len(ids) - 1 and found.nats == pytest.approx(pieces.nats.sum(), rel=1e-12)
     return pieces.nats
@@ -137,7 +137,7 @@ def test_a_segment_is_warmed_up_from_both_sides_and_hangs_on_nothing_else(size, 
         wanted = nats[np.arange(before, before + length), ids[start + 1 : start + 1 + length]]
         assert whole[start : start + length] == pytest.approx(wanted, abs=1e-5, rel=1e-6)
     assert nats_of(network, ids, bounded=bounded, batch=1) == pytest.approx(whole, abs=1e-6)
-    parts = Pieces(np.arange(size))
+    parts = BlockLosses(np.arange(size))
     sums = [score(network, ids, bounded=bounded, part=(rank, 3), pieces=parts) for rank in range(3)]
     assert parts.nats == pytest.approx(whole, abs=1e-6) and sum(found.characters for found in sums) == size
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from charlm.evaluation.pieces import Pieces
+from charlm.evaluation.pieces import BlockLosses
 from charlm.evaluation.scoring import SEGMENT, score
 from charlm.tokenizers.vocabulary import BOUNDARY
 
@@ -33,7 +33,7 @@ def test_pieces_hold_the_losses_of_their_characters(make_network, losses, charac
     starts = np.unique(np.concatenate(([0], draws.integers(0, characters, 40))))
     network, sums, nats = make_network(model), np.zeros(len(starts)), 0.0
     for number in range(parts):
-        pieces = Pieces(starts)
+        pieces = BlockLosses(starts)
         nats += score(network, ids, part=(number, parts), pieces=pieces, **how).nats
         sums += pieces.nats
     np.testing.assert_allclose(sums, np.add.reduceat(loss[ids[1:]], starts), rtol=1e-5, atol=1e-5)
@@ -43,8 +43,8 @@ def test_pieces_hold_the_losses_of_their_characters(make_network, losses, charac
 @pytest.mark.parametrize("exact", [False, True])
 def test_collecting_changes_no_score(make_model, make_network, exact):
     network, ids = make_network(make_model("lstm")), text(2500)
-    pieces = Pieces(np.arange(0, 2500, 10))
+    pieces = BlockLosses(np.arange(0, 2500, 10))
     assert score(network, ids, exact=exact) == score(network, ids, exact=exact, pieces=pieces)
-    none = Pieces(np.zeros(0, np.int64))
+    none = BlockLosses(np.zeros(0, np.int64))
     score(network, ids, exact=exact, pieces=none)
     assert none.nats.size == 0

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm import cells
-from charlm.evaluation.scoring import SEGMENT, WARM_UP, WINDOW, Score, score, side_by_side
+from charlm.evaluation.scoring import SEGMENT, WARM_UP, WINDOW, Score, max_segments, score
 from charlm.model.network import Network
 from charlm.tokenizers.vocabulary import BOUNDARY
 
@@ -119,8 +119,8 @@ def test_of_a_large_table_fewer_segments_run_at_once_with_the_same_result(make_m
 
 
 def test_how_many_segments_run_at_once():
-    assert [side_by_side(size, 64) for size in (67, 1000, 10_000, 10**9)] == [64, 64, 17, 1]
-    assert side_by_side(67, 3) == 3
+    assert [max_segments(size, 64) for size in (67, 1000, 10_000, 10**9)] == [64, 64, 17, 1]
+    assert max_segments(67, 3) == 3
 
 
 @pytest.mark.parametrize("parts", [2, 3, 5])

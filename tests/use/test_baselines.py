@@ -17,7 +17,7 @@ from charlm.data.prepare import prepare
 from charlm.data.sources import open_sources
 from charlm.errors import CorpusError, UsageError
 from charlm.evaluation import baselines, ngrams
-from charlm.evaluation.bootstrap import cut, interval
+from charlm.evaluation.bootstrap import block_starts, interval
 from charlm.evaluation.evaluate import evaluate
 
 COMPRESSORS = ["gzip", "bzip2", "xz"]
@@ -58,7 +58,7 @@ def test_orders_go_on_for_as_long_as_they_help(kinds, untrained, tmp_path):
     corpus = kinds["char"]
     found = evaluate(untrained(corpus, tmp_path / "run"), data=corpus.path.parent, baselines=True)
     losses = [row.bits_per_char for row in found.baselines if row.name.endswith("gram")]
-    assert 3 < len(losses) < baselines.LONGEST
+    assert 3 < len(losses) < baselines.MAX_ORDER
     assert all(after < before for before, after in zip(losses[:-2], losses[1:-1], strict=True))
     assert losses[-1] >= losses[-2]
 
@@ -151,7 +151,7 @@ def test_the_interval_is_that_of_the_losses(kinds, untrained, tmp_path, exact):
     found = evaluate(model, data=corpus.path.parent, exact=exact)
     bias, ids = model.weights["readout.bias"].astype(np.float64), corpus.split("test")
     losses = np.log(np.exp(bias).sum()) - bias[ids[1:]]
-    starts = cut(len(losses))
+    starts = block_starts(len(losses))
     wanted = interval(np.add.reduceat(losses, starts), np.diff(starts, append=len(losses)))
     assert (found.interval.low, found.interval.high) == pytest.approx((wanted.low, wanted.high), rel=1e-5)
     assert found.to_json()["perplexity_low"] == pytest.approx(exp(wanted.low), rel=1e-4)

@@ -10,7 +10,7 @@ from texts import text_of
 import charlm
 from charlm.cli.main import run
 from charlm.errors import CorpusError, UsageError
-from charlm.evaluation.bootstrap import cut, interval
+from charlm.evaluation.bootstrap import block_starts, interval
 from charlm.evaluation.compare import compare
 from charlm.evaluation.evaluate import evaluate
 from charlm.show.tables import comparison
@@ -27,7 +27,7 @@ def test_the_interval_of_a_difference_is_made_of_paired_losses(kinds, untrained,
     found = compare(models, data=corpus.path.parent)
     assert [standing.model for standing in found.models] == [str(tmp_path / name) for name in "120"]
     ids = corpus.split("test")
-    starts = cut(len(ids) - 1)
+    starts = block_starts(len(ids) - 1)
     sizes = np.diff(starts, append=len(ids) - 1)
     for difference, worse in zip(found.differences, (models[2], models[0]), strict=True):
         paired = (losses(worse, ids) - losses(models[1], ids)) / log(2)
@@ -65,7 +65,7 @@ def test_characters_and_bytes_are_paired_character_by_character(kinds, untrained
     table = losses(byte, np.concatenate(([0], np.arange(byte.symbols.size))))
     of_byte = np.array([sum(table[s] for s in byte.symbols.encode_text(c)) for c in text] + [table[0]])
     paired = of_byte - of_char if of_byte.sum() > of_char.sum() else of_char - of_byte
-    starts = cut(len(paired))
+    starts = block_starts(len(paired))
     wanted = interval(np.add.reduceat(paired / log(2), starts), np.diff(starts, append=len(paired)))
     (difference,) = found["differences"]
     assert difference["bits_per_char"] == pytest.approx(paired.mean() / log(2), abs=1e-6)

@@ -20,12 +20,12 @@ from charlm.compression.container import Packed, identity
 from charlm.data.batches import Batches
 from charlm.data.prepare import prepare
 from charlm.errors import CheckpointError, PackedError, UsageError
-from charlm.evaluation.bootstrap import cut, interval
+from charlm.evaluation.bootstrap import block_starts, interval
 from charlm.evaluation.compare import compare
 from charlm.evaluation.evaluate import evaluate, score_text
 from charlm.evaluation.line_ids import PIECE
 from charlm.evaluation.score_lines import score_lines
-from charlm.evaluation.texts import Text, find_text, in_order
+from charlm.evaluation.texts import EvalText, find_text, in_order
 from charlm.inspect.passage import beginning
 from charlm.inspect.record import record
 from charlm.model import checkpoint, parameters
@@ -96,7 +96,7 @@ def test_all_documents_together_have_the_probability_one(make_model, slow_bits):
     cut_off = [[0, *document] for document in product((1, 2, 3), repeat=4)]
     total = 0.0
     for ids in (*ended, *cut_off):
-        text = in_order(model, Text("", np.array(ids), 0))
+        text = in_order(model, EvalText("", np.array(ids), 0))
         total += 2 ** -slow_bits(model, text.ids.tolist()).sum()
     assert total == pytest.approx(1, abs=1e-12)
     by_hand = slow_bits(model, [0, 3, 3, 2, 0]).sum()  # abb
@@ -118,7 +118,7 @@ def test_both_directions_are_compared_on_the_same_characters(kinds, untrained, t
     found = compare([models[0], turned(models[1])], data=corpus.path.parent, split=split)
     ids = corpus.split(split)
     paired = losses(models[1], ids) - losses(models[0], ids)
-    starts = cut(len(paired))
+    starts = block_starts(len(paired))
     wanted = interval(np.add.reduceat(paired, starts), np.diff(starts, append=len(paired)))
     (difference,) = found.differences
     assert difference.bits_per_char == pytest.approx(paired.mean(), abs=1e-6)
@@ -311,6 +311,8 @@ def test_the_command_line_says_so(make_model, tmp_path, monkeypatch, capfd):
 
 def test_surprise_is_told_in_the_order_of_reading(make_model, slow_bits):
     model = turned(make_model())
-    text = beginning(model, in_order(model, Text("", np.array([0, *model.vocabulary.encode_text("the sea"), 0]), 8)), 5)
+    text = beginning(
+        model, in_order(model, EvalText("", np.array([0, *model.vocabulary.encode_text("the sea"), 0]), 8)), 5
+    )
     assert model.vocabulary.decode(text.ids[1:].tolist()) == "s eht"
     np.testing.assert_allclose(record(model, text.ids).bits, slow_bits(model, text.ids.tolist()), rtol=1e-4)

@@ -13,7 +13,7 @@ from charlm import cells
 from charlm.cells._plugin import forget, plugin
 from charlm.cli import main as entry
 from charlm.evaluation import dynamic, scoring
-from charlm.evaluation.dynamic import Rule, windows
+from charlm.evaluation.dynamic import DynamicUpdate, windows
 from charlm.model import checkpoint
 from charlm.model.network import Network
 
@@ -47,7 +47,7 @@ def test_without_a_rate_it_is_the_exact_protocol(make_model, kind, decay) -> Non
     ids = text(333)
     network = Network(model.options, model.symbols.size).load_weights(model.weights).to_device(CPU)
     exact = scoring.score(network, ids, exact=True)
-    found = dynamic.score(model, ids, Rule(20, 0.0, decay), CPU)
+    found = dynamic.score(model, ids, DynamicUpdate(20, 0.0, decay), CPU)
     assert found.characters == exact.characters
     assert found.nats == pytest.approx(exact.nats, rel=1e-6)
 
@@ -57,7 +57,10 @@ def test_without_a_rate_it_is_the_exact_protocol(make_model, kind, decay) -> Non
 def test_it_is_the_papers_rule(make_model, kind, entering) -> None:
     """A twin in float64: autograd of the plain loop, and each weight on its own."""
     model = make_model(kind[0], activation=(*kind, "tanh")[1], layers=2, scale=0.2, input=entering)
-    ids, rule = text(40 if kind[0] == "sum" else 150), Rule(7, 0.01, 0.05)  # what adds up soon has losses of hundreds
+    ids, rule = (
+        text(40 if kind[0] == "sum" else 150),
+        DynamicUpdate(7, 0.01, 0.05),
+    )  # what adds up soon has losses of hundreds
     network = Network(model.options, model.symbols.size).load_weights(model.weights).double()
     weights = list(network.parameters())
 
@@ -86,7 +89,7 @@ def test_it_is_the_papers_rule(make_model, kind, entering) -> None:
                 back = torch.minimum(size / mean, torch.tensor(1 / rule.decay)) * rule.decay
                 weight.copy_(weight - away + back * (begun - weight))
     np.testing.assert_allclose(losses(model, ids, rule), wanted, rtol=0, atol=1e-4)
-    static = losses(model, ids, Rule(7, 0.0, 0.0))
+    static = losses(model, ids, DynamicUpdate(7, 0.0, 0.0))
     assert np.abs(static - wanted).max() > 0.01, "the weights did move"
 
 
@@ -96,7 +99,7 @@ def test_what_comes_later_changes_nothing_before(make_model, name, place) -> Non
     model, ids = make_model(name), text(120)
     other = ids.copy()
     other[place + 1 :] = text(len(ids), seed=5)[1 : len(ids) - place]
-    one, two = (losses(model, read, Rule(20, 0.01, 0.01)) for read in (ids, other))
+    one, two = (losses(model, read, DynamicUpdate(20, 0.01, 0.01)) for read in (ids, other))
     np.testing.assert_array_equal(one[:place], two[:place])
     assert not np.array_equal(one, two)
 
@@ -105,10 +108,10 @@ def test_what_comes_later_changes_nothing_before(make_model, name, place) -> Non
 def test_it_follows_a_text_and_leaves_the_model_alone(make_model, name) -> None:
     model, ids = make_model(name), text(2000, few=True)
     before = {key: weight.copy() for key, weight in model.weights.items()}
-    static, found = (losses(model, ids, Rule(20, rate, 0.001)) for rate in (0.0, 0.002))
+    static, found = (losses(model, ids, DynamicUpdate(20, rate, 0.001)) for rate in (0.0, 0.002))
     assert found[1000:].mean() < static[1000:].mean() - 0.2
     assert all(np.array_equal(before[key], weight) for key, weight in model.weights.items())
-    np.testing.assert_array_equal(losses(model, ids, Rule(20, 0.002, 0.001)), found)
+    np.testing.assert_array_equal(losses(model, ids, DynamicUpdate(20, 0.002, 0.001)), found)
 
 
 def test_a_cell_from_outside(make_model, tmp_path: Path) -> None:

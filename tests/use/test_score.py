@@ -16,7 +16,7 @@ from charlm.config import ScoreOptions
 from charlm.data.sources import Document, Source
 from charlm.errors import UsageError
 from charlm.evaluation import score_lines as scoring
-from charlm.evaluation.batch_scorer import Reader
+from charlm.evaluation.batch_scorer import BatchScorer
 from charlm.evaluation.score_lines import Scorer, score_lines
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
@@ -213,7 +213,7 @@ def test_only_the_time_of_lines_with_others_behind_them_counts_towards_loading_t
     clock, loads = iter(range(1000)), []
     monkeypatch.setattr(scoring, "perf_counter", lambda: next(clock))  # a batch takes one second
     monkeypatch.setattr(scoring, "LOADING", 3)
-    monkeypatch.setattr(Reader, "load", lambda reader: loads.append(reader))
+    monkeypatch.setattr(BatchScorer, "load", lambda reader: loads.append(reader))
     scorer = Scorer({"m": make_model()}, ScoreOptions())
     loaded = []
     for waiting in (True, False, True, False, False, True, False, False):

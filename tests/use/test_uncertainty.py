@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from charlm.evaluation import bootstrap
-from charlm.evaluation.bootstrap import BLOCKS, FEWEST, PIECES, SHORTEST, cut, interval
+from charlm.evaluation.bootstrap import BLOCKS, MIN_BLOCK_CHARACTERS, MIN_BLOCKS, PIECES, block_starts, interval
 
 TRIALS = 400
 
@@ -41,7 +41,7 @@ def few_draws(monkeypatch):
 @pytest.mark.parametrize(("make", "size"), [(independent, 700), (independent, 20_000), (persistent, 20_000)])
 def test_95_of_100_intervals_cover_the_mean(few_draws, make, size):
     """Of 400 intervals, 380 should; two deviations of that count are 9, and few blocks cost one or two in a hundred."""
-    assert 0.92 <= covered(make, size, cut(size)) <= 0.98
+    assert 0.92 <= covered(make, size, block_starts(size)) <= 0.98
 
 
 def test_without_blocks_a_text_whose_losses_cling_together_is_taken_for_surer_than_it_is(few_draws, monkeypatch):
@@ -57,7 +57,7 @@ def test_without_blocks_a_text_whose_losses_cling_together_is_taken_for_surer_th
 def test_blocks_are_those_of_the_definition(monkeypatch):
     """Each draw is a mean over blocks of 32 consecutive pieces in a circle, weighted by their lengths."""
     characters = 3001
-    starts = cut(characters)
+    starts = block_starts(characters)
     losses = np.random.default_rng(1).normal(2, 1, characters)
     sums, sizes = np.add.reduceat(losses, starts), lengths(starts, characters)
     whole, drawn = len(sums), np.random.default_rng(7).integers(len(sums), size=(bootstrap.DRAWS, BLOCKS))
@@ -73,23 +73,23 @@ def test_blocks_are_those_of_the_definition(monkeypatch):
     assert found == interval(sums, sizes, seed=7) != interval(sums, sizes, seed=8)
 
 
-@pytest.mark.parametrize("characters", [FEWEST * SHORTEST, 1000, 2047, 2048, 55_770, 10**12 + 7])
+@pytest.mark.parametrize("characters", [MIN_BLOCKS * MIN_BLOCK_CHARACTERS, 1000, 2047, 2048, 55_770, 10**12 + 7])
 def test_pieces_share_a_text_evenly(characters):
-    starts = cut(characters)
-    assert starts[0] == 0 and len(starts) % PIECES == 0 and FEWEST <= len(starts) // PIECES <= BLOCKS
+    starts = block_starts(characters)
+    assert starts[0] == 0 and len(starts) % PIECES == 0 and MIN_BLOCKS <= len(starts) // PIECES <= BLOCKS
     sizes = lengths(starts, characters)
     assert sizes.sum() == characters and sizes.max() - sizes.min() <= 1 <= sizes.min()
 
 
-@pytest.mark.parametrize("characters", [1, 63, FEWEST * SHORTEST - 1])
+@pytest.mark.parametrize("characters", [1, 63, MIN_BLOCKS * MIN_BLOCK_CHARACTERS - 1])
 def test_a_short_text_has_no_interval(characters):
-    starts = cut(characters)
+    starts = block_starts(characters)
     assert not starts.size
     assert interval(np.zeros(0), lengths(starts, characters)[:0]) is None
 
 
 def test_a_loss_that_never_changes_is_sure():
-    starts = cut(5000)
+    starts = block_starts(5000)
     sizes = lengths(starts, 5000)
     found = interval(2.5 * sizes, sizes)
     assert (found.low, found.high) == pytest.approx((2.5, 2.5))
