@@ -16,7 +16,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from charlm.compression.exact_arithmetic import frequencies, portable
+from charlm.compression.exact_arithmetic import exact_stepper, frequencies
 from charlm.config import ModelOptions
 from charlm.model import parameters
 from charlm.model.checkpoint import Model
@@ -65,7 +65,7 @@ def digests(cells: tuple[str, ...] = ("lstm", "gru", "rnn"), steps: int = STEPS)
     for cell in cells:
         model = network(cell)
         wide = {name: weight.astype(np.float64) for name, weight in model.weights.items()}
-        made = {"float32": Stepper(model), "float64": Stepper(model, weights=wide), "portable": portable(model)}
+        made = {"float32": Stepper(model), "float64": Stepper(model, weights=wide), "portable": exact_stepper(model)}
         for name, stepper in made.items():
             parts = [slice(n, n + 1) for n in range(STREAMS)] if alone else [slice(None)]
             output = np.concatenate([logits(stepper, steps, part) for part in parts], 1)

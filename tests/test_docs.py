@@ -352,8 +352,8 @@ def test_keys_and_layout_of_a_compressed_file(
     house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The lines of the page read what the command wrote."""
-    from charlm.compression.arithmetic_coding import known_answer
-    from charlm.compression.container import FIXED, MAGIC, MOST_STREAMS, Packed, identity
+    from charlm.compression.arithmetic_coding import self_test
+    from charlm.compression.container import FIXED, MAGIC, MOST_STREAMS, CompressedFile, model_digest
 
     monkeypatch.chdir(tmp_path)
     model = house / "runs" / "tiny" / "model.safetensors"
@@ -363,10 +363,10 @@ def test_keys_and_layout_of_a_compressed_file(
     (reader,) = re.findall(r"```python\n(.*?)```", section(COMPRESSED, "## Layout"), re.S)
     found: dict[str, Any] = {}
     exec(reader, found)
-    head, packed = found["head"], Packed.of(Path("novel.txt.charlm").read_bytes())
+    head, packed = found["head"], CompressedFile.of(Path("novel.txt.charlm").read_bytes())
     assert head["magic"] == MAGIC and head["whole"] and packed.kind == head["kind"] == 1
     assert (head["symbols"], head["streams"], head["bits"]) == (1000, 3, packed.payload)
-    assert head["model"] == identity(load(model)) and head["answer"] == known_answer(load(model))
+    assert head["model"] == model_digest(load(model)) and head["answer"] == self_test(load(model))
     assert head["original"] == hashlib.sha256(Path("novel.txt").read_bytes()).digest()[:8]
     assert head["coder"] == packed.coder
     assert f"more than {FIXED} bytes" in COMPRESSED and f"at most {MOST_STREAMS}" in COMPRESSED

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.compression.exact_arithmetic import LEAST, frequencies, portable
+from charlm.compression.exact_arithmetic import LEAST, exact_stepper, frequencies
 from charlm.config import OUTSIDE
 from charlm.errors import CharlmError, PackedError, UsageError
 from charlm.model.checkpoint import Model
@@ -27,10 +27,10 @@ from charlm.model.stepper import Stepper
 from charlm.tokenizers.escape import EMPTY
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
-HEAD = 256
+SELF_TEST_SYMBOLS = 256
 """Symbols read by one stream before there are several, which then begin warm."""
 
-STRETCH = 1 << 13
+MIN_STREAM_SYMBOLS = 1 << 13
 """Symbols for each stream, where nobody says how many there are; a stream's beginning costs some bits."""
 
 MOST_STREAMS = 64
@@ -50,7 +50,7 @@ Progress = Callable[[int], None]
 
 def streams_for(symbols: int) -> int:
     """How many streams a text is cut into: one for every `STRETCH` symbols, at most `MOST_STREAMS`."""
-    return max(1, min(MOST_STREAMS, symbols // STRETCH))
+    return max(1, min(MOST_STREAMS, symbols // MIN_STREAM_SYMBOLS))
 
 
 def most_symbols(size: int) -> int:
@@ -72,7 +72,7 @@ def coder_version() -> tuple[int, int]:
     return major, minor
 
 
-def known_answer(model: Model) -> bytes:
+def self_test(model: Model) -> bytes:
     """Four bytes that hang on every bit of the arithmetic here: a digest of a few coded symbols and what was expected.
 
     Raises:
@@ -198,7 +198,7 @@ def _read(stepper: Stepper, symbols: int, streams: int) -> _Reading:
         expects there: frequencies and logits (b, V). It is sent those symbols (b,). At the end places are None.
     """
     states, before = stepper.start(), np.array([BOUNDARY])
-    head = symbols if streams == 1 else min(symbols, HEAD)
+    head = symbols if streams == 1 else min(symbols, SELF_TEST_SYMBOLS)
     for place in range(head):
         expected, states, logits = _step(stepper, before, states)
         before = yield np.array([place]), expected, logits
@@ -235,7 +235,7 @@ def _step(stepper: Stepper, ids: np.ndarray, states: Any) -> tuple[np.ndarray, A
 
 def _stepper(model: Model) -> Stepper:
     with np.errstate(all="ignore"):  # of weights whose products overflow, the logits will speak
-        return portable(model)
+        return exact_stepper(model)
 
 
 def _nats(logits: np.ndarray, symbols: np.ndarray) -> np.ndarray:

@@ -17,8 +17,8 @@ import numpy as np
 
 from charlm import cells, memory
 from charlm.compression import arithmetic_coding
-from charlm.compression.container import OWN, STORED, UTF8, Packed, digest, identity
-from charlm.compression.lossless_text import ALWAYS, Alphabet
+from charlm.compression.container import OWN, STORED, UTF8, CompressedFile, digest, model_digest
+from charlm.compression.lossless_text import ALWAYS, LosslessText
 from charlm.config import CompressOptions
 from charlm.data.direction import BACKWARD
 from charlm.errors import CharlmError, PackedError
@@ -101,13 +101,13 @@ def compress(model: Model, data: bytes, *, progress: Progress | None = None, **v
         arithmetic_coding.streams_for(len(ids)) if options.streams == AUTO else min(options.streams, max(1, len(ids)))
     )
     memory.check(_bytes(model, streams), "reading so many streams side by side", "choose a smaller --streams")
-    stored = Packed(STORED, identity(model), digest(data), data)
+    stored = CompressedFile(STORED, model_digest(model), digest(data), data)
     packed, nats, sizes = stored, 0.0, model.vocabulary.sizes
     if len(ids):
         told = None if progress is None else lambda done: progress(done, len(ids))
         bits, nats = arithmetic_coding.encode(model, *_coded(model, ids, raw), streams=streams, progress=told)
-        answer = arithmetic_coding.known_answer(model)
-        coded = Packed(kind, stored.model, stored.original, bits, answer, version, len(ids), streams)
+        answer = arithmetic_coding.self_test(model)
+        coded = CompressedFile(kind, stored.model, stored.original, bits, answer, version, len(ids), streams)
         packed = min(coded, stored, key=lambda file: len(file.to_bytes()))
     return Compression(
         data=packed.to_bytes(),
@@ -138,11 +138,11 @@ def decompress(model: Model, data: bytes, *, progress: Progress | None = None) -
     """
     check_model(model)
     model.check_one_way("decompress")
-    packed = Packed.of(data)
-    if packed.model != identity(model):
+    packed = CompressedFile.of(data)
+    if packed.model != model_digest(model):
         raise PackedError(
             f"it was compressed with another model than {model.path or 'this one'} (its weights' hash begins with "
-            f"{packed.model.hex()}, this one's with {identity(model).hex()}); name that one with --model"
+            f"{packed.model.hex()}, this one's with {model_digest(model).hex()}); name that one with --model"
         )
     content = packed.payload if packed.kind == STORED else _decoded(model, packed, progress)
     if digest(content) != packed.original:
@@ -150,11 +150,11 @@ def decompress(model: Model, data: bytes, *, progress: Progress | None = None) -
     return content
 
 
-def _decoded(model: Model, packed: Packed, progress: Progress | None) -> bytes:
+def _decoded(model: Model, packed: CompressedFile, progress: Progress | None) -> bytes:
     version, total = arithmetic_coding.coder_version(), packed.symbols
     claimed = PER_BYTE * min(total, arithmetic_coding.most_symbols(len(packed.payload))) + _bytes(model, packed.streams)
     memory.check(claimed, "decompressing what it claims to hold", "free some, if it does")
-    if arithmetic_coding.known_answer(model) != packed.answer:
+    if arithmetic_coding.self_test(model) != packed.answer:
         raise PackedError(
             f"it was compressed with an arithmetic whose results are not those of this machine: its coder was "
             f"constriction {packed.coder[0]}.{packed.coder[1]}, this one is {version[0]}.{version[1]}; "
@@ -164,7 +164,7 @@ def _decoded(model: Model, packed: Packed, progress: Progress | None) -> bytes:
     found = arithmetic_coding.decode(model, packed.payload, total, streams=packed.streams, progress=told)
     ids, raw = _coded(model, *found)
     try:
-        return _alphabet(model, packed.kind).unspell(ids, raw)
+        return _alphabet(model, packed.kind).decode(ids, raw)
     except ValueError:
         raise PackedError("its characters are none of a text: it is damaged; take another copy of it") from None
 
@@ -172,7 +172,7 @@ def _decoded(model: Model, packed: Packed, progress: Progress | None) -> bytes:
 def _spelled(model: Model, data: bytes) -> tuple[int, np.ndarray, np.ndarray]:
     """The kind of reading, ids (N,) and codes beside (U,) of some bytes."""
     for kind in (OWN, UTF8):
-        spelled = _alphabet(model, kind).spell(data)
+        spelled = _alphabet(model, kind).encode(data)
         if spelled is not None:
             return (kind, *spelled)
     raise CharlmError("UTF-8 did not give the bytes back")  # which PEP 383 rules out
@@ -183,10 +183,10 @@ def _coded(model: Model, ids: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, 
     return (ids[::-1].copy(), raw[::-1].copy()) if model.options.direction == BACKWARD else (ids, raw)
 
 
-def _alphabet(model: Model, kind: int) -> Alphabet:
+def _alphabet(model: Model, kind: int) -> LosslessText:
     options = dict(model.corpus.get("options", {}))
     encoding = str(options.get("encoding", ALWAYS)) if kind == OWN else ALWAYS
-    return Alphabet(model.vocabulary, encoding, options.get("documents") == "line")
+    return LosslessText(model.vocabulary, encoding, options.get("documents") == "line")
 
 
 def _bytes(model: Model, streams: int) -> int:

@@ -32,7 +32,7 @@ LONGEST_NUMBER = 9
 
 
 @dataclass(frozen=True)
-class Packed:
+class CompressedFile:
     """What a compressed file holds.
 
     Attributes:
@@ -63,7 +63,7 @@ class Packed:
         return start + _checksum(start, body + self.payload) + body + self.payload
 
     @classmethod
-    def of(cls, data: bytes) -> "Packed":
+    def of(cls, data: bytes) -> "CompressedFile":
         """Read a file.
 
         Raises:
@@ -93,7 +93,7 @@ class Packed:
         return cls(kind, model, original, data[at:], data[FIXED : FIXED + 4], coder, symbols, streams)
 
 
-def identity(model: Model) -> bytes:
+def model_digest(model: Model) -> bytes:
     """Eight bytes that tell models apart.
 
     They begin a SHA-256 over the network, the symbols, how text is read, and the weights; docs/compressed.md says how.

@@ -52,7 +52,7 @@ EXACT = frozenset(
 """Functions of NumPy that round correctly or not at all; a cell may call these, `tanh`, `exp` and `mean`."""
 
 
-def portable(model: Model) -> Stepper:
+def exact_stepper(model: Model) -> Stepper:
     """A stepper whose logits, float64, are the same everywhere, and of every stream whatever others run beside it.
 
     Raises:
@@ -60,7 +60,7 @@ def portable(model: Model) -> Stepper:
     """
     embedded = "embedding.weight" in model.weights
     weights: dict[str, Any] = {
-        name: weight.astype(np.float64) if weight.ndim == 1 or _looked_up(name, embedded) else Weight(weight)
+        name: weight.astype(np.float64) if weight.ndim == 1 or _looked_up(name, embedded) else ExactWeight(weight)
         for name, weight in split_weights(model.options, model.weights).items()
     }
     return Stepper(model, xp=_Functions(model.options.cell), weights=weights)
@@ -71,7 +71,7 @@ def _looked_up(name: str, embedded: bool) -> bool:
     return name == "embedding.weight" if embedded else name == "layers.0.weight_ih" or name.endswith(".weight_skip")
 
 
-class Weight:
+class ExactWeight:
     """A matrix (R, C) that others are multiplied with, exactly.
 
     Args:
@@ -88,7 +88,7 @@ class Weight:
         self._rounded = _rounded(whole, _grain(sums, WEIGHT_BITS))
 
     @property
-    def T(self) -> "Weight":
+    def T(self) -> "ExactWeight":
         """The matrix again, which stands on the right of a product only."""
         return self
 

@@ -19,7 +19,7 @@ ALWAYS = "utf-8"
 
 
 @dataclass(frozen=True)
-class Alphabet:
+class LosslessText:
     """How bytes are symbols.
 
     Args:
@@ -32,7 +32,7 @@ class Alphabet:
     encoding: str
     lines: bool
 
-    def spell(self, data: bytes) -> tuple[np.ndarray, np.ndarray] | None:
+    def encode(self, data: bytes) -> tuple[np.ndarray, np.ndarray] | None:
         """Ids (N,) of `data`, and the codes (U,) behind its unknown symbols; None where it would not come back."""
         points, kind = self._points(data), self.symbols.tokenizer
         if points is None:
@@ -43,7 +43,7 @@ class Alphabet:
             ids[codes == kind.line_feed] = BOUNDARY
         return ids, codes[ids == UNKNOWN]
 
-    def unspell(self, ids: np.ndarray, raw: np.ndarray) -> bytes:
+    def decode(self, ids: np.ndarray, raw: np.ndarray) -> bytes:
         """The bytes of what `spell` returned.
 
         Raises:

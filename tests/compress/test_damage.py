@@ -12,7 +12,7 @@ from texts import text_of
 
 import charlm
 from charlm.compression import arithmetic_coding
-from charlm.compression.container import FIXED, MAGIC, OWN, UTF8, Packed
+from charlm.compression.container import FIXED, MAGIC, OWN, UTF8, CompressedFile
 from charlm.errors import CharlmError, PackedError
 from charlm.model.checkpoint import Model
 
@@ -62,7 +62,7 @@ def damaged(good: list[bytes], random: Random) -> bytes:
 
 def lying(good: list[bytes], random: Random) -> bytes:
     """A file whose checksum is right and whose content is not."""
-    packed = Packed.of(random.choice(good[:3]))
+    packed = CompressedFile.of(random.choice(good[:3]))
     huge = [1, 2, 300, 4096, 4097, 10**6, 2**31, 2**32, 2**53, 2**62, packed.symbols + random.randint(-5, 5)]
     payload, at = packed.payload, random.randrange(len(packed.payload))
     changes: dict[str, object] = {
@@ -146,11 +146,11 @@ def test_what_is_said(model: Model, good: list[bytes]) -> None:
         (MAGIC + b"\1", "cut short"),
         (newer, "has version 2"),
         (good[0][:-1] + b"\0", "checksum"),
-        (Packed.of(good[0]).to_bytes()[: FIXED + 3], "checksum"),
-        (replace(Packed.of(good[0]), symbols=2**50).to_bytes(), "claims|memory"),
-        (replace(Packed.of(good[0]), streams=5000).to_bytes(), "claims 5,000 streams"),
-        (replace(Packed.of(good[0]), answer=b"1234").to_bytes(), "arithmetic whose results are not"),
-        (replace(Packed.of(good[0]), original=b"12345678").to_bytes(), "not what was compressed"),
+        (CompressedFile.of(good[0]).to_bytes()[: FIXED + 3], "checksum"),
+        (replace(CompressedFile.of(good[0]), symbols=2**50).to_bytes(), "claims|memory"),
+        (replace(CompressedFile.of(good[0]), streams=5000).to_bytes(), "claims 5,000 streams"),
+        (replace(CompressedFile.of(good[0]), answer=b"1234").to_bytes(), "arithmetic whose results are not"),
+        (replace(CompressedFile.of(good[0]), original=b"12345678").to_bytes(), "not what was compressed"),
         (sealed(good[0][:32] + b"\xff" * 12), "does not end"),
     ):
         with pytest.raises(CharlmError, match=words):
@@ -174,7 +174,7 @@ def test_another_arithmetic_is_refused(model: Model, good: list[bytes], monkeypa
 def test_bits_that_say_more_than_they_hold_end_soon(make: Make) -> None:
     """A short payload that claims millions of characters is given up once its bits are used."""
     model = make("lstm")
-    packed = Packed.of(charlm.compress(model, text_of(700).encode()).data)
+    packed = CompressedFile.of(charlm.compress(model, text_of(700).encode()).data)
     claims = replace(packed, symbols=5_000_000, streams=1)
     told: list[int] = []
     with pytest.raises(PackedError, match="bits end after"):

@@ -13,8 +13,8 @@ from texts import text_of
 import charlm
 from charlm.cells import Cell, sigmoid, split
 from charlm.compression import arithmetic_coding
-from charlm.compression.container import FIXED, STORED, Packed
-from charlm.compression.lossless_text import Alphabet
+from charlm.compression.container import FIXED, STORED, CompressedFile
+from charlm.compression.lossless_text import LosslessText
 from charlm.config import OUTSIDE
 from charlm.errors import UsageError
 from charlm.model.checkpoint import Model
@@ -74,11 +74,11 @@ def through_the_coder(model: Model, data: bytes, streams: int) -> bytes:
     """There and back also where that makes the file longer, so that it would be stored."""
     if not data:
         return data
-    alphabet = Alphabet(model.vocabulary, "utf-8", lines=model.corpus["options"].get("documents") == "line")
-    spelled = alphabet.spell(data)
+    alphabet = LosslessText(model.vocabulary, "utf-8", lines=model.corpus["options"].get("documents") == "line")
+    spelled = alphabet.encode(data)
     assert spelled is not None
     bits, _ = arithmetic_coding.encode(model, *spelled, streams=streams)
-    return alphabet.unspell(*arithmetic_coding.decode(model, bits, len(spelled[0]), streams=streams))
+    return alphabet.decode(*arithmetic_coding.decode(model, bits, len(spelled[0]), streams=streams))
 
 
 def test_hostile_inputs_come_back(family: list[Model]) -> None:
@@ -121,7 +121,7 @@ def test_what_would_grow_is_stored(family: list[Model]) -> None:
     data = Random(1).randbytes(600)
     for model in family[:3]:
         packed = charlm.compress(model, data)
-        assert packed.stored and Packed.of(packed.data).kind == STORED
+        assert packed.stored and CompressedFile.of(packed.data).kind == STORED
         assert len(packed.data) == len(data) + FIXED
 
 

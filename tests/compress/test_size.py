@@ -7,8 +7,8 @@ import pytest
 from texts import text_of
 
 import charlm
-from charlm.compression.arithmetic_coding import MOST_STREAMS, STRETCH, most_symbols, streams_for
-from charlm.compression.container import Packed
+from charlm.compression.arithmetic_coding import MIN_STREAM_SYMBOLS, MOST_STREAMS, most_symbols, streams_for
+from charlm.compression.container import CompressedFile
 from charlm.evaluation.evaluate import evaluate
 from charlm.model.checkpoint import Model
 
@@ -42,7 +42,13 @@ def test_a_head_and_a_few_bits_for_each_stream(trained: Model) -> None:
 
 
 def test_how_many_streams() -> None:
-    assert [streams_for(n) for n in (0, 1, STRETCH, 2 * STRETCH, 10**9)] == [1, 1, 1, 2, MOST_STREAMS]
+    assert [streams_for(n) for n in (0, 1, MIN_STREAM_SYMBOLS, 2 * MIN_STREAM_SYMBOLS, 10**9)] == [
+        1,
+        1,
+        1,
+        2,
+        MOST_STREAMS,
+    ]
 
 
 def test_what_is_certain_still_takes_bits_so_that_claims_are_bounded(make: Make) -> None:
@@ -50,7 +56,7 @@ def test_what_is_certain_still_takes_bits_so_that_claims_are_bounded(make: Make)
         model = make("rnn", codes=codes, scale=0.0)
         model.weights["readout.bias"][2] = 1000.0
         text = chr(int(model.vocabulary.codes[0])) * 20_000
-        packed = Packed.of(charlm.compress(model, text.encode(), streams=50).data)
+        packed = CompressedFile.of(charlm.compress(model, text.encode(), streams=50).data)
         assert packed.symbols == 20_000 <= most_symbols(len(packed.payload))
         assert len(packed.payload) < 40
         assert charlm.decompress(model, packed.to_bytes()) == text.encode()

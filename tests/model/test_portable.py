@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from charlm import cells
 from charlm.compression import exact_arithmetic as made
-from charlm.compression.exact_arithmetic import Weight, frequencies, portable
+from charlm.compression.exact_arithmetic import ExactWeight, exact_stepper, frequencies
 
 
 def whole_numbers(x: np.ndarray) -> list[list[Fraction]]:
@@ -31,7 +31,7 @@ def test_a_product_is_that_of_fractions(seed: int, columns: int, spread: float, 
     """Rounded factors, multiplied and added in exact fractions, give every bit of the product."""
     random = np.random.default_rng(seed)
     raw = random.normal(size=(3, columns)) * np.exp(spread * random.normal(size=(3, columns))) * size
-    weight = Weight(raw.astype(np.float32))
+    weight = ExactWeight(raw.astype(np.float32))
     left = random.normal(size=(2, columns)) * h
     found = left @ weight
     rows = whole_numbers(made._rounded(left, made._grain(np.maximum(np.abs(left).max(1, keepdims=True), 0.5), 24)))
@@ -49,7 +49,7 @@ def test_rounding_changes_less_than_float32_would() -> None:
     exact = left @ raw.T.astype(np.float64)
     # Summed one after the other: how a library sums, and so what it loses, hangs on the processor.
     single = np.cumsum(left.astype(np.float32)[:, None] * raw, axis=2, dtype=np.float32)[..., -1]
-    assert np.abs(left @ Weight(raw) - exact).max() < np.abs(single - exact).max() < 1e-5
+    assert np.abs(left @ ExactWeight(raw) - exact).max() < np.abs(single - exact).max() < 1e-5
 
 
 def test_functions() -> None:
@@ -67,7 +67,7 @@ def test_logits_are_those_of_the_slow_twin(make_model, slow_logits, cell: str, e
     model = make_model(cell, layers=3, input=entering)
     ids = np.random.default_rng(2).integers(0, model.symbols.size, (30, 4))
     expected, _ = slow_logits(model, ids)
-    stepper = portable(model)
+    stepper = exact_stepper(model)
     states = stepper.start(4)
     for row, logits in zip(ids, expected, strict=True):
         found, states = stepper.step(row, states)
@@ -78,7 +78,7 @@ def test_logits_are_those_of_the_slow_twin(make_model, slow_logits, cell: str, e
 def test_a_stream_does_not_notice_the_others(make_model, activation: str) -> None:
     model = make_model("rnn", activation, hidden=33, layers=2)
     ids = np.random.default_rng(2).integers(0, model.symbols.size, (20, 17))
-    stepper = portable(model)
+    stepper = exact_stepper(model)
     together, alone = stepper.start(17), [stepper.start(1) for _ in range(17)]
     for row in ids:
         logits, together = stepper.step(row, together)

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from wirings import CASES, WIRINGS, label, slow_wired
 
 from charlm import cells
-from charlm.compression.container import identity
-from charlm.compression.exact_arithmetic import portable
+from charlm.compression.container import model_digest
+from charlm.compression.exact_arithmetic import exact_stepper
 from charlm.inspect.unrolled import Unrolled
 from charlm.model import bptt, checkpoint, parameters, wiring
 from charlm.model.network import NO_DROPOUT, DropoutMasks, Network
@@ -87,7 +87,7 @@ def test_in_float32_stepping_is_the_loop_up_to_rounding(make_model, name, case):
 def test_portable_arithmetic_is_the_loop_and_a_stream_does_not_notice_the_others(make_model, name, case):
     model = make_model(name, layers=3, scale=0.3, **case)
     ids = some_ids(8, 5)
-    stepper = portable(model)
+    stepper = exact_stepper(model)
     together, _ = walk(stepper, ids)
     np.testing.assert_allclose(together, slow_wired(model, ids)[0], rtol=0, atol=1e-5)
     for stream in range(5):
@@ -310,13 +310,13 @@ def test_a_model_of_every_wiring_comes_back_from_its_file(make_model, tmp_path, 
     assert back.options == model.options
     assert back.weights.keys() == model.weights.keys() and ("readout.weight" in back.weights) != ("tied" in case)
     np.testing.assert_array_equal(walk(Stepper(back), some_ids())[0], walk(Stepper(model), some_ids())[0])
-    assert identity(back) == identity(model)
+    assert model_digest(back) == model_digest(model)
 
 
 def test_networks_of_the_same_tensors_are_told_apart(make_model):
     plain, residual = make_model("gru", layers=3), make_model("gru", layers=3, between="residual")
     assert all(np.array_equal(weight, residual.weights[name]) for name, weight in plain.weights.items())
-    assert identity(plain) != identity(residual)
+    assert model_digest(plain) != model_digest(residual)
     assert np.abs(walk(Stepper(plain), some_ids())[0] - walk(Stepper(residual), some_ids())[0]).max() > 0.01
 
 

@@ -16,7 +16,7 @@ from texts import text_of
 from charlm import cells
 from charlm.cli.main import run
 from charlm.compression.compress import compress, decompress
-from charlm.compression.container import Packed, identity
+from charlm.compression.container import CompressedFile, model_digest
 from charlm.data.batches import Batches
 from charlm.data.prepare import prepare
 from charlm.errors import CheckpointError, PackedError, UsageError
@@ -227,7 +227,7 @@ def test_a_source_has_the_same_entropy_from_both_sides(tmp_path):
 
 def test_a_model_is_told_from_its_twin(make_model, tmp_path):
     model = make_model()
-    assert identity(model) != identity(turned(model))
+    assert model_digest(model) != model_digest(turned(model))
     checkpoint.save(tmp_path / "one", turned(model))
     assert checkpoint.load(tmp_path / "one").options.direction == "backward"
     data = (tmp_path / "one").read_bytes().replace(b'\\"backward\\"', b'\\"inwards \\"')
@@ -264,7 +264,7 @@ def test_a_compressed_file_comes_back(make_model, corpus):
     with pytest.raises(PackedError, match="another model"):
         decompress(model, packed.data)
     plain = text_of(500).replace("\n", " ")
-    one, other = (Packed.of(compress(*pair).data) for pair in ((turned(model), plain.encode()),
+    one, other = (CompressedFile.of(compress(*pair).data) for pair in ((turned(model), plain.encode()),
                                                                (model, plain[::-1].encode())))  # fmt: skip
     assert one.payload == other.payload
 
