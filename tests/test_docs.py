@@ -398,7 +398,7 @@ def test_keys_of_the_catalogue_and_of_its_list(tmp_path: Path, capsys: pytest.Ca
         key for row in rows(section(INTERFACE, "### Keys of corpora list --json")) for key in words(row[0])
     ]
     remembered = next(line for line in CORPORA.split("\n\n") if line.startswith("What is remembered"))
-    assert set(words(remembered)) >= {field.name for field in dataclasses.fields(cache.Record)}
+    assert set(words(remembered)) >= {field.name for field in dataclasses.fields(cache.DownloadRecord)}
     verified = [entry.name for entry in catalogue.catalogue().values() if entry.sha256]
     assert len(verified) == 1 and f"Only `{verified[0]}` has been held against its file." in CORPORA
 

@@ -17,12 +17,12 @@ from charlm.corpora.cache import read_short
 from charlm.corpora.http import WebError, host
 
 
-class AnotherText(WebError):
+class ContentChangedError(WebError):
     """The server has another text than the one whose beginning is there, or cannot give its rest."""
 
 
 @dataclass(frozen=True)
-class Begun:
+class PartialDownload:
     """What a server said of a text.
 
     Attributes:
@@ -41,16 +41,16 @@ class Begun:
         """What tells this text from a later one; an ETag that begins with W/ does not tell every byte."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
-    def same(self, other: "Begun") -> bool:
+    def same(self, other: "PartialDownload") -> bool:
         """Whether the other may be the same text, as far as the server says."""
         pairs = ((self.total, other.total), (self.etag, other.etag), (self.modified, other.modified))
         return all(one == two for one, two in pairs if one is not None and two is not None)
 
 
-def read_begun(path: Path, address: str) -> Begun | None:
+def read_partial(path: Path, address: str) -> PartialDownload | None:
     """What was written down of the text at an address; None where that is nothing, or of another address."""
     try:
-        found = Begun(**json.loads(read_short(path)))
+        found = PartialDownload(**json.loads(read_short(path)))
     except (OSError, ValueError, RecursionError, TypeError):
         return None
     words = (found.etag, found.modified)
@@ -58,7 +58,9 @@ def read_begun(path: Path, address: str) -> Begun | None:
     return found if fit and found.address == address else None
 
 
-def extent(response: HTTPResponse, address: str, have: int, begun: Begun | None) -> tuple[int, Begun]:
+def check_range(
+    response: HTTPResponse, address: str, have: int, begun: PartialDownload | None
+) -> tuple[int, PartialDownload]:
     """Where an answer begins, and what it is of.
 
     Args:
@@ -73,22 +75,22 @@ def extent(response: HTTPResponse, address: str, have: int, begun: Begun | None)
     """
     where, headers = host(address), response.headers
     if response.status == 416:
-        raise AnotherText(f"{where} does not have the rest; beginning anew", again=True)
+        raise ContentChangedError(f"{where} does not have the rest; beginning anew", again=True)
     if headers.get_content_type() == "text/html" and not _path(address).endswith((".html", ".htm")):
         raise WebError(f"{where} answers with a web page instead of the text; open {address} to read it")
-    wrapped = packed(response)
+    wrapped = is_gzipped(response)
     # What was unpacked on the way cannot be gone on with in the middle.
     validators = (None, None) if wrapped else (headers.get("ETag"), headers.get("Last-Modified"))
     if response.status == 200:
-        return 0, Begun(address, None if wrapped else response.length, *validators)
+        return 0, PartialDownload(address, None if wrapped else response.length, *validators)
     found = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", headers.get("Content-Range", ""))
-    now = Begun(address, int(found[2]) if found else None, *validators)
+    now = PartialDownload(address, int(found[2]) if found else None, *validators)
     if wrapped or not found or int(found[1]) != have or (begun is not None and have and not begun.same(now)):
-        raise AnotherText(f"{where} has another text by now; beginning anew", again=True)
+        raise ContentChangedError(f"{where} has another text by now; beginning anew", again=True)
     return have, now
 
 
-class Unzip:
+class GzipDecoder:
     """Undoes the gzip that a server put around a text on the way, a piece at a time.
 
     Args:
@@ -112,7 +114,7 @@ class Unzip:
             raise WebError(f"{self._where} sends damaged gzip ({error})", again=True) from error
 
 
-def packed(response: HTTPResponse) -> bool:
+def is_gzipped(response: HTTPResponse) -> bool:
     """Whether the server packed the text with gzip on the way, which nobody asked for.
 
     A file that is a .gz itself is often announced in the same words, and is taken as it is.

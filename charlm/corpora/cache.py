@@ -20,12 +20,12 @@ ROOT = Path("corpora")
 """Where downloaded texts lie, below the folder in which a command runs."""
 
 RECORD = ".download.json"
-LARGEST = 1 << 16
+MAX_RECORD_BYTES = 1 << 16
 """Bytes that a record may have; ours has a few hundred."""
 
 
 @dataclass(frozen=True)
-class Record:
+class DownloadRecord:
     """What is remembered of a download.
 
     Attributes:
@@ -46,11 +46,11 @@ class Record:
         write_atomically(folder / RECORD, json.dumps(asdict(self), indent=1) + "\n")
 
 
-def read_record(folder: Path) -> Record | None:
+def read_record(folder: Path) -> DownloadRecord | None:
     """What is remembered of the download in a folder; None where there is none, or none that can be read."""
     try:
         found: Any = json.loads(read_short(folder / RECORD))
-        return Record(**{key: kind(found[key]) for key, kind in _TYPES.items()})
+        return DownloadRecord(**{key: kind(found[key]) for key, kind in _TYPES.items()})
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return None
 
@@ -61,13 +61,13 @@ _TYPES: dict[str, Any] = {"address": str, "bytes": int, "sha256": str, "verified
 def read_short(path: Path) -> str:
     """The text of a small file. Raises `OSError` or `ValueError` where there is none, or a large one."""
     with path.open("rb") as file:
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise ValueError(f"{path} has more than {LARGEST} bytes")
+        data = file.read(MAX_RECORD_BYTES + 1)
+    if len(data) > MAX_RECORD_BYTES:
+        raise ValueError(f"{path} has more than {MAX_RECORD_BYTES} bytes")
     return data.decode("utf-8")
 
 
-def downloaded(name: str, root: Path = ROOT) -> Path | None:
+def find_cached(name: str, root: Path = ROOT) -> Path | None:
     """The folder of a downloaded text, None where it is not there.
 
     Args:
@@ -79,7 +79,7 @@ def downloaded(name: str, root: Path = ROOT) -> Path | None:
     return root / name if read_record(root / name) is not None else None
 
 
-def begun_at(path: Path) -> Path:
+def partial_path(path: Path) -> Path:
     """Where the beginning of a download is kept until it is whole: a folder beside the one that it becomes."""
     return path.parent / f".{path.name}.part"
 
@@ -95,9 +95,9 @@ def state(entry: Entry, root: Path = ROOT) -> str:
         return "elsewhere"
     if entry.kind != "download":
         return "built in"
-    if downloaded(entry.name, root) is not None:
+    if find_cached(entry.name, root) is not None:
         return "downloaded"
-    return "begun" if part_in(begun_at(root / entry.name)).is_file() else "not yet"
+    return "begun" if part_in(partial_path(root / entry.name)).is_file() else "not yet"
 
 
 def listing(entry: Entry, root: Path = ROOT) -> dict[str, Any]:

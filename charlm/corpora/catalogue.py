@@ -21,7 +21,7 @@ PLACES = (PACKAGE / "corpora" / "catalogue.toml", PACKAGE.parent / "corpora" / "
 UNPACK = ("zip", "tar", "gz", "xz", "bz2")
 """What a download may be unpacked from; `tar` also where it is compressed itself."""
 
-LARGEST = 1 << 20
+MAX_CATALOGUE_BYTES = 1 << 20
 """Bytes that a catalogue may have."""
 
 
@@ -92,9 +92,9 @@ def read_catalogue(path: Path) -> dict[str, Entry]:
     """
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-        if len(data) > LARGEST:
-            raise ValueError(f"it has more than {LARGEST:,} bytes")
+            data = file.read(MAX_CATALOGUE_BYTES + 1)
+        if len(data) > MAX_CATALOGUE_BYTES:
+            raise ValueError(f"it has more than {MAX_CATALOGUE_BYTES:,} bytes")
         tables = tomllib.loads(data.decode("utf-8"))
         return {name: _entry(name, table) for name, table in tables.items()}
     except (OSError, ValueError, RecursionError) as error:

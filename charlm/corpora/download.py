@@ -15,18 +15,18 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from charlm.config import GetOptions
-from charlm.corpora.cache import Record, begun_at, downloaded, read_record
+from charlm.corpora.cache import DownloadRecord, find_cached, partial_path, read_record
 from charlm.corpora.catalogue import Entry, find_entry
-from charlm.corpora.fetch import Fetch, Progress, Wanted
-from charlm.corpora.http import judge
+from charlm.corpora.fetch import DownloadSpec, Progress, ResumableDownload
+from charlm.corpora.http import check_url
 from charlm.corpora.unpack import unpack
 from charlm.errors import CorpusError, FetchError, Interrupted, UsageError
 from charlm.files import alone_at, failures, new_folder, present
 
-TIMES = 4
+MAX_SIZE_FACTOR = 4
 """How much larger than its rough size a text may be: those that grow, grow slowly."""
 
-MOST = 1 << 40
+MAX_BYTES = 1 << 40
 """Bytes of a text whose size the catalogue does not know at all."""
 
 Report = Callable[[str], None]
@@ -62,16 +62,16 @@ def download(
     tell = report or (lambda line: None)
     entry = find_entry(name, options.catalogue)
     path = Path(options.out) / name
-    fetch = Fetch(
-        Wanted(_address(entry), entry.bytes, _most(entry), entry.unpacked or 0, entry.about or 0),
-        begun_at(path),
+    fetch = ResumableDownload(
+        DownloadSpec(_address(entry), entry.bytes, _most(entry), entry.unpacked or 0, entry.about or 0),
+        partial_path(path),
         timeout=options.timeout,
         retries=options.retries,
         report=tell,
         progress=progress or (lambda done, total, start: None),
     )
     with alone_at(path, lambda: tell(f"another process downloads {name}, waiting until it is done")):
-        before = read_record(path) if downloaded(name, path.parent) else None
+        before = read_record(path) if find_cached(name, path.parent) else None
         if before is None and present(path):
             raise CorpusError(f"{path} is there and no download of charlm; move it away, or choose another --out")
         if before is not None and not force:
@@ -99,7 +99,7 @@ def check(names: Iterable[str], **values: Any) -> None:
         raise CorpusError(f"--out {options.out} is no folder; name one, and a folder for each text is made in it")
 
 
-def _bring(entry: Entry, path: Path, fetch: Fetch, before: Record | None, tell: Report) -> None:
+def _bring(entry: Entry, path: Path, fetch: ResumableDownload, before: DownloadRecord | None, tell: Report) -> None:
     """Fetch and verify it, and put it under its name in one step."""
     try:
         record = _verified(entry, fetch, before)
@@ -124,17 +124,17 @@ def _address(entry: Entry) -> str:
         )
     if entry.kind != "download" or entry.address is None:
         raise UsageError(f"{entry.name} is built in and needs no download: charlm prepare {entry.name}")
-    judge(entry.address)
+    check_url(entry.address)
     return entry.address
 
 
 def _most(entry: Entry) -> int:
     if entry.bytes is not None:
         return entry.bytes
-    return TIMES * entry.about if entry.about is not None else MOST
+    return MAX_SIZE_FACTOR * entry.about if entry.about is not None else MAX_BYTES
 
 
-def _verified(entry: Entry, fetch: Fetch, before: Record | None) -> Record:
+def _verified(entry: Entry, fetch: ResumableDownload, before: DownloadRecord | None) -> DownloadRecord:
     """Fetch it, and once more from its beginning where it was put together of parts that do not fit."""
     again = True
     while True:
@@ -143,14 +143,14 @@ def _verified(entry: Entry, fetch: Fetch, before: Record | None) -> Record:
         wrong = _wrong(entry, digest, size, before)
         if wrong is None:
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            return Record(fetch.wanted.address, size, digest, entry.verified, now)
+            return DownloadRecord(fetch.wanted.url, size, digest, entry.verified, now)
         fetch.discard()
         if not (again and fetch.resumed):
             raise FetchError(wrong)
         again = False
 
 
-def _wrong(entry: Entry, digest: str, size: int, before: Record | None) -> str | None:
+def _wrong(entry: Entry, digest: str, size: int, before: DownloadRecord | None) -> str | None:
     """What is wrong with a file that came whole; None where nothing is."""
     if entry.sha256 is not None and digest != entry.sha256:
         return (
@@ -170,7 +170,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _put(entry: Entry, fetch: Fetch, building: Path, tell: Report) -> None:
+def _put(entry: Entry, fetch: ResumableDownload, building: Path, tell: Report) -> None:
     """The text in the folder: unpacked, or the file as it came, moved there as the last thing that can fail."""
     name = _file_name(entry)
     if entry.unpack is None or entry.unpacked is None:

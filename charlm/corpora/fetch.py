@@ -15,23 +15,23 @@ from dataclasses import asdict, dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from charlm.corpora.answers import AnotherText, Unzip, extent, packed, read_begun
+from charlm.corpora.answers import ContentChangedError, GzipDecoder, check_range, is_gzipped, read_partial
 from charlm.corpora.cache import part_in
-from charlm.corpora.http import WebError, failed, host, open_address
+from charlm.corpora.http import WebError, connection_error, host, open_url
 from charlm.errors import CharlmError, FetchError
 from charlm.files import failures, write_atomically
 
-CHUNK = 1 << 16
-PAUSE = 1.0
+READ_BYTES = 1 << 16
+FIRST_RETRY_SECONDS = 1.0
 """Seconds before the first new try; each further pause is twice as long."""
 
-LONGEST_PAUSE = 60.0
+MAX_RETRY_SECONDS = 60.0
 """Seconds. Pauses stop growing here, and a server that asks for more patience is left alone."""
 
-WORTH = 1 << 20
+MIN_KEPT_BYTES = 1 << 20
 """Bytes more than ever before that make the tries count anew: a long text may break off often."""
 
-SLOWEST = 1000
+MIN_BYTES_PER_SECOND = 1000
 """Bytes that must come within the time-out; a server that sends fewer counts as one that sends nothing."""
 
 Progress = Callable[[int, int, int], None]
@@ -39,7 +39,7 @@ Progress = Callable[[int, int, int], None]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class DownloadSpec:
     """What is to be fetched.
 
     Args:
@@ -50,14 +50,14 @@ class Wanted:
         about: its size roughly, where the server does not say it.
     """
 
-    address: str
+    url: str
     bytes: int | None
-    most: int
-    room: int = 0
-    about: int = 0
+    max_bytes: int
+    free_bytes: int = 0
+    estimated_bytes: int = 0
 
 
-class Fetch:
+class ResumableDownload:
     """The fetching of one file.
 
     Args:
@@ -75,7 +75,7 @@ class Fetch:
 
     def __init__(
         self,
-        wanted: Wanted,
+        wanted: DownloadSpec,
         place: Path,
         *,
         timeout: float,
@@ -105,11 +105,11 @@ class Fetch:
             try:
                 return self._try()
             except WebError as error:
-                if self._size() >= most + WORTH:
+                if self._size() >= most + MIN_KEPT_BYTES:
                     tries = 0
                 most = max(most, self._size())
-                pause = max(error.wait, min(PAUSE * 2**tries, LONGEST_PAUSE))
-                if not error.again or tries >= self.retries or pause > LONGEST_PAUSE:
+                pause = max(error.wait, min(FIRST_RETRY_SECONDS * 2**tries, MAX_RETRY_SECONDS))
+                if not error.again or tries >= self.retries or pause > MAX_RETRY_SECONDS:
                     raise FetchError(self._given_up(error)) from error
                 tries += 1
                 self.report(f"{error}; trying again in {pause:g} s")
@@ -120,7 +120,7 @@ class Fetch:
         shutil.rmtree(self._place, ignore_errors=True)
 
     def _given_up(self, error: WebError) -> str:
-        if error.again and error.wait > LONGEST_PAUSE:
+        if error.again and error.wait > MAX_RETRY_SECONDS:
             return f"{error} and asks to wait for {error.wait:.0f} s; try again after that"
         kept = self._size()
         return f"{error}; " + (
@@ -128,8 +128,8 @@ class Fetch:
         )
 
     def _try(self) -> None:
-        address = self.wanted.address
-        begun = read_begun(self._told, address)
+        address = self.wanted.url
+        begun = read_partial(self._told, address)
         have = self._size() if begun is not None else 0
         if begun is not None and have and have == begun.total:
             self.resumed = True
@@ -137,10 +137,10 @@ class Fetch:
         validator = begun.validator if begun is not None else None
         have = have if validator else 0
         headers = {"Range": f"bytes={have}-", "If-Range": str(validator)} if have else {}
-        with closing(open_address(address, self.timeout, headers)) as response:
+        with closing(open_url(address, self.timeout, headers)) as response:
             try:
-                start, now = extent(response, address, have, begun)
-            except AnotherText:
+                start, now = check_range(response, address, have, begun)
+            except ContentChangedError:
                 self.discard()
                 raise
             with failures(self.part, "writing"):
@@ -153,14 +153,18 @@ class Fetch:
                 self._receive(response, start, now.total)
 
     def _check_size(self, total: int | None, start: int) -> None:
-        exact, most = self.wanted.bytes, self.wanted.most
+        exact, most = self.wanted.bytes, self.wanted.max_bytes
         if total is not None and exact is not None and total != exact:
-            raise FetchError(f"{self.wanted.address} has {total:,} bytes now, and the catalogue says {exact:,}: "
+            raise FetchError(f"{self.wanted.url} has {total:,} bytes now, and the catalogue says {exact:,}: "
                              f"it is another text; nothing was taken")  # fmt: skip
         if total is not None and total > most:
-            raise FetchError(f"{self.wanted.address} has {total:,} bytes, and at most {most:,} are expected: "
+            raise FetchError(f"{self.wanted.url} has {total:,} bytes, and at most {most:,} are expected: "
                              f"it is another text; nothing was taken")  # fmt: skip
-        needed = (total if total is not None else self.wanted.bytes or self.wanted.about) - start + self.wanted.room
+        needed = (
+            (total if total is not None else self.wanted.bytes or self.wanted.estimated_bytes)
+            - start
+            + self.wanted.free_bytes
+        )
         free = shutil.disk_usage(self._place.parent).free
         if needed > free:
             raise CharlmError(f"{self._place.parent} has {free:,} bytes free, and {needed:,} are needed; "
@@ -168,39 +172,39 @@ class Fetch:
 
     def _receive(self, response: HTTPResponse, start: int, total: int | None) -> None:
         """Append the answer to the part file, up to its announced end."""
-        unzip = Unzip(host(self.wanted.address)) if packed(response) else None
+        unzip = GzipDecoder(host(self.wanted.url)) if is_gzipped(response) else None
         place, since, mark = start, time.monotonic(), start
         ends = total if total is not None else self.wanted.bytes
         with self.part.open("r+b", buffering=0) as file:
             file.seek(start)
             file.truncate()
             while total is None or place < total:
-                chunk = self._next(response, CHUNK if total is None else min(CHUNK, total - place))
+                chunk = self._next(response, READ_BYTES if total is None else min(READ_BYTES, total - place))
                 if not chunk:
                     break
                 data = chunk if unzip is None else unzip(chunk)
-                if place + len(data) > self.wanted.most:
+                if place + len(data) > self.wanted.max_bytes:
                     self.discard()
-                    raise FetchError(f"{self.wanted.address} goes on beyond {self.wanted.most:,} bytes, more than "
+                    raise FetchError(f"{self.wanted.url} goes on beyond {self.wanted.max_bytes:,} bytes, more than "
                                      f"are expected: it is another text; nothing was taken")  # fmt: skip
                 _write(file.write, data)
                 place += len(data)
-                self.progress(place, ends or self.wanted.about, start)
+                self.progress(place, ends or self.wanted.estimated_bytes, start)
                 now = time.monotonic()
                 if now - since >= self.timeout:
-                    if place - mark < SLOWEST:
-                        raise WebError(f"{host(self.wanted.address)} sent {place - mark} bytes in {now - since:.0f} s",
+                    if place - mark < MIN_BYTES_PER_SECOND:
+                        raise WebError(f"{host(self.wanted.url)} sent {place - mark} bytes in {now - since:.0f} s",
                                        again=True)  # fmt: skip
                     since, mark = now, place
         if (ends is not None and place < ends) or (unzip is not None and not unzip.whole):
             whole = f" of {ends:,}" if ends is not None else ""
-            raise WebError(f"{host(self.wanted.address)} broke off after {place:,} bytes{whole}", again=True)
+            raise WebError(f"{host(self.wanted.url)} broke off after {place:,} bytes{whole}", again=True)
 
     def _next(self, response: HTTPResponse, most: int) -> bytes:
         try:
             return response.read1(most)
         except (OSError, HTTPException, ValueError) as error:
-            raise failed(self.wanted.address, error, self.timeout) from error
+            raise connection_error(self.wanted.url, error, self.timeout) from error
 
     def _size(self) -> int:
         try:

@@ -23,17 +23,17 @@ from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandl
 from charlm import __version__
 from charlm.errors import FetchError
 
-REDIRECTS = 10
+MAX_REDIRECTS = 10
 """Redirects that are followed, one after the other."""
 
-_REDIRECTING = {301, 302, 303, 307, 308}
-_USED = {200, 206, 416}
+REDIRECT_CODES = {301, 302, 303, 307, 308}
+SUCCESS_CODES = {200, 206, 416}
 """What `charlm.corpora.fetch` knows what to do with."""
 
-_AGAIN = {408, 425, 429, 500, 502, 503, 504}
+RETRY_CODES = {408, 425, 429, 500, 502, 503, 504}
 """Refusals of the moment."""
 
-_AWAY = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL}
+OFFLINE_ERRORS = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL}
 
 
 class WebError(FetchError):
@@ -51,7 +51,7 @@ class WebError(FetchError):
         self.wait = wait
 
 
-def open_address(address: str, timeout: float, headers: Mapping[str, str]) -> HTTPResponse:
+def open_url(address: str, timeout: float, headers: Mapping[str, str]) -> HTTPResponse:
     """Ask for what is at an address, wherever redirects lead. The caller closes the answer.
 
     Args:
@@ -65,21 +65,21 @@ def open_address(address: str, timeout: float, headers: Mapping[str, str]) -> HT
     Raises:
         WebError: the address is none that may be asked, nobody answers, or with something else.
     """
-    for _ in range(REDIRECTS + 1):
-        judge(address)
-        response = _ask(address, timeout, headers)
-        if response.status in _USED:
+    for _ in range(MAX_REDIRECTS + 1):
+        check_url(address)
+        response = _request(address, timeout, headers)
+        if response.status in SUCCESS_CODES:
             return response
         try:
-            if response.status not in _REDIRECTING or "Location" not in response.headers:
+            if response.status not in REDIRECT_CODES or "Location" not in response.headers:
                 raise _refusal(address, response)
-            address = redirected(address, response.headers["Location"])
+            address = redirect_url(address, response.headers["Location"])
         finally:
             response.close()
-    raise WebError(f"{address} was reached by more than {REDIRECTS} redirects, which may lead in circles")
+    raise WebError(f"{address} was reached by more than {MAX_REDIRECTS} redirects, which may lead in circles")
 
 
-def judge(address: str) -> None:
+def check_url(address: str) -> None:
     """Refuse an address that is not to be asked.
 
     Raises:
@@ -96,7 +96,7 @@ def judge(address: str) -> None:
         raise WebError(f"the address of {parts.hostname} has a user name in it, which charlm does not send")
 
 
-def redirected(address: str, location: str) -> str:
+def redirect_url(address: str, location: str) -> str:
     """Where a redirect of `address` leads.
 
     Raises:
@@ -117,7 +117,7 @@ def host(address: str) -> str:
     return urlsplit(address).netloc
 
 
-def failed(address: str, error: Exception, timeout: float) -> WebError:
+def connection_error(address: str, error: Exception, timeout: float) -> WebError:
     """What went wrong with a connection, in words, and whether trying again may help."""
     where = host(address)
     if isinstance(error, URLError) and isinstance(error.reason, Exception):
@@ -132,7 +132,7 @@ def failed(address: str, error: Exception, timeout: float) -> WebError:
         return WebError(f"{where} refuses the connection")
     if isinstance(error, RemoteDisconnected | ConnectionError | IncompleteRead):
         return WebError(f"{where} broke the connection off", again=True)
-    if isinstance(error, OSError) and error.errno in _AWAY:
+    if isinstance(error, OSError) and error.errno in OFFLINE_ERRORS:
         return WebError(f"{where} cannot be reached ({error.strerror}): is this machine offline?")
     if isinstance(error, BadStatusLine):
         return WebError(f"{where} answers with something that is not HTTP", again=True)
@@ -149,12 +149,12 @@ def _opener() -> OpenerDirector:
     return opener
 
 
-def _ask(address: str, timeout: float, headers: Mapping[str, str]) -> HTTPResponse:
+def _request(address: str, timeout: float, headers: Mapping[str, str]) -> HTTPResponse:
     own = {"User-Agent": f"charlm/{__version__}", "Accept-Encoding": "identity"}
     try:
         response = _opener().open(Request(address, headers={**own, **headers}), timeout=timeout)
     except (OSError, HTTPException, ValueError) as error:
-        raise failed(address, error, timeout) from error
+        raise connection_error(address, error, timeout) from error
     if not isinstance(response, HTTPResponse):
         raise WebError(f"{host(address)} gives no answer of HTTP")
     return response
@@ -166,10 +166,10 @@ def _refusal(address: str, response: HTTPResponse) -> WebError:
     told = f"{host(address)} answers {status} {known.get(status, '')}".rstrip()
     if status in (404, 410):
         told += f": nothing is at {address} any more"
-    return WebError(told, again=status in _AGAIN, wait=_asked_to_wait(response.headers.get("Retry-After")))
+    return WebError(told, again=status in RETRY_CODES, wait=_retry_after(response.headers.get("Retry-After")))
 
 
-def _asked_to_wait(value: str | None) -> float:
+def _retry_after(value: str | None) -> float:
     """Seconds of a Retry-After header, which has a number or a date; 0 where it says nothing."""
     if value is None:
         return 0.0

@@ -23,8 +23,8 @@ from typing import IO, Any
 
 from charlm.errors import FetchError
 
-CHUNK = 1 << 20
-MOST_MEMBERS = 1_000_000
+READ_BYTES = 1 << 20
+MAX_MEMBERS = 1_000_000
 """Files of an archive, beyond which it is refused; each takes room on the disk and in memory, however short it is."""
 
 _Report = Callable[[str], None]
@@ -49,7 +49,7 @@ def unpack(
         FetchError: it is damaged, holds more than `most`, nothing that is wanted, or a file that would lie outside.
         OSError: a file cannot be written.
     """
-    gate = _Gate(folder, most, members)
+    gate = ExtractionGuard(folder, most, members)
     with _damage(kind):
         if kind == "zip":
             _zip(archive, gate)
@@ -65,7 +65,7 @@ def unpack(
         report(f"left out {gate.left_out:,} of its members that are links or devices")
 
 
-class _Gate:
+class ExtractionGuard:
     """What lets members into a folder, and counts them and the bytes that come out.
 
     Args:
@@ -89,8 +89,8 @@ class _Gate:
     def wants(self, name: str) -> bool:
         """Whether a member of this name is to come out. Raises `FetchError` where it would come out elsewhere."""
         self._seen += 1
-        if self._seen > MOST_MEMBERS:
-            raise FetchError(f"the archive has more than {MOST_MEMBERS:,} members")
+        if self._seen > MAX_MEMBERS:
+            raise FetchError(f"the archive has more than {MAX_MEMBERS:,} members")
         drive = re.match("[A-Za-z]:", name) is not None
         if drive or name.startswith("/") or "\\" in name or "\0" in name or ".." in name.split("/"):
             raise FetchError(f"the archive has a member {name!r:.100}, which would lie outside of its folder")
@@ -105,7 +105,7 @@ class _Gate:
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
             raise FetchError(f"the archive has two members in one place, {name!r:.100}") from None
         with file:
-            shutil.copyfileobj(stream, file, CHUNK)
+            shutil.copyfileobj(stream, file, READ_BYTES)
         self.taken += 1
 
     def counted(self, stream: Any) -> Any:
@@ -119,7 +119,7 @@ class _Gate:
             raise FetchError(f"more than {self._most:,} bytes come out of the archive, more than are expected of it")
 
 
-def _zip(archive: Path, gate: _Gate) -> None:
+def _zip(archive: Path, gate: ExtractionGuard) -> None:
     with zipfile.ZipFile(archive) as opened:
         for member in opened.infolist():
             if not gate.wants(member.filename) or member.is_dir():
@@ -131,7 +131,7 @@ def _zip(archive: Path, gate: _Gate) -> None:
                 gate.take(member.filename, gate.counted(stream))
 
 
-def _tar(archive: Path, gate: _Gate) -> None:
+def _tar(archive: Path, gate: ExtractionGuard) -> None:
     # Counted from outside, so that long headers and holes in files cannot grow beyond the limit either.
     with _plain(archive) as stream, tarfile.open(fileobj=gate.counted(stream), mode="r|") as opened:
         for member in opened:
@@ -157,7 +157,7 @@ def _plain(archive: Path) -> Any:
 class _Counted:
     """A stream whose bytes are counted as they come out of their compression."""
 
-    def __init__(self, stream: IO[bytes], gate: _Gate) -> None:
+    def __init__(self, stream: IO[bytes], gate: ExtractionGuard) -> None:
         self._stream = stream
         self._gate = gate
 

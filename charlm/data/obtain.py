@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from charlm.config import PrepareOptions
-from charlm.corpora.cache import downloaded
+from charlm.corpora.cache import find_cached
 from charlm.corpora.catalogue import catalogue
 from charlm.data.corpus import INFO, Corpus, find_corpus
 from charlm.data.prepare import prepare
@@ -62,4 +62,4 @@ def is_prepared(word: str | Path, root: Path = Path("data")) -> bool:
 
 def _is_text(word: str | Path) -> bool:
     """Whether preparing could take it, or knows how to come by it: something on the disk, or a known name."""
-    return present(Path(word)) or str(word) in catalogue() or downloaded(str(word)) is not None
+    return present(Path(word)) or str(word) in catalogue() or find_cached(str(word)) is not None

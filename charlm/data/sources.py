@@ -31,7 +31,7 @@ from typing import IO, Any
 
 from charlm import synthetic
 from charlm.corpora.builtin import stdlib_files
-from charlm.corpora.cache import downloaded
+from charlm.corpora.cache import find_cached
 from charlm.corpora.catalogue import Entry, builtin_names, catalogue
 from charlm.errors import CorpusError, UsageError
 from charlm.files import failures, present
@@ -160,7 +160,7 @@ def _open_source(word: str | Path, drawing: dict[str, Any], tell: Report) -> _Op
         return _builtin(entry.name, drawing)
     found = _stat(path)
     if found is None:
-        shelved = downloaded(word) if isinstance(word, str) else None
+        shelved = find_cached(word) if isinstance(word, str) else None
         if shelved is None:
             raise _missing(word, entry)
         tell(f"{word} is the downloaded text in {shelved}")

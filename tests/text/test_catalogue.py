@@ -26,7 +26,7 @@ def test_what_the_catalogue_says_of_an_entry(entry: Entry) -> None:
         assert entry.name in builtin_names() and entry.address is None
         return
     assert entry.address is not None and entry.address.startswith("https://") and entry.licence and entry.languages
-    http.judge(entry.address)
+    http.check_url(entry.address)
     if entry.kind == "download":
         assert entry.size and entry.scripts
         assert entry.verified == (entry.sha256 is not None) == (entry.bytes is not None)
@@ -82,7 +82,7 @@ def test_an_entry_that_is_wrong_is_refused_with_its_name_and_what_is_wrong(
 
 def test_a_file_that_is_no_catalogue_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b"\xe4")
-    (tmp_path / "large").write_bytes(b" " * (module.LARGEST + 1))
+    (tmp_path / "large").write_bytes(b" " * (module.MAX_CATALOGUE_BYTES + 1))
     (tmp_path / "deep").write_text("x = " + "[" * 50_000)
     for name in ("latin", "large", "deep", "nothing", "."):
         with pytest.raises(CorpusError, match="cannot be used") as caught:

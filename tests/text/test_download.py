@@ -36,7 +36,7 @@ from soaking import Soak
 from charlm.cli import main as entry
 from charlm.cli.signals import stop
 from charlm.corpora import fetch, http
-from charlm.corpora.cache import RECORD, begun_at, downloaded, part_in, read_record, state
+from charlm.corpora.cache import RECORD, find_cached, part_in, partial_path, read_record, state
 from charlm.corpora.catalogue import find_entry
 from charlm.corpora.download import download
 from charlm.errors import CharlmError, CorpusError, FetchError, UsageError
@@ -90,7 +90,7 @@ def refusal(address: str, *lines: str, **values: Any) -> str:
 
 
 def kept() -> bytes | None:
-    part = part_in(begun_at(Path("corpora/novel")))
+    part = part_in(partial_path(Path("corpora/novel")))
     return part.read_bytes() if part.exists() else None
 
 
@@ -178,7 +178,7 @@ WRONG: dict[str, tuple[Answer, str, int]] = {
     "429 for an hour": (status(429, "Retry-After: 3600"), "asks to wait for 3600 s", 1),
     "500 always": (status(500), "answers 500", 3),
     "a redirect to nowhere": (raw(b"HTTP/1.1 302 OK\r\nContent-Length: 0\r\n\r\n"), "answers 302 Found", 1),
-    "redirects in circles": (redirect("/novel.txt"), "redirects, which may lead in circles", http.REDIRECTS + 1),
+    "redirects in circles": (redirect("/novel.txt"), "redirects, which may lead in circles", http.MAX_REDIRECTS + 1),
     "a redirect to a file": (redirect("file:///etc/passwd"), "is no address of http or https", 1),
     "a redirect to ftp": (redirect("ftp://127.0.0.1/x"), "is no address of http or https", 1),
     "a redirect to nonsense": (redirect("http://[::1"), "which is no address", 1),
@@ -269,7 +269,7 @@ def test_pauses_grow_up_to_a_limit_and_are_as_long_as_the_server_asks(monkeypatc
 def test_a_whole_part_is_verified_without_a_request() -> None:
     with site(text(DATA, cut=10_000)) as server:
         refusal(server.address(), retries=0)
-        part_in(begun_at(Path("corpora/novel"))).write_bytes(DATA)
+        part_in(partial_path(Path("corpora/novel"))).write_bytes(DATA)
         path, _ = get(server.address())
         assert len(server.requests) == 1
     assert_right(path)
@@ -279,7 +279,7 @@ def test_a_whole_part_is_verified_without_a_request() -> None:
 def test_a_part_that_was_tampered_with_does_no_harm(damage: str) -> None:
     with site(text(DATA, cut=10_000), text(DATA)) as server:
         refusal(server.address(), retries=0)
-        part = part_in(begun_at(Path("corpora/novel")))
+        part = part_in(partial_path(Path("corpora/novel")))
         told = part.with_name("told.json")
         if damage == "longer":
             part.write_bytes(OTHER + OTHER)
@@ -338,16 +338,16 @@ def test_an_address_with_a_password_is_refused_without_repeating_it() -> None:
 @pytest.mark.parametrize("target", ["http://example.org/x", "HTTP://example.org", "ftp://example.org", "//[", "file:x"])
 def test_a_redirect_from_https_leads_to_https_only(target: str) -> None:
     with pytest.raises(http.WebError, match="redirects"):
-        http.redirected("https://example.org/novel", target)
+        http.redirect_url("https://example.org/novel", target)
 
 
 def test_a_redirect_stays_where_it_may() -> None:
     assert (
-        http.redirected("https://a.org/b/c", "d?e=ä b".encode().decode("latin-1")) == "https://a.org/b/d?e=%C3%A4%20b"
+        http.redirect_url("https://a.org/b/c", "d?e=ä b".encode().decode("latin-1")) == "https://a.org/b/d?e=%C3%A4%20b"
     )
-    assert http.redirected("https://a.org/b", "//b.org/") == "https://b.org/"
-    assert http.redirected("http://a.org/b", "https://b.org/") == "https://b.org/"
-    assert http.redirected("http://a.org/b", "http://b.org/%20") == "http://b.org/%20"
+    assert http.redirect_url("https://a.org/b", "//b.org/") == "https://b.org/"
+    assert http.redirect_url("http://a.org/b", "https://b.org/") == "https://b.org/"
+    assert http.redirect_url("http://a.org/b", "http://b.org/%20") == "http://b.org/%20"
 
 
 def test_the_proxy_of_the_environment_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -482,11 +482,11 @@ def test_states_of_a_text() -> None:
         assert state(novel) == "begun"
         server.answers = [text(DATA)]
         get(server.address())
-        assert state(novel) == "downloaded" and downloaded("novel") == Path("corpora/novel")
+        assert state(novel) == "downloaded" and find_cached("novel") == Path("corpora/novel")
     Path("corpora/novel", RECORD).write_text("{}")
-    assert state(novel) == "not yet" and downloaded("novel") is None
+    assert state(novel) == "not yet" and find_cached("novel") is None
     for name in ("", ".", "..", "../corpora/novel", "corpora/novel", "a\0b"):
-        assert downloaded(name) is None
+        assert find_cached(name) is None
 
 
 def _getting(server: Site, *more: str) -> list[str]:
@@ -582,7 +582,7 @@ def test_killed_at_every_line_it_goes_on_to_the_right_text(tmp_path: Path, soak:
         if (out / "novel").exists():
             assert sorted(file.name for file in (out / "novel").iterdir()) == [RECORD, "novel.txt"]
             assert (out / "novel" / "novel.txt").read_bytes() == DATA
-        kept_some += part_in(begun_at(out / "novel")).exists()
+        kept_some += part_in(partial_path(out / "novel")).exists()
         with site(text(DATA)) as server:
             path, _ = get(server.address(), out=str(out))
         assert_right(path)
