@@ -20,7 +20,7 @@ AUTO: Any = "auto"
 
 COUNT_SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9}
 SECONDS_IN = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-MOST = 2**53
+MAX_INTEGER = 2**53
 """Largest whole number an option takes: beyond it JSON readers lose digits."""
 
 
@@ -93,12 +93,12 @@ class Spec:
             raise self.refusal(name, value)
         if isinstance(result, int | float) and not isinstance(result, bool) and not self._within(result):
             open_above = self.high is None and self.below is None
-            raise self.refusal(name, value, beyond=open_above and MOST < abs(result) < inf)
+            raise self.refusal(name, value, beyond=open_above and MAX_INTEGER < abs(result) < inf)
         return result
 
     def _within(self, value: float) -> bool:
         return (
-            abs(value) <= MOST  # before anything that cannot take a larger one; false for what is no number
+            abs(value) <= MAX_INTEGER  # before anything that cannot take a larger one; false for what is no number
             and (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)
@@ -111,7 +111,7 @@ class Spec:
         near = difflib.get_close_matches(str(value), self.words(), n=1) if self.kind == "choice" else []
         hint = f"; did you mean {near[0]}?" if near else f"; {self.unknown}" if self.unknown else ""
         if beyond:
-            hint = f"; no option takes more than {MOST:,}"
+            hint = f"; no option takes more than {MAX_INTEGER:,}"
         return UsageError(f"{flag(name)} must be {self.range()}, got {found}{hint}")
 
 

@@ -24,7 +24,7 @@ from charlm.config import (
 )
 from charlm.config.commands import COMMANDS, WITHOUT_OPTIONS
 from charlm.errors import UsageError
-from charlm.spec import AUTO, MOST, Spec, flag
+from charlm.spec import AUTO, MAX_INTEGER, Spec, flag
 
 GROUPS = [PrepareOptions, TrainOptions, EvalOptions, SampleOptions, MeasureOptions, GetOptions]
 ALL = [(group, name) for group in GROUPS for name in group.specs()]
@@ -35,7 +35,7 @@ CHOICES = [(group, name) for group, name in ALL if group.specs()[name].kind == "
 
 ABSURD = [
     "", " ", "abc", "-", "0x10", "1,5", "nan", "-inf", "inf", "1e999", "9" * 400, "9" * 5000, "1k1",
-    float("nan"), float("inf"), float("-inf"), 10**400, -(10**400), 2 * MOST, 1e300, True, False, b"1x",
+    float("nan"), float("inf"), float("-inf"), 10**400, -(10**400), 2 * MAX_INTEGER, 1e300, True, False, b"1x",
     [1], [], {}, {"a": 1}, (1,), object(), 1j,
 ]  # fmt: skip
 
@@ -59,7 +59,7 @@ def refusal(group, name, value):
     return message
 
 
-TOO_LARGE = f"; no option takes more than {MOST:,}"
+TOO_LARGE = f"; no option takes more than {MAX_INTEGER:,}"
 
 
 def in_range(spec: Spec) -> float:

@@ -24,7 +24,7 @@ from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import step as steps
 from charlm.training.data_loader import DataLoader
 from charlm.training.dropout import StepRandom, dropout_masks
-from charlm.training.events import Noted
+from charlm.training.events import Notice
 from charlm.training.train import resume, train
 from charlm.training.trainer import Trainer
 
@@ -157,7 +157,7 @@ def test_recorded_passes_give_the_numbers_of_passes_asked_for_one_by_one(
         replayed.clear()
         monkeypatch.setattr(steps, "Recorded", lambda weights, tell: None)
     assert found[0].keys() == found[1].keys()
-    assert not any("slower" in event.text for event in told if isinstance(event, Noted))
+    assert not any("slower" in event.text for event in told if isinstance(event, Notice))
     for name, weight in found[0].items():
         np.testing.assert_allclose(weight, found[1][name], rtol=1e-4, atol=1e-5, err_msg=name)
 

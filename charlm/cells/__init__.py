@@ -13,7 +13,7 @@ from importlib import import_module
 
 from charlm.cells._cell import Array, Cell, Parameters, State, sigmoid, split
 from charlm.cells._parallel import LinearCell, WindowCell
-from charlm.config import OUTSIDE, ModelOptions, cell_names
+from charlm.config import PLUGIN_CELLS, ModelOptions, cell_names
 from charlm.errors import UsageError
 
 __all__ = [
@@ -36,7 +36,7 @@ def make(name: str, activation: str = "tanh", context: int = 8) -> Cell:
     """
     if name not in names():
         raise ModelOptions.specs()["cell"].refusal("cell", name)
-    kind: type[Cell] = OUTSIDE.get(name) or import_module(f"charlm.cells.{name.replace('-', '_')}").CELL
+    kind: type[Cell] = PLUGIN_CELLS.get(name) or import_module(f"charlm.cells.{name.replace('-', '_')}").CELL
     if activation not in kind.activations:
         raise UsageError(
             f"--activation {activation} does not fit --cell {name}, which takes {', '.join(kind.activations)}; "

@@ -17,7 +17,7 @@ from typing import Any
 
 from charlm.cells._cell import Cell, State
 from charlm.cells._parallel import LinearCell, WindowCell
-from charlm.config import OUTSIDE, ModelOptions, own_cells
+from charlm.config import PLUGIN_CELLS, ModelOptions, own_cells
 from charlm.errors import UsageError
 
 _ORIGINS: dict[str, str] = {}
@@ -48,14 +48,14 @@ def plugin(place: str | Path) -> str:
     if _ORIGINS.get(name, origin) != origin:
         raise _unfit(place, f"names its cell {name}, as {_ORIGINS[name]} does; give it another name")
     _ORIGINS[name] = origin
-    OUTSIDE[name] = kind
+    PLUGIN_CELLS[name] = kind
     return name
 
 
 def forget() -> None:
     """Know the cells of the package only, as in the beginning."""
     _ORIGINS.clear()
-    OUTSIDE.clear()
+    PLUGIN_CELLS.clear()
 
 
 def _module(place: str) -> ModuleType:

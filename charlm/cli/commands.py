@@ -24,7 +24,7 @@ from charlm.cli import (  # noqa: F401 - they add commands
     train,
 )
 from charlm.cli.models import JSON, ModelChoice, load_model, model_path
-from charlm.cli.options import Given, command, plain
+from charlm.cli.options import Invocation, command, plain
 from charlm.config import EvalOptions, PrepareOptions
 from charlm.errors import UsageError
 from charlm.show.terminal import Terminal, result
@@ -56,7 +56,7 @@ def _root(
 
 
 def prepare(
-    given: Given,
+    given: Invocation,
     sources: Annotated[
         list[str],
         typer.Argument(metavar="SOURCE...", show_default=False,
@@ -80,7 +80,7 @@ def prepare(
 
 
 def evaluate(
-    given: Given,
+    given: Invocation,
     text: Annotated[
         str | None, typer.Argument(metavar="TEXT|-", show_default=False,
                                    help="A text to score. Default: the test split of the model's corpus."),
@@ -128,7 +128,7 @@ def evaluate(
 
 
 def info(
-    given: Given,
+    given: Invocation,
     model: Annotated[str | None, typer.Argument(metavar="MODEL", show_default=False,
                                                 help="A model file or a run. Default: the most recent.")] = None,
     as_json: JSON = False,
@@ -145,7 +145,7 @@ def info(
         tables.facts(tables.model(found))
 
 
-def list_runs(given: Given, as_json: JSON = False) -> None:
+def list_runs(given: Invocation, as_json: JSON = False) -> None:
     """List the runs, newest first, with their best loss and size."""
     from charlm.show import tables
     from charlm.training.describe import summarize

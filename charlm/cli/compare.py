@@ -6,13 +6,13 @@ from typing import Annotated
 import typer
 
 from charlm.cli.models import JSON, load_model
-from charlm.cli.options import Given, command
+from charlm.cli.options import Invocation, command
 from charlm.config import MeasureOptions
 from charlm.show.terminal import Terminal, result
 
 
 def compare(
-    given: Given,
+    given: Invocation,
     models: Annotated[
         list[str], typer.Argument(metavar="MODEL MODEL...", show_default=False,
                                   help="Two or more model files or runs."),

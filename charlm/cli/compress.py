@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from charlm.cli.models import JSON, ModelChoice, load_model
-from charlm.cli.options import Given, command, plain
+from charlm.cli.options import Invocation, command, plain
 from charlm.config import CompressOptions
 from charlm.errors import InputError, PackedError, UsageError
 from charlm.files import present, write_atomically
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def compress(
-    given: Given,
+    given: Invocation,
     file: File,
     out: Out = None,
     model: ModelChoice = None,
@@ -57,7 +57,7 @@ def compress(
         result(json.dumps({"file": str(place), **told}) if as_json else str(place))
 
 
-def decompress(given: Given, file: File, out: Out = None, model: ModelChoice = None, force: Force = False) -> None:
+def decompress(given: Invocation, file: File, out: Out = None, model: ModelChoice = None, force: Force = False) -> None:
     """Give back what was compressed, byte for byte."""
     from charlm.compression.compress import decompress as unpack
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from charlm.cli.models import JSON
-from charlm.cli.options import Given, command
+from charlm.cli.options import Invocation, command
 from charlm.config import CatalogueOptions, GetOptions
 from charlm.show.terminal import result
 
@@ -26,7 +26,7 @@ def _root(context: typer.Context) -> None:
 
 
 @command(app, CatalogueOptions, "corpora list", networks=False)
-def list_texts(given: Given, as_json: JSON = False) -> None:
+def list_texts(given: Invocation, as_json: JSON = False) -> None:
     """List the texts: size, language, licence, and which are here."""
     from charlm.corpora.cache import listing
     from charlm.corpora.catalogue import entries_of
@@ -46,7 +46,7 @@ def list_texts(given: Given, as_json: JSON = False) -> None:
 
 @command(app, GetOptions, "corpora get", networks=False)
 def get(
-    given: Given,
+    given: Invocation,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False,
                                                help="Texts of the catalogue.")],
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is here.", show_default=False)] = False,
@@ -59,7 +59,7 @@ def get(
         result(str(_get(given, name, force)))
 
 
-def _get(given: Given, name: str, force: bool) -> Path:
+def _get(given: Invocation, name: str, force: bool) -> Path:
     from charlm.corpora.download import download
 
     with given.terminal.counting(f"getting {name}") as counter:

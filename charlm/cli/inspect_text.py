@@ -7,7 +7,7 @@ import typer
 
 from charlm.cli.inspect import app
 from charlm.cli.models import JSON, ModelChoice, TextChoice, load_model
-from charlm.cli.options import Given, command
+from charlm.cli.options import Invocation, command
 from charlm.cli.report_files import HTML, report_file, write_text
 from charlm.config import CellsOptions, ReadOptions, SurpriseOptions
 from charlm.errors import UsageError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @command(app, SurpriseOptions, "inspect surprise")
 def surprise(
-    given: Given,
+    given: Invocation,
     text: TextChoice = None,
     model: ModelChoice = None,
     html: HTML = None,
@@ -63,7 +63,7 @@ def surprise(
 
 @command(app, CellsOptions, "inspect cells")
 def cells(
-    given: Given,
+    given: Invocation,
     text: TextChoice = None,
     unit: Annotated[
         list[str] | None,
@@ -110,7 +110,7 @@ def cells(
     tables.grids((showing.grid(found),))
 
 
-def _reading(given: Given, model: str | None, text: str | None, options: ReadOptions) -> "tuple[Model, EvalText]":
+def _reading(given: Invocation, model: str | None, text: str | None, options: ReadOptions) -> "tuple[Model, EvalText]":
     """The model and the text that are meant."""
     from charlm.inspect.passage import passage
 

@@ -10,7 +10,7 @@ import typer
 
 from charlm.cli.inspect import app
 from charlm.cli.models import JSON, load_model
-from charlm.cli.options import Given, command
+from charlm.cli.options import Invocation, command
 from charlm.cli.report_files import HTML, SVG, Drawing
 from charlm.config import GradientOptions, LearningOptions, SurfaceOptions
 from charlm.show.terminal import result
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @command(app, GradientOptions, "inspect gradients")
 def gradients(
-    given: Given,
+    given: Invocation,
     text: Annotated[
         str | None, typer.Argument(metavar="TEXT|-", show_default=False,
                                    help="A text to follow. Default: the test split of each model's corpus."),
@@ -72,7 +72,7 @@ def gradients(
 
 
 @command(app, SurfaceOptions, "inspect surface", networks=False)
-def surface(given: Given, html: HTML = None, svg: SVG = None, as_json: JSON = False) -> None:
+def surface(given: Invocation, html: HTML = None, svg: SVG = None, as_json: JSON = False) -> None:
     """Why gradients are clipped: the error surface of one unit, and descents on it."""
     from charlm.inspect.surface import surface as compute
     from charlm.show import surface as show
@@ -91,7 +91,7 @@ def surface(given: Given, html: HTML = None, svg: SVG = None, as_json: JSON = Fa
 
 @command(app, LearningOptions, "inspect learning", networks=False)
 def learning(
-    given: Given,
+    given: Invocation,
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="RUN...", show_default=False,
                                          help="Runs, by name or folder. Default: the most recent."),

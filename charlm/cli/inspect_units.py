@@ -8,7 +8,7 @@ import typer
 
 from charlm.cli.inspect import app
 from charlm.cli.models import JSON, ModelChoice, TextChoice, load_model
-from charlm.cli.options import Given, command
+from charlm.cli.options import Invocation, command
 from charlm.cli.report_files import HTML, report_file, write_text
 from charlm.config import AblateOptions, FindOptions, ReadOptions
 from charlm.errors import UsageError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @command(app, FindOptions, "inspect find")
 def find(
-    given: Given,
+    given: Invocation,
     text: TextChoice = None,
     model: ModelChoice = None,
     as_json: JSON = False,
@@ -44,7 +44,7 @@ def find(
         units.table(units.FOUND, units.found(report))
 
 
-def _write_found(given: Given, path: Path, model: "Model", text: "EvalText", found: dict[str, Any]) -> None:
+def _write_found(given: Invocation, path: Path, model: "Model", text: "EvalText", found: dict[str, Any]) -> None:
     """Write the report of what was found, with the beginning of the half that confirmed it."""
     from charlm.inspect.record import record
     from charlm.inspect.unit_reports import best_of, shown_of
@@ -61,7 +61,7 @@ def _write_found(given: Given, path: Path, model: "Model", text: "EvalText", fou
 
 @command(app, AblateOptions, "inspect ablate")
 def ablate(
-    given: Given,
+    given: Invocation,
     text: TextChoice = None,
     model: ModelChoice = None,
     unit: Annotated[list[str] | None, typer.Option("--unit", metavar="LAYER:UNIT", show_default=False,
@@ -87,7 +87,7 @@ def ablate(
 
 
 @command(app, ReadOptions, "inspect gates")
-def gates(given: Given, text: TextChoice = None, model: ModelChoice = None, as_json: JSON = False) -> None:
+def gates(given: Invocation, text: TextChoice = None, model: ModelChoice = None, as_json: JSON = False) -> None:
     """Say how often gates are shut or open, and outputs at their ends."""
     from charlm.inspect.passage import passage
     from charlm.inspect.unit_reports import gates_report

@@ -10,7 +10,7 @@ from typer.exceptions import TyperException
 
 from charlm.cli import commands, train
 from charlm.cli.signals import stop
-from charlm.config import OUTSIDE
+from charlm.config import PLUGIN_CELLS
 from charlm.errors import CharlmError, Interrupted, UsageError
 from charlm.show import terminal
 
@@ -60,7 +60,7 @@ def run(arguments: list[str]) -> int:
     except Exception as error:
         if _out_of_memory(error):
             return _failed("out of memory; choose smaller sizes, such as --hidden or --batch-size", 1, arguments)
-        whose = "charlm, or in the plugin" if OUTSIDE else "charlm"
+        whose = "charlm, or in the plugin" if PLUGIN_CELLS else "charlm"
         return _failed(f"{type(error).__name__}: {error}; this is a bug in {whose}, --debug shows where", 1, arguments)
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from charlm.cli.options import Given
+from charlm.cli.options import Invocation
 
 if TYPE_CHECKING:
     from charlm.model.checkpoint import Model
@@ -23,14 +23,14 @@ TextChoice = Annotated[
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout: one object, a line each.", show_default=False)]
 
 
-def load_model(given: Given, word: str | None) -> "Model":
+def load_model(given: Invocation, word: str | None) -> "Model":
     """The model that is meant, loaded."""
     from charlm.model.checkpoint import load
 
     return load(model_path(given, word))
 
 
-def model_path(given: Given, word: str | None) -> Path:
+def model_path(given: Invocation, word: str | None) -> Path:
     """The model that is meant; which one was chosen for the user is said."""
     from charlm.training.runs import find_model
 

@@ -24,7 +24,7 @@ LONGEST_METAVAR = 60
 
 
 @dataclass(frozen=True)
-class Given:
+class Invocation:
     """What every command gets: the options that were set, by flag or file, and where to speak.
 
     Attributes:
@@ -71,7 +71,7 @@ def command(
             checked = group.of(values)
             values = {key: getattr(checked, key) for key in values}
             try:
-                function(Given(values, Terminal(quiet)), **arguments)
+                function(Invocation(values, Terminal(quiet)), **arguments)
             except BrokenPipeError:
                 raise NobodyReads from None
 

@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperCommand
 
 from charlm.cli.models import JSON
-from charlm.cli.options import Given, plain
+from charlm.cli.options import Invocation, plain
 from charlm.show.terminal import result
 
 
@@ -56,7 +56,7 @@ def _with_value(option: Any, preset: str, values: dict[str, Any]) -> Any:
 
 
 def presets(
-    given: Given,
+    given: Invocation,
     name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False,
                                                help="Show this one as a file for --config. Default: list all.")] = None,
     as_json: JSON = False,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charlm.cli.options import Given
+from charlm.cli.options import Invocation
 from charlm.show import plots
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def report_file(html: str | None) -> Path | None:
     return check_name(Path(html))
 
 
-def write_text(given: Given, path: Path, view: "TextView") -> None:
+def write_text(given: Invocation, path: Path, view: "TextView") -> None:
     """Write the report of a text, and say where it is."""
     from charlm.show.html import save
     from charlm.show.text_view import report
@@ -47,7 +47,7 @@ class Drawing:
         UsageError: a name is not one of its kind of file, or something is to be drawn and matplotlib is missing.
     """
 
-    def __init__(self, given: Given, html: str | None, svg: str | None) -> None:
+    def __init__(self, given: Invocation, html: str | None, svg: str | None) -> None:
         from charlm.show import html as pages
 
         self._given, self._pages = given, pages

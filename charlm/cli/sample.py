@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm.cli.models import ModelChoice, load_model
-from charlm.cli.options import Given, command
+from charlm.cli.options import Invocation, command
 from charlm.config import SampleOptions
 from charlm.errors import InputError, UsageError
 from charlm.show.terminal import result, shown
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def sample(
-    given: Given,
+    given: Invocation,
     model: ModelChoice = None,
     prompt: Annotated[str | None, typer.Option("--prompt", metavar="TEXT", show_default=False,
                                                help="Text to go on from.")] = None,
@@ -63,7 +63,7 @@ def sample(
 
 
 def _as_it_comes(
-    given: Given, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any]
+    given: Invocation, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any]
 ) -> None:
     """One sample, printed piece by piece; the prompt stands before it, behind what a backward model wrote."""
     from charlm.evaluation.novelty import measure
@@ -79,7 +79,7 @@ def _as_it_comes(
 
 
 def _when_complete(
-    given: Given, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any], *, jsonl: bool
+    given: Invocation, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any], *, jsonl: bool
 ) -> None:
     """Several samples, or one as JSON."""
     from charlm.evaluation.novelty import measure
@@ -111,7 +111,7 @@ def _keeping(pieces: Iterator[str], kept: list[str]) -> Iterator[str]:
         yield piece
 
 
-def _say_novelty(given: Given, model: "Model", found: "Findings") -> None:
+def _say_novelty(given: Invocation, model: "Model", found: "Findings") -> None:
     """The table and the passages, on stderr."""
     from charlm.show.novelty import lines
 

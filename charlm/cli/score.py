@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm.cli.models import JSON, model_path
-from charlm.cli.options import Given, command
+from charlm.cli.options import Invocation, command
 from charlm.config import ScoreOptions
 from charlm.errors import UsageError
 from charlm.show.format import visible
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def score(
-    given: Given,
+    given: Invocation,
     text: Annotated[
         str, typer.Argument(metavar="FILE|-", show_default=False, help="The lines. Default: the standard input."),
     ] = "-",
@@ -66,7 +66,7 @@ def score(
             result_bytes(b"".join(b"%s\t%s\n" % (_columns(scored).encode(), _as_it_came(scored)) for scored in batch))
 
 
-def _cloze(given: Given, text: str, words: list[str | None], *, per_char: bool, as_json: bool) -> None:
+def _cloze(given: Invocation, text: str, words: list[str | None], *, per_char: bool, as_json: bool) -> None:
     """Fill the gaps of lines as they come: bits of what fills them, how many there are, and the filled line."""
     from charlm.evaluation.cloze import Filler, fill_stream
     from charlm.evaluation.lines import open_lines

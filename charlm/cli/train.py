@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm.cli.models import model_path
-from charlm.cli.options import Given, command
+from charlm.cli.options import Invocation, command
 from charlm.cli.presets import Train
 from charlm.cli.signals import stop
 from charlm.config import TrainOptions
@@ -25,7 +25,7 @@ started = time.perf_counter()
 
 
 def train(
-    given: Given,
+    given: Invocation,
     corpus: Annotated[
         str | None,
         typer.Argument(metavar="CORPUS", show_default=False,
@@ -95,7 +95,7 @@ def _draw_curve(run: Path | None) -> None:
         plots.save(RunFolder(run).curve, curves.plot([read_run(run).to_json()], "steps"))
 
 
-def _dry_run(given: Given, corpus: str | None, init_from: str | None) -> None:
+def _dry_run(given: Invocation, corpus: str | None, init_from: str | None) -> None:
     from charlm.show.training import TrainingDisplay, plan_lines, settings
     from charlm.training.train import plan
 
@@ -111,13 +111,13 @@ def _dry_run(given: Given, corpus: str | None, init_from: str | None) -> None:
         lines.append(f"time: about {duration(planned.steps * milliseconds / 1000)} without evaluations")
     elif planned.options.time is not None:
         steps = int(planned.options.time * 1000 / milliseconds)
-        passes = steps / planned.windows
+        passes = steps / planned.batches_per_epoch
         lines.append(f"steps: about {steps:,}, {passes:.1f} passes over the text, fewer by what evaluations take")
     for line in [*lines, "", settings(planned)]:
         result(line)
 
 
-def _corpus(given: Given, word: str | None, elsewhere: Path | None = None) -> "Corpus":
+def _corpus(given: Invocation, word: str | None, elsewhere: Path | None = None) -> "Corpus":
     """The corpus that is meant, prepared first where a text was given; `elsewhere` where nothing may be left."""
     from charlm.data.obtain import is_prepared, open_or_prepare
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from charlm.compression.exact_arithmetic import LEAST, exact_stepper, frequencies
-from charlm.config import OUTSIDE
+from charlm.config import PLUGIN_CELLS
 from charlm.errors import CharlmError, PackedError, UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import Stepper
@@ -219,7 +219,7 @@ def _step(stepper: Stepper, ids: np.ndarray, states: Any) -> tuple[np.ndarray, A
         with np.errstate(all="ignore"):
             logits, states = stepper.step(ids, states)
     except (TypeError, AttributeError) as error:
-        if stepper.cell.name not in OUTSIDE:
+        if stepper.cell.name not in PLUGIN_CELLS:
             raise
         raise UsageError(
             f"the cell {stepper.cell.name} does with its weights what compressing cannot make exact ({error}); "

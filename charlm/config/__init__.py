@@ -13,7 +13,7 @@ from charlm.config.inspecting import (
     SurfaceOptions,
     SurpriseOptions,
 )
-from charlm.config.network import OUTSIDE, WIRING, ModelOptions, cell_names, own_cells
+from charlm.config.network import PLUGIN_CELLS, WIRING, ModelOptions, cell_names, own_cells
 from charlm.config.texts import SYNTHETIC, CatalogueOptions, GetOptions, PrepareOptions
 from charlm.config.training import PRESETS, TrainOptions, preset_names
 
@@ -31,7 +31,7 @@ __all__ = [
     "LearningOptions",
     "MeasureOptions",
     "ModelOptions",
-    "OUTSIDE",
+    "PLUGIN_CELLS",
     "PRESETS",
     "PrepareOptions",
     "ReadOptions",

@@ -6,7 +6,7 @@ from typing import Any
 
 from charlm.spec import AUTO, Options, option
 
-OUTSIDE: dict[str, Any] = {}
+PLUGIN_CELLS: dict[str, Any] = {}
 """The cells that are no part of the package, by name: `charlm.cells._plugin` puts them here."""
 
 
@@ -19,7 +19,7 @@ def own_cells() -> tuple[str, ...]:
 
 def cell_names() -> tuple[str, ...]:
     """Every cell that is known by now: those of the package, and those of plugins."""
-    return tuple(sorted({*own_cells(), *OUTSIDE}))
+    return tuple(sorted({*own_cells(), *PLUGIN_CELLS}))
 
 
 @dataclass(frozen=True)

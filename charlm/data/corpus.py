@@ -21,7 +21,7 @@ import numpy as np
 from charlm.config import PrepareOptions
 from charlm.errors import CheckpointError, CorpusError, UsageError
 from charlm.files import present
-from charlm.spec import MOST
+from charlm.spec import MAX_INTEGER
 from charlm.tokenizers.vocabulary import Vocabulary
 
 FORMAT = 1
@@ -192,7 +192,7 @@ class Corpus:
 
     def _count(self, split: str) -> int:
         count = self.info["splits"][split]["symbols"]
-        if type(count) is not int or not 1 <= count <= MOST:
+        if type(count) is not int or not 1 <= count <= MAX_INTEGER:
             raise TypeError(f"the {split} split has {count!r} symbols")
         return count
 
@@ -270,10 +270,10 @@ def _check_types(info: dict[str, Any]) -> None:
     _check_entropy(info)
     for split in info["splits"].values():
         for key in ("bytes", "characters", "documents"):
-            if type(split[key]) is not int or not 0 <= split[key] <= MOST:
+            if type(split[key]) is not int or not 0 <= split[key] <= MAX_INTEGER:
                 raise TypeError(f"{key} is {split[key]!r:.40}")
         spelling = split.get("spelling", 0.0)  # which an older charlm did not write
-        if type(spelling) not in (int, float) or not 0 <= spelling <= MOST:
+        if type(spelling) not in (int, float) or not 0 <= spelling <= MAX_INTEGER:
             raise TypeError(f"spelling is {spelling!r:.40}")
 
 
@@ -287,7 +287,7 @@ def _check_entropy(info: dict[str, Any]) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= MOST
+    return type(value) in (int, float) and abs(value) <= MAX_INTEGER
 
 
 _TYPES: dict[str, type] = {

@@ -20,7 +20,7 @@ from charlm.tokenizers.vocabulary import BOUNDARY
 BACKWARD = "backward"
 """The word of `--direction` for a model that reads from the right."""
 
-LARGE = 1 << 26
+MIN_BLOCKWISE = 1 << 26
 """Bytes of a text from which memory is looked at before it is copied."""
 
 
@@ -41,7 +41,7 @@ def reading(ids: np.ndarray, direction: str) -> np.ndarray:
         return ids
     if ids[-1] == BOUNDARY:
         return ids[::-1]
-    if ids.nbytes >= LARGE:
+    if ids.nbytes >= MIN_BLOCKWISE:
         memory.check(ids.nbytes, "reading from its end a text that is cut inside a document,", "choose another split")
     return np.concatenate((ids[:1], ids[:0:-1]))
 
@@ -59,7 +59,7 @@ def training(ids: np.ndarray, direction: str) -> np.ndarray:
     return ids[::-1] if direction == BACKWARD else ids
 
 
-def places(ids: np.ndarray, at: np.ndarray) -> np.ndarray:
+def positions(ids: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Where from the left the symbols stand that are read from the right.
 
     Args:
@@ -85,5 +85,5 @@ def from_left(ids: np.ndarray, values: np.ndarray, direction: str) -> np.ndarray
     if direction != BACKWARD:
         return values
     found = np.empty_like(values)
-    found[places(ids, np.arange(len(values)))] = values
+    found[positions(ids, np.arange(len(values)))] = values
     return found

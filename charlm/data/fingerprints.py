@@ -15,13 +15,13 @@ import numpy as np
 WINDOW, STRIDE = 64, 32
 """Bytes of a window, and from one window that is looked up to the next."""
 
-PIECE = 1 << 16
+HASH_CHUNK = 1 << 16
 """Symbols whose windows are computed together."""
 
-TRIES = 4
+MAX_CANDIDATES = 4
 """Look-ups in which one fingerprint is answered."""
 
-PAIRS = 1 << 18
+MAX_PAIRS = 1 << 18
 """Answers in all; only a text that repeats itself all the time would have more."""
 
 FACTORS = tuple(np.uint64(factor) for factor in (
@@ -43,8 +43,8 @@ class Index:
         self._window = WINDOW // ids.itemsize
         found, count = np.empty(len(ids), np.uint64), 0
         for begin, end in stretches:
-            for at in range(begin, end, PIECE):
-                prints = _of_windows(ids[at : min(at + PIECE + self._window - 1, end)])
+            for at in range(begin, end, HASH_CHUNK):
+                prints = _of_windows(ids[at : min(at + HASH_CHUNK + self._window - 1, end)])
                 prints = prints & ~self._place | np.arange(at, at + len(prints), dtype=np.uint64)
                 found[count : count + len(prints)] = prints
                 count += len(prints)
@@ -55,7 +55,7 @@ class Index:
         self._sorted = found[:count][kept]
         self._tries = np.zeros(len(self._sorted), np.uint8)
         self._filter = _Filter(self._sorted)
-        self._left = PAIRS
+        self._left = MAX_PAIRS
 
     def __len__(self) -> int:
         """How many windows are still looked for."""
@@ -76,7 +76,7 @@ class Index:
         there = self._sorted[np.minimum(low, len(self._sorted) - 1)] & ~self._place == wanted
         low, first = np.unique(low[there & (low < len(self._sorted))], return_index=True)
         blocks = blocks[there][first]
-        fresh = self._tries[low] < TRIES
+        fresh = self._tries[low] < MAX_CANDIDATES
         low, blocks = low[fresh], blocks[fresh]
         self._tries[low] += 1
         many = np.searchsorted(self._sorted, self._sorted[low] | self._place, side="right") - low
@@ -90,10 +90,10 @@ class Index:
     def forget(self, known: np.ndarray) -> None:
         """Look no more for windows that lie in what is known (M,), nor for those that were answered often enough."""
         open_before = np.concatenate(([0], np.cumsum(~known, dtype=np.int32)))
-        kept = self._tries < TRIES
-        for at in range(0, len(kept), PIECE):
-            places = (self._sorted[at : at + PIECE] & self._place).astype(np.int64)
-            kept[at : at + PIECE] &= open_before[places + self._window] != open_before[places]
+        kept = self._tries < MAX_CANDIDATES
+        for at in range(0, len(kept), HASH_CHUNK):
+            places = (self._sorted[at : at + HASH_CHUNK] & self._place).astype(np.int64)
+            kept[at : at + HASH_CHUNK] &= open_before[places + self._window] != open_before[places]
         self._sorted, self._tries = self._sorted[kept], self._tries[kept]
         self._filter = _Filter(self._sorted)
 
@@ -106,8 +106,8 @@ class _Filter:
         self._word = np.uint64(64 - bits)
         self._bits = [np.uint64(64 - bits - 6 * n) for n in (1, 2)]
         self._words = np.zeros(1 << bits, np.uint64)
-        for at in range(0, len(prints), PIECE):
-            piece = prints[at : at + PIECE]
+        for at in range(0, len(prints), HASH_CHUNK):
+            piece = prints[at : at + HASH_CHUNK]
             np.bitwise_or.at(self._words, piece >> self._word, self._mask(piece))
 
     def perhaps(self, prints: np.ndarray) -> np.ndarray:

@@ -17,27 +17,27 @@ from numpy.lib.stride_tricks import sliding_window_view
 from charlm.data.fingerprints import STRIDE, WINDOW, Index
 from charlm.data.memmap import PageReleaser
 
-LEAST = 100
+MIN_OVERLAP = 100
 """Symbols of the shortest passage that is reported."""
 
 REACH = 64
 """Symbols by which a match is followed to each side; the next window of the training text begins earlier."""
 
-STRETCH, STRETCHES = 1 << 16, 10
+SAMPLED_SYMBOLS, SAMPLED_STRETCHES = 1 << 16, 10
 """Symbols that are looked at together, and the most such stretches of one split."""
 
-CHUNK = 1 << 20
+CHUNK_SYMBOLS = 1 << 20
 """Bytes of the training text that are read at a time."""
 
-OFTEN = 32
+MAX_REPEATS = 32
 """What is known is left out of the search when the pairs compared since are more than a 32nd of the open windows."""
 
-ROWS = 1 << 12
+MAX_COMPARED_ROWS = 1 << 12
 """Pairs that are compared together."""
 
 
 @dataclass(frozen=True)
-class Leak:
+class Overlap:
     """What a split shares with the training text.
 
     Attributes:
@@ -60,7 +60,7 @@ class Leak:
 
 
 @dataclass(frozen=True)
-class _Looked:
+class _Sampled:
     """What is looked at: stretches of all splits, one after the other, with a gap of one symbol behind each.
 
     Attributes:
@@ -76,7 +76,7 @@ class _Looked:
     places: np.ndarray
 
     @classmethod
-    def of(cls, others: Sequence[np.ndarray]) -> "_Looked":
+    def of(cls, others: Sequence[np.ndarray]) -> "_Sampled":
         """All of a split, or stretches that are spread evenly over a large one."""
         chosen = [(split, *stretch) for split, ids in enumerate(others) for stretch in _stretches(len(ids))]
         sizes = np.array([size for _, _, size in chosen], np.int64)
@@ -92,44 +92,44 @@ class _Looked:
         return np.searchsorted(self.begins, places, side="right") - 1
 
 
-def find_leaks(train: np.ndarray, others: Sequence[np.ndarray]) -> list[Leak]:
+def find_overlaps(train: np.ndarray, others: Sequence[np.ndarray]) -> list[Overlap]:
     """What each of `others` shares with `train`, all of them ids of one table without a boundary in front.
 
     Mapped files are read through, and their pages given back; beside that it takes less than 100 MB, whatever they
     hold. Document ends count as symbols.
     """
-    looked = _Looked.of(others)
+    looked = _Sampled.of(others)
     begins, ends, shifts = _matches(train, looked)
     splits = looked.splits[looked.stretch(begins)]
     leaks = []
     for index, ids in enumerate(others):
-        chosen = (ends - begins >= LEAST) & (splits == index)
+        chosen = (ends - begins >= MIN_OVERLAP) & (splits == index)
         leaks.append(_leak(looked, index, ids, train, begins[chosen], ends[chosen], shifts[chosen]))
     return leaks
 
 
 def _stretches(symbols: int) -> Iterator[tuple[int, int]]:
     """Place and size of what is looked at in a split of so many symbols."""
-    if symbols <= STRETCH * STRETCHES:
+    if symbols <= SAMPLED_SYMBOLS * SAMPLED_STRETCHES:
         yield 0, symbols
         return
-    for index in range(STRETCHES):
-        yield (symbols - STRETCH) * index // (STRETCHES - 1), STRETCH
+    for index in range(SAMPLED_STRETCHES):
+        yield (symbols - SAMPLED_SYMBOLS) * index // (SAMPLED_STRETCHES - 1), SAMPLED_SYMBOLS
 
 
 def _leak(
-    looked: _Looked,
+    looked: _Sampled,
     split: int,
     ids: np.ndarray,
     train: np.ndarray,
     begins: np.ndarray,
     ends: np.ndarray,
     shifts: np.ndarray,
-) -> Leak:
+) -> Overlap:
     mine = looked.splits == split
     of = int((looked.ends - looked.begins)[mine].sum())
     if not len(begins):
-        return Leak(0, of, 0, 0, 0)
+        return Overlap(0, of, 0, 0, 0)
     chosen = int((ends - begins).argmax())
     stretch = looked.stretch(begins[chosen])
     first, last = (int(side[chosen] - looked.begins[stretch] + looked.places[stretch]) for side in (begins, ends))
@@ -140,18 +140,18 @@ def _leak(
     ends[chosen] = min(ends[chosen] + right, looked.ends[stretch])
     covered, until, _ = _joined(begins, ends, np.zeros_like(shifts))
     longest = last + right - first + left
-    return Leak(int((until - covered).sum()), of, longest, first - left, first - left + shift)
+    return Overlap(int((until - covered).sum()), of, longest, first - left, first - left + shift)
 
 
 def _agree(one: np.ndarray, two: np.ndarray) -> int:
     """How many symbols two texts share from their beginning on."""
     size, pages = min(len(one), len(two)), (PageReleaser(one), PageReleaser(two))
-    for at in range(0, size, STRETCH):
-        differ = np.flatnonzero(one[at : min(at + STRETCH, size)] != two[at : min(at + STRETCH, size)])
+    for at in range(0, size, SAMPLED_SYMBOLS):
+        differ = np.flatnonzero(one[at : min(at + SAMPLED_SYMBOLS, size)] != two[at : min(at + SAMPLED_SYMBOLS, size)])
         if differ.size:
             return at + int(differ[0])
         for mapped in pages:
-            mapped.advance(STRETCH)
+            mapped.advance(SAMPLED_SYMBOLS)
     return size
 
 
@@ -167,13 +167,13 @@ def _joined(begins: np.ndarray, ends: np.ndarray, shifts: np.ndarray) -> tuple[n
     return begins[first], np.maximum.reduceat(ends, first), shifts[first]
 
 
-def _matches(train: np.ndarray, looked: _Looked) -> tuple[np.ndarray, ...]:
+def _matches(train: np.ndarray, looked: _Sampled) -> tuple[np.ndarray, ...]:
     """Where the texts agree: begins and ends (P,) in what is looked at, and how far on the training text has it."""
     index, pages = (
         Index(looked.ids, zip(looked.begins.tolist(), looked.ends.tolist(), strict=True)),
         PageReleaser(train),
     )
-    chunk = CHUNK // train.itemsize
+    chunk = CHUNK_SYMBOLS // train.itemsize
     found: list[tuple[np.ndarray, ...]] = [(np.zeros(0, np.int64),) * 3]
     pairs = 0
     for at in range(0, len(train), chunk):
@@ -183,11 +183,11 @@ def _matches(train: np.ndarray, looked: _Looked) -> tuple[np.ndarray, ...]:
         near = np.array(train[first:last])
         pages.advance(chunk)
         others, places = index.look_up(near[at - first : at - first + chunk + STRIDE // train.itemsize])
-        for row in range(0, len(others), ROWS):
-            pair = slice(row, row + ROWS)
+        for row in range(0, len(others), MAX_COMPARED_ROWS):
+            pair = slice(row, row + MAX_COMPARED_ROWS)
             found.append(_compared(looked, near, first, len(train), places[pair], at + others[pair]))
         pairs += len(others)
-        if pairs * OFTEN > len(index):
+        if pairs * MAX_REPEATS > len(index):
             found, pairs = [_joined(*map(np.concatenate, zip(*found, strict=True)))], 0
             index.forget(_known(len(looked.ids), *found[0]))
     return _joined(*map(np.concatenate, zip(*found, strict=True)))
@@ -195,7 +195,7 @@ def _matches(train: np.ndarray, looked: _Looked) -> tuple[np.ndarray, ...]:
 
 def _known(size: int, begins: np.ndarray, ends: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """Which symbols (M,) lie in a passage that is long enough."""
-    long = ends - begins >= LEAST
+    long = ends - begins >= MIN_OVERLAP
     change = np.zeros(size + 1, np.int32)
     np.add.at(change, begins[long], 1)
     np.add.at(change, ends[long], -1)
@@ -203,7 +203,7 @@ def _known(size: int, begins: np.ndarray, ends: np.ndarray, shifts: np.ndarray) 
 
 
 def _compared(
-    looked: _Looked, near: np.ndarray, first: int, size: int, places: np.ndarray, others: np.ndarray
+    looked: _Sampled, near: np.ndarray, first: int, size: int, places: np.ndarray, others: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     """Of pairs of places (P,) those whose windows are equal, followed to both sides; `near` begins at `first`."""
     window = WINDOW // near.itemsize

@@ -23,7 +23,7 @@ import numpy as np
 
 from charlm.config import PrepareOptions
 from charlm.data.corpus import FORMAT, INFO, SPLITS, Corpus, is_name
-from charlm.data.leaks import LEAST, Leak, find_leaks
+from charlm.data.leaks import MIN_OVERLAP, Overlap, find_overlaps
 from charlm.data.sources import Report, Source, open_sources
 from charlm.data.statistics import build_vocabulary, count_symbols, text_notices, vocabulary_notices
 from charlm.data.symbol_stream import Progress, SymbolStream, TextCounts
@@ -205,7 +205,7 @@ def _report_overlap(folder: Path, symbols: Vocabulary, splits: list[str], tell: 
         return {}
     kind = symbols.dtype.newbyteorder("<")
     train, *texts = (np.memmap(folder / f"{split}.bin", kind, "r")[1:] for split in ("train", *others))
-    found = dict(zip(others, find_leaks(train, texts), strict=True))
+    found = dict(zip(others, find_overlaps(train, texts), strict=True))
     for split, ids in zip(others, texts, strict=True):
         if found[split].longest:
             passage = symbols.decode(ids[found[split].at :][: min(found[split].longest, 4 * MAX_QUOTED_CHARACTERS)])
@@ -217,13 +217,13 @@ def _ignore_notice(line: str) -> None:
     pass
 
 
-def _overlap_notice(split: str, leak: Leak, noun: str, passage: str) -> str:
+def _overlap_notice(split: str, leak: Overlap, noun: str, passage: str) -> str:
     words = " ".join(passage.split())
     shown = words if len(words) <= MAX_QUOTED_CHARACTERS else f"{words[:MAX_QUOTED_CHARACTERS]}..."
     share = f"{leak.symbols / leak.of:.2%} of {split} ({leak.symbols:,} of {leak.of:,} {noun}s looked at)"
     longest = f"the longest of {leak.longest:,} at {leak.at:,} ({leak.train:,} of train)"
     return (
-        f"{share} lies in passages of {LEAST} or more that train has too, {longest}: {shown!r}; "
+        f"{share} lies in passages of {MIN_OVERLAP} or more that train has too, {longest}: {shown!r}; "
         f"what a model remembers of them flatters its score; leave repeats out of the text"
     )
 

@@ -24,7 +24,7 @@ import numpy as np
 from charlm.errors import InputError
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
 
-LONGEST_LINE = 1 << 21
+MAX_LINE_BYTES = 1 << 21
 """Bytes that a line may have: 65,536 numbers, the most that an embedding has, of 30 characters."""
 
 
@@ -148,10 +148,10 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as file:
             number = 0
-            while data := file.readline(LONGEST_LINE):
+            while data := file.readline(MAX_LINE_BYTES):
                 number += 1
-                if len(data) == LONGEST_LINE:
-                    raise _refusal(path, number, f"is longer than {LONGEST_LINE:,} bytes")
+                if len(data) == MAX_LINE_BYTES:
+                    raise _refusal(path, number, f"is longer than {MAX_LINE_BYTES:,} bytes")
                 line = data.decode("utf-8", "replace").rstrip(" \t\r\n")
                 if line:
                     yield number, line

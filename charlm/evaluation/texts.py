@@ -70,7 +70,7 @@ class EvalText:
         """Sums over pieces of the text that begin at some places (K,), counted from the left, to be filled as a model
         reads it."""
         return BlockLosses(
-            starts, None if self.reading_order is None else partial(direction.places, self.reading_order)
+            starts, None if self.reading_order is None else partial(direction.positions, self.reading_order)
         )
 
     def count(self, symbol: int) -> int:

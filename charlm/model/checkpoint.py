@@ -23,7 +23,7 @@ from charlm.config import WIRING, ModelOptions
 from charlm.errors import CheckpointError, UsageError
 from charlm.files import write_atomically
 from charlm.model import parameters
-from charlm.spec import AUTO, MOST
+from charlm.spec import AUTO, MAX_INTEGER
 from charlm.tokenizers.vocabulary import Vocabulary
 
 FORMAT = 1
@@ -302,11 +302,11 @@ def _is_object(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MOST
+    return type(value) is int and 0 <= value <= MAX_INTEGER
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= MOST
+    return type(value) in (int, float) and abs(value) <= MAX_INTEGER
 
 
 def _is_number_or_null(value: Any) -> bool:

@@ -15,7 +15,7 @@ from charlm.config import TrainOptions
 from charlm.show.format import cell_words, count, duration, loss, size, visible
 from charlm.show.network import wiring
 from charlm.show.terminal import LINE_EVERY, REDRAW, Terminal
-from charlm.training.events import Evaluated, Event, Judging, Noted, Plan, Result, Sampled, Stepped
+from charlm.training.events import Evaluated, Event, FinalEvaluation, Notice, Plan, Result, Sampled, Stepped
 
 
 class TrainingDisplay:
@@ -70,11 +70,11 @@ class TrainingDisplay:
             self._step(event)
         elif isinstance(event, Evaluated):
             self._evaluated(event)
-        elif isinstance(event, Judging):
+        elif isinstance(event, FinalEvaluation):
             self._judging(event)
         elif isinstance(event, Sampled):
             self._sampled(event)
-        elif isinstance(event, Noted):
+        elif isinstance(event, Notice):
             self._terminal.say(event.text)
         elif isinstance(event, Plan):
             for line in plan_lines(event):
@@ -94,7 +94,7 @@ class TrainingDisplay:
             self._drawn = time.perf_counter()
             self._terminal.say(f"{event.share:4.0%}  {step_line(event, self._symbol)}")
 
-    def _judging(self, event: Judging) -> None:
+    def _judging(self, event: FinalEvaluation) -> None:
         now = time.perf_counter()
         if now - self._drawn < (REDRAW if self._bar is not None else LINE_EVERY):
             return
@@ -141,8 +141,8 @@ def plan_lines(plan: Plan) -> list[str]:
     length = f"{duration(options.time)} by the clock" if plan.steps is None else f"{plan.steps:,} steps"
     went = f", from step {plan.first_step:,}" if plan.first_step else ""
     return [
-        f"corpus: {plan.corpus}, {plan.used:,} {plan.symbol}s to train on in {plan.windows:,} windows, "
-        f"{plan.left_over:,} left over",
+        f"corpus: {plan.corpus}, {plan.used:,} {plan.symbol}s to train on in {plan.batches_per_epoch:,} windows, "
+        f"{plan.dropped:,} left over",
         f"network: {cell_words(options.values())} {options.layers}x{options.hidden}, {entering}"
         f"{wiring(vars(options))}, {_dropping(options)}, {count(plan.parameters)} parameters, "
         f"about {size(plan.memory)} of memory",

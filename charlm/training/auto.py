@@ -20,18 +20,18 @@ A constant, not a measurement: the same command makes the same network everywher
 LONG_RUN = 20_000_000
 LONG_TIME = 300.0
 LONG_TEXT = 500_000
-UNITS = (256, 512)
+PLAIN_HIDDEN = (256, 512)
 """Of a plain stack, and those where text and run are long."""
 
-USUAL_WINDOW = 64
+DEFAULT_SEQ_LEN = 64
 
-WIRED_UNITS = (256, 384)
+WIRED_HIDDEN = (256, 384)
 """Of each of two layers with skip and layer normalisation, where the time is not short for the text."""
 
-WIDTHS = (64, 96, 128, 192, 256, 384, 512)
+HIDDEN_SIZES = (64, 96, 128, 192, 256, 384, 512)
 """Of each layer where it may be: each has about half the parameters of the next."""
 
-FEWEST_PASSES = 3.0
+MIN_EPOCHS = 3.0
 ENOUGH_PER_PARAMETER = 10.0
 """Passes over the text, and characters per parameter: where a nominal machine comes to neither in `--time`, a narrower
 network learns more (docs/notes.md). Of words, Hoffmann et al. (2022) found 20 per parameter best for transformers that
@@ -43,10 +43,10 @@ COLD_STARTS, WIRED_COLD_STARTS = 0.02, 0.1
 PASSES_WITHOUT_DROPOUT = 4.0
 LOAD_WITHOUT_DROPOUT = 6.0
 PASSES_REMEMBERED = 4
-MOST_DECAY = 0.1
-STRETCH = 200_000
+MAX_WEIGHT_DECAY = 0.1
+MAX_EVAL_CHARACTERS = 200_000
 EVALUATION_SPACING = 8
-LEAST_SPACING = 50
+MIN_EVAL_STEPS = 50
 _NAMES = tuple(ModelOptions.specs())
 RATES = {"adam": 0.008, "adamw": 0.008, "rmsprop": 0.002, "adagrad": 0.02, "sgd": 0.5}
 
@@ -79,19 +79,19 @@ def resolve(options: TrainOptions, vocab_size: int, train: int, valid: int) -> t
 
     hidden = options.hidden
     settle("embedding", embedding_size(options))
-    batch, seq_len, notices = _window(options, hidden, train)
+    batch, seq_len, notices = _batch_and_seq_len(options, hidden, train)
     chosen |= {"batch_size": batch, "seq_len": seq_len}
-    settle("lr", _rate(options, hidden))
+    settle("lr", _learning_rate(options, hidden))
     settle("weight_decay", _weight_decay(options, chosen["lr"], train / batch / seq_len))
     settle("epsilon", 1e-10 if options.optimizer == "adagrad" else 1e-8)
     steps = planned_steps(options, train, batch, seq_len)
-    undropped = _undropped(options)
+    undropped = _without_dropout(options)
     seen = steps * batch * seq_len if steps is not None else _seen_in_time(options, undropped, vocab_size)
     passes = seen / train
     settle("dropout", _dropout(passes, passes * parameters.count(undropped, vocab_size) / train))
     settle("warmup", 100 if steps is None else min(100, steps // 10))
-    stretch = settle("eval_chars", max(1, min(valid, STRETCH, train // EVALUATION_SPACING)))
-    spacing = max(LEAST_SPACING, ceil(EVALUATION_SPACING * min(stretch, max(valid, 1)) / (batch * seq_len)))
+    stretch = settle("eval_chars", max(1, min(valid, MAX_EVAL_CHARACTERS, train // EVALUATION_SPACING)))
+    spacing = max(MIN_EVAL_STEPS, ceil(EVALUATION_SPACING * min(stretch, max(valid, 1)) / (batch * seq_len)))
     every = settle("eval_every", spacing)
     settle("sample_every", _sampling(options, 4 * (every or spacing)))
     resolved = options.replace(**chosen)
@@ -146,7 +146,7 @@ def _shape(options: TrainOptions, vocab_size: int, train: int) -> dict[str, Any]
     """
     open_lstm = options.cell == "lstm" and not options.bidirectional
     open_lstm = open_lstm and options.layers == AUTO and options.hidden == AUTO
-    small, large = WIRED_UNITS if open_lstm else UNITS
+    small, large = WIRED_HIDDEN if open_lstm else PLAIN_HIDDEN
     usual = {
         "layers": 2 if open_lstm else 1,
         "hidden": large if _is_long(options, train, large) else small,
@@ -164,16 +164,16 @@ def _width(options: TrainOptions, vocab_size: int, train: int) -> int:
     """The widest, up to the usual, that a nominal machine teaches enough in `--time`."""
 
     def learns(hidden: int) -> bool:
-        network = _undropped(options.replace(hidden=hidden))
+        network = _without_dropout(options.replace(hidden=hidden))
         seen = _seen_in_time(options, network, vocab_size)
         enough = ENOUGH_PER_PARAMETER * parameters.count(network, vocab_size)
-        return seen >= min(FEWEST_PASSES * train, enough)
+        return seen >= min(MIN_EPOCHS * train, enough)
 
-    widths = [width for width in WIDTHS if width <= options.hidden]
+    widths = [width for width in HIDDEN_SIZES if width <= options.hidden]
     return max(filter(learns, widths), default=widths[0])
 
 
-def _undropped(options: TrainOptions) -> ModelOptions:
+def _without_dropout(options: TrainOptions) -> ModelOptions:
     """The network of options in which only the size of an embedding and dropout may be open; dropout has no weights."""
     values = {name: getattr(options, name) for name in _NAMES}
     if options.embedding == AUTO:
@@ -190,18 +190,18 @@ def _is_long(options: TrainOptions, train: int, hidden: int) -> bool:
     if options.steps is None:
         return options.epochs * train >= LONG_RUN
     batch = _usual_batch(hidden) if options.batch_size == AUTO else options.batch_size
-    seq_len = USUAL_WINDOW if options.seq_len == AUTO else options.seq_len
+    seq_len = DEFAULT_SEQ_LEN if options.seq_len == AUTO else options.seq_len
     return options.steps * batch * seq_len >= LONG_RUN
 
 
 def _usual_batch(hidden: int) -> int:
-    return 16 if hidden < UNITS[1] else 32
+    return 16 if hidden < PLAIN_HIDDEN[1] else 32
 
 
-def _window(options: TrainOptions, hidden: int, train: int) -> tuple[int, int, list[str]]:
+def _batch_and_seq_len(options: TrainOptions, hidden: int, train: int) -> tuple[int, int, list[str]]:
     """Batch and window: what the user gave, the rest as large as its rule and the text allow."""
     batch_given, seq_given = options.batch_size != AUTO, options.seq_len != AUTO
-    usual_batch, usual_seq = _usual_batch(hidden), USUAL_WINDOW
+    usual_batch, usual_seq = _usual_batch(hidden), DEFAULT_SEQ_LEN
     if batch_given and seq_given:
         batch, seq_len = options.batch_size, options.seq_len
     elif batch_given:
@@ -218,7 +218,7 @@ def _window(options: TrainOptions, hidden: int, train: int) -> tuple[int, int, l
     return batch, seq_len, notices
 
 
-def _rate(options: TrainOptions, hidden: int) -> float:
+def _learning_rate(options: TrainOptions, hidden: int) -> float:
     highest = RATES[options.optimizer]
     if options.optimizer in ("adam", "adamw"):
         return float(f"{highest * min(1.0, sqrt(256 / hidden / options.layers)):.3g}")
@@ -237,7 +237,7 @@ def _weight_decay(options: TrainOptions, rate: float, steps_per_pass: float) -> 
     """
     if options.optimizer != "adamw":
         return 0.0
-    return float(f"{min(MOST_DECAY, 1 / (PASSES_REMEMBERED * rate * max(1.0, steps_per_pass))):.2g}")
+    return float(f"{min(MAX_WEIGHT_DECAY, 1 / (PASSES_REMEMBERED * rate * max(1.0, steps_per_pass))):.2g}")
 
 
 def _dropout(passes: float, load: float) -> float:

@@ -15,7 +15,7 @@ from charlm.spec import AUTO
 from charlm.tokenizers.vocabulary import Vocabulary
 
 
-def vectors(values: dict[str, Any], symbols: Vocabulary, source: Model | None) -> Vectors | None:
+def load_vectors(values: dict[str, Any], symbols: Vocabulary, source: Model | None) -> Vectors | None:
     """The vectors of the file that the options name; None where they name none.
 
     Args:
@@ -35,7 +35,7 @@ def vectors(values: dict[str, Any], symbols: Vocabulary, source: Model | None) -
     return read_vectors(Path(path), symbols)
 
 
-def sized(found: Vectors | None, values: dict[str, Any]) -> dict[str, Any]:
+def with_embedding_size(found: Vectors | None, values: dict[str, Any]) -> dict[str, Any]:
     """The options, by name, with an embedding of the vectors' size.
 
     Raises:
@@ -52,7 +52,7 @@ def sized(found: Vectors | None, values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "embedding": found.size}
 
 
-def put(found: Vectors, network: Network, symbols: Vocabulary, options: TrainOptions) -> str:
+def copy_embeddings(found: Vectors, network: Network, symbols: Vocabulary, options: TrainOptions) -> str:
     """Let the embedding start from the vectors; symbols that the file lacks start as usual. Says which those are."""
     arrays = network.arrays()
     arrays["embedding.weight"][found.ids] = found.values

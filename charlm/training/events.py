@@ -32,8 +32,8 @@ class Plan:
     parameters: int
     memory: int
     used: int
-    left_over: int
-    windows: int
+    dropped: int
+    batches_per_epoch: int
     steps: int | None
     device: str
     path: Path | None = None
@@ -96,7 +96,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
-class Judging:
+class FinalEvaluation:
     """The evaluation at the end is going on.
 
     Attributes:
@@ -120,7 +120,7 @@ class Sampled:
 
 
 @dataclass(frozen=True)
-class Noted:
+class Notice:
     """Something chosen for the user, or that they should know."""
 
     text: str
@@ -152,6 +152,6 @@ class Result:
     stopped: str
 
 
-Event = Plan | Stepped | Evaluated | Judging | Sampled | Noted | Result
+Event = Plan | Stepped | Evaluated | FinalEvaluation | Sampled | Notice | Result
 Report = Callable[[Event], None]
 """The one callback. What it raises ends the run; a display must not raise."""

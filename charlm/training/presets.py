@@ -83,7 +83,7 @@ def every() -> list[Preset]:
     return [load(name) for name in preset_names()]
 
 
-def completed(values: Mapping[str, Any]) -> dict[str, Any]:
+def with_preset(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values of a run, with those of the preset that they name for what they leave out.
 
     One of `--epochs`, `--steps` and `--time` among them takes the place of the preset's length.
@@ -100,7 +100,7 @@ def completed(values: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def wishes(name: str | None, corpus: PrepareOptions) -> list[str]:
+def corpus_notices(name: str | None, corpus: PrepareOptions) -> list[str]:
     """In words what a preset asks of a corpus that was prepared with these options, where that differs."""
     if name is None:
         return []

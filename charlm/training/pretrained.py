@@ -17,7 +17,7 @@ from charlm.spec import AUTO, flag
 from charlm.tokenizers.vocabulary import Vocabulary
 
 
-def like(source: Model | None, values: dict[str, Any]) -> dict[str, Any]:
+def with_source_network(source: Model | None, values: dict[str, Any]) -> dict[str, Any]:
     """The options, by name, with the network of `source`, where there is one.
 
     Raises:
@@ -35,7 +35,7 @@ def like(source: Model | None, values: dict[str, Any]) -> dict[str, Any]:
     return {**values, **network}
 
 
-def put(source: Model, network: Network, symbols: Vocabulary) -> str:
+def copy_weights(source: Model, network: Network, symbols: Vocabulary) -> str:
     """Copy the weights of `source`; rows and columns of symbols go to where the same character is now. Says which.
 
     Raises:

@@ -30,7 +30,7 @@ from charlm.errors import CharlmError, CheckpointError, RunError, UsageError
 from charlm.files import failures, present, write_atomically
 from charlm.lock import Lock
 from charlm.model.checkpoint import Arrays, check_cell, read_tensors, write_tensors
-from charlm.spec import MOST
+from charlm.spec import MAX_INTEGER
 
 MAX_NAME_BYTES = 200
 """Bytes that the name of a run may have, so that the files made beside it fit a file system too."""
@@ -279,7 +279,7 @@ def shell_quoted(path: Path) -> str:
 
 def _is_number(value: Any) -> bool:
     """Whether it is a float, or whole and not beyond all floats."""
-    return type(value) is float or type(value) is int and abs(value) <= MOST
+    return type(value) is float or type(value) is int and abs(value) <= MAX_INTEGER
 
 
 def _check_types(progress: TrainState) -> None:
@@ -293,9 +293,9 @@ def _check_types(progress: TrainState) -> None:
         elif f.name in ("best_nats", "evaluation_speed", "saving"):
             fits = value is None or _is_number(value) and (f.name == "best_nats" or value >= 0)
         elif f.name == "seconds":
-            fits = type(value) in (int, float) and 0 <= value <= MOST
+            fits = type(value) in (int, float) and 0 <= value <= MAX_INTEGER
         else:
-            fits = type(value) is int and (-1 if f.name == "evaluated" else 0) <= value <= MOST
+            fits = type(value) is int and (-1 if f.name == "evaluated" else 0) <= value <= MAX_INTEGER
         if not fits or f.name == "evaluation_speed" and value == 0:
             raise TypeError(f"{f.name} is {value!r:.40}")
 

@@ -31,7 +31,7 @@ from charlm.spec import AUTO, flag
 from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import auto, embed, presets, pretrained
 from charlm.training.checkpoints import CheckpointWriter
-from charlm.training.events import Event, Noted, Plan, Report, Result
+from charlm.training.events import Event, Notice, Plan, Report, Result
 from charlm.training.optimizer import load_state_arrays, make_optimizer
 from charlm.training.run_folder import RunFolder, TrainCheckpoint, TrainState
 from charlm.training.schedule import RunLength
@@ -86,21 +86,23 @@ def train(
     begun = clock() if started is None else started
     found = _shared_corpus(corpus, ranks)
     source = None if init_from is None else checkpoint.load(Path(init_from))
-    vectors = ranks.on_main(lambda: embed.vectors(values, found.symbols, source))
-    options, notices = _resolved(found, embed.sized(vectors, pretrained.like(source, values)))
+    vectors = ranks.on_main(lambda: embed.load_vectors(values, found.symbols, source))
+    options, notices = _resolved(
+        found, embed.with_embedding_size(vectors, pretrained.with_source_network(source, values))
+    )
     device = _compute(options)
     check_memory(_plan(found, options, device).memory, device)
     network = _new(options, found)
     if source is not None:
-        notices.append(pretrained.put(source, network, found.symbols))
+        notices.append(pretrained.copy_weights(source, network, found.symbols))
     if vectors is not None:
-        notices.append(embed.put(vectors, network, found.symbols, options))
+        notices.append(embed.copy_embeddings(vectors, network, found.symbols, options))
     network.to_device(device, options.precision)
     ranks.check_batch_size(options.batch_size)
     with _led(ranks, lambda: RunFolder.create(run, usual_name(found.name, options), Path(root))) as folder:
         ranks.on_main(lambda: folder.write_config(options, found.name))
         for notice in notices:
-            tell(Noted(notice))
+            tell(Notice(notice))
         trainer = _trainer(found, options, network, folder, TrainState(), tell, stop, clock, begun, ranks)
         tell(replace(_plan(found, options, device), path=folder.path))
         trainer.begin()
@@ -174,9 +176,11 @@ def plan(
     if type(measure) is not int or measure < 1:
         raise UsageError(f"measure is the steps to time, an integer from 1 on, got {measure!r}")
     found = _corpus(corpus)
-    options, notices = _resolved(found, embed.sized(embed.vectors(values, found.symbols, None), values))
+    options, notices = _resolved(
+        found, embed.with_embedding_size(embed.load_vectors(values, found.symbols, None), values)
+    )
     for notice in notices:
-        (report or _ignore)(Noted(notice))
+        (report or _ignore)(Notice(notice))
     device = _compute(options)
     check_memory(_plan(found, options, device).memory, device)
     network = _new(options, found).to_device(device, options.precision)
@@ -218,8 +222,8 @@ def _shared_corpus(corpus: Corpus | str | Path | None, ranks: ProcessGroup) -> C
 
 
 def _resolved(corpus: Corpus, values: dict[str, Any]) -> tuple[TrainOptions, list[str]]:
-    options, notices = _decided(corpus, TrainOptions.of(presets.completed(values)))
-    return options, notices + presets.wishes(options.preset, corpus.options)
+    options, notices = _decided(corpus, TrainOptions.of(presets.with_preset(values)))
+    return options, notices + presets.corpus_notices(options.preset, corpus.options)
 
 
 def _new(options: TrainOptions, corpus: Corpus) -> Network:
@@ -273,7 +277,7 @@ def _trainer(
     has_ends, states = corpus.documents_of("train") > 0, network.initial_state(options.batch_size // ranks.world)
 
     def tell(why: str) -> None:
-        (notice or report)(Noted(why))
+        (notice or report)(Notice(why))
 
     return Trainer(
         learner=TrainStep(network, optimizer, lanes, has_ends, options, states, ranks, tell),
@@ -310,8 +314,8 @@ def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
         parameters=number,
         memory=4 * floats,
         used=lanes.used,
-        left_over=lanes.dropped,
-        windows=lanes.batches_per_epoch,
+        dropped=lanes.dropped,
+        batches_per_epoch=lanes.batches_per_epoch,
         steps=auto.planned_steps(options, len(lanes.ids) - 1, options.batch_size, options.seq_len),
         device=describe_device(device, options.device),
     )

@@ -26,7 +26,7 @@ from charlm.spec import AUTO
 from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import time_budget
 from charlm.training.checkpoints import CheckpointWriter
-from charlm.training.events import Evaluated, Judging, Noted, Report, Result, Sampled, Stepped
+from charlm.training.events import Evaluated, FinalEvaluation, Notice, Report, Result, Sampled, Stepped
 from charlm.training.meter import StepMetrics
 from charlm.training.preview import preview
 from charlm.training.run_folder import RunFolder, TrainState, shell_quoted
@@ -276,7 +276,7 @@ class Trainer:
             if self.ranks.world == 1 and self.stop():
                 self._leave()
             spent = self.clock() - began
-            self.report(Judging(done, characters, nats / done, spent * (characters - done) / done))
+            self.report(FinalEvaluation(done, characters, nats / done, spent * (characters - done) / done))
 
         return progress
 
@@ -411,7 +411,9 @@ class Trainer:
         whole = self._final_characters()
         reads = int(self.ranks.broadcast(self._budget.final_eval(self.progress)[0]))
         if reads < whole:
-            self.report(Noted(f"no time for the whole valid split: its first {reads:,} of {whole:,} characters decide"))
+            self.report(
+                Notice(f"no time for the whole valid split: its first {reads:,} of {whole:,} characters decide")
+            )
         if self.progress.best_nats is not None:
             self.rescore_best(reads)
         if self.progress.evaluated != self.progress.step:

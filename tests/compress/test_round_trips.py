@@ -15,7 +15,7 @@ from charlm.cells import Cell, sigmoid, split
 from charlm.compression import arithmetic_coding
 from charlm.compression.container import FIXED, STORED, CompressedFile
 from charlm.compression.lossless_text import LosslessText
-from charlm.config import OUTSIDE
+from charlm.config import PLUGIN_CELLS
 from charlm.errors import UsageError
 from charlm.model.checkpoint import Model
 
@@ -177,9 +177,9 @@ class Odd(Minimal):
 
 
 def test_cells_from_plugins(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(OUTSIDE, "minimal-compressed", Minimal)
-    monkeypatch.setitem(OUTSIDE, "wild", Wild)
-    monkeypatch.setitem(OUTSIDE, "odd", Odd)
+    monkeypatch.setitem(PLUGIN_CELLS, "minimal-compressed", Minimal)
+    monkeypatch.setitem(PLUGIN_CELLS, "wild", Wild)
+    monkeypatch.setitem(PLUGIN_CELLS, "odd", Odd)
     data = text_of(700).encode()
     model = make("minimal-compressed", layers=2)
     assert charlm.decompress(model, charlm.compress(model, data, streams=3).data) == data

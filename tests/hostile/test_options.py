@@ -21,7 +21,7 @@ from charlm.evaluation.evaluate import score_text
 from charlm.evaluation.score_lines import score_lines
 from charlm.model.checkpoint import load
 from charlm.sampling.sample import stream
-from charlm.spec import MOST, Spec, flag
+from charlm.spec import MAX_INTEGER, Spec, flag
 from charlm.training.train import train
 
 NUMERIC = {"integer", "number", "count", "duration"}
@@ -85,8 +85,10 @@ def senseless(spec: Spec) -> list[str]:
 def extreme(spec: Spec) -> list[Any]:
     """The least and the most that an option takes."""
     whole = spec.kind in ("integer", "count")
-    least = spec.low if spec.low is not None else 5e-324 if spec.above is not None else -MOST
-    most = spec.high if spec.high is not None else math.nextafter(spec.below, 0) if spec.below is not None else MOST
+    least = spec.low if spec.low is not None else 5e-324 if spec.above is not None else -MAX_INTEGER
+    most = (
+        spec.high if spec.high is not None else math.nextafter(spec.below, 0) if spec.below is not None else MAX_INTEGER
+    )
     return [int(least), int(most)] if whole else [float(least), float(most)]
 
 

@@ -5,7 +5,7 @@ import pytest
 from texts import text_of
 
 from charlm import cells
-from charlm.config import OUTSIDE
+from charlm.config import PLUGIN_CELLS
 from charlm.errors import CharlmError
 from charlm.inspect.gates import always, gates
 from charlm.model.stepper import Stepper
@@ -75,7 +75,7 @@ def test_gates_of_a_cell_from_outside_are_those_between_0_and_1(make_model, monk
             a, n = cells.sigmoid(xp, a), xp.tanh(n)
             return (a * n + (1 - a) * state[0],), {"open": a, "new": n}
 
-    monkeypatch.setitem(OUTSIDE, "half", Half)
+    monkeypatch.setitem(PLUGIN_CELLS, "half", Half)
     model = make_model(cell="half", layers=2)
     found, outputs = gates(model, ids_of(model, 300))
     assert [(gate.layer, gate.name) for gate in found] == [(0, "open"), (1, "open")] and len(outputs) == 2

@@ -19,7 +19,7 @@ from charlm.model.network import Network, RightContext
 from charlm.model.parameters import REVERSE
 from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.training import dropout
-from charlm.training.events import Event, Noted, Sampled
+from charlm.training.events import Event, Notice, Sampled
 from charlm.training.train import plan, resume, train
 
 BOTH = {"direction": "bidirectional"}
@@ -164,7 +164,7 @@ def test_it_says_what_its_losses_are_and_writes_no_samples(small_corpus: Corpus,
     events: list[Event] = []
     values = {name: value for name, value in TINY.items() if name != "sample_every"}
     run = train(small_corpus, root=tmp_path, steps=300, report=events.append, **BOTH, **values)
-    notes = [event.text for event in events if isinstance(event, Noted)]
+    notes = [event.text for event in events if isinstance(event, Notice)]
     assert any("given both sides" in note for note in notes), notes
     assert not any(isinstance(event, Sampled) for event in events) and not (run.path / "samples.txt").exists()
     assert train(small_corpus, root=tmp_path, steps=1, sample_every=0, **BOTH, **values).step == 1

@@ -9,7 +9,7 @@ from running import TINY, BySteps, assert_same_weights, rows, stop_after
 from charlm.data.corpus import Corpus
 from charlm.errors import Interrupted
 from charlm.training import time_budget, trainer
-from charlm.training.events import Event, Noted, Stepped
+from charlm.training.events import Event, Notice, Stepped
 from charlm.training.schedule import FINAL_RATE_SHARE
 from charlm.training.train import resume, train
 
@@ -77,7 +77,7 @@ def test_a_run_by_the_clock_lands_whatever_steps_and_evaluations_cost(
     values = {**TINY, "time": 20.0, "eval_every": 1000}
     result = train(small_corpus, root=tmp_path, run="timed", clock=clock, started=0.0, report=report, **values)
     assert result.seconds == pytest.approx(20.0, rel=0.05)
-    short = any(isinstance(event, Noted) and "no time" in event.text for event in seen)
+    short = any(isinstance(event, Notice) and "no time" in event.text for event in seen)
     assert short == (result.valid_characters < len(small_corpus.split("valid")) - 1)
 
 

@@ -11,7 +11,7 @@ from charlm.data.corpus import Corpus
 from charlm.errors import InputError, UsageError
 from charlm.model import checkpoint
 from charlm.model.network import Network
-from charlm.training.events import Noted
+from charlm.training.events import Notice
 from charlm.training.train import plan, resume, train
 
 SIZE = 6
@@ -47,7 +47,7 @@ def test_a_run_starts_from_the_file_and_says_what_it_lacks(small_corpus: Corpus,
     said: list[str] = []
 
     def note(event: Any) -> None:
-        said.extend([event.text] if isinstance(event, Noted) else [])
+        said.extend([event.text] if isinstance(event, Notice) else [])
 
     done = train(small_corpus, root=tmp_path, run="new", embeddings=str(file), report=note, **VALUES)
     model = checkpoint.load(done.model)

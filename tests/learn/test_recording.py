@@ -22,7 +22,7 @@ from charlm.data.corpus import Corpus
 from charlm.model.network import Network
 from charlm.training import cuda_graph
 from charlm.training.cuda_graph import CudaGraphRunner
-from charlm.training.events import Noted
+from charlm.training.events import Notice
 from charlm.training.meter import DeferredMetrics
 from charlm.training.optimizer import make_optimizer
 from charlm.training.step import TrainStep
@@ -220,7 +220,7 @@ def test_what_cannot_be_recorded_or_is_not_replayed_goes_on_as_ever_and_says_so(
     told: list[Any] = []
     other = train(small_corpus, root=tmp_path, run="other", report=told.append, **values)
     assert other.model.read_bytes() == plain.model.read_bytes()
-    (said,) = [event.text for event in told if isinstance(event, Noted) and "windows" in event.text]
+    (said,) = [event.text for event in told if isinstance(event, Notice) and "windows" in event.text]
     why = "other numbers" if how == "deaf" else "recorded (operation not permitted when stream is capturing)"
     assert why in said and said.endswith("which is slower") and "\n" not in said
 

@@ -15,7 +15,7 @@ from charlm.evaluation.evaluate import evaluate
 from charlm.model import checkpoint
 from charlm.model.network import Network
 from charlm.tokenizers.vocabulary import BOUNDARY
-from charlm.training.events import Event, Noted, Result, Sampled, Stepped
+from charlm.training.events import Event, Notice, Result, Sampled, Stepped
 from charlm.training.train import plan, resume, train
 
 
@@ -196,7 +196,7 @@ def test_starting_from_a_model_matches_symbols_by_character(small_corpus: Corpus
         )
         assert np.allclose(column_there, column_here, atol=1e-6)
     assert np.allclose(old.weights["layers.0.weight_hh"], new.weights["layers.0.weight_hh"], atol=1e-6)
-    told = next(event.text for event in seen if isinstance(event, Noted) and "matched" in event.text)
+    told = next(event.text for event in seen if isinstance(event, Notice) and "matched" in event.text)
     assert "'Z' (U+005A)" in told
     with pytest.raises(UsageError, match="--hidden"):
         train(corpus, root=tmp_path, init_from=done.model, hidden=9, steps=1)
@@ -207,7 +207,7 @@ def test_a_corpus_without_a_valid_split_keeps_the_latest(small_text: Path, tmp_p
     seen: list[Event] = []
     done = train(corpus, root=tmp_path, run="all", steps=5, report=seen.append, **TINY)
     assert done.valid_nats is None
-    assert any(isinstance(event, Noted) and "no valid split" in event.text for event in seen)
+    assert any(isinstance(event, Notice) and "no valid split" in event.text for event in seen)
     assert_same_weights(done.model, done.path / "last.safetensors")
 
 
@@ -220,8 +220,8 @@ def test_a_plan_says_what_a_run_does_and_writes_nothing(
     done = train(small_corpus, root=tmp_path, run="real", epochs=3, **TINY)
     header = checkpoint.read_header(done.model)
     assert (planned.steps, planned.parameters) == (done.step, header.parameters)
-    assert planned.used + planned.left_over == len(small_corpus.split("train")) - 1
-    assert planned.steps == 3 * planned.windows and milliseconds > 0
+    assert planned.used + planned.dropped == len(small_corpus.split("train")) - 1
+    assert planned.steps == 3 * planned.batches_per_epoch and milliseconds > 0
 
 
 def test_reports_come_when_asked_and_the_last_step_always(small_corpus: Corpus, tmp_path: Path) -> None:
@@ -269,4 +269,4 @@ def test_a_text_too_short_names_what_fits_and_automatic_sizes_shrink(tmp_path: P
     seen: list[Event] = []
     done = train(corpus, root=tmp_path, steps=2, hidden=4, report=seen.append)
     assert done.step == 2
-    assert any(isinstance(event, Noted) and "short" in event.text for event in seen)
+    assert any(isinstance(event, Notice) and "short" in event.text for event in seen)

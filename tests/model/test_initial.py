@@ -157,7 +157,7 @@ class Gained(GRU):
 
 @pytest.mark.parametrize("init", ["uniform", "normal", "glorot"])
 def test_a_cell_from_outside_keeps_its_vectors_and_has_its_own_bias(monkeypatch, init):
-    monkeypatch.setitem(config.OUTSIDE, "gained", Gained)
+    monkeypatch.setitem(config.PLUGIN_CELLS, "gained", Gained)
     found, before = made(cell="gained", init=init), own(cell="gained")
     for layer in (0, 1):
         assert np.array_equal(found[f"layers.{layer}.gain"], before[f"layers.{layer}.gain"])

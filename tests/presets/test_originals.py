@@ -11,7 +11,7 @@ from charlm.config import TrainOptions
 from charlm.model import checkpoint
 from charlm.model.network import Network
 from charlm.training.optimizer import make_optimizer
-from charlm.training.presets import completed
+from charlm.training.presets import with_preset
 from charlm.training.schedule import learning_rate
 from charlm.training.train import train
 
@@ -58,7 +58,7 @@ def test_min_char_rnn_learns_as_a_twin_in_numpy(small_corpus, tmp_path: Path, cl
     values = {"preset": "min-char-rnn", "hidden": hidden, "clip_value": clip, "steps": steps, "report_every": 1}
     done = train(small_corpus, root=tmp_path, run="gist", eval_every=0, sample_every=0, **values)
 
-    chosen = TrainOptions.of({**completed(values), "epsilon": 1e-4})
+    chosen = TrainOptions.of({**with_preset(values), "epsilon": 1e-4})
     network = Network(chosen, small_corpus.symbols.size, 0)
     from charlm.model import initializers
 
@@ -143,7 +143,7 @@ def test_epsilon_of_adam_is_used(optimizer: str) -> None:
 
 def test_char_rnn_s_rate_is_the_one_of_its_own_loop() -> None:
     """Its loop multiplies behind the last step of an epoch, from the tenth epoch on."""
-    chosen, windows, current = TrainOptions.of({**completed({"preset": "char-rnn"})}), 7, 0.002
+    chosen, windows, current = TrainOptions.of({**with_preset({"preset": "char-rnn"})}), 7, 0.002
     for step in range(14 * windows):
         assert learning_rate(chosen, step, step / windows, 0.0) == pytest.approx(current, rel=1e-9), step
         if (step + 1) % windows == 0 and (step + 1) / windows >= 10:
@@ -152,7 +152,7 @@ def test_char_rnn_s_rate_is_the_one_of_its_own_loop() -> None:
 
 def test_torch_rnn_s_rate_is_the_one_of_its_own_loop_but_for_one_step() -> None:
     """Its loop multiplies before the last step of an epoch, where the next epoch's number can be divided by 5."""
-    chosen, windows, current = TrainOptions.of({**completed({"preset": "torch-rnn"})}), 7, 0.002
+    chosen, windows, current = TrainOptions.of({**with_preset({"preset": "torch-rnn"})}), 7, 0.002
     for iteration in range(1, 21 * windows):
         at_end = iteration % windows == 0
         if at_end and (iteration // windows + 1) % 5 == 0:
@@ -163,7 +163,7 @@ def test_torch_rnn_s_rate_is_the_one_of_its_own_loop_but_for_one_step() -> None:
 
 
 def test_awd_lstm_s_rate_is_divided_by_ten_at_300_and_400() -> None:
-    chosen = TrainOptions.of({**completed({"preset": "awd-lstm"})})
+    chosen = TrainOptions.of({**with_preset({"preset": "awd-lstm"})})
     found = [learning_rate(chosen, 9, epoch, 0.0) for epoch in (0, 299.99, 300, 399.99, 400, 499.99)]
     assert found == pytest.approx([0.002, 0.002, 2e-4, 2e-4, 2e-5, 2e-5], rel=1e-9)
 

@@ -13,7 +13,7 @@ from charlm.model import checkpoint
 from charlm.spec import AUTO
 from charlm.training import auto, presets
 from charlm.training.describe import describe
-from charlm.training.events import Noted
+from charlm.training.events import Notice
 from charlm.training.train import plan, resume, train
 
 GIST = {
@@ -208,7 +208,7 @@ def test_the_merged_configuration_is_that_of_the_source(name: str) -> None:
     preset = presets.load(name)
     assert preset.train == wanted
     assert preset.prepare == {key: value for key, (value, _) in asked.items()}
-    options = TrainOptions.of(presets.completed({"preset": name}))
+    options = TrainOptions.of(presets.with_preset({"preset": name}))
     assert {key: getattr(options, key) for key in wanted} == wanted
     assert options.preset == name
 
@@ -216,7 +216,7 @@ def test_the_merged_configuration_is_that_of_the_source(name: str) -> None:
 @EVERY
 def test_nothing_of_a_preset_depends_on_the_text_or_on_the_defaults(name: str) -> None:
     """Two texts, of which one is short, make the same network and the same learning."""
-    chosen = TrainOptions.of(presets.completed({"preset": name}))
+    chosen = TrainOptions.of(presets.with_preset({"preset": name}))
     few, _ = auto.resolve(chosen, 60, 20_000, 500)
     many, _ = auto.resolve(chosen, 300, 50_000_000, 900_000)
     panels = {key: spec.panel for key, spec in TrainOptions.specs().items()}
@@ -273,17 +273,17 @@ def test_a_run_without_a_preset_names_none(small_corpus, tmp_path: Path) -> None
 @pytest.mark.parametrize("length", [{"steps": 9}, {"time": 60.0}, {"epochs": 2.0}])
 @pytest.mark.parametrize("name", ["char-rnn", "pytorch-tutorial-rnn"])
 def test_a_length_that_is_given_takes_the_place_of_the_presets(name: str, length: dict[str, float]) -> None:
-    options = TrainOptions.of(presets.completed({"preset": name, **length}))
+    options = TrainOptions.of(presets.with_preset({"preset": name, **length}))
     wanted = {"steps": None, "time": None, **length}
     assert {key: getattr(options, key) for key in wanted} == wanted
 
 
 def test_values_win_over_the_preset_and_none_of_a_length_says_nothing() -> None:
-    options = TrainOptions.of(presets.completed({"preset": "char-rnn", "hidden": 7, "lr": AUTO, "steps": None}))
+    options = TrainOptions.of(presets.with_preset({"preset": "char-rnn", "hidden": 7, "lr": AUTO, "steps": None}))
     assert (options.hidden, options.lr, options.layers, options.epochs) == (7, AUTO, 2, 50)
     with pytest.raises(UsageError, match="--hidden"):
-        TrainOptions.of(presets.completed({"preset": "char-rnn", "hidden": None}))
-    assert presets.completed({"hidden": 7}) == {"hidden": 7}
+        TrainOptions.of(presets.with_preset({"preset": "char-rnn", "hidden": None}))
+    assert presets.with_preset({"hidden": 7}) == {"hidden": 7}
 
 
 def test_an_option_that_contradicts_the_presets_own_is_refused_before_anything_is_made(
@@ -296,7 +296,7 @@ def test_an_option_that_contradicts_the_presets_own_is_refused_before_anything_i
 
 
 def test_an_unknown_preset_is_refused_with_the_nearest_name() -> None:
-    for call in (lambda: presets.load("charrnn"), lambda: presets.completed({"preset": "charrnn"})):
+    for call in (lambda: presets.load("charrnn"), lambda: presets.with_preset({"preset": "charrnn"})):
         with pytest.raises(UsageError, match="--preset must be one of awd-lstm.*; did you mean char-rnn") as caught:
             call()
         assert "\n" not in str(caught.value)
@@ -315,7 +315,7 @@ def test_what_a_preset_asks_of_the_corpus_is_said_where_it_differs(
     def said(corpus, name: str) -> list[str]:
         heard: list[str] = []
         small = {**SMALL, "steps": 2, "preset": name}
-        plan(corpus, measure=1, report=lambda event: isinstance(event, Noted) and heard.append(event.text), **small)
+        plan(corpus, measure=1, report=lambda event: isinstance(event, Notice) and heard.append(event.text), **small)
         return heard
 
     assert said(tenths, "torch-rnn") == said(tenths, "min-char-rnn") == said(lines, "pytorch-tutorial-rnn") == []

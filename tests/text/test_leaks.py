@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.data import fingerprints, leaks
-from charlm.data.leaks import LEAST, STRETCH, STRETCHES, Leak, find_leaks
+from charlm.data.leaks import MIN_OVERLAP, SAMPLED_STRETCHES, SAMPLED_SYMBOLS, Overlap, find_overlaps
 
 
 def slow(train: np.ndarray, other: np.ndarray) -> tuple[int, int]:
@@ -17,11 +17,11 @@ def slow(train: np.ndarray, other: np.ndarray) -> tuple[int, int]:
     size = train.itemsize
     whole, covered, longest = train.tobytes(), np.zeros(len(other), bool), 0
     at = 0
-    while at + LEAST <= len(other):
-        length = LEAST
+    while at + MIN_OVERLAP <= len(other):
+        length = MIN_OVERLAP
         while at + length <= len(other) and _stands(whole, other[at : at + length].tobytes(), size):
             length += 1
-        if length > LEAST:
+        if length > MIN_OVERLAP:
             covered[at : at + length - 1] = True
             longest = max(longest, length - 1)
         at += 1
@@ -35,12 +35,12 @@ def _stands(whole: bytes, part: bytes, size: int) -> bool:
     return at >= 0
 
 
-def check(train: np.ndarray, other: np.ndarray, found: Leak) -> None:
+def check(train: np.ndarray, other: np.ndarray, found: Overlap) -> None:
     """What is said of the longest passage is true of both texts."""
     passage = other[found.at : found.at + found.longest]
     assert len(passage) == found.longest
     assert np.array_equal(passage, train[found.train : found.train + found.longest])
-    assert found.longest == 0 or found.longest >= LEAST
+    assert found.longest == 0 or found.longest >= MIN_OVERLAP
 
 
 @settings(max_examples=150, deadline=None)
@@ -54,11 +54,11 @@ def test_every_copy_is_found_wherever_it_begins(dtype: str, seed: int, copies: l
     train, one, two = (random.integers(0, 200, size).astype(dtype) for size in (2500, 1000, 150))
     for source, target, length in copies:
         one[target : target + length] = train[source : source + length][: 1000 - target]
-    first, second = find_leaks(train, [one, two])
+    first, second = find_overlaps(train, [one, two])
     assert (first.symbols, first.longest) == slow(train, one)
     assert first.of == 1000
     check(train, one, first)
-    assert second == Leak(0, 150, 0, 0, 0)
+    assert second == Overlap(0, 150, 0, 0, 0)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32"])
@@ -67,15 +67,17 @@ def test_a_copy_of_the_whole_split(dtype: str, length: int) -> None:
     random = np.random.default_rng(length)
     train = random.integers(0, 90, 9000).astype(dtype)
     for start in (0, 1, 4000 - 17, 4000):
-        (found,) = find_leaks(train, [train[start : start + length].copy()])
-        assert found == (Leak(length, length, length, 0, start) if length >= LEAST else Leak(0, length, 0, 0, 0))
+        (found,) = find_overlaps(train, [train[start : start + length].copy()])
+        assert found == (
+            Overlap(length, length, length, 0, start) if length >= MIN_OVERLAP else Overlap(0, length, 0, 0, 0)
+        )
 
 
 def test_texts_that_repeat_themselves() -> None:
     """Found may fall short here, and is never wrong."""
     for period in (1, 2, 3, 31, 32, 33, 50):
         text = np.tile(np.random.default_rng(period).integers(0, 250, period).astype(np.uint8), 9000 // period)
-        (found,) = find_leaks(text[:6000], [text[6000:]])
+        (found,) = find_overlaps(text[:6000], [text[6000:]])
         check(text[:6000], text[6000:], found)
         assert found.symbols > 0.9 * len(text[6000:])
 
@@ -85,7 +87,7 @@ def test_a_header_that_is_everywhere_does_not_hide_a_long_copy() -> None:
     header = random.integers(0, 90, 120).astype(np.uint8)
     documents = [np.concatenate((header, random.integers(0, 90, 500).astype(np.uint8))) for _ in range(200)]
     train = np.concatenate(documents)
-    (found,) = find_leaks(
+    (found,) = find_overlaps(
         train, [np.concatenate((documents[150], header, random.integers(0, 90, 80).astype(np.uint8)))]
     )
     assert (found.symbols, found.longest, found.at, found.train) == (740, 740, 0, 150 * 620)
@@ -96,7 +98,7 @@ def test_no_copy_across_two_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leaks, "STRETCHES", 5)
     train = np.random.default_rng(4).integers(0, 250, 5000).astype(np.uint8)
     other = train[:3000].copy()
-    (found,) = find_leaks(train, [other])
+    (found,) = find_overlaps(train, [other])
     check(train, other, found)
     assert (found.symbols, found.of, found.longest) == (1000, 1000, 3000)
 
@@ -105,22 +107,22 @@ def test_chunks_of_the_training_text_meet(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(leaks, "CHUNK", 256)
     train = np.random.default_rng(5).integers(0, 60_000, 4000).astype(np.uint16)
     for start in range(0, 600, 37):
-        (found,) = find_leaks(train, [train[start : start + 1100].copy()])
-        assert found == Leak(1100, 1100, 1100, 0, start)
+        (found,) = find_overlaps(train, [train[start : start + 1100].copy()])
+        assert found == Overlap(1100, 1100, 1100, 0, start)
 
 
 def test_equal_fingerprints_are_not_yet_a_leak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fingerprints, "FACTORS", (np.uint64(0),) * 4)
     random = np.random.default_rng(6)
     train, other = (random.integers(0, 250, 3000).astype(np.uint8) for _ in range(2))
-    (found,) = find_leaks(train, [other])
-    assert found == Leak(0, 3000, 0, 0, 0)
+    (found,) = find_overlaps(train, [other])
+    assert found == Overlap(0, 3000, 0, 0, 0)
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 63, 64, 65])
 def test_short_texts(size: int) -> None:
     ids = np.arange(size, dtype=np.uint8)
-    assert find_leaks(ids, [ids, ids[:1]]) == [Leak(0, size, 0, 0, 0), Leak(0, 1, 0, 0, 0)]
+    assert find_overlaps(ids, [ids, ids[:1]]) == [Overlap(0, size, 0, 0, 0), Overlap(0, 1, 0, 0, 0)]
 
 
 @pytest.mark.parametrize("period", [1, 33, 44, 700_001, 9_000_000])
@@ -131,10 +133,10 @@ def test_memory_and_time_are_bounded(period: int) -> None:
     tracemalloc.start()
     try:
         began = time.process_time()
-        found = find_leaks(train, [other, other])
+        found = find_overlaps(train, [other, other])
         took, peak = time.process_time() - began, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert peak < 100e6 and took < 10
-    assert found[0].of == STRETCH * STRETCHES
+    assert found[0].of == SAMPLED_SYMBOLS * SAMPLED_STRETCHES
     assert found[0].symbols > 0.9 * found[0].of

@@ -43,7 +43,7 @@ def test_a_text_from_the_right_is_its_documents_from_their_ends(ids):
 @given(texts)
 def test_every_place_is_met_once_and_has_its_symbol(ids):
     turned, symbols = direction.reading(ids, "backward"), len(ids) - 1
-    found = direction.places(ids, np.arange(symbols))
+    found = direction.positions(ids, np.arange(symbols))
     assert sorted(found.tolist()) == list(range(symbols))
     assert (ids[1:][found] == turned[1:]).all()
     assert (direction.from_left(ids, turned[1:], "backward") == ids[1:]).all()
