@@ -30,8 +30,8 @@ from charlm.data.symbol_stream import Progress, SymbolStream, TextCounts
 from charlm.errors import CorpusError, UsageError
 from charlm.files import alone_at, failures, new_folder, write_atomically
 from charlm.spec import flag
+from charlm.tokenizers import TOKENIZERS
 from charlm.tokenizers.decoding import text_encoding
-from charlm.tokenizers.units import TOKENIZERS
 from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 
 DEFAULT_WORD_VOCABULARY = 10_000

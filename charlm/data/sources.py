@@ -6,7 +6,7 @@
     a built-in name   `charlm.corpora.builtin`, or a synthetic source (`charlm.synthetic`)
     a downloaded one  its folder, `charlm.corpora.cache`
 
-What is left out: what the bytes mean (`charlm.tokenizers.units`), and fetching anything (`charlm.corpora.download`).
+What is left out: what the bytes mean (`charlm.tokenizers`), and fetching anything (`charlm.corpora.download`).
 """
 
 import bz2
@@ -242,7 +242,8 @@ def _folder(path: Path, tell: Report) -> _OpenedSource:
         sizes.append(size)
     if skipped:
         tell(
-            f"{path}: skipped {skipped} binary file{'s' * (skipped > 1)} (a NUL byte in the first {BINARY_CHECK_BYTES} bytes)"
+            f"{path}: skipped {skipped} binary file{'s' * (skipped > 1)} "
+            f"(a NUL byte in the first {BINARY_CHECK_BYTES} bytes)"
         )
     if not documents:
         found = f"only {skipped} binary files" if skipped else "no files"

@@ -13,9 +13,9 @@ import numpy as np
 from charlm.config import PrepareOptions
 from charlm.data.symbol_stream import SymbolStream
 from charlm.errors import CorpusError
+from charlm.tokenizers import TOKENIZERS
 from charlm.tokenizers.base import Tokenizer
 from charlm.tokenizers.counts import SymbolCounts
-from charlm.tokenizers.units import TOKENIZERS
 from charlm.tokenizers.vocabulary import FIRST_SYMBOL, UNKNOWN, Vocabulary
 
 RARE_COUNT = 2
@@ -113,7 +113,8 @@ def text_notices(walk: SymbolStream, found: TextStatistics) -> Iterator[str]:
     controls = [code for code in walk.unit.controls if found.symbol_counts.count(code)]
     if controls:
         times = _count_phrase(sum(map(found.symbol_counts.count, controls)), "control character")
-        yield f"the text has {times}: {_name_symbols(walk.unit, controls)}; if it is no plain text, prepare another file"
+        names = _name_symbols(walk.unit, controls)
+        yield f"the text has {times}: {names}; if it is no plain text, prepare another file"
 
 
 def vocabulary_notices(found: TextStatistics, symbols: Vocabulary, options: PrepareOptions) -> Iterator[str]:

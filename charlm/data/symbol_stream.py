@@ -19,9 +19,9 @@ from charlm.data.prefetch import prefetch
 from charlm.data.sources import Document, Source
 from charlm.errors import CorpusError
 from charlm.files import failures
+from charlm.tokenizers import TOKENIZERS
 from charlm.tokenizers.base import Tokenizer
 from charlm.tokenizers.decoding import CR, LF
-from charlm.tokenizers.units import TOKENIZERS
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
 
 Progress = Callable[[int], None]

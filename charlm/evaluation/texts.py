@@ -159,7 +159,7 @@ def in_order(model: Model, text: EvalText) -> EvalText:
     """A text, as it is from the left, in the order in which a model reads."""
     if model.options.direction != direction.BACKWARD:
         return text
-    return replace(text, ids=direction.reading(text.ids, model.options.direction), turned=text.ids)
+    return replace(text, ids=direction.reading(text.ids, model.options.direction), reading_order=text.ids)
 
 
 def is_prepared(text: str | Path | Source | None) -> TypeGuard[str | Path]:

@@ -197,8 +197,8 @@ def of_text(ids: np.ndarray, symbols: Vocabulary, names: tuple[str, ...] | None 
     """
     if symbols.tokenizer.longer:
         raise UsageError(
-            f"features are of characters, and the model's symbols are {symbols.tokenizer.noun}s; give a model of a corpus "
-            f"that was prepared with --unit char or byte"
+            f"features are of characters, and the model's symbols are {symbols.tokenizer.noun}s; give a model of a "
+            f"corpus that was prepared with --unit char or byte"
         )
     passage = Passage(ids, symbols)
     found = {name: FEATURES[name].values(passage) for name in names or FEATURES}

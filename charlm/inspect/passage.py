@@ -53,9 +53,9 @@ def beginning(model: Model, text: EvalText, characters: int, report: Report | No
     total = len(text.ids) - 1
     ids = np.array(text.written[: characters + 1])
     if characters >= total:
-        return in_order(model, replace(text, ids=ids, turned=None))
+        return in_order(model, replace(text, ids=ids, reading_order=None))
     if report is not None:
         report(f"reading the first {characters:,} of {total:,} characters; --chars takes more")
     codes = model.vocabulary.codes[ids[ids >= FIRST_SYMBOL].astype(np.int64) - FIRST_SYMBOL]
     size, letters = model.vocabulary.tokenizer.text_bytes(codes), int(model.vocabulary.sizes[ids[1:]].sum())
-    return in_order(model, replace(text, ids=ids, turned=None, bytes=size, letters=letters))
+    return in_order(model, replace(text, ids=ids, reading_order=None, bytes=size, letters=letters))

@@ -217,7 +217,7 @@ def _together(weight: Tensor, bias: Tensor, x_rz: Tensor) -> tuple[Tensor, Multi
     into, gates = PackedLinear(weight, x_rz.shape[1], bias), x_rz.shape[2]
 
     def multiply(s: Tensor, x_rz_t: Tensor, rz_t: Tensor) -> Tensor:
-        a_rz, a_n = into.__call__(s).split([gates, len(bias) - gates], 1)
+        a_rz, a_n = into(s).split([gates, len(bias) - gates], 1)
         torch.add(x_rz_t, a_rz, out=rz_t)
         return a_n
 
@@ -234,7 +234,7 @@ def _apart(weight: Tensor, bias: Tensor, x_rz: Tensor) -> tuple[Tensor, Multiply
 
     def multiply(s: Tensor, x_rz_t: Tensor, rz_t: Tensor) -> Tensor:
         into_rz.add_(rz_t, s)
-        return into_n.__call__(s)
+        return into_n(s)
 
     return x_rz + bias[:gates], multiply
 

@@ -164,14 +164,14 @@ class PackedLinear:
     def add(self, y: Tensor, x: Tensor) -> Tensor:
         """y + x Wᵀ + b (N, O), from y (N, O) and x (N, I)."""
         if self._onednn:
-            return self.__call__(x).add_(y)  # its operator that adds takes longer than both
+            return self(x).add_(y)  # its operator that adds takes longer than both
         sum_ = torch.addmm(y, x, self._weight)
         return sum_ if self._bias is None else sum_.add_(self._bias)
 
     def add_(self, y: Tensor, x: Tensor) -> Tensor:
         """The same, in the place of y."""
         if self._onednn:
-            return y.add_(self.__call__(x))
+            return y.add_(self(x))
         y.addmm_(x, self._weight)
         return y if self._bias is None else y.add_(self._bias)
 

@@ -98,7 +98,7 @@ class _TorchProcessGroup(ProcessGroup):
     def __init__(self) -> None:
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
 
-    def average(self, gradients: list[Tensor], loss: Tensor) -> Tensor:
+    def all_reduce_mean_(self, gradients: list[Tensor], loss: Tensor) -> Tensor:
         flat = torch.cat([loss.detach().float().view(1), *(gradient.flatten() for gradient in gradients)])
         with _reaching():
             dist.all_reduce(flat)
@@ -107,10 +107,10 @@ class _TorchProcessGroup(ProcessGroup):
             gradient.copy_(part.view_as(gradient))
         return flat[0]
 
-    def any(self, flag: bool) -> bool:
+    def all_reduce_any(self, flag: bool) -> bool:
         return self._sum([float(flag)])[0] > 0
 
-    def agree(self, number: float) -> float:
+    def broadcast(self, number: float) -> float:
         told = torch.tensor([number], dtype=torch.float64)
         with _reaching():
             dist.broadcast(told, 0)
@@ -120,16 +120,16 @@ class _TorchProcessGroup(ProcessGroup):
         nats, characters = self._sum([score.nats, float(score.characters)])
         return Score(nats, int(characters))
 
-    def summed(self, numbers: np.ndarray) -> np.ndarray:
+    def all_reduce_sum(self, numbers: np.ndarray) -> np.ndarray:
         return np.array(self._sum(numbers.tolist()))
 
-    def gathered(self, lanes: Tensor) -> Tensor:
+    def all_gather(self, lanes: Tensor) -> Tensor:
         parts = [torch.empty_like(lanes) for _ in range(self.world)]
         with _reaching():
             dist.all_gather(parts, lanes.contiguous())
         return torch.cat(parts)
 
-    def first(self, make: Callable[[], Made]) -> Made:
+    def on_main(self, make: Callable[[], Made]) -> Made:
         told: list[Any] = [None, None]
         if self.is_main:
             try:

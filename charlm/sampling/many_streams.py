@@ -75,7 +75,7 @@ class ManyStreams:
             new = step(enters, state)
             after.append(new if edit is None else edit(number, new))
             enters = after[-1][0]
-        return self._readout.__call__(enters).numpy(), after
+        return self._readout(enters).numpy(), after
 
 
 class _Layer:
@@ -106,7 +106,7 @@ class _Layer:
             return PackedLinear(recurrent, streams).add
         entering, bias = p["weight_ih"] * factors[:, None], (p["bias_ih"] + self.constant(p)) * factors
         both = PackedLinear(torch.hstack([entering, recurrent]), streams, bias)
-        return lambda below, h: both.__call__(torch.hstack([below, h]))
+        return lambda below, h: both(torch.hstack([below, h]))
 
     def make(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
         """The step of a layer with the parameters p."""
@@ -178,8 +178,8 @@ class _GRU(_Layer):
 
         def step(enters: Tensor, state: State) -> State:
             (h,) = state
-            x = enters if into is None else into.__call__(enters)
-            a = recurrent.__call__(h)
+            x = enters if into is None else into(enters)
+            a = recurrent(h)
             r, z = (x[:, : 2 * hidden] + a[:, : 2 * hidden]).sigmoid_().chunk(2, 1)
             n = from_half_(torch.addcmul(x[:, 2 * hidden :], r, a[:, 2 * hidden :]).sigmoid_())
             return (torch.lerp(n, h, z),)

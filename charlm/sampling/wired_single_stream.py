@@ -57,7 +57,7 @@ class WiredSingleStream(SingleStream):
         self._logits: np.ndarray = np.empty(len(readout), dtype)
         self._readout = make_gemv(readout, top, self._logits)
 
-    def read(self, symbol: int) -> np.ndarray:
+    def step(self, symbol: int) -> np.ndarray:
         """Logits (V,) after one more symbol; the same array at every call."""
         for step, entering, by_symbol, hand_on in self._moves:
             step(entering[symbol] if by_symbol else entering)

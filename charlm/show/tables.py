@@ -13,7 +13,7 @@ from rich.text import Text
 from charlm.show.format import cell_words, count, duration, line, size
 from charlm.show.network import wiring
 from charlm.show.terminal import Screen, to_stdout, wide_screen
-from charlm.tokenizers.units import TOKENIZERS
+from charlm.tokenizers import TOKENIZERS
 
 LONGEST_VALUE = 1000
 """Characters of a value in a table; a file may say more than anyone wants to read."""

@@ -1,7 +1,7 @@
 """What a unit can do: the interface of everything that may be one symbol.
 
 A unit turns streamed bytes into arrays of *codes* (code points, bytes, or the words themselves) and codes back
-into text. What is left out: the units (`charlm.tokenizers.units`), and the ids of a model, which depend on the corpus
+into text. What is left out: the units (`charlm.tokenizers`), and the ids of a model, which depend on the corpus
 (`charlm.tokenizers.vocabulary`).
 """
 
@@ -188,3 +188,23 @@ class Tokenizer(ABC):
         Raises:
             ValueError: it is none; what is wrong is said.
         """
+
+
+def unpack_codes(packed: Any, limit: int) -> list[int]:
+    """The codes that `Tokenizer.pack` wrote, each below `limit`.
+
+    Raises:
+        ValueError: it is no text or list of such codes.
+    """
+    codes = [ord(letter) for letter in packed] if isinstance(packed, str) else packed
+    if not isinstance(codes, list) or not codes:
+        raise ValueError("it has no characters")
+    if not all(type(code) is int and 0 <= code < limit for code in codes):
+        raise ValueError(f"a code is not a number from 0 to {limit - 1}")
+    return codes
+
+
+def name_code(code: int, number: str) -> tuple[str, ...]:
+    """A character's number, and itself where it is neither white space nor beyond showing."""
+    letter = chr(code)
+    return (number, letter) if letter.isprintable() and not letter.isspace() else (number,)

@@ -48,15 +48,15 @@ class SymbolCounts(ABC):
 
 def code_counts() -> SymbolCounts:
     """New counts of codes that are numbers."""
-    return CodeCounts()
+    return _CodeCounts()
 
 
 def word_counts() -> SymbolCounts:
     """New counts of words."""
-    return WordCounts()
+    return _WordCounts()
 
 
-class CodeCounts(SymbolCounts):
+class _CodeCounts(SymbolCounts):
     """Counts of codes that are numbers. Those below 256 wait until they are many, and are counted two at a time."""
 
     def __init__(self) -> None:
@@ -103,17 +103,17 @@ class CodeCounts(SymbolCounts):
             low = low[even:]
         self._counts[:256] += np.bincount(low, minlength=256)
 
-    def counted(self) -> tuple[np.ndarray, np.ndarray]:
+    def symbols_and_counts(self) -> tuple[np.ndarray, np.ndarray]:
         self._count_waiting()
         codes = np.flatnonzero(self._counts)
         return codes, self._counts[codes]
 
-    def times(self, code: object) -> int:
+    def count(self, code: object) -> int:
         self._count_waiting()
         return int(self._counts[code]) if isinstance(code, int) and code < self._counts.size else 0
 
 
-class WordCounts(SymbolCounts):
+class _WordCounts(SymbolCounts):
     """Counts of codes that are the words themselves; memory grows with the distinct ones."""
 
     def __init__(self) -> None:
@@ -122,9 +122,9 @@ class WordCounts(SymbolCounts):
     def add(self, codes: np.ndarray) -> None:
         self._counts.update(codes.tolist())
 
-    def counted(self) -> tuple[np.ndarray, np.ndarray]:
+    def symbols_and_counts(self) -> tuple[np.ndarray, np.ndarray]:
         words = sorted(self._counts)
         return np.array(words, object), np.array([self._counts[word] for word in words], np.int64)
 
-    def times(self, code: object) -> int:
+    def count(self, code: object) -> int:
         return self._counts[code] if isinstance(code, str) else 0

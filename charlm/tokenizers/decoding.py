@@ -1,7 +1,7 @@
 """Bytes of a document, in chunks cut anywhere, as code points.
 
 Any text encoding that Python knows will do; what cannot be decoded is refused with its place. What is left out: what
-a symbol is (`charlm.tokenizers.units`).
+a symbol is (`charlm.tokenizers`).
 
 The encoding of code points as one to four bytes is RFC 3629 (UTF-8).
 """

@@ -60,15 +60,15 @@ class EscapeCode(ABC):
 
 def code_point_escape(limit: int) -> EscapeCode:
     """The code for symbols whose codes are numbers below a limit."""
-    return CodePointEscape(limit)
+    return _CodePointEscape(limit)
 
 
 def word_escape(words: np.ndarray) -> EscapeCode:
     """The code for words outside a table of `words` (V - 2,)."""
-    return WordEscape(words)
+    return _WordEscape(words)
 
 
-class CodePointEscape(EscapeCode):
+class _CodePointEscape(EscapeCode):
     """Symbols as their codes."""
 
     def __init__(self, limit: int) -> None:
@@ -90,7 +90,7 @@ class CodePointEscape(EscapeCode):
         return plain
 
 
-class WordEscape(EscapeCode):
+class _WordEscape(EscapeCode):
     """Words by their letters.
 
     A letter's share is how often it stands in the table's words, each word counted once and ending with `END`;

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from charlm.errors import CheckpointError, SymbolError
+from charlm.tokenizers import TOKENIZERS
 from charlm.tokenizers.base import Lookup, Tokenizer
 from charlm.tokenizers.escape import EscapeCode
-from charlm.tokenizers.units import TOKENIZERS
 
 BOUNDARY = 0
 UNKNOWN = 1
@@ -33,7 +33,7 @@ class Vocabulary:
     """One symbol table, for input and output alike. It cannot be changed.
 
     Args:
-        unit: what one symbol is, one of `charlm.tokenizers.units.UNITS`.
+        unit: what one symbol is, one of `charlm.tokenizers.TOKENIZERS`.
         codes: (V - 2,) the characters' codes, in rising order; of words, the words.
     """
 
@@ -96,7 +96,8 @@ class Vocabulary:
         noun, outside = self.tokenizer.noun, codes[places]
         first = outside.item(0)
         others = [code for code in np.unique(outside).tolist() if code != first]
-        named = f" ({', '.join(map(self.tokenizer.describe, others[:MAX_NAMED_SYMBOLS]))}{', …' * (len(others) > MAX_NAMED_SYMBOLS)})"
+        ellipsis = ", …" * (len(others) > MAX_NAMED_SYMBOLS)
+        named = f" ({', '.join(map(self.tokenizer.describe, others[:MAX_NAMED_SYMBOLS]))}{ellipsis})"
         more = f" and {len(others)} other {noun}{'s' * (len(others) > 1)}{named}" if others else ""
         raise SymbolError(
             f"the prompt has {self.tokenizer.describe(first)} at index {places[0]} (counted from 0){more} "

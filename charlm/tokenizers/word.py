@@ -1,4 +1,4 @@
-"""Words: where a text is cut into them.
+"""Words: a symbol is a word, or a character between words; the text is decoded.
 
 A word is a run of 1 to 40 letters, marks, digits and underscores with the one space or apostrophe before it, if there
 is one; a longer run is cut after each 40. Spaces that do not belong to a word are one piece, up to 40 of them. Every
@@ -12,8 +12,17 @@ younger is cut into its characters. What is left out: which words a model knows 
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from typing import Any
+
+import numpy as np
+
+from charlm.tokenizers.base import Lookup, StreamDecoder
+from charlm.tokenizers.char import CONTROLS, CharTokenizer
+from charlm.tokenizers.counts import SymbolCounts, word_counts
+from charlm.tokenizers.decoding import code_points, text_of
+from charlm.tokenizers.escape import EscapeCode, word_escape
 
 MAX_WORD_LENGTH = 40
 """Characters of a run."""
@@ -28,7 +37,101 @@ LAST_CODE_POINT = 0xFFFF
 """No character beyond is part of a word."""
 
 
-def split(text: str) -> list[str]:
+class WordTokenizer(CharTokenizer):
+    """A code is the word itself, so that no table of all words is kept; what is of characters is as with `char`."""
+
+    name = "word"
+    noun = "word"
+    dtype = np.dtype(object)
+    longer = True
+    line_feed = "\n"
+    controls = tuple(map(chr, CONTROLS))
+
+    def split(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        return (np.array(pieces, object) for pieces in split_stream(map(text_of, chunks)))
+
+    def merge(self, points: np.ndarray) -> np.ndarray:
+        return np.array(split_words(text_of(points)), object)
+
+    def encode_text(self, text: str) -> np.ndarray:
+        return np.array(split_words(text), object)
+
+    def points(self, codes: np.ndarray) -> np.ndarray:
+        return code_points("".join(codes.tolist()))
+
+    def sizes(self, codes: np.ndarray) -> np.ndarray:
+        return np.array([len(word) for word in codes.tolist()], np.int64)
+
+    def characters(self, codes: np.ndarray) -> int:
+        return len("".join(codes.tolist()))
+
+    def decoder(self) -> StreamDecoder:
+        return WordDecoder()
+
+    def describe(self, code: Any) -> str:
+        return repr(code)
+
+    def written(self, code: Any) -> tuple[str, ...]:
+        """A word counts as written with or without the blank before it; white space by its numbers."""
+        word = code.removeprefix(" ") or code
+        seen = word.isprintable() and not any(letter.isspace() for letter in word)
+        return (word if seen else "".join(f"U+{ord(letter):04X}" for letter in word),)
+
+    def text(self, code: Any) -> str:
+        return str(code)
+
+    def first_invalid(self, codes: np.ndarray) -> Any:
+        known = set(codes.tolist())
+        return next(letter for letter in map(chr, range(0xFFFD, 0, -1)) if letter not in known)
+
+    def text_bytes(self, codes: np.ndarray) -> int:
+        return len(self.utf8(codes))
+
+    def utf8(self, codes: np.ndarray) -> bytes:
+        return "".join(codes.tolist()).encode("utf-8", "surrogatepass")
+
+    def lookup(self, codes: np.ndarray, first: int, unknown: int, dtype: np.dtype[Any]) -> Lookup:
+        ids = _Ids(zip(codes.tolist(), range(first, first + len(codes)), strict=True))
+        ids.unknown = unknown
+        return lambda found: np.fromiter(map(ids.__getitem__, found.tolist()), dtype, len(found))
+
+    def symbol_counts(self) -> SymbolCounts:
+        return word_counts()
+
+    def escape_code(self, codes: np.ndarray) -> EscapeCode:
+        return word_escape(codes)
+
+    def pack(self, codes: np.ndarray) -> str | list[Any]:
+        return codes.tolist()
+
+    def unpack(self, packed: Any) -> list[Any]:
+        if not isinstance(packed, list) or not packed:
+            raise ValueError("it has no words")
+        if not all(type(word) is str and is_token(word) for word in packed):
+            raise ValueError("an entry is no word")
+        return packed
+
+
+class _Ids(dict[str, int]):
+    """Ids of words; that of every other word is the unknown symbol's."""
+
+    unknown: int
+
+    def __missing__(self, word: str) -> int:
+        return self.unknown
+
+
+class WordDecoder(StreamDecoder):
+    """Words as text, joined without anything between them."""
+
+    def feed(self, codes: Sequence[Any] | np.ndarray) -> str:
+        return "".join(codes).encode("utf-32-le", "surrogatepass").decode("utf-32-le", "replace")
+
+    def flush(self) -> str:
+        return ""
+
+
+def split_words(text: str) -> list[str]:
     """The pieces of a text; together they are the text."""
     return _pattern().findall(text)
 
@@ -38,7 +141,7 @@ def split_stream(texts: Iterable[str]) -> Iterator[list[str]]:
     held = ""
     for text in texts:
         # More text can change the last piece only: whatever follows another one is there already.
-        *pieces, held = split(held + text) or [""]
+        *pieces, held = split_words(held + text) or [""]
         if pieces:
             yield pieces
     if held:
@@ -47,7 +150,7 @@ def split_stream(texts: Iterable[str]) -> Iterator[list[str]]:
 
 def is_token(text: str) -> bool:
     """Whether a text is one piece when it stands alone, as each entry of a dictionary is."""
-    return len(split(text)) == 1
+    return len(split_words(text)) == 1
 
 
 @cache

@@ -20,7 +20,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-Output = TypeVar("Made")
+Output = TypeVar("Output")
 
 CaptureFn = Callable[[Callable[[], Output]], tuple[Callable[[], None], Output]]
 """Given work without arguments: how to have it done again, and what it returns, which lies in the same place then."""

@@ -144,18 +144,18 @@ class Trainer:
         """One window; on the CPU its loss is read before it is applied, elsewhere those of several steps together."""
         began = self.clock()
         number, lanes, meter = self.progress.step, self.learner.lanes, self.learner.meter
-        learning_rate = learning_rate(self.options, number, number / lanes.batches_per_epoch, share)
+        rate = learning_rate(self.options, number, number / lanes.batches_per_epoch, share)
         self.learner.forward_backward(number)
         if not meter.deferred:
             self._read()
-        self.learner.update(learning_rate)
+        self.learner.update(rate)
         self.progress.step += 1
         self._throughput.launched(lanes.batch_size * lanes.seq_len, self.clock() - began)
         if not meter.deferred:
             self._throughput.count()
         elif meter.full or isnan(self._nats) or _due(self.progress.step, self.options.report_every):
             self._read()
-        self.progress.learning_rate = learning_rate
+        self.progress.learning_rate = rate
         self._tell(share)
 
     def _read(self) -> None:

@@ -7,7 +7,7 @@ import pytest
 from texts import text_of
 
 from charlm.cli import main as entry
-from charlm.tokenizers.word import split
+from charlm.tokenizers.word import split_words
 
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-len", "8", "--steps", "12", "--threads", "1"]
 
@@ -68,7 +68,7 @@ def test_score_gives_bits_of_each_word(shell, tmp_path):
     code, out, _ = shell("score", "lines.txt", "--json", "--per-char", "--end", "boundary")
     rows = [json.loads(line) for line in out.splitlines()]
     assert code == 0 and [row["characters"] for row in rows] == [8, 10]
-    assert [len(row["per_char"]) for row in rows] == [len(split(row["line"])) + 1 for row in rows]
+    assert [len(row["per_char"]) for row in rows] == [len(split_words(row["line"])) + 1 for row in rows]
     assert rows[1]["unknown"] >= 1 and rows[1]["spelling_bits"] > 20
 
 

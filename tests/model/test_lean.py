@@ -65,13 +65,13 @@ def test_reading_through_any_wiring_equals_the_equations(make_model, kind, layer
     ids = some_ids()
     wanted, _ = slow_wired(model, ids[:, None])
     lean = WiredSingleStream(model, np.float64)
-    found = [lean.read(symbol).copy() for symbol in ids]
+    found = [lean.step(symbol).copy() for symbol in ids]
     np.testing.assert_allclose(found, wanted[:, 0], rtol=1e-10, atol=1e-10)
     stepper, lean = Stepper(model), WiredSingleStream(model)
     states = stepper.start()
     for symbol in ids:
         expected, states = stepper.step(np.array([symbol]), states)
-        logits = lean.read(symbol)
+        logits = lean.step(symbol)
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, expected[0], rtol=1e-3, atol=1e-4)
 

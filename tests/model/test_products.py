@@ -38,8 +38,8 @@ def test_products_are_those_of_float64(library, rows, inputs, outputs):
     into, biased = ops.PackedLinear(weight, rows), ops.PackedLinear(weight, rows, bias)
     close(ops.matmul(x, weight), x.double() @ wide.T)
     close(ops.matmul(x, weight, bias), x.double() @ wide.T + bias)
-    close(into.__call__(x), x.double() @ wide.T)
-    close(biased.__call__(x), x.double() @ wide.T + bias)
+    close(into(x), x.double() @ wide.T)
+    close(biased(x), x.double() @ wide.T + bias)
     close(into.add(y, x), y + x.double() @ wide.T)
     close(biased.add(y, x), y + x.double() @ wide.T + bias)
     assert torch.equal(y, before), "a product changes nothing that it reads"
@@ -92,7 +92,7 @@ def test_a_wide_mkl_has_all_products(monkeypatch):
     monkeypatch.setattr(ops, "mkl_is_wide", lambda: True)
     ops.linear(x, weight, bias).sum().backward()
     x = x.detach()
-    for found in (ops.matmul(x, weight), ops.PackedLinear(weight, 300).__call__(x)):
+    for found in (ops.matmul(x, weight), ops.PackedLinear(weight, 300)(x)):
         close(found, x.double() @ weight.double().T)
     weights, biases = ops.linear_grads(numbers(300, 300), x)
     close(weights, numbers(300, 300).double().T @ x.double())
@@ -119,7 +119,7 @@ def test_a_convolution_gathers_what_torch_leaves_to_onednn(rows, threads, left, 
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), SIZES)
 def test_a_weight_that_is_a_transposed_view_is_laid_out_as_well(library, rows, inputs, outputs):
     x, weight = numbers(rows, inputs), numbers(inputs, outputs, seed=1)
-    close(ops.PackedLinear(weight.T, rows).__call__(x), x.double() @ weight.double())
+    close(ops.PackedLinear(weight.T, rows)(x), x.double() @ weight.double())
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (3, 2, 4)])
@@ -152,10 +152,10 @@ def test_small_products_and_other_dtypes_are_left_to_torch(monkeypatch):
         monkeypatch.setattr(ops, name, refuse)
     weight = numbers(256, 256)
     ops.PackedLinear(weight, 16).add(numbers(16, 256), numbers(16, 256))
-    ops.PackedLinear(weight.double(), 64).__call__(numbers(64, 256, dtype=torch.float64))
+    ops.PackedLinear(weight.double(), 64)(numbers(64, 256, dtype=torch.float64))
     ops.matmul(numbers(4, 256, dtype=torch.float64), weight.double())
     with pytest.raises(AssertionError, match="oneDNN was asked"):
-        ops.PackedLinear(weight, 17).__call__(numbers(17, 256))
+        ops.PackedLinear(weight, 17)(numbers(17, 256))
 
 
 @needs_onednn
@@ -167,7 +167,7 @@ def test_only_large_weights_are_laid_out(monkeypatch):
     monkeypatch.setattr(ops, "_lay_out", refuse)
     x, weight = numbers(64, 256), numbers(256, 256, seed=1)
     for small in (weight, weight.T):
-        close(ops.PackedLinear(small, 64).__call__(x), x.double() @ small.double().T)
+        close(ops.PackedLinear(small, 64)(x), x.double() @ small.double().T)
     with pytest.raises(AssertionError, match="it was laid out"):
         ops.PackedLinear(numbers(257, 256), 64)
 

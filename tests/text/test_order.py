@@ -9,7 +9,7 @@ from charlm import memory
 from charlm.data import direction
 from charlm.data.batches import Batches
 from charlm.errors import UsageError
-from charlm.tokenizers.units import TOKENIZERS
+from charlm.tokenizers import TOKENIZERS
 
 texts = st.lists(st.integers(0, 3), max_size=30).map(lambda symbols: np.array([0, *symbols], np.uint8))
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import CheckpointError, SymbolError
-from charlm.tokenizers.units import TOKENIZERS
+from charlm.tokenizers import TOKENIZERS
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 
 texts = st.text(min_size=1, max_size=60)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import CorpusError
+from charlm.tokenizers import TOKENIZERS
 from charlm.tokenizers.decoding import text_encoding
-from charlm.tokenizers.units import TOKENIZERS
 
 CHAR, BYTE = TOKENIZERS["char"], TOKENIZERS["byte"]
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

@@ -16,11 +16,11 @@ from charlm.data.prepare import prepare
 from charlm.data.sources import Document, Source
 from charlm.data.symbol_stream import encode_source
 from charlm.errors import CheckpointError, CorpusError, SymbolError, UsageError
+from charlm.tokenizers import TOKENIZERS
 from charlm.tokenizers.escape import END, OTHER
 from charlm.tokenizers.escape import word_escape as spelled_by
-from charlm.tokenizers.units import TOKENIZERS
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
-from charlm.tokenizers.word import UNSPACED_SCRIPTS, is_token, split, split_stream
+from charlm.tokenizers.word import UNSPACED_SCRIPTS, is_token, split_stream, split_words
 
 WORD = TOKENIZERS["word"]
 ALL = {"valid_fraction": 0, "test_fraction": 0}
@@ -75,12 +75,12 @@ def slowly(text: str) -> list[str]:
     ],
 )
 def test_where_texts_are_cut(text, pieces):
-    assert split(text) == pieces
+    assert split_words(text) == pieces
 
 
 @given(texts)
 def test_the_rule_is_the_one_that_is_stated(text):
-    assert split(text) == slowly(text)
+    assert split_words(text) == slowly(text)
 
 
 @given(texts, st.lists(st.integers(0, 80), max_size=8))
@@ -89,7 +89,7 @@ def test_pieces_are_the_same_in_any_chunks_and_join_to_the_text(text, places):
     chunks = [text[first:last] for first, last in zip([0, *places], [*places, len(text)], strict=True)]
     lists = list(split_stream(chunks))
     pieces = [piece for part in lists for piece in part]
-    assert all(lists) and pieces == split(text) and "".join(pieces) == text
+    assert all(lists) and pieces == split_words(text) and "".join(pieces) == text
     assert all(is_token(piece) for piece in pieces)
 
 
@@ -124,7 +124,7 @@ def source_of(*texts: str, cut: int = 7, encoding: str = "utf-8") -> Source:
 )
 def test_a_corpus_is_that_of_a_slow_twin(tmp_path_factory, documents, chunk, what, size, least, encoding):
     wanted = documents if what == "file" else [line for text in documents for line in text.split("\n")]
-    wanted = [split(text) for text in wanted if text]
+    wanted = [split_words(text) for text in wanted if text]
     counts = Counter(piece for pieces in wanted for piece in pieces)
     kept = sorted((piece for piece in counts if counts[piece] >= least), key=lambda piece: (-counts[piece], piece))
     kept = sorted(kept[: size - 2])

@@ -24,7 +24,7 @@ from charlm.model.checkpoint import Model, load, save
 from charlm.sampling.sample import samples, stream
 from charlm.show.symbols import glyphs, names
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
-from charlm.tokenizers.word import split
+from charlm.tokenizers.word import split_words
 from charlm.training.events import Plan
 
 TINY = "the cat sat, the dog ran, the cat ran"
@@ -198,7 +198,7 @@ def test_lines_are_scored_as_documents_are(trained):
     lines = ["the sea was", "zebra crossing", "", "x" * 70_000]
     found = [scored.scores["model"] for scored in score_lines(model, lines, per_char=True)]
     for line, score in zip(lines, found, strict=True):
-        pieces = split(line)
+        pieces = split_words(line)
         assert score.characters == len(line) + 1 and len(score.per_char) == len(pieces) + 1
         outside = [piece for piece in pieces if piece not in set(model.symbols.codes.tolist())]
         assert score.unknown == len(outside)
@@ -223,7 +223,7 @@ def test_novelty_is_in_words(words, trained):
     corpus = words["whole"]
     text = corpus.symbols.decode(corpus.split("train")[100:130])
     found = novelty(trained["whole"], [text], data=corpus.path.parent)
-    assert found.samples[0].characters == len(split(text))
+    assert found.samples[0].characters == len(split_words(text))
     assert found.samples[0].longest.length >= 28  # but for what the cut made of both ends
 
 
