@@ -48,7 +48,7 @@ def lines_of(corpus: charlm.Corpus, number: int) -> tuple[list[str], list[str]]:
     random = np.random.default_rng(0)
     ids = corpus.split("valid").astype(np.int64)
     parts = np.split(ids, np.flatnonzero(ids == BOUNDARY))
-    lines = [line for part in parts for line in corpus.symbols.decode(part).split("\n")]
+    lines = [line for part in parts for line in corpus.vocabulary.decode(part).split("\n")]
     whole = [line for line in lines if len(line) >= SHORTEST and "_" not in line][:number]
     places = [int(random.integers(len(line))) for line in whole]
     return whole, [f"{line[:at]}_{line[at + 1 :]}" for line, at in zip(whole, places, strict=True)]

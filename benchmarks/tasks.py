@@ -145,11 +145,11 @@ def run(task: Task, options: dict[str, str], hidden: int, rate: float, steps: in
 def counted(task: Task, corpus: charlm.Corpus) -> dict[str, Any]:
     """The best n-gram of the beginning of the same training text, by its bits over all."""
     source, ids = task.make(), np.asarray(corpus.split("test")[: TESTED + 1])
-    codes = np.append([10, 0], corpus.symbols.codes)[ids[1:].astype(np.int64)]
+    codes = np.append([10, 0], corpus.vocabulary.codes)[ids[1:].astype(np.int64)]
     expected = source.expect(codes.astype(np.uint8).tobytes())
     memory = np.isin(expected.situations, [source.situations.index(name) for name in source.memory])
     best: dict[str, Any] = {}
-    orders = islice(ngrams.surprises(corpus.split("train")[:COUNTED], ids, corpus.symbols.size), LONGEST)
+    orders = islice(ngrams.surprises(corpus.split("train")[:COUNTED], ids, corpus.vocabulary.size), LONGEST)
     for order, nats in enumerate(orders, 1):
         excess = (nats - expected.nats) / log(2)
         if not best or excess.mean() < best["all"]:
@@ -179,7 +179,7 @@ def main() -> None:
         waiting = {}
         for rate, (task, corpus), name in product(asked.rates, corpora.items(), asked.cells):
             options = contenders()[name]
-            hidden, count = fitting(options, corpus.symbols.size, asked.parameters)
+            hidden, count = fitting(options, corpus.vocabulary.size, asked.parameters)
             key = {"task": task.name, "cell": name, "hidden": hidden, "parameters": count, "rate": rate,
                    "steps": asked.steps, "batch": BATCH}  # fmt: skip
             if rows.get(key) is None:
@@ -197,7 +197,7 @@ def about(task: Task, corpus: charlm.Corpus) -> dict[str, Any]:
         "example": next(source.blocks(4000)).decode().split("\n")[0][:60],
         "entropy": source.entropy().to_json(),
         "memory_situation": ", ".join(source.memory),
-        "symbols": corpus.symbols.size - FIRST_SYMBOL,
+        "symbols": corpus.vocabulary.size - FIRST_SYMBOL,
         "characters": int(corpus.info["splits"]["train"]["symbols"]),
         "seq_len": task.seq_len,
     }

@@ -68,7 +68,7 @@ def main() -> None:
     corpus = charlm.Corpus.load(find_corpus(asked.corpus))
     first = {"cell": "lstm", "layers": asked.layers, "hidden": asked.hidden}
     first |= dict(pair.split("=", 1) for pair in asked.set)
-    networks = all_of(asked.what, first, asked.only, corpus.symbols.size, asked.vectors)
+    networks = all_of(asked.what, first, asked.only, corpus.vocabulary.size, asked.vectors)
     speeds = Rows(asked.folder / "speeds.jsonl", lambda row: f"{row['network']}: {row['speed']:,.0f} characters/s")
     plans = measured(corpus, first, networks, asked.time, speeds)
     rows = Rows(asked.folder / "results.jsonl", told)
@@ -96,7 +96,7 @@ def all_of(
 def decided(corpus: charlm.Corpus, time: str, values: Result) -> TrainOptions:
     """The options of a run of that time, without any `auto`."""
     sizes = [len(corpus.split(part)) - 1 for part in ("train", "valid")]
-    return auto.resolve(TrainOptions.of(values | {"time": time}), corpus.symbols.size, *sizes)[0]
+    return auto.resolve(TrainOptions.of(values | {"time": time}), corpus.vocabulary.size, *sizes)[0]
 
 
 def measured(
@@ -118,7 +118,7 @@ def measured(
         options = decided(corpus, time, keys[name]["values"])
         row = {
             "decided": {option: getattr(options, option) for option in DECIDED},
-            "parameters": parameters.count(options, corpus.symbols.size),
+            "parameters": parameters.count(options, corpus.vocabulary.size),
             "speed": median(turns[name]),
         }
         speeds.add(keys[name], partial(dict, row))

@@ -154,7 +154,7 @@ def test_an_embedding_can_come_from_another_model(
     file.write_text(capsys.readouterr().out)
     plain = {"cell": "lstm", "layers": 1, "hidden": 40}
     assert set(wiring.loaded(None)) == set() and not set(wiring.loaded(file)) & set(wiring.WIRINGS)
-    for name, values in wiring.jobs(plain, wiring.loaded(file), small_corpus.symbols.size):
+    for name, values in wiring.jobs(plain, wiring.loaded(file), small_corpus.vocabulary.size):
         if "parameters" not in name:
             frozen = {**values, "freeze_embeddings": True, "steps": 1, "batch_size": 4, "seq_len": 16}
             other = train(small_corpus, root=tmp_path / "runs", run=name.replace(", ", "-"), **frozen).model
@@ -170,7 +170,7 @@ def test_networks_of_equal_parameters_train_for_equal_times_and_for_equal_charac
     small_corpus: Corpus, tmp_path: Path
 ) -> None:
     first = {"cell": "lstm", "layers": 1, "hidden": 32, "batch_size": 4, "seq_len": 16, "lr": 0.01}
-    networks = worth.all_of("cells", first, ["lstm", "gru", "window-mlp"], small_corpus.symbols.size)
+    networks = worth.all_of("cells", first, ["lstm", "gru", "window-mlp"], small_corpus.vocabulary.size)
     assert networks["lstm"]["hidden"] == 32 < networks["gru"]["hidden"]
     speeds = Rows(tmp_path / "speeds.jsonl", lambda row: row["network"])
     plans = worth.measured(small_corpus, first, networks, "1m", speeds)

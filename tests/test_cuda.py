@@ -179,7 +179,7 @@ def test_nothing_in_a_step_waits_for_the_gpu(
     step, quiet = Trainer._step, []
 
     def watched(self: Trainer, share: float) -> None:
-        reads = isnan(self._nats) or len(self.learner.meter._kept) + 1 >= self.learner.meter.capacity
+        reads = isnan(self._nats) or len(self.train_step.meter._kept) + 1 >= self.train_step.meter.capacity
         quiet.append(not reads)
         torch.cuda.set_sync_debug_mode("default" if reads else "error")
         try:

@@ -56,7 +56,7 @@ def _root(
 
 
 def prepare(
-    given: Invocation,
+    invocation: Invocation,
     sources: Annotated[
         list[str],
         typer.Argument(metavar="SOURCE...", show_default=False,
@@ -69,18 +69,18 @@ def prepare(
     from charlm.data.sources import open_sources
     from charlm.show import tables
 
-    options = PrepareOptions.of(given.values)
-    source = open_sources(sources, report=given.terminal.say, **options.drawing())
-    with given.terminal.counting("preparing") as counter:
+    options = PrepareOptions.of(invocation.values)
+    source = open_sources(sources, report=invocation.terminal.say, **options.drawing())
+    with invocation.terminal.counting("preparing") as counter:
         total = 2 * (source.bytes or 0)
-        tell: dict[str, Any] = {"report": given.terminal.say, "progress": lambda done: counter(done, total, "B")}
+        tell: dict[str, Any] = {"report": invocation.terminal.say, "progress": lambda done: counter(done, total, "B")}
         corpus = make(source, force=force, options=options, **tell)
-    given.terminal.facts(tables.corpus(corpus.info, corpus.symbols.size))
+    invocation.terminal.facts(tables.corpus(corpus.info, corpus.vocabulary.size))
     result(str(corpus.path))
 
 
 def evaluate(
-    given: Invocation,
+    invocation: Invocation,
     text: Annotated[
         str | None, typer.Argument(metavar="TEXT|-", show_default=False,
                                    help="A text to score. Default: the test split of the model's corpus."),
@@ -97,17 +97,17 @@ def evaluate(
     ]
     if len(chosen) > 1:
         raise UsageError(f"--{chosen[0]} and --{chosen[1]} each fill stdout; give one of them")
-    if given.values.get("baselines") and chosen and not as_json:
+    if invocation.values.get("baselines") and chosen and not as_json:
         raise UsageError(f"--{chosen[0]} prints one number and --baselines many; give one of them, or --json")
     from charlm.evaluation.evaluate import evaluate as score
     from charlm.runtime.distributed import join
     from charlm.show import tables
 
     ranks = join()
-    terminal = given.terminal if ranks.is_main else Terminal(quiet=True)
-    loaded = load_model(given, model)
+    terminal = invocation.terminal if ranks.is_main else Terminal(quiet=True)
+    loaded = load_model(invocation, model)
     with terminal.scoring() as progress:
-        found = score(loaded, text, report=terminal.say, progress=progress, **given.values).to_json()
+        found = score(loaded, text, report=terminal.say, progress=progress, **invocation.values).to_json()
     if not ranks.is_main:
         return
     if as_json:
@@ -115,12 +115,12 @@ def evaluate(
     elif chosen:
         key = {"perplexity": "perplexity", "bits": "bits_per_char", "nats": "nats_per_char"}[chosen[0]]
         result(f"{inf if found[key] is None else found[key]:.6f}")  # a perplexity beyond all numbers
-        given.terminal.say(found["protocol"])
-        given.terminal.say(tables.uncertainty(found, key))
+        invocation.terminal.say(found["protocol"])
+        invocation.terminal.say(tables.uncertainty(found, key))
         if "default_off_bits_per_char" in found:
-            given.terminal.say(tables.default_off(found))
+            invocation.terminal.say(tables.default_off(found))
         if "dynamic_protocol" in found:
-            given.terminal.say(tables.dynamic(found))
+            invocation.terminal.say(tables.dynamic(found))
     else:
         tables.facts(tables.evaluation(found))
         if "baselines" in found:
@@ -128,7 +128,7 @@ def evaluate(
 
 
 def info(
-    given: Invocation,
+    invocation: Invocation,
     model: Annotated[str | None, typer.Argument(metavar="MODEL", show_default=False,
                                                 help="A model file or a run. Default: the most recent.")] = None,
     as_json: JSON = False,
@@ -138,14 +138,14 @@ def info(
     from charlm.show import tables
     from charlm.training.describe import describe
 
-    found = describe(read_header(model_path(given, model)))
+    found = describe(read_header(model_path(invocation, model)))
     if as_json:
         result(json.dumps(found))
     else:
         tables.facts(tables.model(found))
 
 
-def list_runs(given: Invocation, as_json: JSON = False) -> None:
+def list_runs(invocation: Invocation, as_json: JSON = False) -> None:
     """List the runs, newest first, with their best loss and size."""
     from charlm.show import tables
     from charlm.training.describe import summarize
@@ -157,7 +157,7 @@ def list_runs(given: Invocation, as_json: JSON = False) -> None:
     elif rows:
         tables.runs(rows)
     else:
-        given.terminal.say("there are no runs below runs; train one: charlm train")
+        invocation.terminal.say("there are no runs below runs; train one: charlm train")
 
 
 # In the order in which --help lists them.

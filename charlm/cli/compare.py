@@ -12,7 +12,7 @@ from charlm.show.terminal import Terminal, result
 
 
 def compare(
-    given: Invocation,
+    invocation: Invocation,
     models: Annotated[
         list[str], typer.Argument(metavar="MODEL MODEL...", show_default=False,
                                   help="Two or more model files or runs."),
@@ -27,10 +27,10 @@ def compare(
     from charlm.show import tables
 
     ranks = join()
-    terminal = given.terminal if ranks.is_main else Terminal(quiet=True)
-    loaded = [load_model(given, word) for word in models]
+    terminal = invocation.terminal if ranks.is_main else Terminal(quiet=True)
+    loaded = [load_model(invocation, word) for word in models]
     with terminal.scoring() as progress:
-        found = score(loaded, text, report=terminal.say, progress=progress, **given.values).to_json()
+        found = score(loaded, text, report=terminal.say, progress=progress, **invocation.values).to_json()
     if not ranks.is_main:
         return
     if as_json:

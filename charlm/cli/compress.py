@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def compress(
-    given: Invocation,
+    invocation: Invocation,
     file: File,
     out: Out = None,
     model: ModelChoice = None,
@@ -46,27 +46,29 @@ def compress(
     place = _place(file, out, file + SUFFIX, force)
     if as_json and place is None:
         raise UsageError("--json and the compressed file each fill stdout; give --out FILE")
-    loaded = load_model(given, model)
+    loaded = load_model(invocation, model)
     data = _read(file)
-    with given.terminal.reading("compressing") as progress:
-        found = pack(loaded, data, progress=progress, **given.values)
+    with invocation.terminal.reading("compressing") as progress:
+        found = pack(loaded, data, progress=progress, **invocation.values)
     _write(place, found.data)
     told = found.to_json()
-    given.terminal.facts(tables.compression(told))
+    invocation.terminal.facts(tables.compression(told))
     if place is not None:
         result(json.dumps({"file": str(place), **told}) if as_json else str(place))
 
 
-def decompress(given: Invocation, file: File, out: Out = None, model: ModelChoice = None, force: Force = False) -> None:
+def decompress(
+    invocation: Invocation, file: File, out: Out = None, model: ModelChoice = None, force: Force = False
+) -> None:
     """Give back what was compressed, byte for byte."""
     from charlm.compression.compress import decompress as unpack
 
     if out is None and file != "-" and Path(file).suffix != SUFFIX:
         raise UsageError(f"{file} does not end in {SUFFIX}, so that its other name is not known; give --out FILE")
     place = _place(file, out, file.removesuffix(SUFFIX), force)
-    loaded = load_model(given, model)
+    loaded = load_model(invocation, model)
     data = _read(file)
-    with given.terminal.reading("decompressing") as progress:
+    with invocation.terminal.reading("decompressing") as progress:
         try:
             found = unpack(loaded, data, progress=progress)
         except PackedError as error:

@@ -26,13 +26,13 @@ def _root(context: typer.Context) -> None:
 
 
 @command(app, CatalogueOptions, "corpora list", networks=False)
-def list_texts(given: Invocation, as_json: JSON = False) -> None:
+def list_texts(invocation: Invocation, as_json: JSON = False) -> None:
     """List the texts: size, language, licence, and which are here."""
     from charlm.corpora.cache import listing
     from charlm.corpora.catalogue import entries_of
     from charlm.show import corpora
 
-    options = CatalogueOptions.of(given.values)
+    options = CatalogueOptions.of(invocation.values)
     rows = [listing(entry, Path(options.out)) for entry in entries_of(options.catalogue).values()]
     if as_json:
         for row in rows:
@@ -46,7 +46,7 @@ def list_texts(given: Invocation, as_json: JSON = False) -> None:
 
 @command(app, GetOptions, "corpora get", networks=False)
 def get(
-    given: Invocation,
+    invocation: Invocation,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False,
                                                help="Texts of the catalogue.")],
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is here.", show_default=False)] = False,
@@ -54,17 +54,17 @@ def get(
     """Download a text, which charlm prepare NAME then takes."""
     from charlm.corpora.download import check
 
-    check(names, **given.values)
+    check(names, **invocation.values)
     for name in names:
-        result(str(_get(given, name, force)))
+        result(str(_get(invocation, name, force)))
 
 
-def _get(given: Invocation, name: str, force: bool) -> Path:
+def _get(invocation: Invocation, name: str, force: bool) -> Path:
     from charlm.corpora.download import download
 
-    with given.terminal.counting(f"getting {name}") as counter:
+    with invocation.terminal.counting(f"getting {name}") as counter:
         tell: dict[str, Any] = {
-            "report": given.terminal.say,
+            "report": invocation.terminal.say,
             "progress": lambda done, total, before: counter(done, total, "B", before=before),
         }
-        return download(name, force=force, **tell, **given.values)
+        return download(name, force=force, **tell, **invocation.values)

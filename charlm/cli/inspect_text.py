@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @command(app, SurpriseOptions, "inspect surprise")
 def surprise(
-    given: Invocation,
+    invocation: Invocation,
     text: TextChoice = None,
     model: ModelChoice = None,
     html: HTML = None,
@@ -35,18 +35,18 @@ def surprise(
     from charlm.show.text_view import LIKELY
     from charlm.show.text_view import surprise as track
 
-    options = SurpriseOptions.of(given.values)
+    options = SurpriseOptions.of(invocation.values)
     page = report_file(html)
-    loaded, chosen = _reading(given, model, text, options)
+    loaded, chosen = _reading(invocation, model, text, options)
     top = options.top or (LIKELY if page else 0)
     if page is not None:
         _check_room(chosen, loaded, tracks=1, top=top)
-    with given.terminal.reading("reading") as progress:
+    with invocation.terminal.reading("reading") as progress:
         seen = record(loaded, chosen.ids, top=top, progress=progress)
     needed = as_json or page is not None or options.top == 0
     found = summarize(loaded, chosen, seen).to_json() if needed else {}
     if page is not None:
-        write_text(given, page, showing.view(found, loaded.vocabulary, seen))
+        write_text(invocation, page, showing.view(found, loaded.vocabulary, seen))
     if as_json:
         each = {"each": showing.each(loaded.vocabulary, seen)} if options.top else {}
         result(json.dumps(found | each))
@@ -63,7 +63,7 @@ def surprise(
 
 @command(app, CellsOptions, "inspect cells")
 def cells(
-    given: Invocation,
+    invocation: Invocation,
     text: TextChoice = None,
     unit: Annotated[
         list[str] | None,
@@ -85,20 +85,20 @@ def cells(
 
     if not unit:
         raise UsageError("which unit? give --unit LAYER:UNIT at least once, both counted from 0, such as --unit 0:17")
-    options = CellsOptions.of(given.values)
+    options = CellsOptions.of(invocation.values)
     page = report_file(html)
-    loaded, chosen = _reading(given, model, text, options)
+    loaded, chosen = _reading(invocation, model, text, options)
     units = list(dict.fromkeys(parse_unit(word, loaded) for word in unit))
     part = check_part(options.part, loaded)
     if page is not None:
         _check_room(chosen, loaded, tracks=len(units) + 1, top=LIKELY)
-    with given.terminal.reading("reading") as progress:
+    with invocation.terminal.reading("reading") as progress:
         seen = record(loaded, chosen.ids, top=LIKELY if page else 0, units=units, parts=[part] * len(units),
                       progress=progress)  # fmt: skip
     profiles = [profile(one, seen.ids, values) for one, values in zip(units, seen.values.T, strict=True)]
     found = showing.found(str(loaded.path), chosen.name, part, loaded.vocabulary, profiles)
     if page is not None:
-        write_text(given, page, showing.view(found, loaded.vocabulary, seen, options.palette))
+        write_text(invocation, page, showing.view(found, loaded.vocabulary, seen, options.palette))
     if as_json:
         result(json.dumps(found | {"each": showing.each(loaded.vocabulary, seen)}))
         return
@@ -110,12 +110,14 @@ def cells(
     tables.grids((showing.grid(found),))
 
 
-def _reading(given: Invocation, model: str | None, text: str | None, options: ReadOptions) -> "tuple[Model, EvalText]":
+def _reading(
+    invocation: Invocation, model: str | None, text: str | None, options: ReadOptions
+) -> "tuple[Model, EvalText]":
     """The model and the text that are meant."""
     from charlm.inspect.passage import passage
 
-    loaded = load_model(given, model)
-    return loaded, passage(loaded, text, options, report=given.terminal.say)
+    loaded = load_model(invocation, model)
+    return loaded, passage(loaded, text, options, report=invocation.terminal.say)
 
 
 def _check_room(text: "EvalText", model: "Model", *, tracks: int, top: int) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @command(app, GradientOptions, "inspect gradients")
 def gradients(
-    given: Invocation,
+    invocation: Invocation,
     text: Annotated[
         str | None, typer.Argument(metavar="TEXT|-", show_default=False,
                                    help="A text to follow. Default: the test split of each model's corpus."),
@@ -43,18 +43,18 @@ def gradients(
     from charlm.inspect.spectrum import scaled
     from charlm.show import gradients as show
 
-    drawing = Drawing(given, html, svg)
-    options = GradientOptions.of(given.values)
+    drawing = Drawing(invocation, html, svg)
+    options = GradientOptions.of(invocation.values)
     words: list[str | None] = [*models] if models else [None]
-    loaded = [load_model(given, word) for word in words]
+    loaded = [load_model(invocation, word) for word in words]
     text_of = _read_once(text) if len(loaded) > 1 and options.split is None else text
     factors = (1.0,) if options.scale_recurrent == 1 else (1.0, options.scale_recurrent)
     found: list[dict[str, Any]] = []
     for model in loaded:
-        read = find_text(model, text_of, split=options.split, report=given.terminal.say)
+        read = find_text(model, text_of, split=options.split, report=invocation.terminal.say)
         for factor in factors:
             name = _run_name(model) + ("" if factor == 1 else f", W_hh x {factor:g}")
-            with given.terminal.counting(f"following {name}") as counter:
+            with invocation.terminal.counting(f"following {name}") as counter:
                 measured = measure(
                     scaled(model, factor), beginning(model, read, options.chars).ids, window=options.window,
                     positions=options.positions, seed=options.seed, progress=partial(counter, unit="places"),
@@ -72,14 +72,14 @@ def gradients(
 
 
 @command(app, SurfaceOptions, "inspect surface", networks=False)
-def surface(given: Invocation, html: HTML = None, svg: SVG = None, as_json: JSON = False) -> None:
+def surface(invocation: Invocation, html: HTML = None, svg: SVG = None, as_json: JSON = False) -> None:
     """Why gradients are clipped: the error surface of one unit, and descents on it."""
     from charlm.inspect.surface import surface as compute
     from charlm.show import surface as show
     from charlm.show import tables
 
-    drawing = Drawing(given, html, svg)
-    computed = compute(SurfaceOptions.of(given.values))
+    drawing = Drawing(invocation, html, svg)
+    computed = compute(SurfaceOptions.of(invocation.values))
     found = computed.to_json()
     plot = (found, computed.w, computed.b, computed.error)
     drawing.write(lambda: show.plot(*plot), "surface.html", lambda: show.report(found))
@@ -91,7 +91,7 @@ def surface(given: Invocation, html: HTML = None, svg: SVG = None, as_json: JSON
 
 @command(app, LearningOptions, "inspect learning", networks=False)
 def learning(
-    given: Invocation,
+    invocation: Invocation,
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="RUN...", show_default=False,
                                          help="Runs, by name or folder. Default: the most recent."),
@@ -104,16 +104,16 @@ def learning(
     from charlm.inspect.run_log import find_runs, read_run, spread_out
     from charlm.show import curves
 
-    drawing = Drawing(given, html, svg)
-    options = LearningOptions.of(given.values)
+    drawing = Drawing(invocation, html, svg)
+    options = LearningOptions.of(invocation.values)
     paths = find_runs(runs or ())
     if not runs:
-        given.terminal.say(f"run: {paths[0]}")
+        invocation.terminal.say(f"run: {paths[0]}")
     found: list[dict[str, Any]] = []
     for path in paths:
         course = read_run(path)
         for notice in course.notices:
-            given.terminal.say(notice)
+            invocation.terminal.say(notice)
         found.append(course.to_json(options.x))
     _name_apart(found, "run", "path")
     samples = [spread_out(run["samples"], options.samples) for run in found]

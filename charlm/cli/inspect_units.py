@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @command(app, FindOptions, "inspect find")
 def find(
-    given: Invocation,
+    invocation: Invocation,
     text: TextChoice = None,
     model: ModelChoice = None,
     as_json: JSON = False,
@@ -33,18 +33,18 @@ def find(
     from charlm.show import units
 
     page = report_file(html)
-    loaded, options = load_model(given, model), FindOptions.of(given.values)
-    read = passage(loaded, text, options, report=given.terminal.say)
-    report = find_report(loaded, read, options, given.terminal.reading)
+    loaded, options = load_model(invocation, model), FindOptions.of(invocation.values)
+    read = passage(loaded, text, options, report=invocation.terminal.say)
+    report = find_report(loaded, read, options, invocation.terminal.reading)
     if page is not None:
-        _write_found(given, page, loaded, read, report)
+        _write_found(invocation, page, loaded, read, report)
     if as_json:
         result(json.dumps(report))
     else:
         units.table(units.FOUND, units.found(report))
 
 
-def _write_found(given: Invocation, path: Path, model: "Model", text: "EvalText", found: dict[str, Any]) -> None:
+def _write_found(invocation: Invocation, path: Path, model: "Model", text: "EvalText", found: dict[str, Any]) -> None:
     """Write the report of what was found, with the beginning of the half that confirmed it."""
     from charlm.inspect.record import record
     from charlm.inspect.unit_reports import best_of, shown_of
@@ -52,16 +52,16 @@ def _write_found(given: Invocation, path: Path, model: "Model", text: "EvalText"
     from charlm.show.text_view import LIKELY
 
     best = best_of(found)
-    with given.terminal.reading("reading again") as progress:
+    with invocation.terminal.reading("reading again") as progress:
         seen = record(model, shown_of(text.ids), top=LIKELY, units=[unit for unit, _ in best.values()],
                       parts=[part for _, part in best.values()], progress=progress)  # fmt: skip
     named = {feature: f"{unit} {part}" for feature, (unit, part) in best.items()}
-    write_text(given, path, units.view(found, model.vocabulary, seen, named))
+    write_text(invocation, path, units.view(found, model.vocabulary, seen, named))
 
 
 @command(app, AblateOptions, "inspect ablate")
 def ablate(
-    given: Invocation,
+    invocation: Invocation,
     text: TextChoice = None,
     model: ModelChoice = None,
     unit: Annotated[list[str] | None, typer.Option("--unit", metavar="LAYER:UNIT", show_default=False,
@@ -75,27 +75,27 @@ def ablate(
 
     if not unit:
         raise UsageError("no unit is named; give one or more, such as --unit 0:17 (charlm inspect find finds some)")
-    loaded, options = load_model(given, model), AblateOptions.of(given.values)
-    read = passage(loaded, text, options, report=given.terminal.say)
-    with given.terminal.reading("reading") as progress:
+    loaded, options = load_model(invocation, model), AblateOptions.of(invocation.values)
+    read = passage(loaded, text, options, report=invocation.terminal.say)
+    with invocation.terminal.reading("reading") as progress:
         report = ablate_report(loaded, read, options, unit, progress)
     if as_json:
         result(json.dumps(report))
         return
-    given.terminal.say(f"with every unit: {report['bits_per_char']:.4f} bits per character")
+    invocation.terminal.say(f"with every unit: {report['bits_per_char']:.4f} bits per character")
     units.table(units.ABLATED, units.ablated(report))
 
 
 @command(app, ReadOptions, "inspect gates")
-def gates(given: Invocation, text: TextChoice = None, model: ModelChoice = None, as_json: JSON = False) -> None:
+def gates(invocation: Invocation, text: TextChoice = None, model: ModelChoice = None, as_json: JSON = False) -> None:
     """Say how often gates are shut or open, and outputs at their ends."""
     from charlm.inspect.passage import passage
     from charlm.inspect.unit_reports import gates_report
     from charlm.show import units
 
-    loaded = load_model(given, model)
-    read = passage(loaded, text, ReadOptions.of(given.values), report=given.terminal.say)
-    with given.terminal.reading("reading") as progress:
+    loaded = load_model(invocation, model)
+    read = passage(loaded, text, ReadOptions.of(invocation.values), report=invocation.terminal.say)
+    with invocation.terminal.reading("reading") as progress:
         report = gates_report(loaded, read, progress)
     if as_json:
         result(json.dumps(report))

@@ -23,18 +23,18 @@ TextChoice = Annotated[
 JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout: one object, a line each.", show_default=False)]
 
 
-def load_model(given: Invocation, word: str | None) -> "Model":
+def load_model(invocation: Invocation, word: str | None) -> "Model":
     """The model that is meant, loaded."""
     from charlm.model.checkpoint import load
 
-    return load(model_path(given, word))
+    return load(model_path(invocation, word))
 
 
-def model_path(given: Invocation, word: str | None) -> Path:
+def model_path(invocation: Invocation, word: str | None) -> Path:
     """The model that is meant; which one was chosen for the user is said."""
     from charlm.training.runs import find_model
 
     path = find_model(word)
     if word is None:
-        given.terminal.say(f"model: {path}")
+        invocation.terminal.say(f"model: {path}")
     return path

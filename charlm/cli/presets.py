@@ -56,7 +56,7 @@ def _with_value(option: Any, preset: str, values: dict[str, Any]) -> Any:
 
 
 def presets(
-    given: Invocation,
+    invocation: Invocation,
     name: Annotated[str | None, typer.Argument(metavar="NAME", show_default=False,
                                                help="Show this one as a file for --config. Default: list all.")] = None,
     as_json: JSON = False,

@@ -31,13 +31,13 @@ def report_file(html: str | None) -> Path | None:
     return check_name(Path(html))
 
 
-def write_text(given: Invocation, path: Path, view: "TextView") -> None:
+def write_text(invocation: Invocation, path: Path, view: "TextView") -> None:
     """Write the report of a text, and say where it is."""
     from charlm.show.html import save
     from charlm.show.text_view import report
 
     save(path, report(view))
-    given.terminal.say(f"report: {path}")
+    invocation.terminal.say(f"report: {path}")
 
 
 class Drawing:
@@ -47,10 +47,10 @@ class Drawing:
         UsageError: a name is not one of its kind of file, or something is to be drawn and matplotlib is missing.
     """
 
-    def __init__(self, given: Invocation, html: str | None, svg: str | None) -> None:
+    def __init__(self, invocation: Invocation, html: str | None, svg: str | None) -> None:
         from charlm.show import html as pages
 
-        self._given, self._pages = given, pages
+        self._given, self._pages = invocation, pages
         self._html = report_file(html)
         self._svg = None if svg is None else plots.check_name(Path(svg))
         if html is not None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def sample(
-    given: Invocation,
+    invocation: Invocation,
     model: ModelChoice = None,
     prompt: Annotated[str | None, typer.Option("--prompt", metavar="TEXT", show_default=False,
                                                help="Text to go on from.")] = None,
@@ -42,28 +42,30 @@ def sample(
     from charlm.model.units import split_clamps
 
     held = split_clamps(clamp or ())
-    loaded = load_model(given, model)
-    options = SampleOptions.of(given.values)
-    reference = find_reference(loaded, options.num * options.length, report=given.terminal.say) if novelty else None
+    loaded = load_model(invocation, model)
+    options = SampleOptions.of(invocation.values)
+    reference = (
+        find_reference(loaded, options.num * options.length, report=invocation.terminal.say) if novelty else None
+    )
     start = _prompt(prompt, prompt_file)
-    seed = given.values.pop("seed", None)
+    seed = invocation.values.pop("seed", None)
     if seed is None:
         seed = secrets.randbelow(2**31)
-        given.terminal.say(f"seed: {seed}")
+        invocation.terminal.say(f"seed: {seed}")
     if _from_right(loaded):
-        given.terminal.say(
+        invocation.terminal.say(
             "the model writes from right to left: the prompt is the end of the text, shown when complete"
         )
-    how: dict[str, Any] = {"prompt": start, "seed": seed, "clamp": held, **given.values}
+    how: dict[str, Any] = {"prompt": start, "seed": seed, "clamp": held, **invocation.values}
     echo = "" if no_echo else start
     if options.num == 1 and not jsonl:
-        _as_it_comes(given, loaded, echo, reference, how)
+        _as_it_comes(invocation, loaded, echo, reference, how)
     else:
-        _when_complete(given, loaded, echo, reference, how, jsonl=jsonl)
+        _when_complete(invocation, loaded, echo, reference, how, jsonl=jsonl)
 
 
 def _as_it_comes(
-    given: Invocation, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any]
+    invocation: Invocation, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any]
 ) -> None:
     """One sample, printed piece by piece; the prompt stands before it, behind what a backward model wrote."""
     from charlm.evaluation.novelty import measure
@@ -75,11 +77,17 @@ def _as_it_comes(
         pieces = _keeping(pieces, kept)
     _streamed(chain(pieces, [echo]) if _from_right(model) else chain([echo], pieces))
     if reference is not None:
-        _say_novelty(given, model, measure(reference, ["".join(kept)]))
+        _say_novelty(invocation, model, measure(reference, ["".join(kept)]))
 
 
 def _when_complete(
-    given: Invocation, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any], *, jsonl: bool
+    invocation: Invocation,
+    model: "Model",
+    echo: str,
+    reference: "Reference | None",
+    how: Mapping[str, Any],
+    *,
+    jsonl: bool,
 ) -> None:
     """Several samples, or one as JSON."""
     from charlm.evaluation.novelty import measure
@@ -96,7 +104,7 @@ def _when_complete(
             whole = drawn.text + echo if _from_right(model) else echo + drawn.text
             result(shown(("-" * 40 + "\n" if number else "") + whole))
     if measured is not None and not jsonl:
-        _say_novelty(given, model, measured)
+        _say_novelty(invocation, model, measured)
 
 
 def _from_right(model: "Model") -> bool:
@@ -111,13 +119,13 @@ def _keeping(pieces: Iterator[str], kept: list[str]) -> Iterator[str]:
         yield piece
 
 
-def _say_novelty(given: Invocation, model: "Model", found: "Findings") -> None:
+def _say_novelty(invocation: Invocation, model: "Model", found: "Findings") -> None:
     """The table and the passages, on stderr."""
     from charlm.show.novelty import lines
 
     together, alone = found.together.to_json(), [one.to_json() for one in found.samples]
     for line in lines(together, alone, found.other_to_json(), model.vocabulary.tokenizer.noun):
-        given.terminal.say(line)
+        invocation.terminal.say(line)
 
 
 def _streamed(pieces: Iterable[str]) -> None:

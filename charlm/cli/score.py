@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def score(
-    given: Invocation,
+    invocation: Invocation,
     text: Annotated[
         str, typer.Argument(metavar="FILE|-", show_default=False, help="The lines. Default: the standard input."),
     ] = "-",
@@ -45,19 +45,19 @@ def score(
     from charlm.training.runs import short_names
 
     words: list[str | None] = [*model] if model else [None]
-    if given.values.get("cloze"):
-        _cloze(given, text, words, per_char=per_char, as_json=as_json)
+    if invocation.values.get("cloze"):
+        _cloze(invocation, text, words, per_char=per_char, as_json=as_json)
         return
     if per_char and len(words) > 1 and not as_json:
         raise UsageError("--per-char of several models does not fit into a line; add --json, or give one --model")
-    paths = [model_path(given, word) for word in words]
+    paths = [model_path(invocation, word) for word in words]
     if len(set(paths)) < len(paths):
         twice = next(path for path in paths if paths.count(path) > 1)
         raise UsageError(f"--model {twice} is given twice; give each model once")
     models = {name: load(path) for name, path in zip(short_names(paths), paths, strict=True)}
-    options = ScoreOptions.of(given.values)
-    scorer = Scorer(models, options, per_char=per_char, report=given.terminal.say)
-    for batch in score_stream(scorer, open_lines(text, report=given.terminal.say)):
+    options = ScoreOptions.of(invocation.values)
+    scorer = Scorer(models, options, per_char=per_char, report=invocation.terminal.say)
+    for batch in score_stream(scorer, open_lines(text, report=invocation.terminal.say)):
         if as_json:
             result("".join(f"{json.dumps(_object(scored))}\n" for scored in batch), end="")
         elif sys.stdout.isatty():
@@ -66,7 +66,7 @@ def score(
             result_bytes(b"".join(b"%s\t%s\n" % (_columns(scored).encode(), _as_it_came(scored)) for scored in batch))
 
 
-def _cloze(given: Invocation, text: str, words: list[str | None], *, per_char: bool, as_json: bool) -> None:
+def _cloze(invocation: Invocation, text: str, words: list[str | None], *, per_char: bool, as_json: bool) -> None:
     """Fill the gaps of lines as they come: bits of what fills them, how many there are, and the filled line."""
     from charlm.evaluation.cloze import Filler, fill_stream
     from charlm.evaluation.lines import open_lines
@@ -76,8 +76,8 @@ def _cloze(given: Invocation, text: str, words: list[str | None], *, per_char: b
         raise UsageError(f"--cloze fills gaps by one model, got {len(words)}; give one --model")
     if per_char:
         raise UsageError("--per-char is of scores; --cloze --json has the probability of what fills each gap")
-    say = given.terminal.say
-    filler = Filler(load(model_path(given, words[0])), ScoreOptions.of(given.values), say)
+    say = invocation.terminal.say
+    filler = Filler(load(model_path(invocation, words[0])), ScoreOptions.of(invocation.values), say)
     for found in fill_stream(filler, open_lines(text, report=say)):
         if as_json:
             result(json.dumps(found.to_json()))

@@ -25,7 +25,7 @@ started = time.perf_counter()
 
 
 def train(
-    given: Invocation,
+    invocation: Invocation,
     corpus: Annotated[
         str | None,
         typer.Argument(metavar="CORPUS", show_default=False,
@@ -56,20 +56,25 @@ def train(
     if dry_run:
         if join().world > 1:
             raise UsageError("--dry-run looks at one process; start it without torchrun")
-        _dry_run(given, corpus, init_from)
+        _dry_run(invocation, corpus, init_from)
         return
     from charlm.show.training import TrainingDisplay
     from charlm.training.train import resume as go_on
     from charlm.training.train import train as begin
 
     ranks = join()
-    terminal = given.terminal if ranks.is_main else Terminal(quiet=True)
-    source = None if init_from is None else model_path(given, init_from)
-    prepared = None if resume is not None else ranks.on_main(lambda: _corpus(given, corpus))
+    terminal = invocation.terminal if ranks.is_main else Terminal(quiet=True)
+    source = None if init_from is None else model_path(invocation, init_from)
+    prepared = None if resume is not None else ranks.on_main(lambda: _corpus(invocation, corpus))
     display = TrainingDisplay(terminal)
     try:
         with display:
-            more: dict[str, Any] = {"report": display, "stop": stop.patiently(), "started": started, **given.values}
+            more: dict[str, Any] = {
+                "report": display,
+                "stop": stop.patiently(),
+                "started": started,
+                **invocation.values,
+            }
             if resume is not None:
                 done = go_on(resume, corpus=corpus, **more)
             else:
@@ -95,15 +100,15 @@ def _draw_curve(run: Path | None) -> None:
         plots.save(RunFolder(run).curve, curves.plot([read_run(run).to_json()], "steps"))
 
 
-def _dry_run(given: Invocation, corpus: str | None, init_from: str | None) -> None:
+def _dry_run(invocation: Invocation, corpus: str | None, init_from: str | None) -> None:
     from charlm.show.training import TrainingDisplay, plan_lines, settings
     from charlm.training.train import plan
 
     if init_from is not None:
         raise UsageError("--dry-run and --init-from: the sizes are those of the model; give them as options instead")
     with tempfile.TemporaryDirectory() as elsewhere:
-        prepared = _corpus(given, corpus, Path(elsewhere))
-        planned, milliseconds = plan(prepared, report=TrainingDisplay(given.terminal), **given.values)
+        prepared = _corpus(invocation, corpus, Path(elsewhere))
+        planned, milliseconds = plan(prepared, report=TrainingDisplay(invocation.terminal), **invocation.values)
     lines = plan_lines(planned)
     speed = planned.options.batch_size * planned.options.seq_len / milliseconds * 1000
     lines.append(f"speed: {milliseconds:.3g} ms per step, {speed:,.0f} {planned.symbol}s/s")
@@ -117,14 +122,14 @@ def _dry_run(given: Invocation, corpus: str | None, init_from: str | None) -> No
         result(line)
 
 
-def _corpus(given: Invocation, word: str | None, elsewhere: Path | None = None) -> "Corpus":
+def _corpus(invocation: Invocation, word: str | None, elsewhere: Path | None = None) -> "Corpus":
     """The corpus that is meant, prepared first where a text was given; `elsewhere` where nothing may be left."""
     from charlm.data.obtain import is_prepared, open_or_prepare
 
     root = Path("data") if elsewhere is None or word is None or is_prepared(word) else elsewhere
-    with given.terminal.counting("preparing") as counter:
+    with invocation.terminal.counting("preparing") as counter:
         return open_or_prepare(
-            word, root=root, report=given.terminal.say, progress=lambda done, total: counter(done, total, "B")
+            word, root=root, report=invocation.terminal.say, progress=lambda done, total: counter(done, total, "B")
         )
 
 

@@ -150,21 +150,23 @@ def decompress(model: Model, data: bytes, *, progress: Progress | None = None) -
     return content
 
 
-def _decoded(model: Model, packed: CompressedFile, progress: Progress | None) -> bytes:
-    version, total = arithmetic_coding.coder_version(), packed.symbols
-    claimed = PER_BYTE * min(total, arithmetic_coding.most_symbols(len(packed.payload))) + _bytes(model, packed.streams)
+def _decoded(model: Model, compressed: CompressedFile, progress: Progress | None) -> bytes:
+    version, total = arithmetic_coding.coder_version(), compressed.symbols
+    claimed = PER_BYTE * min(total, arithmetic_coding.most_symbols(len(compressed.payload))) + _bytes(
+        model, compressed.streams
+    )
     memory.check(claimed, "decompressing what it claims to hold", "free some, if it does")
-    if arithmetic_coding.self_test(model) != packed.answer:
+    if arithmetic_coding.self_test(model) != compressed.answer:
         raise PackedError(
             f"it was compressed with an arithmetic whose results are not those of this machine: its coder was "
-            f"constriction {packed.coder[0]}.{packed.coder[1]}, this one is {version[0]}.{version[1]}; "
+            f"constriction {compressed.coder[0]}.{compressed.coder[1]}, this one is {version[0]}.{version[1]}; "
             f"decompress it where it was made"
         )
     told = None if progress is None else lambda done: progress(done, total)
-    found = arithmetic_coding.decode(model, packed.payload, total, streams=packed.streams, progress=told)
+    found = arithmetic_coding.decode(model, compressed.payload, total, streams=compressed.streams, progress=told)
     ids, raw = _coded(model, *found)
     try:
-        return _alphabet(model, packed.kind).decode(ids, raw)
+        return _alphabet(model, compressed.kind).decode(ids, raw)
     except ValueError:
         raise PackedError("its characters are none of a text: it is damaged; take another copy of it") from None
 

@@ -28,17 +28,17 @@ class LosslessText:
         lines: whether a line's end is the boundary.
     """
 
-    symbols: Vocabulary
+    vocabulary: Vocabulary
     encoding: str
     lines: bool
 
     def encode(self, data: bytes) -> tuple[np.ndarray, np.ndarray] | None:
         """Ids (N,) of `data`, and the codes (U,) behind its unknown symbols; None where it would not come back."""
-        points, kind = self._points(data), self.symbols.tokenizer
+        points, kind = self._points(data), self.vocabulary.tokenizer
         if points is None:
             return None
         codes = kind.merge(points)
-        ids = self.symbols.encode(codes)
+        ids = self.vocabulary.encode(codes)
         if self.lines:
             ids[codes == kind.line_feed] = BOUNDARY
         return ids, codes[ids == UNKNOWN]
@@ -49,9 +49,9 @@ class LosslessText:
         Raises:
             ValueError: there are no such bytes.
         """
-        kind = self.symbols.tokenizer
-        table: np.ndarray = np.empty(self.symbols.size, kind.dtype)
-        table[:FIRST_SYMBOL], table[FIRST_SYMBOL:] = kind.line_feed, self.symbols.codes
+        kind = self.vocabulary.tokenizer
+        table: np.ndarray = np.empty(self.vocabulary.size, kind.dtype)
+        table[:FIRST_SYMBOL], table[FIRST_SYMBOL:] = kind.line_feed, self.vocabulary.codes
         codes = table[ids]
         codes[ids == UNKNOWN] = raw
         points = kind.points(codes)
@@ -61,7 +61,7 @@ class LosslessText:
 
     def _points(self, data: bytes) -> np.ndarray | None:
         """Code points, or the bytes where symbols are bytes."""
-        if not self.symbols.tokenizer.decodes:
+        if not self.vocabulary.tokenizer.decodes:
             return np.frombuffer(data, np.uint8)
         try:
             text = data.decode(text_encoding(self.encoding), "surrogateescape")

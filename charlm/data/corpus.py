@@ -48,7 +48,7 @@ class Corpus:
 
     path: Path
     info: dict[str, Any]
-    symbols: Vocabulary
+    vocabulary: Vocabulary
     options: PrepareOptions
 
     @classmethod
@@ -63,7 +63,7 @@ class Corpus:
         try:
             corpus = cls(path, info, Vocabulary.from_json(info["symbols"]), PrepareOptions.of(info["options"]))
             _check_types(info)
-            sizes = {split: (corpus._count(split) + 1) * corpus.symbols.dtype.itemsize for split in info["splits"]}
+            sizes = {split: (corpus._count(split) + 1) * corpus.vocabulary.dtype.itemsize for split in info["splits"]}
         except KeyError as error:
             raise _damaged(path / INFO, f"it has no {error}") from None
         except (CheckpointError, UsageError, TypeError, AttributeError) as error:
@@ -146,7 +146,7 @@ class Corpus:
         """
         self._split_info(name)
         try:
-            return np.memmap(self.file(name), dtype=self.symbols.dtype.newbyteorder("<"), mode="r")
+            return np.memmap(self.file(name), dtype=self.vocabulary.dtype.newbyteorder("<"), mode="r")
         except (OSError, ValueError) as error:
             raise _damaged(self.file(name), str(error)) from error
 
@@ -159,9 +159,9 @@ class Corpus:
             CorpusError: as in `split`, or there is such an id.
         """
         ids = self.split(name)
-        if self.symbols.size <= np.iinfo(ids.dtype).max:
+        if self.vocabulary.size <= np.iinfo(ids.dtype).max:
             for first in range(0, len(ids), CHECK_SYMBOLS):
-                check_ids(ids[first : first + CHECK_SYMBOLS], self.symbols.size)
+                check_ids(ids[first : first + CHECK_SYMBOLS], self.vocabulary.size)
         return ids
 
     def _split_info(self, name: str) -> dict[str, Any]:

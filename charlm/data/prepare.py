@@ -145,19 +145,19 @@ def _split_ends(symbols: int, options: PrepareOptions) -> dict[str, int]:
 
 
 def _write(
-    folder: Path, walk: SymbolStream, symbols: Vocabulary, stops: dict[str, int], tell: Report
+    folder: Path, stream: SymbolStream, vocabulary: Vocabulary, stops: dict[str, int], tell: Report
 ) -> dict[str, Any]:
     """Write the splits; what they have and share. While the disk is waited for, they are looked through."""
-    splits = _write_splits(folder, walk, symbols, stops)
+    splits = _write_splits(folder, stream, vocabulary, stops)
     with ThreadPoolExecutor(1) as beside:
         on_disk = beside.submit(_sync, folder, list(stops))
-        shared = _report_overlap(folder, symbols, list(stops), tell)
+        shared = _report_overlap(folder, vocabulary, list(stops), tell)
         on_disk.result()
     return {"splits": splits, "shared": shared}
 
 
 def _write_splits(
-    folder: Path, walk: SymbolStream, symbols: Vocabulary, stops: dict[str, int]
+    folder: Path, stream: SymbolStream, vocabulary: Vocabulary, stops: dict[str, int]
 ) -> dict[str, dict[str, Any]]:
     """Encode the whole stream into one file per split; what was written, by split.
 
@@ -167,21 +167,21 @@ def _write_splits(
     ahead = list(stops.items())
     place = 0
     with ExitStack() as stack:
-        files = {split: _open_split(stack, folder, split, symbols) for split in stops}
-        for piece in walk.chunks():
-            ids, codes = piece.ids(symbols), piece.codes
+        files = {split: _open_split(stack, folder, split, vocabulary) for split in stops}
+        for piece in stream.chunks():
+            ids, codes = piece.ids(vocabulary), piece.codes
             while ids.size:
                 split, stop = ahead[0]
                 # A text that has grown overflows into the last split, and is refused below.
                 last = len(ahead) == 1
-                take, full = (ids.size, False) if last else _split_share(ids, stop - place, walk.lines)
-                files[split].write(ids[:take].astype(symbols.dtype.newbyteorder("<"), copy=False).tobytes())
+                take, full = (ids.size, False) if last else _split_share(ids, stop - place, stream.lines)
+                files[split].write(ids[:take].astype(vocabulary.dtype.newbyteorder("<"), copy=False).tobytes())
                 written[split] += take
-                amounts[split].add(walk, symbols, ids[:take], codes[:take])
+                amounts[split].add(stream, vocabulary, ids[:take], codes[:take])
                 ids, codes, place = ids[take:], codes[take:], place + take
                 if full:
                     ahead.pop(0)
-        walk.check()
+        stream.check()
         for split, count in written.items():
             if not count:
                 raise CorpusError(
@@ -198,18 +198,18 @@ def _sync(folder: Path, splits: list[str]) -> None:
             os.fsync(file.fileno())
 
 
-def _report_overlap(folder: Path, symbols: Vocabulary, splits: list[str], tell: Report) -> dict[str, dict[str, int]]:
+def _report_overlap(folder: Path, vocabulary: Vocabulary, splits: list[str], tell: Report) -> dict[str, dict[str, int]]:
     """What valid and test share with train, by split; said where it is anything."""
     others = [split for split in splits if split != "train"]
     if not others:
         return {}
-    kind = symbols.dtype.newbyteorder("<")
+    kind = vocabulary.dtype.newbyteorder("<")
     train, *texts = (np.memmap(folder / f"{split}.bin", kind, "r")[1:] for split in ("train", *others))
     found = dict(zip(others, find_overlaps(train, texts), strict=True))
     for split, ids in zip(others, texts, strict=True):
         if found[split].longest:
-            passage = symbols.decode(ids[found[split].at :][: min(found[split].longest, 4 * MAX_QUOTED_CHARACTERS)])
-            tell(_overlap_notice(split, found[split], symbols.tokenizer.noun, passage))
+            passage = vocabulary.decode(ids[found[split].at :][: min(found[split].longest, 4 * MAX_QUOTED_CHARACTERS)])
+            tell(_overlap_notice(split, found[split], vocabulary.tokenizer.noun, passage))
     return {split: leak.to_json() for split, leak in found.items()}
 
 
@@ -237,9 +237,9 @@ def _split_share(ids: np.ndarray, room: int, lines: bool) -> tuple[int, bool]:
     return (first + int(ends[0]) + 1, True) if ends.size else (ids.size, False)
 
 
-def _open_split(stack: ExitStack, folder: Path, split: str, symbols: Vocabulary) -> IO[bytes]:
+def _open_split(stack: ExitStack, folder: Path, split: str, vocabulary: Vocabulary) -> IO[bytes]:
     file = stack.enter_context(open(folder / f"{split}.bin", "wb"))
-    file.write(np.full(1, BOUNDARY, symbols.dtype).tobytes())
+    file.write(np.full(1, BOUNDARY, vocabulary.dtype).tobytes())
     return file
 
 
@@ -254,12 +254,12 @@ def _encoding_options(options: PrepareOptions) -> dict[str, Any]:
     return recipe
 
 
-def _fingerprint(walk: SymbolStream, options: PrepareOptions) -> str:
-    content = json.dumps([FORMAT, *walk.content_key(), _encoding_options(options)], sort_keys=True)
+def _fingerprint(stream: SymbolStream, options: PrepareOptions) -> str:
+    content = json.dumps([FORMAT, *stream.content_key(), _encoding_options(options)], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _reusable(path: Path, fingerprint: str, walk: SymbolStream, options: PrepareOptions, force: bool) -> bool:
+def _reusable(path: Path, fingerprint: str, stream: SymbolStream, options: PrepareOptions, force: bool) -> bool:
     """Whether the corpus at `path` is the one to be made; False where it may be replaced.
 
     Raises:
@@ -278,7 +278,7 @@ def _reusable(path: Path, fingerprint: str, walk: SymbolStream, options: Prepare
     old, new = _encoding_options(found.options), _encoding_options(options)
     pairs = [(name, old[name], new[name]) for name in new if None not in (old.get(name), new[name])]
     changes = [f"{flag(name)} ({before}, now {now})" for name, before, now in pairs if before != now]
-    if found.sha256 != walk.sha256.hexdigest():
+    if found.sha256 != stream.sha256.hexdigest():
         changes.insert(0, "another text")
     raise CorpusError(
         f"{path} exists and was made with {', '.join(changes) or 'another division into documents'}; "

@@ -57,42 +57,42 @@ class TextStatistics:
         return len(self.codes)
 
 
-def count_symbols(walk: SymbolStream) -> TextStatistics:
+def count_symbols(stream: SymbolStream) -> TextStatistics:
     """Walk over a text and count.
 
     Raises:
         CorpusError: it cannot be read, or is too short.
     """
-    tally, characters, documents = walk.unit.symbol_counts(), 0, 0
-    for piece in walk.chunks():
+    tally, characters, documents = stream.unit.symbol_counts(), 0, 0
+    for piece in stream.chunks():
         codes = piece.codes
         if piece.ends is not None:
             documents += int(np.count_nonzero(piece.ends))
             codes = codes[~piece.ends]
         tally.add(codes)
-        characters += walk.unit.characters(codes)
+        characters += stream.unit.characters(codes)
     found = TextStatistics(*tally.symbols_and_counts(), tally, characters, documents)
     if found.symbols < RARE_COUNT:
-        noun = walk.unit.noun
+        noun = stream.unit.noun
         raise CorpusError(
-            f"{', '.join(walk.source.origin)} has {_count_phrase(found.symbols, noun)}, "
+            f"{', '.join(stream.source.origin)} has {_count_phrase(found.symbols, noun)}, "
             f"and at least {RARE_COUNT} are needed; give a longer text"
         )
     return found
 
 
-def build_vocabulary(found: TextStatistics, options: PrepareOptions) -> Vocabulary:
+def build_vocabulary(statistics: TextStatistics, options: PrepareOptions) -> Vocabulary:
     """The symbol table of a text.
 
     Raises:
         CorpusError: nothing occurs often enough, or a model's file has no room for so many words.
     """
     most = None if options.words is None else options.words - FIRST_SYMBOL
-    codes = found.symbol_counts.select(options.min_count, most)
+    codes = statistics.symbol_counts.select(options.min_count, most)
     if not codes.size:
         raise CorpusError(
             f"--min-count {options.min_count} leaves no {TOKENIZERS[options.unit].noun}: the most frequent one occurs "
-            f"{found.counts.max()} times; choose a smaller --min-count"
+            f"{statistics.counts.max()} times; choose a smaller --min-count"
         )
     symbols = Vocabulary(options.unit, codes)
     size = len(json.dumps(json.dumps(symbols.to_json())))
@@ -104,33 +104,33 @@ def build_vocabulary(found: TextStatistics, options: PrepareOptions) -> Vocabula
     return symbols
 
 
-def text_notices(walk: SymbolStream, found: TextStatistics) -> Iterator[str]:
+def text_notices(stream: SymbolStream, statistics: TextStatistics) -> Iterator[str]:
     """What a user may not know of the text, one line each."""
-    if walk.marks:
-        yield f"removed the byte order mark at the start of {_count_phrase(walk.marks, 'document')}"
-    if walk.returns:
-        yield _about_line_ends(walk, found.symbol_counts.count(walk.unit.line_feed))
-    controls = [code for code in walk.unit.controls if found.symbol_counts.count(code)]
+    if stream.marks:
+        yield f"removed the byte order mark at the start of {_count_phrase(stream.marks, 'document')}"
+    if stream.returns:
+        yield _about_line_ends(stream, statistics.symbol_counts.count(stream.unit.line_feed))
+    controls = [code for code in stream.unit.controls if statistics.symbol_counts.count(code)]
     if controls:
-        times = _count_phrase(sum(map(found.symbol_counts.count, controls)), "control character")
-        names = _name_symbols(walk.unit, controls)
+        times = _count_phrase(sum(map(statistics.symbol_counts.count, controls)), "control character")
+        names = _name_symbols(stream.unit, controls)
         yield f"the text has {times}: {names}; if it is no plain text, prepare another file"
 
 
-def vocabulary_notices(found: TextStatistics, symbols: Vocabulary, options: PrepareOptions) -> Iterator[str]:
+def vocabulary_notices(statistics: TextStatistics, vocabulary: Vocabulary, options: PrepareOptions) -> Iterator[str]:
     """What the table has, and what it leaves out, in a line or two."""
-    kind, kinds = symbols.tokenizer, found.distinct - symbols.codes.size
-    once = found.codes[found.counts == 1].tolist()
-    if kinds and symbols.size == options.words:
-        outside = int(found.counts[symbols.encode(found.codes) == UNKNOWN].sum())
+    kind, kinds = vocabulary.tokenizer, statistics.distinct - vocabulary.codes.size
+    once = statistics.codes[statistics.counts == 1].tolist()
+    if kinds and vocabulary.size == options.words:
+        outside = int(statistics.counts[vocabulary.encode(statistics.codes) == UNKNOWN].sum())
         yield (
-            f"the {symbols.codes.size:,} most frequent of {found.distinct:,} {kind.noun}s are in the table; the "
-            f"others become the unknown symbol, {outside:,} of {found.symbols:,} in the text "
-            f"({outside / found.symbols:.2%}); --words takes more"
+            f"the {vocabulary.codes.size:,} most frequent of {statistics.distinct:,} {kind.noun}s are in the table; the "
+            f"others become the unknown symbol, {outside:,} of {statistics.symbols:,} in the text "
+            f"({outside / statistics.symbols:.2%}); --words takes more"
         )
     elif kinds:
-        rare = found.counts < options.min_count
-        times = _count_phrase(int(found.counts[rare].sum()), kind.noun)
+        rare = statistics.counts < options.min_count
+        times = _count_phrase(int(statistics.counts[rare].sum()), kind.noun)
         yield f"{times} of {kinds} kinds, seen less than {options.min_count} times, become the unknown symbol"
     elif once:
         yield (
@@ -139,22 +139,22 @@ def vocabulary_notices(found: TextStatistics, symbols: Vocabulary, options: Prep
         )
 
 
-def _about_line_ends(walk: SymbolStream, line_feeds: int) -> str:
-    lone = walk.returns - walk.pairs
+def _about_line_ends(stream: SymbolStream, line_feeds: int) -> str:
+    lone = stream.returns - stream.pairs
     found = " and ".join(
-        _count_phrase(times, f"{what} line end") for times, what in ((walk.pairs, "CR LF"), (lone, "CR")) if times
+        _count_phrase(times, f"{what} line end") for times, what in ((stream.pairs, "CR LF"), (lone, "CR")) if times
     )
-    if walk.make_lf:
+    if stream.make_lf:
         return f"{found} made LF"
-    others = line_feeds - walk.pairs
-    kinds = sum(1 for times in (walk.pairs, lone, others) if times)
+    others = line_feeds - stream.pairs
+    kinds = sum(1 for times in (stream.pairs, lone, others) if times)
     mixed = f", mixed with {others} LF" if others else ", mixed" if kinds > 1 else ""
     return f"the text has {found}{mixed}; --newlines lf makes them all LF"
 
 
-def _name_symbols(kind: Tokenizer, codes: list[Any]) -> str:
+def _name_symbols(tokenizer: Tokenizer, codes: list[Any]) -> str:
     more = f" and {len(codes) - MAX_NAMED_SYMBOLS} more" if len(codes) > MAX_NAMED_SYMBOLS else ""
-    return ", ".join(kind.describe(code) for code in codes[:MAX_NAMED_SYMBOLS]) + more
+    return ", ".join(tokenizer.describe(code) for code in codes[:MAX_NAMED_SYMBOLS]) + more
 
 
 def _count_phrase(count: int, noun: str) -> str:

@@ -52,7 +52,7 @@ class EncodedText:
     sha256: str
 
 
-def encode_source(source: Source, symbols: Vocabulary, options: PrepareOptions) -> EncodedText:
+def encode_source(source: Source, vocabulary: Vocabulary, options: PrepareOptions) -> EncodedText:
     """The ids of a text, read as `options` say and in the given table.
 
     They lie in a mapped temporary file without a name, so that memory does not grow with the text.
@@ -60,19 +60,19 @@ def encode_source(source: Source, symbols: Vocabulary, options: PrepareOptions) 
     Raises:
         CorpusError: the text cannot be read or decoded, or has no characters.
     """
-    walk = SymbolStream(source, options.replace(unit=symbols.unit))
+    walk = SymbolStream(source, options.replace(unit=vocabulary.unit))
     count, amounts = 0, TextCounts()
     with failures(Path(tempfile.gettempdir()), "writing ids to"), tempfile.TemporaryFile() as file:
-        file.write(np.full(1, BOUNDARY, symbols.dtype).tobytes())
+        file.write(np.full(1, BOUNDARY, vocabulary.dtype).tobytes())
         for piece in walk.chunks():
-            ids = piece.ids(symbols)
+            ids = piece.ids(vocabulary)
             file.write(ids.tobytes())
             count += ids.size
-            amounts.add(walk, symbols, ids, piece.codes)
+            amounts.add(walk, vocabulary, ids, piece.codes)
         file.flush()
         if not count:
             raise CorpusError(f"{source.name} has no characters; give a text that has some")
-        ids = np.memmap(file, dtype=symbols.dtype, mode="r")
+        ids = np.memmap(file, dtype=vocabulary.dtype, mode="r")
     return EncodedText(source.name, ids, sha256=walk.sha256.hexdigest(), **vars(amounts))
 
 
@@ -86,15 +86,15 @@ class TextCounts:
     spelling: float = 0.0
     documents: int = 0
 
-    def add(self, walk: "SymbolStream", symbols: Vocabulary, ids: np.ndarray, codes: np.ndarray) -> None:
+    def add(self, stream: "SymbolStream", vocabulary: Vocabulary, ids: np.ndarray, codes: np.ndarray) -> None:
         """Count some more of it: ids (T,) and codes (T,)."""
         plain = ids.min(initial=FIRST_SYMBOL) >= FIRST_SYMBOL  # as most stretches are
         outside = codes[:0] if plain else codes[ids == UNKNOWN]
         ends = 0 if plain else int(np.count_nonzero(ids == BOUNDARY))
-        self.characters += walk.unit.characters(codes) - ends
-        self.bytes += walk.text_bytes(codes, ends)
+        self.characters += stream.unit.characters(codes) - ends
+        self.bytes += stream.text_bytes(codes, ends)
         self.unknown += outside.size
-        self.spelling += symbols.escape_code.bits(outside)
+        self.spelling += vocabulary.escape_code.bits(outside)
         self.documents += ends
 
 
@@ -105,9 +105,9 @@ class StreamChunk:
     codes: np.ndarray
     ends: np.ndarray | None = None
 
-    def ids(self, symbols: Vocabulary) -> np.ndarray:
+    def ids(self, vocabulary: Vocabulary) -> np.ndarray:
         """The ids (T,) of the stretch in a given table."""
-        ids = symbols.encode(self.codes)
+        ids = vocabulary.encode(self.codes)
         if self.ends is not None:
             ids[self.ends] = BOUNDARY
         return ids
@@ -205,28 +205,28 @@ class SymbolStream:
                 yield codes
 
 
-def _file_document(chunks: Iterator[np.ndarray], unit: Tokenizer) -> Iterator[StreamChunk]:
+def _file_document(chunks: Iterator[np.ndarray], tokenizer: Tokenizer) -> Iterator[StreamChunk]:
     empty = True
     for codes in chunks:
         empty = False
         yield StreamChunk(codes)
     if not empty:
-        yield _end(unit)
+        yield _end(tokenizer)
 
 
-def _line_documents(chunks: Iterator[np.ndarray], unit: Tokenizer) -> Iterator[StreamChunk]:
+def _line_documents(chunks: Iterator[np.ndarray], tokenizer: Tokenizer) -> Iterator[StreamChunk]:
     at_start = True
     for codes in chunks:
-        ends = codes == unit.line_feed
+        ends = codes == tokenizer.line_feed
         # An end that follows an end, or begins the file, closes an empty line.
         empty = ends & np.concatenate(([at_start], ends[:-1]))
         at_start = bool(ends[-1])
         if not empty.all():
             yield StreamChunk(codes[~empty], ends[~empty])
     if not at_start:
-        yield _end(unit)
+        yield _end(tokenizer)
 
 
-def _end(unit: Tokenizer) -> StreamChunk:
+def _end(tokenizer: Tokenizer) -> StreamChunk:
     """The end of a document; the code there is that of a line's end."""
-    return StreamChunk(np.array([unit.line_feed], unit.dtype), np.ones(1, bool))
+    return StreamChunk(np.array([tokenizer.line_feed], tokenizer.dtype), np.ones(1, bool))

@@ -48,7 +48,7 @@ class Vectors:
         return int(self.values.shape[1])
 
 
-def read_vectors(path: Path, symbols: Vocabulary) -> Vectors:
+def read_vectors(path: Path, vocabulary: Vocabulary) -> Vectors:
     """Read a file of vectors.
 
     Args:
@@ -60,8 +60,8 @@ def read_vectors(path: Path, symbols: Vocabulary) -> Vectors:
             than the one before, a number that is none, or two vectors of one symbol.
     """
     known: dict[str, list[int]] = {}
-    for symbol in range(symbols.size):
-        for name in _names(symbols, symbol):
+    for symbol in range(vocabulary.size):
+        for name in _names(vocabulary, symbol):
             known.setdefault(name, []).append(symbol)
     rows: dict[int, np.ndarray] = {}
     places: dict[int, int] = {}
@@ -88,31 +88,31 @@ def read_vectors(path: Path, symbols: Vocabulary) -> Vectors:
             rows[symbol], places[symbol] = vector, number
     if not rows:
         raise InputError(
-            f"--embeddings {path} has no vector of any of the {symbols.size} symbols, and {others:,} of others; "
+            f"--embeddings {path} has no vector of any of the {vocabulary.size} symbols, and {others:,} of others; "
             f"its symbols must be those of the corpus, each written as itself or as U+0020 is"
         )
     ids = sorted(rows)
     return Vectors(np.array(ids), np.stack([rows[symbol] for symbol in ids]), others)
 
 
-def lines(symbols: Vocabulary, table: np.ndarray) -> Iterator[str]:
+def lines(vocabulary: Vocabulary, table: np.ndarray) -> Iterator[str]:
     """A table of embeddings (V, E) as the lines of a file that `read_vectors` reads back to the bit.
 
     Of words that differ in the blank before them alone, which have one name in such a file, it has the first.
     """
     known: set[str] = set()
     for symbol, vector in enumerate(table):
-        name = _names(symbols, symbol)[-1]
+        name = _names(vocabulary, symbol)[-1]
         if name not in known:
             known.add(name)
             yield " ".join([name, *map(str, vector.tolist())])
 
 
-def _names(symbols: Vocabulary, symbol: int) -> tuple[str, ...]:
+def _names(vocabulary: Vocabulary, symbol: int) -> tuple[str, ...]:
     """How a file may write a symbol."""
     if symbol < FIRST_SYMBOL:
         return {BOUNDARY: ("</s>",), UNKNOWN: ("<unk>",)}[symbol]
-    return symbols.tokenizer.written(symbols.code(symbol))
+    return vocabulary.tokenizer.written(vocabulary.code(symbol))
 
 
 def _parted(fields: list[str], size: int) -> tuple[str, list[str]]:

@@ -55,7 +55,7 @@ def check_memory(train: EvalText, text: EvalText) -> None:
 
 
 def baselines(
-    train: EvalText, text: EvalText, symbols: Vocabulary, *, lines: bool = False, report: Report | None = None
+    train: EvalText, text: EvalText, vocabulary: Vocabulary, *, lines: bool = False, report: Report | None = None
 ) -> list[Baseline]:
     """Every row.
 
@@ -67,17 +67,17 @@ def baselines(
         report: told each row as it is known, in one line.
     """
     found = []
-    for row in _rows(train, text, symbols, lines):
+    for row in _rows(train, text, vocabulary, lines):
         if report is not None:
             report(f"baseline {row.name}: {row.bits_per_char:.4f} bits per character")
         found.append(row)
     return found
 
 
-def _rows(train: EvalText, text: EvalText, symbols: Vocabulary, lines: bool) -> Iterator[Baseline]:
+def _rows(train: EvalText, text: EvalText, vocabulary: Vocabulary, lines: bool) -> Iterator[Baseline]:
     of_each = text.symbols / text.characters
-    yield Baseline("uniform", log2(symbols.size) * of_each, None)
-    orders, best = ngrams.surprises(train.ids, text.ids, symbols.size), inf
+    yield Baseline("uniform", log2(vocabulary.size) * of_each, None)
+    orders, best = ngrams.surprises(train.ids, text.ids, vocabulary.size), inf
     for order in range(1, MAX_ORDER + 1):
         began = perf_counter()
         loss = float(np.mean(next(orders))) / log(2) * of_each
@@ -87,7 +87,7 @@ def _rows(train: EvalText, text: EvalText, symbols: Vocabulary, lines: bool) -> 
         best = loss
 
     def reader(of: EvalText) -> Callable[[], Iterator[bytes]]:
-        return lambda: compressors.text_bytes(of.ids, symbols, lines)
+        return lambda: compressors.text_bytes(of.ids, vocabulary, lines)
 
     for name in compressors.NAMES:
         began = perf_counter()

@@ -254,18 +254,18 @@ def _paired(names: Sequence[str], texts: Sequence[EvalText], tables: Sequence[Vo
     return [places for _, places in found]
 
 
-def _characters(text: EvalText, symbols: Vocabulary, mixed: bool) -> tuple[np.ndarray, np.ndarray]:
+def _characters(text: EvalText, vocabulary: Vocabulary, mixed: bool) -> tuple[np.ndarray, np.ndarray]:
     """What the characters (N,) are from the left, and where each begins among the symbols; or the bytes, where all have
     bytes."""
-    table: np.ndarray = np.arange(symbols.size, dtype=np.int32)  # of words, which are of one table, their ids
-    if not symbols.tokenizer.longer:
-        table[FIRST_SYMBOL:] = symbols.codes
+    table: np.ndarray = np.arange(vocabulary.size, dtype=np.int32)  # of words, which are of one table, their ids
+    if not vocabulary.tokenizer.longer:
+        table[FIRST_SYMBOL:] = vocabulary.codes
     table[[BOUNDARY, UNKNOWN]] = END, ANY
     codes = table[np.asarray(text.written[1:])]
     if not mixed:
         return codes, np.arange(len(codes))
     places = np.arange(len(codes))
-    if symbols.unit == "byte":  # in UTF-8, every byte of a character but its first is from 0x80 to 0xBF
+    if vocabulary.unit == "byte":  # in UTF-8, every byte of a character but its first is from 0x80 to 0xBF
         places = np.flatnonzero((codes < 0x80) | (codes >= 0xC0))
         codes = codes[places]
     return np.where(codes >= 0x80, ANY, codes), places

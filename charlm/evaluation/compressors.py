@@ -41,7 +41,7 @@ class Compressor(Protocol):
         """The rest."""
 
 
-def text_bytes(ids: np.ndarray, symbols: Vocabulary, lines: bool) -> Iterator[bytes]:
+def text_bytes(ids: np.ndarray, vocabulary: Vocabulary, lines: bool) -> Iterator[bytes]:
     """The text of ids (N + 1,), the first one left out, in pieces.
 
     Args:
@@ -49,13 +49,16 @@ def text_bytes(ids: np.ndarray, symbols: Vocabulary, lines: bool) -> Iterator[by
         symbols: their table.
         lines: whether documents are lines.
     """
-    table = np.concatenate((np.zeros(FIRST_SYMBOL, symbols.codes.dtype), symbols.codes))
-    table[BOUNDARY], table[UNKNOWN] = symbols.tokenizer.line_feed, symbols.tokenizer.first_invalid(symbols.codes)
+    table = np.concatenate((np.zeros(FIRST_SYMBOL, vocabulary.codes.dtype), vocabulary.codes))
+    table[BOUNDARY], table[UNKNOWN] = (
+        vocabulary.tokenizer.line_feed,
+        vocabulary.tokenizer.first_invalid(vocabulary.codes),
+    )
     pages = PageReleaser(ids)
     for at in range(1, len(ids), CHUNK_SYMBOLS):
         block = np.array(ids[at : at + CHUNK_SYMBOLS])
         pages.advance(block.size)
-        yield symbols.tokenizer.utf8(table[block if lines else block[block != BOUNDARY]])
+        yield vocabulary.tokenizer.utf8(table[block if lines else block[block != BOUNDARY]])
 
 
 def window(size: int) -> int:

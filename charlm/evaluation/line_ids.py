@@ -48,8 +48,8 @@ class LineIds:
         end: the symbol that ends a line, None where its end is not scored.
     """
 
-    def __init__(self, symbols: Vocabulary, encoding: str, end: int | None) -> None:
-        self._symbols, self._encoding, self._end = symbols, encoding, end
+    def __init__(self, vocabulary: Vocabulary, encoding: str, end: int | None) -> None:
+        self._symbols, self._encoding, self._end = vocabulary, encoding, end
 
     def stretches(self, body: bytes, *, first: bool) -> Iterator[Stretch]:
         """The boundary, the symbols of a line, a stretch at a time, and its end, which counts as a character.
@@ -140,8 +140,8 @@ def line_ends(tables: Mapping[str, tuple[Vocabulary, bool]], wanted: str) -> dic
     return dict.fromkeys(ends) if None in ends.values() else ends
 
 
-def _end(name: str, symbols: Vocabulary, lines: bool, wanted: str) -> int | None:
-    newline = int(symbols.encode(np.array([symbols.tokenizer.line_feed], symbols.tokenizer.dtype))[0])
+def _end(name: str, vocabulary: Vocabulary, lines: bool, wanted: str) -> int | None:
+    newline = int(vocabulary.encode(np.array([vocabulary.tokenizer.line_feed], vocabulary.tokenizer.dtype))[0])
     if wanted == "newline" and newline == UNKNOWN:
         raise UsageError(f"--end newline: the table of {name} has no newline; give --end boundary or --end none")
     if wanted == "boundary" or (wanted == AUTO and lines):

@@ -111,7 +111,7 @@ class Reference:
     @property
     def symbols(self) -> Vocabulary:
         """The table of both."""
-        return self.corpus.symbols
+        return self.corpus.vocabulary
 
     @property
     def lines(self) -> bool:
@@ -156,7 +156,7 @@ def find_reference(
         raise CorpusError(f"--novelty needs the text that the model learned from: {error}") from None
     train = corpus.checked("train")
     split = next((split for split in ("valid", "test") if corpus.has(split)), None)
-    check_memory(corpus.symbols.dtype, len(train), 2 * characters, WITHOUT)
+    check_memory(corpus.vocabulary.dtype, len(train), 2 * characters, WITHOUT)
     if report is not None:
         report(f"novelty: against the train split of {corpus.path}")
     other = None if split is None else corpus.checked(split)[1:]

@@ -190,7 +190,7 @@ def own_corpus(
         corpus = place if isinstance(place, Corpus) else Corpus.load(find_corpus(place, Path(data)))
     except CorpusError as error:
         raise CorpusError(f"{error}, or {otherwise}") from None
-    if corpus.identity() != model.corpus or corpus.symbols != model.vocabulary:
+    if corpus.identity() != model.corpus or corpus.vocabulary != model.vocabulary:
         raise CorpusError(
             f"{corpus.path} is not the corpus {model.path or 'the model'} was trained on (another text, or other "
             f"options); "

@@ -94,9 +94,9 @@ def together(rows: list[Excess], name: str) -> Excess:
     return Excess(name, all(row.memory for row in rows), int(counts.sum()), perfect, own, agreement)
 
 
-def _codes(symbols: Vocabulary) -> np.ndarray:
+def _codes(vocabulary: Vocabulary) -> np.ndarray:
     """(V,) the character of each symbol; a boundary is a line end, and the unknown symbol beyond all characters."""
-    codes: np.ndarray = np.full(symbols.size, np.iinfo(np.int64).max)
+    codes: np.ndarray = np.full(vocabulary.size, np.iinfo(np.int64).max)
     codes[BOUNDARY] = LF
-    codes[FIRST_SYMBOL:] = symbols.codes
+    codes[FIRST_SYMBOL:] = vocabulary.codes
     return codes

@@ -49,15 +49,15 @@ class Passage:
         symbols: the table.
     """
 
-    def __init__(self, ids: np.ndarray, symbols: Vocabulary) -> None:
+    def __init__(self, ids: np.ndarray, vocabulary: Vocabulary) -> None:
         self._ids = np.asarray(ids)
-        codes: np.ndarray = np.empty(symbols.size, "<u4")
+        codes: np.ndarray = np.empty(vocabulary.size, "<u4")
         codes[:FIRST_SYMBOL] = ord("\n"), 0xFFFD
-        codes[FIRST_SYMBOL:] = symbols.codes
-        self._begins: np.ndarray = np.ones(symbols.size, bool)
-        if symbols.unit == "byte":
-            self._begins[FIRST_SYMBOL:] = (symbols.codes & 0xC0) != 0x80
-            codes[FIRST_SYMBOL:][symbols.codes >= 0x80] = ord("é")
+        codes[FIRST_SYMBOL:] = vocabulary.codes
+        self._begins: np.ndarray = np.ones(vocabulary.size, bool)
+        if vocabulary.unit == "byte":
+            self._begins[FIRST_SYMBOL:] = (vocabulary.codes & 0xC0) != 0x80
+            codes[FIRST_SYMBOL:][vocabulary.codes >= 0x80] = ord("é")
         self._codes = codes
         self._table = codes.tobytes().decode("utf-32-le", "surrogatepass")
 
@@ -184,7 +184,7 @@ FEATURES: Mapping[str, Feature] = {
 """Every feature, by its name; the names are also in `charlm.config`."""
 
 
-def of_text(ids: np.ndarray, symbols: Vocabulary, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+def of_text(ids: np.ndarray, vocabulary: Vocabulary, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
     """The features of a text by name, each (N + 1,), booleans or float32: what is so once a symbol was read.
 
     Args:
@@ -195,12 +195,12 @@ def of_text(ids: np.ndarray, symbols: Vocabulary, names: tuple[str, ...] | None 
     Raises:
         UsageError: symbols have several characters, so that features of characters have no place in them.
     """
-    if symbols.tokenizer.longer:
+    if vocabulary.tokenizer.longer:
         raise UsageError(
-            f"features are of characters, and the model's symbols are {symbols.tokenizer.noun}s; give a model of a "
+            f"features are of characters, and the model's symbols are {vocabulary.tokenizer.noun}s; give a model of a "
             f"corpus that was prepared with --unit char or byte"
         )
-    passage = Passage(ids, symbols)
+    passage = Passage(ids, vocabulary)
     found = {name: FEATURES[name].values(passage) for name in names or FEATURES}
     return {name: values if values.dtype == bool else values.astype(np.float32) for name, values in found.items()}
 

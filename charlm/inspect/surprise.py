@@ -94,7 +94,7 @@ def summarize(model: Model, text: EvalText, record: Record) -> Summary:
     )
 
 
-def by_class(symbols: Vocabulary, ids: np.ndarray, bits: np.ndarray) -> list[ClassRow]:
+def by_class(vocabulary: Vocabulary, ids: np.ndarray, bits: np.ndarray) -> list[ClassRow]:
     """The classes that occur, in the order of `CLASSES`.
 
     Args:
@@ -102,7 +102,7 @@ def by_class(symbols: Vocabulary, ids: np.ndarray, bits: np.ndarray) -> list[Cla
         ids: (N,) the symbols of a text, the boundary before it left out.
         bits: (N,) their surprises.
     """
-    classes = classify(symbols, ids)
+    classes = classify(vocabulary, ids)
     counts = np.bincount(classes, minlength=len(CLASSES))
     sums = np.bincount(classes, bits, minlength=len(CLASSES))
     whole = float(sums.sum()) or 1.0  # a model that knows the text by heart is surprised nowhere
@@ -113,11 +113,13 @@ def by_class(symbols: Vocabulary, ids: np.ndarray, bits: np.ndarray) -> list[Cla
     ]
 
 
-def classify(symbols: Vocabulary, ids: np.ndarray) -> np.ndarray:
+def classify(vocabulary: Vocabulary, ids: np.ndarray) -> np.ndarray:
     """(N,) the class of each symbol of a text, as its place in `CLASSES`."""
-    kinds = np.array([_ENDS, _OTHERS, *(_class(symbols.tokenizer.text(code)) for code in symbols.codes.tolist())])
+    kinds = np.array([_ENDS, _OTHERS, *(_class(vocabulary.tokenizer.text(code)) for code in vocabulary.codes.tolist())])
     classes = kinds[ids]
-    breaks = np.isin(ids, [BOUNDARY, *(FIRST_SYMBOL + np.flatnonzero(symbols.codes == symbols.tokenizer.line_feed))])
+    breaks = np.isin(
+        ids, [BOUNDARY, *(FIRST_SYMBOL + np.flatnonzero(vocabulary.codes == vocabulary.tokenizer.line_feed))]
+    )
     first_of_line = np.concatenate(([True], breaks[:-1])) & (ids != BOUNDARY)
     classes[first_of_line] = _LINE_STARTS
     return classes

@@ -86,7 +86,7 @@ class Header:
     path: Path
     format: int
     options: ModelOptions
-    symbols: Vocabulary
+    vocabulary: Vocabulary
     corpus: dict[str, Any]
     training: dict[str, Any]
     version: str
@@ -95,7 +95,7 @@ class Header:
     @property
     def parameters(self) -> int:
         """The number of parameters."""
-        return parameters.count(self.options, self.symbols.size)
+        return parameters.count(self.options, self.vocabulary.size)
 
 
 def check_model(given: object) -> None:
@@ -155,7 +155,7 @@ def load(path: str | Path) -> Model:
     for name, weight in weights.items():
         if not np.isfinite(weight).all():
             raise CheckpointError(f"{path}: {name} holds numbers that are not finite; the model cannot be used")
-    return Model(header.options, header.symbols, weights, header.corpus, header.training, path)
+    return Model(header.options, header.vocabulary, weights, header.corpus, header.training, path)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
@@ -278,7 +278,7 @@ def _header(path: Path, file: Any) -> Header:
         path=path,
         format=metadata["format"],
         options=options,
-        symbols=symbols,
+        vocabulary=symbols,
         corpus=told["corpus"],
         training=told["training"],
         version=str(metadata.get("version", "unknown")),

@@ -91,7 +91,7 @@ def sample_ids(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     return (reached <= uniforms[:, None] * reached[:, -1:]).sum(axis=-1)
 
 
-def make_sampler(rules: SamplingParams, symbols: int) -> Callable[[np.ndarray, float], int]:
+def make_sampler(params: SamplingParams, symbols: int) -> Callable[[np.ndarray, float], int]:
     """What draws from one row of logits (V,) with one uniform, as `draw` does under the rules; into buffers of its own.
 
     Where nothing is filtered there is less to do. An overflow on the way is seen to; the caller keeps NumPy from
@@ -104,12 +104,12 @@ def make_sampler(rules: SamplingParams, symbols: int) -> Callable[[np.ndarray, f
     """
     weights, reached = np.empty(symbols), np.empty(symbols)
     sums = reached.data  # whose numbers are Python's, which are compared in a third of the time
-    exp, accumulate, temperature = np.exp, np.add.accumulate, rules.temperature
+    exp, accumulate, temperature = np.exp, np.add.accumulate, params.temperature
 
     def filtered(logits: np.ndarray, uniform: float) -> int:
         if not isfinite(logits.max()):
             raise FloatingPointError("logits without a finite maximum")
-        return int(sample_ids(rules.apply(logits[None]), np.array([uniform]))[0])
+        return int(sample_ids(params.apply(logits[None]), np.array([uniform]))[0])
 
     def unfiltered(logits: np.ndarray, uniform: float) -> int:
         weights[...] = logits
@@ -121,7 +121,7 @@ def make_sampler(rules: SamplingParams, symbols: int) -> Callable[[np.ndarray, f
             return bisect_right(sums, uniform * total)
         return filtered(logits, uniform)
 
-    return filtered if temperature == 0 or rules.top_k or rules.top_p < 1 or rules.min_p > 0 else unfiltered
+    return filtered if temperature == 0 or params.top_k or params.top_p < 1 or params.min_p > 0 else unfiltered
 
 
 _SMALLEST, _LARGEST = 1e-200, 1e300

@@ -41,7 +41,7 @@ def random_streams(seed: int, number: int) -> list[Random]:
 
 
 def generate(
-    stepper: Engine, prompt: np.ndarray, rules: SamplingParams, random: list[Random], edit: Edit | None = None
+    stepper: Engine, prompt: np.ndarray, params: SamplingParams, random: list[Random], edit: Edit | None = None
 ) -> Iterator[np.ndarray]:
     """Draw without end.
 
@@ -71,12 +71,12 @@ def generate(
     while True:
         logits[:, UNKNOWN] = NEG_INF
         logits[last == BOUNDARY, BOUNDARY] = NEG_INF
-        last = sample_ids(rules.apply(logits), np.array([stream.random() for stream in random]))
+        last = sample_ids(params.apply(logits), np.array([stream.random() for stream in random]))
         yield last
         logits, states = _step(stepper, last, states, edit)
 
 
-def generate_one(lean: SingleStream, prompt: np.ndarray, rules: SamplingParams, random: Random) -> Iterator[int]:
+def generate_one(lean: SingleStream, prompt: np.ndarray, params: SamplingParams, random: Random) -> Iterator[int]:
     """Draw one stream without end: what `generate` yields for a batch of one, up to rounding.
 
     Args:
@@ -89,7 +89,7 @@ def generate_one(lean: SingleStream, prompt: np.ndarray, rules: SamplingParams, 
     """
     before: list[int] = [BOUNDARY, *prompt.tolist()]
     last = before.pop()
-    draw_one = make_sampler(rules, lean.vocab_size)
+    draw_one = make_sampler(params, lean.vocab_size)
     with np.errstate(all="ignore"):
         for symbol in before:
             lean.step(symbol)

@@ -223,7 +223,7 @@ class TextWriter:
     right, text and stop string are turned round.
     """
 
-    symbols: Vocabulary
+    vocabulary: Vocabulary
     options: SampleOptions
     known: "DecodedSymbols"
     boundary: str
@@ -242,12 +242,12 @@ class TextWriter:
         return cls(model.vocabulary, options, known, _boundary_text(model), model.options.direction == BACKWARD)
 
     def __post_init__(self) -> None:
-        kind = self.symbols.tokenizer
+        kind = self.vocabulary.tokenizer
         self._printer = kind.reversed_decoder() if self.backward else kind.decoder()
         stop = self.options.stop
         self._stop = stop[::-1] if stop is not None and self.backward else stop
         self._by_length = stop is None and not self.options.until_end  # nothing else can end it
-        self._widest = int(self.symbols.sizes.max())
+        self._widest = int(self.vocabulary.sizes.max())
         self._check_length()
 
     def wanted(self) -> int:
@@ -285,7 +285,7 @@ class TextWriter:
 
     def _printed(self, symbol: int) -> tuple[str, int]:
         """What a symbol is printed as, and how many characters it has; kept where it is always the same."""
-        found = self._printer.feed([self.symbols.code(symbol)]), int(self.symbols.sizes[symbol])
+        found = self._printer.feed([self.vocabulary.code(symbol)]), int(self.vocabulary.sizes[symbol])
         if not self._printer.waits:
             self.known[symbol] = found
         return found

@@ -28,9 +28,9 @@ def tracks(units: Sequence[str], values: np.ndarray, part: str, palette: str) ->
     )
 
 
-def found(model: str, text: str, part: str, symbols: Vocabulary, profiles: Sequence[Profile]) -> dict[str, Any]:
+def found(model: str, text: str, part: str, vocabulary: Vocabulary, profiles: Sequence[Profile]) -> dict[str, Any]:
     """The keys of `charlm inspect cells --json`, but for the values of every character (`each`)."""
-    called = names(symbols)
+    called = names(vocabulary)
     return {
         "model": model,
         "text": text,
@@ -47,9 +47,9 @@ def found(model: str, text: str, part: str, symbols: Vocabulary, profiles: Seque
     }
 
 
-def each(symbols: Vocabulary, record: Record) -> list[dict[str, Any]]:
+def each(vocabulary: Vocabulary, record: Record) -> list[dict[str, Any]]:
     """Every character with the values of the units, in their order."""
-    called = names(symbols)
+    called = names(vocabulary)
     columns = (record.ids.tolist(), record.bits.tolist(), record.values.tolist())
     return [
         {"id": symbol, "symbol": called[symbol], "bits": bits, "values": values}
@@ -78,14 +78,14 @@ def grid(found: Mapping[str, Any]) -> Grid:
     )
 
 
-def view(found: Mapping[str, Any], symbols: Vocabulary, record: Record, palette: str) -> TextView:
+def view(found: Mapping[str, Any], vocabulary: Vocabulary, record: Record, palette: str) -> TextView:
     """The report, from the keys of `--json`. The surprise is the last of its tracks."""
     units = [row["unit"] for row in found["units"]]
     return TextView(
         title="What units of the network do",
         about="A character has the colour of a unit after it was read.",
         facts={"model": found["model"], "text": found["text"]},
-        symbols=symbols,
+        vocabulary=vocabulary,
         ids=record.ids,
         tracks=(*tracks(units, record.values, found["part"], palette), surprise(record.bits)),
         top=record.top,

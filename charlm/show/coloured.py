@@ -19,7 +19,7 @@ def on_terminal() -> bool:
 
 
 @to_stdout()
-def coloured(symbols: Vocabulary, ids: np.ndarray, track: Track) -> None:
+def coloured(vocabulary: Vocabulary, ids: np.ndarray, track: Track) -> None:
     """A legend in one line, and the text, on stdout.
 
     Args:
@@ -32,7 +32,7 @@ def coloured(symbols: Vocabulary, ids: np.ndarray, track: Track) -> None:
     # Sixteen colours have no pale ones: both hues would be the same grey.
     least = STEPS // 2 + 1 if console.color_system == "standard" else 1
     console.print(legend(track, palette, least))
-    table, shown = glyphs(symbols, ids)
+    table, shown = glyphs(vocabulary, ids)
     levels = [level(fraction, least) for fraction in (track.values / track.full).tolist()]
     line, run, before = Text(), "", 0
     for glyph, now in zip((table[symbol] for symbol in shown.tolist()), levels, strict=True):

@@ -19,17 +19,17 @@ HOW_TO_READ = (
 )
 
 
-def listed(symbols: Vocabulary, record: Record) -> Iterator[str]:
+def listed(vocabulary: Vocabulary, record: Record) -> Iterator[str]:
     """A line for each character: position, symbol, bits, and what was held likeliest in its place, tabs between."""
-    called = names(symbols)
+    called = names(vocabulary)
     for at, (symbol, bits, likely) in enumerate(_rows(record)):
         words = (f"{called[other]} {share:.4f}" for other, share in likely)
         yield "\t".join((str(at), called[symbol], f"{bits:.3f}", *words))
 
 
-def each(symbols: Vocabulary, record: Record) -> list[dict[str, Any]]:
+def each(vocabulary: Vocabulary, record: Record) -> list[dict[str, Any]]:
     """The list as plain values, for `--json`."""
-    called = names(symbols)
+    called = names(vocabulary)
     return [
         {"id": symbol, "symbol": called[symbol], "bits": bits, "likely": [[called[other], p] for other, p in likely]}
         for symbol, bits, likely in _rows(record)
@@ -80,14 +80,14 @@ def _context(row: Mapping[str, Any]) -> tuple[str, ...]:
             f"{row['carried_bits_per_char']:.3f}", f"{row['worth']:+.4f}{error}")  # fmt: skip
 
 
-def view(found: Mapping[str, Any], symbols: Vocabulary, record: Record) -> TextView:
+def view(found: Mapping[str, Any], vocabulary: Vocabulary, record: Record) -> TextView:
     """The report, from the keys of `--json`."""
     facts = summary(found)
     return TextView(
         title="What surprises the network",
         about="The stronger the colour, the less the network expected the character.",
         facts={name: facts[name] for name in ("model", "text", "surprise")},
-        symbols=symbols,
+        vocabulary=vocabulary,
         ids=record.ids,
         tracks=(surprise(record.bits),),
         top=record.top,

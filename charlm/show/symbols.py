@@ -16,10 +16,10 @@ BOUNDARY_GLYPH, UNKNOWN_GLYPH, PART_GLYPH = "∎\n", "\ufffd", "·"
 _MARKS = {" ": "␣", "\n": "⏎", "\t": "⇥"}
 
 
-def names(symbols: Vocabulary) -> list[str]:
+def names(vocabulary: Vocabulary) -> list[str]:
     """(V,) what each symbol is called in a list: its visible characters, or a word such as `boundary` or `0xE9`."""
-    kind = symbols.tokenizer
-    called = ("".join(map(_name, kind.text(code))) or f"0x{code:02X}" for code in symbols.codes.tolist())
+    kind = vocabulary.tokenizer
+    called = ("".join(map(_name, kind.text(code))) or f"0x{code:02X}" for code in vocabulary.codes.tolist())
     return ["boundary", "unknown", *called]
 
 
@@ -32,20 +32,24 @@ def _name(character: str) -> str:
     return picture if picture.isprintable() and picture != "\ufffd" else f"U+{ord(character):04X}"
 
 
-def glyphs(symbols: Vocabulary, ids: np.ndarray) -> tuple[list[str], np.ndarray]:
+def glyphs(vocabulary: Vocabulary, ids: np.ndarray) -> tuple[list[str], np.ndarray]:
     """How a text is written out, control characters made visible, line ends and tabs as they are.
 
     Returns:
         A table of short texts, and (N,) which of them stands for each symbol. Of bytes, a character stands where its
         last byte does.
     """
-    if symbols.unit != "byte":
-        return [BOUNDARY_GLYPH, UNKNOWN_GLYPH, *map(_glyph, map(symbols.tokenizer.text, symbols.codes.tolist()))], ids
+    if vocabulary.unit != "byte":
+        return [
+            BOUNDARY_GLYPH,
+            UNKNOWN_GLYPH,
+            *map(_glyph, map(vocabulary.tokenizer.text, vocabulary.codes.tolist())),
+        ], ids
     table: dict[str, int] = {}
-    printer, shown = symbols.tokenizer.decoder(), np.empty(len(ids), np.uint32)
+    printer, shown = vocabulary.tokenizer.decoder(), np.empty(len(ids), np.uint32)
     for at, symbol in enumerate(ids.tolist()):
         if symbol >= FIRST_SYMBOL:
-            text = _glyph(printer.feed((symbols.code(symbol),))) or PART_GLYPH
+            text = _glyph(printer.feed((vocabulary.code(symbol),))) or PART_GLYPH
         else:
             text = _glyph(printer.flush()) + (BOUNDARY_GLYPH if symbol == BOUNDARY else UNKNOWN_GLYPH)
         shown[at] = table.setdefault(text, len(table))

@@ -86,7 +86,7 @@ class TextView:
     title: str
     about: str
     facts: Mapping[str, str]
-    symbols: Vocabulary
+    vocabulary: Vocabulary
     ids: np.ndarray
     tracks: tuple[Track, ...]
     top: np.ndarray
@@ -108,17 +108,17 @@ class Packing:
     width: int
 
 
-def plan(characters: int, symbols: Vocabulary, tracks: int, top: int) -> Packing:
+def plan(characters: int, vocabulary: Vocabulary, tracks: int, top: int) -> Packing:
     """How to pack a report: with all likely symbols where they fit, with fewer where they do not, at least one.
 
     Raises:
         UsageError: so long a text with so many tracks does not fit at all; how much does, is said.
     """
-    identity = symbols.dtype.itemsize + (4 if symbols.unit == "byte" else 0)
-    room = (LARGEST - _FRAME - _SYMBOL * symbols.size) * 3 // 4  # base64 writes three bytes as four
+    identity = vocabulary.dtype.itemsize + (4 if vocabulary.unit == "byte" else 0)
+    room = (LARGEST - _FRAME - _SYMBOL * vocabulary.size) * 3 // 4  # base64 writes three bytes as four
 
     def size(top: int, width: int) -> int:
-        return identity + tracks * width + top * (symbols.dtype.itemsize + 2)
+        return identity + tracks * width + top * (vocabulary.dtype.itemsize + 2)
 
     for width in (2, 1):
         for fewer in range(top, min(top, 1) - 1, -1):
@@ -127,7 +127,7 @@ def plan(characters: int, symbols: Vocabulary, tracks: int, top: int) -> Packing
     most = max(0, room) // size(min(top, 1), 1)
     if not most:
         raise UsageError(
-            f"a report names the model's {symbols.size:,} symbols, which alone would make it larger than "
+            f"a report names the model's {vocabulary.size:,} symbols, which alone would make it larger than "
             f"{LARGEST // 10**6} MB, more than a browser likes; leave out --html"
         )
     raise UsageError(
@@ -143,7 +143,7 @@ def report(view: TextView) -> str:
         UsageError: it would be too large (see `plan`).
     """
     wanted = view.top.shape[1]
-    packing = plan(len(view.ids), view.symbols, len(view.tracks), wanted)
+    packing = plan(len(view.ids), view.vocabulary, len(view.tracks), wanted)
     facts = {**view.facts, "characters": f"{len(view.ids):,}"}
     if packing.top < wanted:
         facts["likely symbols"] = (
@@ -165,15 +165,15 @@ def report(view: TextView) -> str:
 
 def _data(view: TextView, packing: Packing) -> dict[str, Any]:
     """What the script of the page reads."""
-    table, shown = glyphs(view.symbols, view.ids)
+    table, shown = glyphs(view.vocabulary, view.ids)
     kept = slice(0, packing.top)
     return {
-        "names": names(view.symbols),
+        "names": names(view.vocabulary),
         "glyphs": table,
-        "ids": _array(view.ids.astype(view.symbols.dtype)),
+        "ids": _array(view.ids.astype(view.vocabulary.dtype)),
         "shown": None if shown is view.ids else _array(shown),
         "tracks": [_track(track, packing.width) for track in view.tracks],
-        "top": _array(view.top[:, kept].astype(view.symbols.dtype)),
+        "top": _array(view.top[:, kept].astype(view.vocabulary.dtype)),
         "probabilities": _array(np.rint(view.probabilities[:, kept] * 65535).astype(np.uint16)),
         "likely": packing.top,
     }

@@ -36,7 +36,7 @@ def found(report: Mapping[str, Any]) -> list[Row]:
 FOUND = ("feature", "unit", "part", "r, 1st half", "r, 2nd half", "baseline", "plain r", "verdict", "bits lost without")
 
 
-def view(report: Mapping[str, Any], symbols: Vocabulary, record: Record, best: Mapping[str, str]) -> TextView:
+def view(report: Mapping[str, Any], vocabulary: Vocabulary, record: Record, best: Mapping[str, str]) -> TextView:
     """The report of `charlm inspect find`: its table, and a text that the units colour.
 
     Args:
@@ -53,7 +53,7 @@ def view(report: Mapping[str, Any], symbols: Vocabulary, record: Record, best: M
         title="What the units remember",
         about="Units that follow a feature of the text; below, a passage with the colours of each feature's best unit.",
         facts={"model": report["model"], "text": report["text"], "read": f"{report['characters']:,} characters"},
-        symbols=symbols,
+        vocabulary=vocabulary,
         ids=record.ids,
         tracks=(*tracks, surprise(record.bits)),
         top=record.top,

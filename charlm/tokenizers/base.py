@@ -46,8 +46,8 @@ class ReversedDecoder(StreamDecoder):
         printer: of a unit each of whose codes is whole letters.
     """
 
-    def __init__(self, printer: StreamDecoder) -> None:
-        self._printer = printer
+    def __init__(self, decoder: StreamDecoder) -> None:
+        self._printer = decoder
 
     def feed(self, codes: Sequence[Any] | np.ndarray) -> str:
         """The letters of `codes` (T,), those of each from its end."""

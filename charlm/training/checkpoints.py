@@ -32,48 +32,50 @@ class CheckpointWriter:
     folder: RunFolder
     network: Network
     optimizer: Optimizer
-    lanes: Batches
-    symbols: Vocabulary
+    batches: Batches
+    vocabulary: Vocabulary
     options: TrainOptions
     corpus: dict[str, Any]
     place: str
-    ranks: ProcessGroup = SINGLE_PROCESS
+    group: ProcessGroup = SINGLE_PROCESS
 
-    def save_state(self, progress: TrainState, states: States) -> None:
+    def save_state(self, train_state: TrainState, states: States) -> None:
         """Write everything that is needed to go on: counters, weights, optimiser, carried state (B, H) by lane."""
         carried: Arrays = {
-            f"{layer}.{part}": self.ranks.all_gather(tensor).float().cpu().numpy()
+            f"{layer}.{part}": self.group.all_gather(tensor).float().cpu().numpy()
             for layer, state in enumerate(states)
             for part, tensor in zip(self.network.cell.state, state, strict=True)
         }
-        if not self.ranks.is_main:
+        if not self.group.is_main:
             return
         arrays = {"weights": self.network.arrays(), "optimizer": state_arrays(self.optimizer), "states": carried}
-        self.folder.save(TrainCheckpoint(progress, self.options, self.corpus, self.place, arrays))
+        self.folder.save(TrainCheckpoint(train_state, self.options, self.corpus, self.place, arrays))
 
     def save_model(self, path: Path, step: int, valid_nats: float | None = None, characters: int = 0) -> None:
         """Write the network as it is as a model file, with its loss over `characters` of valid where it has one."""
-        if not self.ranks.is_main:
+        if not self.group.is_main:
             return
         network = self.network.options.values()
         training = {
             "step": step,
-            "epoch": step / self.lanes.batches_per_epoch,
-            "characters": step * self.lanes.batch_size * self.lanes.seq_len,
+            "epoch": step / self.batches.batches_per_epoch,
+            "characters": step * self.batches.batch_size * self.batches.seq_len,
             "valid_nats": valid_nats,
             "valid_characters": characters,
             "options": {name: value for name, value in self.options.values().items() if name not in network},
         }
-        checkpoint.save(path, Model(self.network.options, self.symbols, self.network.arrays(), self.corpus, training))
+        checkpoint.save(
+            path, Model(self.network.options, self.vocabulary, self.network.arrays(), self.corpus, training)
+        )
 
     def update_score(self, path: Path, model: Model, valid_nats: float, characters: int) -> None:
         """Write a model again with another judgement of it."""
-        if not self.ranks.is_main:
+        if not self.group.is_main:
             return
         training = {**model.training, "valid_nats": valid_nats, "valid_characters": characters}
-        checkpoint.save(path, Model(model.options, self.symbols, model.weights, self.corpus, training))
+        checkpoint.save(path, Model(model.options, self.vocabulary, model.weights, self.corpus, training))
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row to metrics.jsonl, which says of what preset the run is, if it is of one."""
-        if self.ranks.is_main:
+        if self.group.is_main:
             self.folder.log({**row, "preset": self.options.preset})

@@ -29,16 +29,16 @@ class DataLoader:
         room: bytes that the text may take there; None asks the device.
     """
 
-    def __init__(self, lanes: Batches, device: torch.device, memory_budget: int | None = None) -> None:
-        self._lanes, self._device, self._pages = lanes, device, PageReleaser(lanes.ids)
+    def __init__(self, batches: Batches, device: torch.device, memory_budget: int | None = None) -> None:
+        self._lanes, self._device, self._pages = batches, device, PageReleaser(batches.ids)
         self._ids: Tensor | None = None
         if device.type == "cuda" and memory_budget is None:
             memory_budget = int(MAX_DEVICE_SHARE * torch.cuda.mem_get_info(device)[0])
-        dtype = torch.uint8 if lanes.ids.dtype == np.uint8 else torch.int32
-        if memory_budget is not None and len(lanes.ids) * dtype.itemsize <= memory_budget:
-            self._ids = _copied(lanes, self._pages, dtype, device)
-            self._places = torch.from_numpy(lanes.positions(0)).to(device)
-            self._places_behind = torch.from_numpy(lanes.right_positions(0)).to(device)
+        dtype = torch.uint8 if batches.ids.dtype == np.uint8 else torch.int32
+        if memory_budget is not None and len(batches.ids) * dtype.itemsize <= memory_budget:
+            self._ids = _copied(batches, self._pages, dtype, device)
+            self._places = torch.from_numpy(batches.positions(0)).to(device)
+            self._places_behind = torch.from_numpy(batches.right_positions(0)).to(device)
 
     @property
     def holds_whole_text(self) -> bool:
@@ -73,14 +73,14 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.to(device)
 
 
-def _copied(lanes: Batches, pages: PageReleaser, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _copied(batches: Batches, pages: PageReleaser, dtype: torch.dtype, device: torch.device) -> Tensor:
     """All of a memory-mapped text on the device, by way of a little memory here."""
-    ids = lanes.ids
+    ids = batches.ids
     whole = torch.empty(len(ids), dtype=dtype, device=device)
     for first in range(0, len(ids), COPY_SYMBOLS):
         block = np.array(ids[first : first + COPY_SYMBOLS], np.int64)
-        if lanes.vocab_size is not None:
-            check_ids(block, lanes.vocab_size)
+        if batches.vocab_size is not None:
+            check_ids(block, batches.vocab_size)
         whole[first : first + COPY_SYMBOLS] = torch.from_numpy(block).to(dtype)
         pages.advance(block.size)
     return whole

@@ -15,7 +15,7 @@ from charlm.spec import AUTO
 from charlm.tokenizers.vocabulary import Vocabulary
 
 
-def load_vectors(values: dict[str, Any], symbols: Vocabulary, source: Model | None) -> Vectors | None:
+def load_vectors(values: dict[str, Any], vocabulary: Vocabulary, source: Model | None) -> Vectors | None:
     """The vectors of the file that the options name; None where they name none.
 
     Args:
@@ -32,7 +32,7 @@ def load_vectors(values: dict[str, Any], symbols: Vocabulary, source: Model | No
         return None
     if source is not None:
         raise UsageError("--embeddings and --init-from both say what the embedding starts from; give one of them")
-    return read_vectors(Path(path), symbols)
+    return read_vectors(Path(path), vocabulary)
 
 
 def with_embedding_size(found: Vectors | None, values: dict[str, Any]) -> dict[str, Any]:
@@ -52,13 +52,13 @@ def with_embedding_size(found: Vectors | None, values: dict[str, Any]) -> dict[s
     return {**values, "embedding": found.size}
 
 
-def copy_embeddings(found: Vectors, network: Network, symbols: Vocabulary, options: TrainOptions) -> str:
+def copy_embeddings(found: Vectors, network: Network, vocabulary: Vocabulary, options: TrainOptions) -> str:
     """Let the embedding start from the vectors; symbols that the file lacks start as usual. Says which those are."""
     arrays = network.arrays()
     arrays["embedding.weight"][found.ids] = found.values
     network.load_weights(arrays)
-    lacking = sorted(set(range(symbols.size)) - {int(symbol) for symbol in found.ids})
-    names = ["boundary", "unknown", *(symbols.tokenizer.describe(code) for code in symbols.codes.tolist())]
+    lacking = sorted(set(range(vocabulary.size)) - {int(symbol) for symbol in found.ids})
+    names = ["boundary", "unknown", *(vocabulary.tokenizer.describe(code) for code in vocabulary.codes.tolist())]
     told = f"embeddings of {len(found.ids):,} symbols from {options.embeddings}"
     if found.others:
         told += f", which has {found.others:,} of others"

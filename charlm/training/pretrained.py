@@ -35,21 +35,21 @@ def with_source_network(source: Model | None, values: dict[str, Any]) -> dict[st
     return {**values, **network}
 
 
-def copy_weights(source: Model, network: Network, symbols: Vocabulary) -> str:
+def copy_weights(source: Model, network: Network, vocabulary: Vocabulary) -> str:
     """Copy the weights of `source`; rows and columns of symbols go to where the same character is now. Says which.
 
     Raises:
         UsageError: its symbols are of another unit.
     """
-    if source.vocabulary.unit != symbols.unit:
+    if source.vocabulary.unit != vocabulary.unit:
         raise UsageError(
-            f"--init-from {source.path} reads {source.vocabulary.unit}s, the corpus has {symbols.unit}s; "
+            f"--init-from {source.path} reads {source.vocabulary.unit}s, the corpus has {vocabulary.unit}s; "
             f"prepare the text with --unit {source.vocabulary.unit}"
         )
     arrays = network.arrays()
     old = {code: rank + 2 for rank, code in enumerate(source.vocabulary.codes.tolist())}
     pairs = [(0, 0), (1, 1)]
-    pairs += [(old[code], rank + 2) for rank, code in enumerate(symbols.codes.tolist()) if code in old]
+    pairs += [(old[code], rank + 2) for rank, code in enumerate(vocabulary.codes.tolist()) if code in old]
     there, here = (np.array(part) for part in zip(*pairs, strict=True))
     for name, weight in source.weights.items():
         if name in ("embedding.weight", "readout.weight", "readout.bias"):
@@ -60,8 +60,8 @@ def copy_weights(source: Model, network: Network, symbols: Vocabulary) -> str:
         else:
             arrays[name] = weight
     network.load_weights(arrays)
-    kind = symbols.tokenizer
-    new = [kind.describe(code) for code in symbols.codes.tolist() if code not in old]
+    kind = vocabulary.tokenizer
+    new = [kind.describe(code) for code in vocabulary.codes.tolist() if code not in old]
     told = (
         f"new symbols, which start untrained: {', '.join(new[:10])}{' …' if len(new) > 10 else ''}"
         if new

@@ -175,17 +175,19 @@ class RunFolder:
         """Append a sample to samples.txt under a line with its step."""
         self._append(self.samples, f"--- step {step} ---\n{text}\n")
 
-    def save(self, saved: TrainCheckpoint) -> None:
+    def save(self, checkpoint: TrainCheckpoint) -> None:
         """Write progress.safetensors, the logs' lengths noted."""
-        saved.state.metrics_bytes = _size(self.metrics)
-        saved.state.samples_bytes = _size(self.samples)
-        tensors = {f"{kind}.{name}": array for kind, arrays in saved.arrays.items() for name, array in arrays.items()}
+        checkpoint.state.metrics_bytes = _size(self.metrics)
+        checkpoint.state.samples_bytes = _size(self.samples)
+        tensors = {
+            f"{kind}.{name}": array for kind, arrays in checkpoint.arrays.items() for name, array in arrays.items()
+        }
         metadata = {
             "format": FORMAT,
-            "config": saved.options.values(),
-            "progress": asdict(saved.state),
-            "corpus": saved.corpus,
-            "place": saved.corpus_path,
+            "config": checkpoint.options.values(),
+            "progress": asdict(checkpoint.state),
+            "corpus": checkpoint.corpus,
+            "place": checkpoint.corpus_path,
         }
         write_tensors(self.progress, tensors, metadata)
 
@@ -214,10 +216,10 @@ class RunFolder:
             arrays.setdefault(kind, {})[name] = array
         return TrainCheckpoint(progress, options, corpus, place, arrays)
 
-    def truncate_logs(self, progress: TrainState) -> None:
+    def truncate_logs(self, state: TrainState) -> None:
         """Cut the logs back to that moment, and remove what a killed writer left half done."""
-        _truncate(self.metrics, progress.metrics_bytes)
-        _truncate(self.samples, progress.samples_bytes)
+        _truncate(self.metrics, state.metrics_bytes)
+        _truncate(self.samples, state.samples_bytes)
         self._remove_temporary_files()
 
     def _append(self, path: Path, text: str) -> None:
@@ -282,10 +284,10 @@ def _is_number(value: Any) -> bool:
     return type(value) is float or type(value) is int and abs(value) <= MAX_INTEGER
 
 
-def _check_types(progress: TrainState) -> None:
+def _check_types(state: TrainState) -> None:
     """Raise a `TypeError` where a counter is of another kind than it starts as, or is not reached by counting."""
     for f in fields(TrainState):
-        value = getattr(progress, f.name)
+        value = getattr(state, f.name)
         if f.name == "finished":
             fits = isinstance(value, str | None)
         elif f.name in ("row_nats", "learning_rate", "grad_norm"):

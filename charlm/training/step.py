@@ -66,11 +66,11 @@ class TrainStep:
 
     network: Network
     optimizer: Optimizer
-    lanes: Batches
+    batches: Batches
     has_ends: bool
     options: TrainOptions
     states: States
-    ranks: ProcessGroup = SINGLE_PROCESS
+    group: ProcessGroup = SINGLE_PROCESS
     tell: Callable[[str], None] = lambda why: None
     meter: DeferredMetrics = field(init=False)
     _loader: DataLoader = field(init=False)
@@ -85,14 +85,14 @@ class TrainStep:
     def __post_init__(self) -> None:
         self.meter = DeferredMetrics.on(self.network.device)
         self._weights = list(self.network.parameters())
-        self._loader = DataLoader(self.lanes, self.network.device)
+        self._loader = DataLoader(self.batches, self.network.device)
         self._random = dropout.StepRandom(self.options.seed)
         self._dropout = self._dropout_masks()
-        batch = self.lanes.batch_size
-        drawn = self.options.cold_starts, self.options.seed, batch, self.ranks.own_slice(batch)
+        batch = self.batches.batch_size
+        drawn = self.options.cold_starts, self.options.seed, batch, self.group.own_slice(batch)
         self._resets, self._right_resets = dropout.StateResets(*drawn), dropout.StateResets(*drawn, REVERSE)
         # What several GPUs say to one another is not recorded.
-        recorded = self.network.device.type == "cuda" and self.ranks.world == 1
+        recorded = self.network.device.type == "cuda" and self.group.world == 1
         self._cuda_graph = CudaGraphRunner(self._weights, self.tell) if recorded else None
         self._next_states = self.states
 
@@ -124,9 +124,9 @@ class TrainStep:
         with self._autocast():
             logits, after = self.network(inputs, before, self._dropout, behind)
             loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
-        (loss * self.lanes.seq_len if self.options.window_loss == "sum" else loss).backward()
+        (loss * self.batches.seq_len if self.options.window_loss == "sum" else loss).backward()
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
-        loss = self.ranks.all_reduce_mean_(gradients, loss)
+        loss = self.group.all_reduce_mean_(gradients, loss)
         norm = clip_gradients(gradients, self.options)
         if self.meter.deferred:
             ok = meter.all_finite(loss, norm)
@@ -140,8 +140,8 @@ class TrainStep:
     def _states_before(self, number: int, inputs: Tensor) -> States:
         """What a window begins with; lanes that begin cold read a boundary where the text has none."""
         states = self.states
-        if self.lanes.starts_epoch(number):
-            states = self.network.initial_state(self.lanes.batch_size // self.ranks.world)
+        if self.batches.starts_epoch(number):
+            states = self.network.initial_state(self.batches.batch_size // self.group.world)
         drawn = self._resets.at(number)
         if drawn is None:
             return states
@@ -153,7 +153,7 @@ class TrainStep:
     def _right_batch(self, number: int) -> RightBatch:
         """What is read from the right; some lanes begin cold there, and those that come to the end of the text."""
         ids, at_end = self._loader.right_context(number)
-        further, ids = ids.tensor_split([self.lanes.seq_len])
+        further, ids = ids.tensor_split([self.batches.seq_len])
         if not self.has_ends:
             further[0].fill_(BOUNDARY)
         drawn = self._right_resets.at(number)
@@ -175,7 +175,7 @@ class TrainStep:
         return RightContext(right.ids, reset_states(states, right.cold))
 
     def _dropout_masks(self) -> DropoutMasks:
-        options, noise, own = self.options, self._random, (self.ranks.rank, self.ranks.world)
+        options, noise, own = self.options, self._random, (self.group.rank, self.group.world)
         return DropoutMasks(
             activations=dropout.dropout_masks(
                 options.dropout, noise, part=own, locked=options.dropout_kind == "locked"

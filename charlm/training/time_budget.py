@@ -45,7 +45,7 @@ class TimeBudget:
     final_characters: int
     timing: Throughput
 
-    def final_eval(self, progress: TrainState) -> tuple[int, int]:
+    def final_eval(self, state: TrainState) -> tuple[int, int]:
         """How many characters decide at the end, and how many models must be scored on them.
 
         The last one is; and the best so far, unless it was scored on the whole split already.
@@ -53,21 +53,21 @@ class TimeBudget:
         if self.seconds is None:
             return self.final_characters, 2
         affordable = int(MAX_RESERVED_SHARE * self.seconds * self.timing.evaluation_speed())
-        if progress.best_nats is None or progress.best_characters == self.final_characters <= affordable:
+        if state.best_nats is None or state.best_characters == self.final_characters <= affordable:
             return min(self.final_characters, max(1, affordable)), 1
         return min(self.final_characters, max(1, affordable // 2)), 2
 
-    def reserve(self, progress: TrainState) -> float:
+    def reserve(self, state: TrainState) -> float:
         """Seconds to set aside."""
-        reads, evaluations = self.final_eval(progress)
+        reads, evaluations = self.final_eval(state)
         return FINAL_SAVES * self.timing.saving + reads * evaluations / self.timing.evaluation_speed()
 
-    def fraction_used(self, seconds: float, progress: TrainState) -> float:
+    def fraction_used(self, seconds: float, state: TrainState) -> float:
         """How much of the time before the end is used, 0 to 1."""
-        usable = (self.seconds or 0.0) - self.reserve(progress)
+        usable = (self.seconds or 0.0) - self.reserve(state)
         return min(1.0, seconds / usable) if usable > 0 else 1.0
 
-    def can_evaluate(self, characters: int, seconds: float, progress: TrainState) -> bool:
+    def can_evaluate(self, characters: int, seconds: float, state: TrainState) -> bool:
         """Whether an evaluation of so many characters fits before the end."""
         takes = characters / self.timing.evaluation_speed()
-        return (self.seconds or 0.0) - self.reserve(progress) - seconds > takes
+        return (self.seconds or 0.0) - self.reserve(state) - seconds > takes

@@ -86,7 +86,7 @@ def train(
     begun = clock() if started is None else started
     found = _shared_corpus(corpus, ranks)
     source = None if init_from is None else checkpoint.load(Path(init_from))
-    vectors = ranks.on_main(lambda: embed.load_vectors(values, found.symbols, source))
+    vectors = ranks.on_main(lambda: embed.load_vectors(values, found.vocabulary, source))
     options, notices = _resolved(
         found, embed.with_embedding_size(vectors, pretrained.with_source_network(source, values))
     )
@@ -94,9 +94,9 @@ def train(
     check_memory(_plan(found, options, device).memory, device)
     network = _new(options, found)
     if source is not None:
-        notices.append(pretrained.copy_weights(source, network, found.symbols))
+        notices.append(pretrained.copy_weights(source, network, found.vocabulary))
     if vectors is not None:
-        notices.append(embed.copy_embeddings(vectors, network, found.symbols, options))
+        notices.append(embed.copy_embeddings(vectors, network, found.vocabulary, options))
     network.to_device(device, options.precision)
     ranks.check_batch_size(options.batch_size)
     with _led(ranks, lambda: RunFolder.create(run, usual_name(found.name, options), Path(root))) as folder:
@@ -141,13 +141,13 @@ def resume(
         options, _ = _decided(found, _changed(saved.options, values, folder))
         ranks.check_batch_size(options.batch_size)
         device = _compute(options)
-        weights = _fitting(saved, options, found.symbols, folder)
+        weights = _fitting(saved, options, found.vocabulary, folder)
         check_memory(_plan(found, options, device).memory, device)
-        network = Network(_model_options(options), found.symbols.size).load_weights(weights)
+        network = Network(_model_options(options), found.vocabulary.size).load_weights(weights)
         network.to_device(device, options.precision)
         trainer = _trainer(found, options, network, folder, saved.state, tell, stop, clock, begun, ranks)
-        load_state_arrays(trainer.learner.optimizer, saved.arrays.get("optimizer", {}), saved.state.step)
-        trainer.learner.states = _states(network, saved.arrays.get("states", {}), options.batch_size, ranks)
+        load_state_arrays(trainer.train_step.optimizer, saved.arrays.get("optimizer", {}), saved.state.step)
+        trainer.train_step.states = _states(network, saved.arrays.get("states", {}), options.batch_size, ranks)
         _check_unfinished(trainer, folder, saved.options)
         ranks.on_main(lambda: folder.truncate_logs(saved.state))
         tell(replace(_plan(found, options, device), path=folder.path, first_step=saved.state.step))
@@ -177,7 +177,7 @@ def plan(
         raise UsageError(f"measure is the steps to time, an integer from 1 on, got {measure!r}")
     found = _corpus(corpus)
     options, notices = _resolved(
-        found, embed.with_embedding_size(embed.load_vectors(values, found.symbols, None), values)
+        found, embed.with_embedding_size(embed.load_vectors(values, found.vocabulary, None), values)
     )
     for notice in notices:
         (report or _ignore)(Notice(notice))
@@ -198,7 +198,7 @@ def _corpus(corpus: Corpus | str | Path | None) -> Corpus:
     return corpus if isinstance(corpus, Corpus) else Corpus.load(find_corpus(corpus))
 
 
-def _led(ranks: ProcessGroup, make: Callable[[], RunFolder]) -> RunFolder:
+def _led(group: ProcessGroup, make: Callable[[], RunFolder]) -> RunFolder:
     """The folder of the run, which the first process makes or finds and locks; the others know where it is."""
     made: list[RunFolder] = []
 
@@ -206,14 +206,14 @@ def _led(ranks: ProcessGroup, make: Callable[[], RunFolder]) -> RunFolder:
         made.append(make())
         return made[0].path
 
-    where = ranks.on_main(path)
+    where = group.on_main(path)
     return made[0] if made else RunFolder(where)
 
 
-def _shared_corpus(corpus: Corpus | str | Path | None, ranks: ProcessGroup) -> Corpus:
+def _shared_corpus(corpus: Corpus | str | Path | None, group: ProcessGroup) -> Corpus:
     """The corpus, of which every process reads a copy; that of the first counts."""
     found = _corpus(corpus)
-    if ranks.on_main(found.identity) != found.identity():
+    if group.on_main(found.identity) != found.identity():
         raise CorpusError(
             f"{found.path} is not the corpus that the first process reads; prepare the same text with the same options "
             f"on every machine"
@@ -227,7 +227,7 @@ def _resolved(corpus: Corpus, values: dict[str, Any]) -> tuple[TrainOptions, lis
 
 
 def _new(options: TrainOptions, corpus: Corpus) -> Network:
-    network = Network(_model_options(options), corpus.symbols.size, options.seed)
+    network = Network(_model_options(options), corpus.vocabulary.size, options.seed)
     initializers.initialize(network, options)
     return network
 
@@ -235,7 +235,7 @@ def _new(options: TrainOptions, corpus: Corpus) -> Network:
 def _decided(corpus: Corpus, options: TrainOptions) -> tuple[TrainOptions, list[str]]:
     """Whatever is `auto` decided for this corpus; what was decided before stays."""
     valid = len(corpus.split("valid")) - 1 if corpus.has("valid") else 0
-    resolved, notices = auto.resolve(options, corpus.symbols.size, len(corpus.split("train")) - 1, valid)
+    resolved, notices = auto.resolve(options, corpus.vocabulary.size, len(corpus.split("train")) - 1, valid)
     if options.patience and not (valid and resolved.eval_every):
         why = "there is no valid split" if not valid else "--eval-every 0 leaves out all evaluations"
         raise UsageError(f"--patience {options.patience} counts evaluations, and {why}; leave it out")
@@ -264,53 +264,55 @@ def _compute(options: TrainOptions) -> torch.device:
 
 
 def _trainer(
-    corpus: Corpus, options: TrainOptions, network: Network, folder: RunFolder, progress: TrainState,
-    report: Report, stop: Callable[[], bool] | None, clock: Clock, started: float, ranks: ProcessGroup = SINGLE_PROCESS,
+    corpus: Corpus, options: TrainOptions, network: Network, folder: RunFolder, state: TrainState,
+    report: Report, stop: Callable[[], bool] | None, clock: Clock, started: float, group: ProcessGroup = SINGLE_PROCESS,
     notice: Report | None = None,
 ) -> Trainer:  # fmt: skip
-    text, vocabulary = direction.training(corpus.split("train"), options.direction), corpus.symbols.size
-    lanes = Batches(text, options.batch_size, options.seq_len, ranks.rank, ranks.world, vocabulary)
+    text, vocabulary = direction.training(corpus.split("train"), options.direction), corpus.vocabulary.size
+    lanes = Batches(text, options.batch_size, options.seq_len, group.rank, group.world, vocabulary)
     if options.freeze_embeddings:
         network.weight("embedding.weight").requires_grad_(False)
     optimizer = make_optimizer(network, options)
     identity, place = corpus.identity(), str(corpus.path)
-    has_ends, states = corpus.documents_of("train") > 0, network.initial_state(options.batch_size // ranks.world)
+    has_ends, states = corpus.documents_of("train") > 0, network.initial_state(options.batch_size // group.world)
 
     def tell(why: str) -> None:
         (notice or report)(Notice(why))
 
     return Trainer(
-        learner=TrainStep(network, optimizer, lanes, has_ends, options, states, ranks, tell),
+        train_step=TrainStep(network, optimizer, lanes, has_ends, options, states, group, tell),
         valid=direction.reading(corpus.checked("valid"), options.direction) if corpus.has("valid") else None,
-        symbols=corpus.symbols,
+        vocabulary=corpus.vocabulary,
         options=options,
-        keeper=CheckpointWriter(folder, network, optimizer, lanes, corpus.symbols, options, identity, place, ranks),
-        length=_length(options, lanes),
-        progress=progress,
+        writer=CheckpointWriter(folder, network, optimizer, lanes, corpus.vocabulary, options, identity, place, group),
+        run_length=_length(options, lanes),
+        state=state,
         report=report,
         stop=stop or _never,
         clock=clock,
         started=started,
-        ranks=ranks,
+        group=group,
     )
 
 
-def _length(options: TrainOptions, lanes: Batches) -> RunLength:
-    return RunLength(auto.planned_steps(options, len(lanes.ids) - 1, lanes.batch_size, lanes.seq_len), options.time)
+def _length(options: TrainOptions, batches: Batches) -> RunLength:
+    return RunLength(
+        auto.planned_steps(options, len(batches.ids) - 1, batches.batch_size, batches.seq_len), options.time
+    )
 
 
 def _plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Plan:
     lanes = Batches(corpus.split("train"), options.batch_size, options.seq_len)
-    number = parameters.count(options, corpus.symbols.size)
+    number = parameters.count(options, corpus.vocabulary.size)
     gates = len(cells.of(options).gates)
     sides = 2 if options.bidirectional else 1
     numbers = 2 * gates + 4 + 4 * options.layer_norm + 4 * (options.between == "highway") + 2 * options.skip
-    per_character = sides * options.layers * options.hidden * numbers + 3 * corpus.symbols.size
+    per_character = sides * options.layers * options.hidden * numbers + 3 * corpus.vocabulary.size
     floats = number * (2 + MOMENTS[options.optimizer]) + options.batch_size * options.seq_len * per_character
     return Plan(
         options=options,
         corpus=corpus.name,
-        symbol=corpus.symbols.tokenizer.noun,
+        symbol=corpus.vocabulary.tokenizer.noun,
         parameters=number,
         memory=4 * floats,
         used=lanes.used,
@@ -342,10 +344,10 @@ def _changed(options: TrainOptions, values: dict[str, Any], folder: RunFolder) -
     return options.replace(**changes)
 
 
-def _same_corpus(saved: TrainCheckpoint, corpus: Corpus | str | Path | None) -> Corpus:
+def _same_corpus(checkpoint: TrainCheckpoint, corpus: Corpus | str | Path | None) -> Corpus:
     """The corpus the run began with, by name and SHA-256."""
-    found = _corpus(corpus if corpus is not None else _place_of(saved))
-    if found.identity() != saved.corpus:
+    found = _corpus(corpus if corpus is not None else _place_of(checkpoint))
+    if found.identity() != checkpoint.corpus:
         raise CorpusError(
             f"{found.path} is not the corpus this run began with (its text or its options changed since); "
             f"prepare that text again, or start a new run with --init-from"
@@ -353,14 +355,18 @@ def _same_corpus(saved: TrainCheckpoint, corpus: Corpus | str | Path | None) -> 
     return found
 
 
-def _place_of(saved: TrainCheckpoint) -> str:
+def _place_of(checkpoint: TrainCheckpoint) -> str:
     """Where the corpus was when the run was saved, or its name where it is no longer there."""
-    return saved.corpus_path if present(Path(saved.corpus_path) / "corpus.json") else str(saved.corpus.get("name", ""))
+    return (
+        checkpoint.corpus_path
+        if present(Path(checkpoint.corpus_path) / "corpus.json")
+        else str(checkpoint.corpus.get("name", ""))
+    )
 
 
-def _fitting(saved: TrainCheckpoint, options: TrainOptions, symbols: Vocabulary, folder: RunFolder) -> Arrays:
-    expected = parameters.shapes(options, symbols.size)
-    weights = saved.arrays.get("weights", {})
+def _fitting(checkpoint: TrainCheckpoint, options: TrainOptions, vocabulary: Vocabulary, folder: RunFolder) -> Arrays:
+    expected = parameters.shapes(options, vocabulary.size)
+    weights = checkpoint.arrays.get("weights", {})
     if {name: weight.shape for name, weight in weights.items()} != expected:
         raise CheckpointError(f"{folder.progress}: its weights do not fit its options; the file is damaged")
     if not all(weight.dtype == np.float32 and np.isfinite(weight).all() for weight in weights.values()):
@@ -368,13 +374,13 @@ def _fitting(saved: TrainCheckpoint, options: TrainOptions, symbols: Vocabulary,
     return weights
 
 
-def _states(network: Network, arrays: Arrays, batch: int, ranks: ProcessGroup) -> list[tuple[torch.Tensor, ...]]:
+def _states(network: Network, arrays: Arrays, batch: int, group: ProcessGroup) -> list[tuple[torch.Tensor, ...]]:
     """The carried state of this process' lanes, as it was saved."""
     states = network.initial_state(batch)
     try:
         return [
             tuple(
-                torch.from_numpy(arrays[f"{layer}.{name}"]).to(network.device).view(part.shape)[ranks.own_slice(batch)]
+                torch.from_numpy(arrays[f"{layer}.{name}"]).to(network.device).view(part.shape)[group.own_slice(batch)]
                 for name, part in zip(network.cell.state, state, strict=True)
             )
             for layer, state in enumerate(states)
@@ -385,13 +391,13 @@ def _states(network: Network, arrays: Arrays, batch: int, ranks: ProcessGroup) -
 
 def _check_unfinished(trainer: Trainer, folder: RunFolder, before: TrainOptions) -> None:
     """A finished run goes on only where it was made longer, or where its patience was at its end and is larger now."""
-    progress, patience = trainer.progress, trainer.options.patience
+    progress, patience = trainer.state, trainer.options.patience
     if progress.finished is None:
         return
     impatient = progress.finished == "patience"
-    longer = trainer.length.outlasts(_length(before, trainer.learner.lanes))
+    longer = trainer.run_length.outlasts(_length(before, trainer.train_step.batches))
     larger = impatient and not 0 < patience <= progress.stale
-    if trainer.length.fraction_done(progress.step, progress.seconds) >= 1 or not (longer or larger):
+    if trainer.run_length.fraction_done(progress.step, progress.seconds) >= 1 or not (longer or larger):
         raise RunError(
             f"{folder.path} is finished ({progress.finished}, step {progress.step:,}); its model is {folder.model}; "
             f"to go on give a longer --epochs, --steps or --time{', or a larger --patience' if impatient else ''}"

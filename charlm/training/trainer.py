@@ -61,33 +61,33 @@ class Trainer:
         ranks: the processes that train together; each has a trainer, and all take the same decisions.
     """
 
-    learner: TrainStep
+    train_step: TrainStep
     valid: np.ndarray | None
-    symbols: Vocabulary
+    vocabulary: Vocabulary
     options: TrainOptions
-    keeper: CheckpointWriter
-    length: RunLength
-    progress: TrainState
+    writer: CheckpointWriter
+    run_length: RunLength
+    state: TrainState
     report: Report
     stop: Callable[[], bool]
     clock: Callable[[], float]
     started: float
-    ranks: ProcessGroup = SINGLE_PROCESS
+    group: ProcessGroup = SINGLE_PROCESS
     _throughput: Throughput = field(init=False)
     _budget: TimeBudget = field(init=False)
     _nats: float = field(init=False, default=nan)
 
     def __post_init__(self) -> None:
-        expected = time_budget.estimated_save_seconds(sum(w.numel() for w in self.learner.network.parameters()))
-        saving = expected if self.progress.saving is None else self.progress.saving
-        self._throughput = Throughput(self.clock(), evaluating=self.progress.evaluation_speed, saving=saving)
-        self._budget = TimeBudget(self.length.seconds, self._final_characters(), self._throughput)
-        self._earlier = self.progress.seconds
+        expected = time_budget.estimated_save_seconds(sum(w.numel() for w in self.train_step.network.parameters()))
+        saving = expected if self.state.saving is None else self.state.saving
+        self._throughput = Throughput(self.clock(), evaluating=self.state.evaluation_speed, saving=saving)
+        self._budget = TimeBudget(self.run_length.seconds, self._final_characters(), self._throughput)
+        self._earlier = self.state.seconds
 
     @property
     def folder(self) -> RunFolder:
         """Where everything is kept."""
-        return self.keeper.folder
+        return self.writer.folder
 
     def run(self) -> Result:
         """Train to the end.
@@ -96,9 +96,9 @@ class Trainer:
             DivergedError: a loss or gradient was not finite; it was not applied.
             Interrupted: `stop` said so; everything is saved.
         """
-        why = "finished" if self.progress.step and self._share() >= 1 else self._early_stop_reason()
+        why = "finished" if self.state.step and self._share() >= 1 else self._early_stop_reason()
         while why is None:
-            if self.ranks.all_reduce_any(self.stop()):
+            if self.group.all_reduce_any(self.stop()):
                 self._leave()
             self._step(self._share())
             why = self._after_step()
@@ -125,7 +125,7 @@ class Trainer:
             if number == count - 1:
                 self._read()
             times.append(self.clock() - began)
-        return 1000 * float(np.mean(times) if self.learner.meter.deferred else np.median(times))
+        return 1000 * float(np.mean(times) if self.train_step.meter.deferred else np.median(times))
 
     def _seconds(self) -> float:
         return self._earlier + self.clock() - self.started
@@ -133,9 +133,9 @@ class Trainer:
     def _share(self) -> float:
         """How much of the run is done; with --time, what the end will take is set aside."""
         seconds = self._seconds()
-        if self.length.seconds is None:
-            return self.length.fraction_done(self.progress.step, seconds)
-        return self.ranks.broadcast(self._budget.fraction_used(seconds, self.progress))
+        if self.run_length.seconds is None:
+            return self.run_length.fraction_done(self.state.step, seconds)
+        return self.group.broadcast(self._budget.fraction_used(seconds, self.state))
 
     def _final_characters(self) -> int:
         return 0 if self.valid is None else len(self.valid) - 1
@@ -143,19 +143,19 @@ class Trainer:
     def _step(self, share: float) -> None:
         """One window; on the CPU its loss is read before it is applied, elsewhere those of several steps together."""
         began = self.clock()
-        number, lanes, meter = self.progress.step, self.learner.lanes, self.learner.meter
+        number, lanes, meter = self.state.step, self.train_step.batches, self.train_step.meter
         rate = learning_rate(self.options, number, number / lanes.batches_per_epoch, share)
-        self.learner.forward_backward(number)
+        self.train_step.forward_backward(number)
         if not meter.deferred:
             self._read()
-        self.learner.update(rate)
-        self.progress.step += 1
+        self.train_step.update(rate)
+        self.state.step += 1
         self._throughput.launched(lanes.batch_size * lanes.seq_len, self.clock() - began)
         if not meter.deferred:
             self._throughput.count()
-        elif meter.full or isnan(self._nats) or _due(self.progress.step, self.options.report_every):
+        elif meter.full or isnan(self._nats) or _due(self.state.step, self.options.report_every):
             self._read()
-        self.progress.learning_rate = rate
+        self.state.learning_rate = rate
         self._tell(share)
 
     def _read(self) -> None:
@@ -164,38 +164,38 @@ class Trainer:
         Raises:
             DivergedError: one of them was not finite.
         """
-        if self.learner.meter.deferred:
+        if self.train_step.meter.deferred:
             began = self.clock()
-            readings = self.learner.meter.read()
+            readings = self.train_step.meter.read()
             self._throughput.synced(self.clock() - began)
         else:
-            readings = self.learner.meter.read()
+            readings = self.train_step.meter.read()
         for back, reading in zip(range(len(readings) - 1, -1, -1), readings, strict=True):
             if not (isfinite(reading.nats) and isfinite(reading.norm)):
-                self._diverged(reading, self.progress.step - back + (0 if self.learner.meter.deferred else 1))
-            self.progress.row_nats += reading.nats
-            self.progress.row_steps += 1
-            self.progress.grad_norm = reading.norm
+                self._diverged(reading, self.state.step - back + (0 if self.train_step.meter.deferred else 1))
+            self.state.row_nats += reading.nats
+            self.state.row_steps += 1
+            self.state.grad_norm = reading.norm
             self._nats = reading.nats
 
     def _tell(self, share: float) -> None:
-        step, seconds = self.progress.step, self._seconds()
+        step, seconds = self.state.step, self._seconds()
         spent = self.clock() - self.started
         ahead = None
-        if self.length.seconds is not None:
-            ahead = max(0.0, self.length.seconds - seconds)
-        elif self.length.steps is not None:
-            ahead = (self.length.steps - step) * spent / self._throughput.steps
+        if self.run_length.seconds is not None:
+            ahead = max(0.0, self.run_length.seconds - seconds)
+        elif self.run_length.steps is not None:
+            ahead = (self.run_length.steps - step) * spent / self._throughput.steps
         self.report(
             Stepped(
                 step=step,
-                epoch=step / self.learner.lanes.batches_per_epoch,
-                share=share if self.length.seconds is not None else self.length.fraction_done(step, seconds),
+                epoch=step / self.train_step.batches.batches_per_epoch,
+                share=share if self.run_length.seconds is not None else self.run_length.fraction_done(step, seconds),
                 seconds=seconds,
                 seconds_left=ahead,
                 nats=self._nats,
-                learning_rate=self.progress.learning_rate,
-                grad_norm=self.progress.grad_norm,
+                learning_rate=self.state.learning_rate,
+                grad_norm=self.state.grad_norm,
                 chars_per_second=self._throughput.speed(),
                 due=_due(step, self.options.report_every),
             )
@@ -203,9 +203,9 @@ class Trainer:
 
     def _after_step(self) -> str | None:
         """Everything that looks at the weights between two steps; returns why the run is over, if it is."""
-        if self.length.seconds is not None and self.progress.step == time_budget.TIMED_EVALUATION_STEP:
-            self._time_evaluation(self.length.seconds)
-        step, over = self.progress.step, self._share() >= 1
+        if self.run_length.seconds is not None and self.state.step == time_budget.TIMED_EVALUATION_STEP:
+            self._time_evaluation(self.run_length.seconds)
+        step, over = self.state.step, self._share() >= 1
         options = self.options
         if over or any(_due(step, every) for every in (options.report_every, options.sample_every, options.eval_every)):
             self._read()
@@ -224,7 +224,7 @@ class Trainer:
 
     def _early_stop_reason(self) -> str | None:
         """`patience` where that is at its end."""
-        return "patience" if self.options.patience and self.progress.stale >= self.options.patience else None
+        return "patience" if self.options.patience and self.state.stale >= self.options.patience else None
 
     def _time_evaluation(self, budget: float) -> None:
         """Score a little of the valid split, only to time it."""
@@ -232,38 +232,38 @@ class Trainer:
             return
         self._read()
         began = self.clock()
-        scored = self._score(self.learner.network, int(time_budget.MIN_TIMED_EVALUATION * budget) + 1)
+        scored = self._score(self.train_step.network, int(time_budget.MIN_TIMED_EVALUATION * budget) + 1)
         self._throughput.evaluation(scored.characters, self.clock() - began)
 
     def _evaluation_due(self) -> bool:
         """Whether to evaluate now; with --time, not where the end is nearer than the evaluation is long."""
-        if self.valid is None or not _due(self.progress.step, self.options.eval_every):
+        if self.valid is None or not _due(self.state.step, self.options.eval_every):
             return False
-        if self.length.seconds is None:
+        if self.run_length.seconds is None:
             return True
-        fits = self._budget.can_evaluate(self.options.eval_chars, self._seconds(), self.progress)
-        return self.ranks.broadcast(fits) > 0
+        fits = self._budget.can_evaluate(self.options.eval_chars, self._seconds(), self.state)
+        return self.group.broadcast(fits) > 0
 
     def _evaluate(self, characters: int, *, final: bool = False) -> float:
         """Nats per character over the first `characters` of the valid split."""
         began = self.clock()
-        result = self._score(self.learner.network, characters, self._judging(characters) if final else None)
+        result = self._score(self.train_step.network, characters, self._judging(characters) if final else None)
         self._throughput.evaluation(result.characters, self.clock() - began)
-        best = self.progress.best_nats
-        mean = self.progress.row_nats / self.progress.row_steps if self.progress.row_steps else None
+        best = self.state.best_nats
+        mean = self.state.row_nats / self.state.row_steps if self.state.row_steps else None
         nats = result.nats_per_char
-        self.progress.evaluated = self.progress.step
+        self.state.evaluated = self.state.step
         better = isfinite(nats) and (best is None or nats < best)
         whole = result.characters == self._final_characters()
-        self.report(Evaluated(self.progress.step, nats, result.characters, whole, better, mean))
+        self.report(Evaluated(self.state.step, nats, result.characters, whole, better, mean))
         return nats
 
     def _score(self, network: Network, characters: int, progress: ScoreProgress | None = None) -> Score:
         if self.valid is None:
             raise ValueError("there is no valid split")
-        part = self.ranks.rank, self.ranks.world
+        part = self.group.rank, self.group.world
         ids = self.valid[: characters + 1]
-        return self.ranks.total(score(network, ids, bounded=not self.learner.has_ends, part=part, progress=progress))
+        return self.group.total(score(network, ids, bounded=not self.train_step.has_ends, part=part, progress=progress))
 
     def _judging(self, characters: int) -> ScoreProgress:
         """Report the long evaluation at the end, and leave it when asked to; resuming begins it again.
@@ -273,7 +273,7 @@ class Trainer:
         began = self.clock()
 
         def progress(done: int, nats: float) -> None:
-            if self.ranks.world == 1 and self.stop():
+            if self.group.world == 1 and self.stop():
                 self._leave()
             spent = self.clock() - began
             self.report(FinalEvaluation(done, characters, nats / done, spent * (characters - done) / done))
@@ -285,23 +285,23 @@ class Trainer:
 
         The progress goes to the disk first: a run killed in between makes the same model again.
         """
-        best = self.progress.best_nats
+        best = self.state.best_nats
         if not isfinite(nats) or (best is not None and nats >= best):
-            self.progress.stale += 1
+            self.state.stale += 1
             return
-        self.progress.best_nats, self.progress.best_step, self.progress.stale = nats, self.progress.step, 0
-        self.progress.best_characters = min(characters, self._final_characters())
+        self.state.best_nats, self.state.best_step, self.state.stale = nats, self.state.step, 0
+        self.state.best_characters = min(characters, self._final_characters())
         self._save_progress()
         self._save_best()
 
     def _log(self, valid_nats: float | None) -> None:
         """A row of metrics.jsonl."""
-        progress = self.progress
-        self.keeper.log(
+        progress = self.state
+        self.writer.log(
             {
                 "step": progress.step,
-                "epoch": round(progress.step / self.learner.lanes.batches_per_epoch, 6),
-                "characters": progress.step * self.learner.lanes.batch_size * self.learner.lanes.seq_len,
+                "epoch": round(progress.step / self.train_step.batches.batches_per_epoch, 6),
+                "characters": progress.step * self.train_step.batches.batch_size * self.train_step.batches.seq_len,
                 "seconds": round(self._seconds(), 3),
                 "train_nats": progress.row_nats / progress.row_steps if progress.row_steps else None,
                 "valid_nats": valid_nats,
@@ -315,16 +315,16 @@ class Trainer:
 
     def _sample(self) -> None:
         """A short sample of the network as it is, kept and reported."""
-        if not self.ranks.is_main:
+        if not self.group.is_main:
             return
-        text = preview(self.learner.network, self.symbols, self.options.seed + self.progress.step)
-        self.folder.log_sample(self.progress.step, text)
-        self.report(Sampled(self.progress.step, text))
+        text = preview(self.train_step.network, self.vocabulary, self.options.seed + self.state.step)
+        self.folder.log_sample(self.state.step, text)
+        self.report(Sampled(self.state.step, text))
 
     def _save_due(self, evaluated: bool) -> bool:
         if self.options.save_every == AUTO:
-            return evaluated or self.ranks.broadcast(self.clock() - self._throughput.saved > MAX_SECONDS_UNSAVED) > 0
-        return _due(self.progress.step, self.options.save_every)
+            return evaluated or self.group.broadcast(self.clock() - self._throughput.saved > MAX_SECONDS_UNSAVED) > 0
+        return _due(self.state.step, self.options.save_every)
 
     def save(self) -> None:
         """Write the progress, then the latest model, and the best where there can be no better judge."""
@@ -335,19 +335,17 @@ class Trainer:
         self._throughput.saving, self._throughput.saved = self.clock() - began, self.clock()
 
     def _save_latest(self) -> None:
-        self.keeper.save_model(self.folder.last, self.progress.step)
+        self.writer.save_model(self.folder.last, self.state.step)
         if self.valid is None:
-            self.keeper.save_model(self.folder.model, self.progress.step)
+            self.writer.save_model(self.folder.model, self.state.step)
 
     def _save_progress(self) -> None:
-        self.progress.seconds = self._seconds()
-        self.progress.evaluation_speed, self.progress.saving = self._throughput.evaluating, self._throughput.saving
-        self.keeper.save_state(self.progress, self.learner.states)
+        self.state.seconds = self._seconds()
+        self.state.evaluation_speed, self.state.saving = self._throughput.evaluating, self._throughput.saving
+        self.writer.save_state(self.state, self.train_step.states)
 
     def _save_best(self) -> None:
-        self.keeper.save_model(
-            self.folder.model, self.progress.step, self.progress.best_nats, self.progress.best_characters
-        )
+        self.writer.save_model(self.folder.model, self.state.step, self.state.best_nats, self.state.best_characters)
 
     def repair_best(self) -> None:
         """After a resume: make the best model fit the progress.
@@ -355,22 +353,22 @@ class Trainer:
         It is written again where the run was killed before it reached the disk, and scored again where
         a finished run goes on, which had judged it by more than an evaluation on the way reads.
         """
-        if self.progress.best_nats is None:
+        if self.state.best_nats is None:
             return
-        if self.progress.best_step == self.progress.step:
+        if self.state.best_step == self.state.step:
             self._save_best()
         self.rescore_best(min(self.options.eval_chars, self._final_characters()))
 
     def _leave(self) -> None:
         self.save()
-        if self.progress.best_nats is None and not self.folder.model.exists():
-            self.keeper.save_model(self.folder.model, self.progress.step)
-        step, run = self.progress.step, shell_quoted(self.folder.path)
+        if self.state.best_nats is None and not self.folder.model.exists():
+            self.writer.save_model(self.folder.model, self.state.step)
+        step, run = self.state.step, shell_quoted(self.folder.path)
         raise Interrupted(f"stopped at step {step:,}, everything is saved; go on with: charlm train --resume {run}")
 
     def _diverged(self, reading: StepMetrics, step: int) -> None:
         what, value = ("loss", reading.nats) if not isfinite(reading.nats) else ("gradient norm", reading.norm)
-        best = self.progress.best_nats
+        best = self.state.best_nats
         kept = (
             f"the best model ({best:.4f} nats) is kept in {self.folder.model}"
             if best is not None
@@ -386,14 +384,14 @@ class Trainer:
         self._save_progress()
         if self.valid is not None:
             self._judge()
-        elif self.progress.row_steps:
+        elif self.state.row_steps:
             self._log(None)
         self._save_latest()
         if not self.folder.model.exists():
-            self.keeper.save_model(self.folder.model, self.progress.step)
-        self.progress.finished = why
+            self.writer.save_model(self.folder.model, self.state.step)
+        self.state.finished = why
         self._save_progress()
-        progress = self.progress
+        progress = self.state
         result = Result(
             path=self.folder.path,
             model=self.folder.model,
@@ -409,28 +407,28 @@ class Trainer:
 
     def _judge(self) -> None:
         whole = self._final_characters()
-        reads = int(self.ranks.broadcast(self._budget.final_eval(self.progress)[0]))
+        reads = int(self.group.broadcast(self._budget.final_eval(self.state)[0]))
         if reads < whole:
             self.report(
                 Notice(f"no time for the whole valid split: its first {reads:,} of {whole:,} characters decide")
             )
-        if self.progress.best_nats is not None:
+        if self.state.best_nats is not None:
             self.rescore_best(reads)
-        if self.progress.evaluated != self.progress.step:
+        if self.state.evaluated != self.state.step:
             nats = self._evaluate(reads, final=True)
             self._log(nats)
             self._keep(nats, reads)
 
     def rescore_best(self, reads: int) -> None:
         """Score the best model so far on the first `reads` characters; its own weights, not the network's."""
-        if self.progress.best_characters == reads or self.valid is None:
+        if self.state.best_characters == reads or self.valid is None:
             return
-        model = self.ranks.on_main(lambda: checkpoint.load(self.folder.model))
-        network = Network(model.options, self.symbols.size).load_weights(model.weights)
-        network.to_device(self.learner.network.device, self.options.precision)
+        model = self.group.on_main(lambda: checkpoint.load(self.folder.model))
+        network = Network(model.options, self.vocabulary.size).load_weights(model.weights)
+        network.to_device(self.train_step.network.device, self.options.precision)
         nats = self._score(network, reads, self._judging(reads)).nats_per_char
-        self.progress.best_nats, self.progress.best_characters = nats, reads
-        self.keeper.update_score(self.folder.model, model, nats, reads)
+        self.state.best_nats, self.state.best_characters = nats, reads
+        self.writer.update_score(self.folder.model, model, nats, reads)
 
 
 def _due(step: int, every: int) -> bool:

@@ -98,7 +98,7 @@ def test_a_hostile_text_shows_as_text_and_runs_nothing(written, opened):
 def test_hostile_names_of_tracks_tables_and_facts_show_as_text(tmp_path, opened):
     symbols = Vocabulary("char", np.array([97], np.uint32))
     view = TextView(
-        title=HOSTILE, about=HOSTILE, facts={HOSTILE: HOSTILE}, symbols=symbols, ids=np.full(9, 2),
+        title=HOSTILE, about=HOSTILE, facts={HOSTILE: HOSTILE}, vocabulary=symbols, ids=np.full(9, 2),
         tracks=(surprise(np.ones(9)), Track(HOSTILE, np.linspace(-1, 1, 9), "blog", noun=HOSTILE)),
         top=np.zeros((10, 0), int), probabilities=np.zeros((10, 0)),
         tables=(Grid(HOSTILE, (HOSTILE,), [(HOSTILE,)], HOSTILE),),
@@ -186,7 +186,7 @@ def big(characters, tmp_path, symbols=None, width=60, lines=True):
         ids[width::width] = symbols.encode_text("\n")[0]
     top, shares = np.argsort(random.random((1000, symbols.size)), 1)[:, :5], [0.4, 0.3, 0.1, 0.06, 0.02]
     view = TextView(
-        title="Large", about="made up", facts={"model": "none"}, symbols=symbols, ids=ids,
+        title="Large", about="made up", facts={"model": "none"}, vocabulary=symbols, ids=ids,
         tracks=(surprise(random.exponential(2, characters)), Track("one", random.uniform(-1, 1, characters), "blog"),
                 Track("two", random.uniform(-1, 1, characters), "paper")),
         top=np.resize(top, (characters + 1, 5)), probabilities=np.resize(shares, (characters + 1, 5)),
@@ -218,7 +218,7 @@ def test_pieces_are_drawn_when_they_come_near(tmp_path, opened):
     last = page.evaluate(
         "[...document.querySelector('#text > div:last-child').children].map(s => s.textContent).join('')"
     )
-    text = view.symbols.decode(view.ids)
+    text = view.vocabulary.decode(view.ids)
     assert len(last) > 100 and text.endswith(last)
     after = page.evaluate("document.querySelector('#text').getBoundingClientRect().height")
     assert after == pytest.approx(height, rel=0.05), "what is not drawn takes the place that it will need"
@@ -316,7 +316,7 @@ def test_both_schemes_are_readable(tmp_path, opened, scheme):
     symbols = Vocabulary("char", np.arange(97, 123, dtype=np.uint32))
     ramp = np.linspace(-1, 1, 33)
     view = TextView(
-        title="Ramps", about="", facts={}, symbols=symbols, ids=np.resize(np.arange(2, 28), 33),
+        title="Ramps", about="", facts={}, vocabulary=symbols, ids=np.resize(np.arange(2, 28), 33),
         tracks=(surprise(np.linspace(0, 9, 33)), Track("blog", ramp, "blog"), Track("paper", ramp, "paper")),
         top=np.zeros((34, 0), int), probabilities=np.zeros((34, 0)),
     )  # fmt: skip

@@ -32,7 +32,7 @@ def spoil_ids(split: str, value: int = 255, at: int = 40) -> None:
 
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_ids_that_the_table_does_not_have_are_one_error(house: Path, refused: Callable[..., str], split: str) -> None:
-    largest = Corpus.load("data/sea").symbols.size
+    largest = Corpus.load("data/sea").vocabulary.size
     spoil_ids(split, largest)
     words = {"train": ["train", *SMALL, "--steps", "3"], "valid": ["train", *SMALL, "--steps", "3"], "test": ["eval"]}
     line = refused(*words[split])
@@ -42,7 +42,7 @@ def test_ids_that_the_table_does_not_have_are_one_error(house: Path, refused: Ca
 
 def test_the_largest_id_of_the_table_is_none_of_them(house: Path, charlm: Callable[..., tuple[int, str, str]]) -> None:
     for split in ("train", "valid", "test"):
-        spoil_ids(split, Corpus.load("data/sea").symbols.size - 1)
+        spoil_ids(split, Corpus.load("data/sea").vocabulary.size - 1)
     assert charlm("train", *SMALL, "--steps", "3")[0] == 0
     assert charlm("eval")[0] == 0
 

@@ -28,7 +28,7 @@ def view_of(text, symbols=None, tracks=(), top=5, **more):
     top = min(top, symbols.size)
     shares = -np.sort(-random.dirichlet(np.ones(top + 1), len(ids) + 1), 1)[:, :top]
     return TextView(
-        title="A title", about="about", facts={"model": "m"}, symbols=symbols, ids=ids,
+        title="A title", about="about", facts={"model": "m"}, vocabulary=symbols, ids=ids,
         tracks=(surprise(random.exponential(3, len(ids))), *tracks),
         top=random.integers(0, symbols.size, (len(ids) + 1, top)), probabilities=shares, **more,
     )  # fmt: skip
@@ -72,7 +72,7 @@ def test_a_megabyte_fits_with_fewer_likely_symbols(size):
     assert found.top >= 1
     random = np.random.default_rng(0)
     view = TextView(
-        title="", about="", facts={}, symbols=symbols, ids=random.integers(0, symbols.size, 1_000_000),
+        title="", about="", facts={}, vocabulary=symbols, ids=random.integers(0, symbols.size, 1_000_000),
         tracks=tuple(Track("t", random.normal(size=1_000_000), "blog") for _ in range(3)),
         top=np.zeros((1_000_001, 5), np.int64), probabilities=np.zeros((1_000_001, 5)),
     )  # fmt: skip

@@ -154,7 +154,7 @@ def test_both_stacks_are_counted_in_the_memory_that_is_asked_for(
     plans = [plan(small_corpus, measure=1, direction=d, **sizes)[0] for d in ("forward", "bidirectional")]
     activations = [made.memory - 4 * 4 * made.parameters for made in plans]
     assert activations[1] > 1.7 * activations[0]
-    model = Model(plans[1].options, small_corpus.symbols, {}, small_corpus.identity())
+    model = Model(plans[1].options, small_corpus.vocabulary, {}, small_corpus.identity())
     monkeypatch.setattr(memory, "available", lambda: 1_200_000)
     with pytest.raises(UsageError, match="memory, and 0.0 GB are available"):
         evaluate(model, data=small_corpus.path.parent, batch_size=1)

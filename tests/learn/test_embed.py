@@ -21,9 +21,9 @@ VALUES: dict[str, Any] = {**TINY, "input": "embedding", "steps": 6, "weight_deca
 def vectors(corpus: Corpus, path: Path, leave_out: str = "") -> np.ndarray:
     """A file of random vectors, and the table (V, E) as it is there; not a number where the file has nothing."""
     random = np.random.default_rng(1)
-    table = np.full((corpus.symbols.size, SIZE), np.nan, np.float32)
+    table = np.full((corpus.vocabulary.size, SIZE), np.nan, np.float32)
     lines = []
-    for rank, code in enumerate(corpus.symbols.codes):
+    for rank, code in enumerate(corpus.vocabulary.codes):
         if chr(code) in leave_out:
             continue
         table[rank + 2] = random.standard_normal(SIZE)
@@ -54,7 +54,7 @@ def test_a_run_starts_from_the_file_and_says_what_it_lacks(small_corpus: Corpus,
     assert model.options.embedding == SIZE
     found = embedding_of(done.path / "last.safetensors")
     known = ~np.isnan(table[:, 0])
-    first = Network(model.options, small_corpus.symbols.size, seed=0).arrays()["embedding.weight"]
+    first = Network(model.options, small_corpus.vocabulary.size, seed=0).arrays()["embedding.weight"]
     moved = np.abs(found - np.where(known[:, None], table, first)).max()
     assert 1e-4 < moved < 0.1, "a few steps away from where the file and the seed put them"
     (line,) = [line for line in said if "embeddings" in line]
@@ -76,7 +76,7 @@ def test_frozen_embeddings_stay_while_the_rest_learns_also_when_resumed(
     found = embedding_of(parts.path / "last.safetensors")
     assert np.array_equal(found[2:], table[2:])
     other = checkpoint.load(parts.path / "last.safetensors").weights
-    first = Network(checkpoint.load(whole.model).options, small_corpus.symbols.size, seed=0).arrays()
+    first = Network(checkpoint.load(whole.model).options, small_corpus.vocabulary.size, seed=0).arrays()
     assert all(not np.array_equal(other[name], first[name]) for name in first if name != "embedding.weight")
     assert np.array_equal(found[:2], first["embedding.weight"][:2])
 

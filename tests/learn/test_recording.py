@@ -240,7 +240,7 @@ def test_a_step_reads_no_number_where_numbers_are_read_later(
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which meta has not
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: False)
     options, sizes = options_of(**{name: value for name, value in values.items() if name != "path"})
-    network = Network(sizes, small_corpus.symbols.size).to_device(torch.device("meta"))
+    network = Network(sizes, small_corpus.vocabulary.size).to_device(torch.device("meta"))
     if "path" in values:
         network.path, network.at_once = values["path"], True
     lanes = Batches(small_corpus.split("train"), options.batch_size, options.seq_len)
@@ -257,7 +257,7 @@ def test_a_learner_that_nobody_holds_is_gone_at_once_with_all_its_memory(
 ) -> None:
     """Without waiting for Python to look for cycles, which a full GPU does not make it do."""
     options, sizes = options_of(dropout=0.3)
-    network = Network(sizes, small_corpus.symbols.size)
+    network = Network(sizes, small_corpus.vocabulary.size)
     lanes = Batches(small_corpus.split("train"), options.batch_size, options.seq_len)
     learner = TrainStep(network, make_optimizer(network, options), lanes, False, options, network.initial_state(4))
     monkeypatch.setattr(cuda_graph, "ALIKE", inf)

@@ -51,7 +51,7 @@ def test_every_combination_trains_resumes_evaluates_and_samples(
     assert found.score.characters == len(small_corpus.split("test")) - 1
     assert found.score.bits_per_char < np.log2(model.vocabulary.size) + 1
     text = "".join(stream(model, length=20, seed=1))
-    assert len(text) == 20 and set(text) <= set(small_corpus.symbols.decode(range(2, model.vocabulary.size)))
+    assert len(text) == 20 and set(text) <= set(small_corpus.vocabulary.decode(range(2, model.vocabulary.size)))
 
 
 @pytest.mark.parametrize(("cell", "activation"), CELLS)

@@ -96,7 +96,7 @@ def test_any_symbol_table_comes_back(path, make_model, unit, codes):
         for name, shape in parameters.shapes(made.options, symbols.size).items()
     }
     save(path, Model(made.options, symbols, weights))
-    assert load(path).vocabulary == read_header(path).symbols == symbols
+    assert load(path).vocabulary == read_header(path).vocabulary == symbols
 
 
 def test_equal_models_make_equal_bytes(path, make_model):
@@ -138,7 +138,7 @@ def test_file_is_what_its_description_says(saved):
 
 def test_header_tells_everything_but_the_weights(saved):
     header, model = read_header(saved), load(saved)
-    assert (header.options, header.symbols, header.corpus) == (model.options, model.vocabulary, model.corpus)
+    assert (header.options, header.vocabulary, header.corpus) == (model.options, model.vocabulary, model.corpus)
     assert (header.path, header.format, header.version) == (saved, FORMAT, __version__)
     assert header.shapes == {name: weight.shape for name, weight in model.weights.items()}
     assert header.parameters == sum(weight.size for weight in model.weights.values())

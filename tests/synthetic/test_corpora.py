@@ -25,15 +25,15 @@ def lines_of(corpus: Corpus, split: str) -> list[str]:
     """The documents of a split."""
     ids = corpus.split(split)[1:]
     ends = np.flatnonzero(ids == BOUNDARY)
-    return [corpus.symbols.decode(part) for part in np.split(ids, ends)]
+    return [corpus.vocabulary.decode(part) for part in np.split(ids, ends)]
 
 
 def zeros(corpus: Corpus) -> Model:
     """A model that expects every symbol alike."""
     options = ModelOptions.of({"cell": "rnn", "hidden": 2, "embedding": 2, "dropout": 0.0})
-    shapes = parameters.shapes(options, corpus.symbols.size)
+    shapes = parameters.shapes(options, corpus.vocabulary.size)
     weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-    return Model(options, corpus.symbols, weights, corpus.identity())
+    return Model(options, corpus.vocabulary, weights, corpus.identity())
 
 
 def test_every_parameter_of_a_source_is_an_option_with_its_default_in_the_help() -> None:

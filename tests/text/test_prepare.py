@@ -44,7 +44,7 @@ def documents_of(corpus: Corpus) -> list[str]:
     ids = np.array(stream(corpus))
     ends = np.flatnonzero(ids == BOUNDARY)
     assert ends[-1] == ids.size - 1
-    return [corpus.symbols.decode(part) for part in np.split(ids, ends + 1)[:-1]]
+    return [corpus.vocabulary.decode(part) for part in np.split(ids, ends + 1)[:-1]]
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_the_stream_is_that_of_the_whole_text_whatever_the_chunks(
     assert corpus.bytes == len("".join(documents).encode())
     line_ends = len(wanted) if what == "line" else 0
     assert corpus.bytes_of("train") == len("".join(wanted).encode()) + line_ends
-    encoded = encode_source(source, corpus.symbols, corpus.options)
+    encoded = encode_source(source, corpus.vocabulary, corpus.options)
     assert encoded.ids.tolist() == corpus.split("train").tolist()
     assert (encoded.characters, encoded.documents, encoded.unknown) == (length, len(wanted), 0)
     assert (encoded.bytes, encoded.sha256) == (corpus.bytes_of("train"), corpus.sha256)
@@ -126,7 +126,7 @@ def test_the_splits_cover_the_stream_exactly_once(tmp_path_factory, length, docu
         assert min(share for share in (valid, test) if share) * symbols < 2
         return
     assert [corpus.has("valid"), corpus.has("test")] == [bool(valid), bool(test)]
-    whole = [*corpus.symbols.encode_text(text.decode()), BOUNDARY] * documents
+    whole = [*corpus.vocabulary.encode_text(text.decode()), BOUNDARY] * documents
     assert stream(corpus) == whole
     splits = corpus.info["splits"]
     assert len(corpus.split("train")) - 1 == int(symbols * (1 - valid - test) + 1e-9)
@@ -154,7 +154,7 @@ def test_a_corpus_says_what_it_is(tmp_path, monkeypatch):
     assert sorted(os.listdir(corpus.path)) == ["corpus.json", "test.bin", "train.bin", "valid.bin"]
     assert not corpus.split("valid").flags.writeable
     train = np.fromfile(corpus.file("train"), "u1")
-    assert corpus.symbols.decode(train) == text[: len(train) - 1]
+    assert corpus.vocabulary.decode(train) == text[: len(train) - 1]
 
 
 def test_a_synthetic_corpus_knows_its_entropy(tmp_path):
@@ -362,7 +362,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path, monkeypatch):
     tracemalloc.start()
     try:
         corpus = prepare(source, out=str(tmp_path))
-        encode_source(source, corpus.symbols, corpus.options)
+        encode_source(source, corpus.vocabulary, corpus.options)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -476,6 +476,6 @@ def test_no_line_document_is_cut_in_two_by_the_splits(tmp_path_factory, names, s
         ids = np.asarray(corpus.split(split))
         assert ids[0] == ids[-1] == BOUNDARY and len(ids) > 1
         found += [
-            corpus.symbols.decode(part) for part in np.split(ids[1:], np.flatnonzero(ids[1:] == BOUNDARY) + 1)[:-1]
+            corpus.vocabulary.decode(part) for part in np.split(ids[1:], np.flatnonzero(ids[1:] == BOUNDARY) + 1)[:-1]
         ]
     assert found == names

@@ -136,7 +136,7 @@ def test_a_corpus_is_that_of_a_slow_twin(tmp_path_factory, documents, chunk, wha
             prepare(source, out=folder, **options, **ALL)
         return
     corpus = prepare(source, out=folder, **options, **ALL)
-    assert corpus.symbols.codes.tolist() == kept and corpus.symbols.unit == "word"
+    assert corpus.vocabulary.codes.tolist() == kept and corpus.vocabulary.unit == "word"
     rank = {piece: 2 + index for index, piece in enumerate(kept)}
     ids = [one for pieces in wanted for one in (*(rank.get(piece, UNKNOWN) for piece in pieces), BOUNDARY)]
     assert corpus.split("train").tolist() == [BOUNDARY, *ids]
@@ -146,11 +146,11 @@ def test_a_corpus_is_that_of_a_slow_twin(tmp_path_factory, documents, chunk, wha
     assert split["bytes"] == sum(len("".join(pieces).encode()) for pieces in wanted) + (what == "line") * len(wanted)
     assert (split["symbols"], split["unknown"], split["documents"]) == (len(ids), len(outside), len(wanted))
     assert split["spelling"] == pytest.approx(spelled(kept, outside)) and corpus.distinct == len(counts)
-    encoded = encode_source(source, corpus.symbols, corpus.options)
+    encoded = encode_source(source, corpus.vocabulary, corpus.options)
     assert encoded.ids.tolist() == [BOUNDARY, *ids]
     assert (encoded.characters, encoded.unknown) == (split["characters"], len(outside))
     assert encoded.escape_bits == pytest.approx(split["spelling"])
-    assert Corpus.load(corpus.path).symbols == corpus.symbols
+    assert Corpus.load(corpus.path).vocabulary == corpus.vocabulary
 
 
 def spelled(table: list[str], outside: list[str]) -> float:
@@ -180,8 +180,8 @@ def test_what_is_spelled_can_be_read_again_and_takes_what_is_said(table, outside
 
 def test_a_tie_goes_to_the_word_that_comes_first(tmp_path):
     corpus = prepare(source_of("b b a a B B c"), out=str(tmp_path), unit="word", words=4, **ALL)
-    assert corpus.symbols.codes.tolist() == [" a", " b"] or corpus.symbols.codes.tolist() == [" B", " a"]
-    assert corpus.symbols.codes.tolist() == [" B", " a"]
+    assert corpus.vocabulary.codes.tolist() == [" a", " b"] or corpus.vocabulary.codes.tolist() == [" B", " a"]
+    assert corpus.vocabulary.codes.tolist() == [" B", " a"]
 
 
 def test_how_much_is_unknown_is_said(tmp_path):

@@ -69,13 +69,15 @@ def untrained() -> Callable[..., Model]:
 
     def make(corpus: Corpus, folder: Path, cell: str = "lstm", noise: float = 0.0, seed: int = 0) -> Model:
         options = ModelOptions(cell=cell, layers=1, hidden=3, input="one-hot", embedding=2, dropout=0.0)
-        shapes = parameters.shapes(options, corpus.symbols.size)
+        shapes = parameters.shapes(options, corpus.vocabulary.size)
         weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-        counts = np.bincount(corpus.split("train")[1:], minlength=corpus.symbols.size) + 0.5
+        counts = np.bincount(corpus.split("train")[1:], minlength=corpus.vocabulary.size) + 0.5
         bias = np.log(counts / counts.sum()) + np.random.default_rng(seed).normal(0, noise, counts.size)
         weights["readout.bias"][:] = bias
         folder.mkdir(parents=True)
-        checkpoint.save(folder / "model.safetensors", Model(options, corpus.symbols, weights, corpus=corpus.identity()))
+        checkpoint.save(
+            folder / "model.safetensors", Model(options, corpus.vocabulary, weights, corpus=corpus.identity())
+        )
         return checkpoint.load(folder / "model.safetensors")
 
     return make

@@ -240,18 +240,18 @@ def test_words_are_turned_whole_and_have_their_lengths(make_model, lively, tmp_p
     corpus = prepare(lively, out=str(tmp_path), unit="word", words=20, valid_fraction=0.1, test_fraction=0.2)
     options = make_model(hidden=3).options
     random = np.random.default_rng(2)
-    shapes = parameters.shapes(options, corpus.symbols.size)
+    shapes = parameters.shapes(options, corpus.vocabulary.size)
     weights = {name: random.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
-    model = Model(options, corpus.symbols, weights, corpus.identity())
+    model = Model(options, corpus.vocabulary, weights, corpus.identity())
     forward, backward = (find_text(one, split="valid", data=tmp_path) for one in (model, turned(model)))
     starts = np.arange(0, forward.symbols, 50)
-    lengths = forward.lengths(starts, corpus.symbols.sizes)
-    np.testing.assert_allclose(backward.lengths(starts, corpus.symbols.sizes), lengths, rtol=1e-12)
+    lengths = forward.lengths(starts, corpus.vocabulary.sizes)
+    np.testing.assert_allclose(backward.lengths(starts, corpus.vocabulary.sizes), lengths, rtol=1e-12)
     found = evaluate(turned(model), split="valid", data=tmp_path)
     assert (found.score.characters, found.unknown) == (forward.characters, forward.count(1))
     assert found.protocol.endswith("from right to left")
     drawn = samples(turned(model), prompt=" the sea", length=60, seed=1, num=2)
-    wanted = [corpus.symbols.encode_text(one.text) for one in drawn]
+    wanted = [corpus.vocabulary.encode_text(one.text) for one in drawn]
     assert all((ids > 1).all() for ids in wanted)  # made of words of the table, each from left to right
 
 

@@ -26,7 +26,7 @@ def corpus_of(folder: Path, text: str | bytes, **values: object) -> Corpus:
 
 def model_of(corpus: Corpus) -> Model:
     """A model that says it learned from this corpus; it will not be asked to compute."""
-    return Model(ModelOptions(), corpus.symbols, {}, corpus.identity())
+    return Model(ModelOptions(), corpus.vocabulary, {}, corpus.identity())
 
 
 def held(corpus: Corpus, *texts: str) -> Findings:
@@ -44,8 +44,8 @@ def slow_share(train: str, text: str, size: int, end: str | None = None) -> floa
 @given(st.text("ab\né", min_size=40, max_size=200), st.lists(st.text("ab\néx", max_size=60), min_size=1, max_size=3))
 def test_against_a_twin(tmp_path: Path, text: str, samples: list[str]) -> None:
     corpus = corpus_of(tmp_path, text, valid_fraction=0.2, test_fraction=0)
-    train = corpus.symbols.decode(corpus.split("train"))
-    rest = corpus.symbols.decode(corpus.split("valid"))
+    train = corpus.vocabulary.decode(corpus.split("train"))
+    rest = corpus.vocabulary.decode(corpus.split("valid"))
     found = held(corpus, *samples)
     for sample, one in zip(samples, found.samples, strict=True):
         assert one.characters == len(sample)
@@ -66,7 +66,7 @@ def test_against_a_twin(tmp_path: Path, text: str, samples: list[str]) -> None:
 
 
 def test_a_copy_has_nothing_new(small_corpus: Corpus) -> None:
-    train = small_corpus.symbols.decode(small_corpus.split("train"))
+    train = small_corpus.vocabulary.decode(small_corpus.split("train"))
     found = held(small_corpus, train[1000:1400])
     assert set(found.samples[0].new.values()) == {0.0}
     span = found.samples[0].longest
