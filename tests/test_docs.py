@@ -42,7 +42,7 @@ from charlm.model.parameters import shapes
 from charlm.model.stepper import Stepper
 from charlm.spec import flag
 from charlm.training import auto
-from charlm.training.describe import describe, summarize
+from charlm.training.runs import describe, summarize
 
 ROOT = Path(__file__).resolve().parent.parent
 INTERFACE = (ROOT / "docs" / "interface.md").read_text(encoding="utf-8")

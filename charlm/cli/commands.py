@@ -136,7 +136,7 @@ def info(
     """Say what a model file is, from its header alone."""
     from charlm.model.checkpoint import read_header
     from charlm.show import tables
-    from charlm.training.describe import describe
+    from charlm.training.runs import describe
 
     found = describe(read_header(model_path(invocation, model)))
     if as_json:
@@ -148,7 +148,7 @@ def info(
 def list_runs(invocation: Invocation, as_json: JSON = False) -> None:
     """List the runs, newest first, with their best loss and size."""
     from charlm.show import tables
-    from charlm.training.describe import summarize
+    from charlm.training.runs import summarize
 
     rows = [summary.to_row() for summary in summarize()]
     if as_json:

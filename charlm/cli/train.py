@@ -124,7 +124,7 @@ def _dry_run(invocation: Invocation, corpus: str | None, init_from: str | None) 
 
 def _corpus(invocation: Invocation, word: str | None, elsewhere: Path | None = None) -> "Corpus":
     """The corpus that is meant, prepared first where a text was given; `elsewhere` where nothing may be left."""
-    from charlm.data.obtain import is_prepared, open_or_prepare
+    from charlm.data.prepare import is_prepared, open_or_prepare
 
     root = Path("data") if elsewhere is None or word is None or is_prepared(word) else elsewhere
     with invocation.terminal.counting("preparing") as counter:

@@ -2,7 +2,7 @@
 
 What came is kept, with what the server said of it, and a later try, of this process or another, asks for the rest
 (`Range`). It says which text it has the beginning of (`If-Range`), so that one that has changed meanwhile
-begins anew. What is left out: what an answer is of (`charlm.corpora.answers`), telling whether it is the right text,
+begins anew. What is left out: what an answer is of (`charlm.corpora.http`), telling whether it is the right text,
 and who may write the part (`charlm.corpora.download`).
 """
 
@@ -15,9 +15,18 @@ from dataclasses import asdict, dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from charlm.corpora.answers import ContentChangedError, GzipDecoder, check_range, is_gzipped, read_partial
 from charlm.corpora.cache import part_in
-from charlm.corpora.http import WebError, connection_error, host, open_url
+from charlm.corpora.http import (
+    ContentChangedError,
+    GzipDecoder,
+    WebError,
+    check_range,
+    connection_error,
+    host,
+    is_gzipped,
+    open_url,
+    read_partial,
+)
 from charlm.errors import CharlmError, FetchError
 from charlm.files import failures, write_atomically
 

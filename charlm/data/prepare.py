@@ -11,7 +11,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -22,13 +22,15 @@ from typing import IO, Any
 import numpy as np
 
 from charlm.config import PrepareOptions
-from charlm.data.corpus import FORMAT, INFO, SPLITS, Corpus, is_name
+from charlm.corpora.cache import find_cached
+from charlm.corpora.catalogue import catalogue
+from charlm.data.corpus import FORMAT, INFO, SPLITS, Corpus, find_corpus, is_name
 from charlm.data.leaks import MIN_OVERLAP, Overlap, find_overlaps
 from charlm.data.sources import Report, Source, open_sources
 from charlm.data.statistics import build_vocabulary, count_symbols, text_notices, vocabulary_notices
 from charlm.data.symbol_stream import Progress, SymbolStream, TextCounts
 from charlm.errors import CorpusError, UsageError
-from charlm.files import alone_at, failures, new_folder, write_atomically
+from charlm.files import alone_at, failures, new_folder, present, write_atomically
 from charlm.spec import flag
 from charlm.tokenizers import TOKENIZERS
 from charlm.tokenizers.decoding import text_encoding
@@ -318,3 +320,55 @@ def _folder_name(name: str) -> str:
             f"got {name!r:.80}; the folder it goes into is --out"
         )
     return name
+
+
+def open_or_prepare(
+    word: str | Path | None,
+    *,
+    root: Path = Path("data"),
+    report: Report | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Corpus:
+    """Open a corpus.
+
+    Args:
+        word: a prepared folder, a name below `root`, a text file or built-in text, or None for the most
+            recently prepared. A text is prepared, with the options its corpus had before if it has one,
+            and again if it changed since.
+        root: where prepared corpora lie.
+        report: told what was chosen and done.
+        progress: called with the bytes read so far and how many there are, 0 where that is not known.
+
+    Raises:
+        CorpusError: there is no such corpus or text.
+    """
+    tell = report or (lambda line: None)
+    if word is None or is_prepared(word, root) or not _is_text(word):
+        corpus = Corpus.load(find_corpus(word, root))
+        if word is None:
+            tell(f"corpus: {corpus.path}")
+        return corpus
+    source = open_sources([word], report=report)
+    total = 2 * (source.bytes or 0)
+    told = None if progress is None else (lambda done: progress(done, total))
+    path = root / source.name
+    if not (path / INFO).exists():
+        return prepare(source, report=report, progress=told, out=str(root))
+    before = Corpus.load(path)
+    if before.origin != source.origin:
+        raise CorpusError(
+            f"{path} was prepared from {', '.join(before.origin)}, not from {word}; "
+            f"prepare {word} under another name: charlm prepare {word} --name NAME"
+        )
+    options: PrepareOptions = before.options.replace(out=str(root), name=None)
+    return prepare(source, report=report, progress=told, force=True, options=options)
+
+
+def is_prepared(word: str | Path, root: Path = Path("data")) -> bool:
+    """Whether `word` is a prepared folder or the name of one below `root`."""
+    return any(present(place / INFO) for place in (Path(word), root / word))
+
+
+def _is_text(word: str | Path) -> bool:
+    """Whether preparing could take it, or knows how to come by it: something on the disk, or a known name."""
+    return present(Path(word)) or str(word) in catalogue() or find_cached(str(word)) is not None

@@ -124,8 +124,8 @@ def vocabulary_notices(statistics: TextStatistics, vocabulary: Vocabulary, optio
     if kinds and vocabulary.size == options.words:
         outside = int(statistics.counts[vocabulary.encode(statistics.codes) == UNKNOWN].sum())
         yield (
-            f"the {vocabulary.codes.size:,} most frequent of {statistics.distinct:,} {kind.noun}s are in the table; the "
-            f"others become the unknown symbol, {outside:,} of {statistics.symbols:,} in the text "
+            f"the {vocabulary.codes.size:,} most frequent of {statistics.distinct:,} {kind.noun}s are in the table; "
+            f"the others become the unknown symbol, {outside:,} of {statistics.symbols:,} in the text "
             f"({outside / statistics.symbols:.2%}); --words takes more"
         )
     elif kinds:

@@ -26,8 +26,7 @@ from charlm.data import direction
 from charlm.data.sources import Report
 from charlm.errors import UsageError
 from charlm.evaluation.batch_scorer import BatchScorer
-from charlm.evaluation.line_ids import MARK, body, line_encoding, line_ends
-from charlm.evaluation.lines import Lines
+from charlm.evaluation.lines import MARK, Lines, body, line_encoding, line_ends
 from charlm.evaluation.score_lines import device_of
 from charlm.model.checkpoint import Model, check_model
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN

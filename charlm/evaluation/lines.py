@@ -4,15 +4,22 @@ A line ends with LF; what is behind the last one is a line too. Nothing of a lin
 out: what its bytes mean (`charlm.evaluation.score_lines`).
 """
 
+import codecs
 import os
 import stat
 import sys
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
 
 from charlm.data.prefetch import Prefetcher
 from charlm.data.sources import Report, Source, open_sources
-from charlm.errors import CorpusError
+from charlm.errors import CorpusError, UsageError
+from charlm.spec import AUTO
+from charlm.tokenizers.decoding import code_points, text_encoding
+from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 
 CHUNK = 1 << 16
 """Bytes that are read from a pipe at once, at most."""
@@ -133,3 +140,137 @@ def _documents(source: Source) -> Generator[bytes, None, None]:
             last = chunk[-1:]
         if last != b"\n":
             yield b"\n"
+
+
+PIECE = 1 << 16
+"""Bytes of a line that are decoded at once."""
+
+MARK = "\ufeff"
+"""The byte order mark, which is no character of a text that begins with it."""
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Some symbols of a line.
+
+    Attributes:
+        ids: (T,) in a table.
+        characters: that they have together.
+        unknown: how many of them are the unknown symbol.
+        spelling: bits that writing those out takes (`charlm.tokenizers.escape`).
+    """
+
+    ids: np.ndarray
+    characters: int
+    unknown: int
+    spelling: float
+
+
+class LineIds:
+    """Lines in the ids of one table.
+
+    Args:
+        symbols: the table.
+        encoding: a codec, for characters; bytes are taken as they are.
+        end: the symbol that ends a line, None where its end is not scored.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, encoding: str, end: int | None) -> None:
+        self._symbols, self._encoding, self._end = vocabulary, encoding, end
+
+    def stretches(self, body: bytes, *, first: bool) -> Iterator[Stretch]:
+        """The boundary, the symbols of a line, a stretch at a time, and its end, which counts as a character.
+
+        Args:
+            body: the line without its end; what cannot be decoded is U+FFFD.
+            first: whether it is the first of a text, which may begin with a byte order mark.
+        """
+        yield Stretch(np.array([BOUNDARY]), 0, 0, 0.0)
+        kind = self._symbols.tokenizer
+        for codes in kind.split(self._points(body, first)):
+            ids = self._symbols.encode(codes)
+            outside = codes[ids == UNKNOWN]
+            yield Stretch(ids, kind.characters(codes), outside.size, self._symbols.escape_code.bits(outside))
+        if self._end is not None:
+            yield Stretch(np.array([self._end]), 1, 0, 0.0)
+
+    def _points(self, body: bytes, first: bool) -> Iterator[np.ndarray]:
+        """The line in code points, or in bytes where symbols are bytes."""
+        if not self._symbols.tokenizer.decodes:
+            for at in range(0, len(body), PIECE):
+                yield np.frombuffer(body[at : at + PIECE], np.uint8)
+            return
+        for text in decoded(body, self._encoding, "replace"):
+            yield code_points(text.removeprefix(MARK) if first else text)
+            first = first and not text
+
+
+def body(line: bytes) -> bytes:
+    """A line without its end, LF or CR LF; a CR without LF is a character."""
+    return line[:-1].removesuffix(b"\r") if line.endswith(b"\n") else line
+
+
+def decoded(body: bytes, encoding: str, errors: str) -> Iterator[str]:
+    """A line as text, in pieces where it is long.
+
+    Raises:
+        UnicodeError: it cannot be decoded, and `errors` is `strict`.
+    """
+    if len(body) <= PIECE:
+        yield body.decode(encoding, errors)
+        return
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
+    for at in range(0, len(body), PIECE):
+        yield decoder.decode(body[at : at + PIECE])
+    yield decoder.decode(b"", True)
+
+
+def line_encoding(theirs: Iterable[str], wanted: str) -> str:
+    """The codec that lines are in.
+
+    Args:
+        theirs: the encodings of the models' corpora.
+        wanted: a name, or `auto` for the one that they have in common, if lines can be told apart in it, else UTF-8.
+
+    Raises:
+        UsageError: a line end in the wanted one is not the byte 10.
+        CorpusError: there is no such encoding.
+    """
+    if wanted == AUTO:
+        common = {text_encoding(name) for name in theirs}
+        codec = common.pop() if len(common) == 1 else "utf-8"
+        return codec if _tells_lines(codec) else "utf-8"
+    codec = text_encoding(wanted)
+    if not _tells_lines(codec):
+        raise UsageError(
+            f"--encoding {wanted}: a line end in it is not one byte, so that lines cannot be told apart as they come; "
+            f"make the text UTF-8 first, as by iconv"
+        )
+    return codec
+
+
+def _tells_lines(codec: str) -> bool:
+    return "a\n".encode(codec) == b"a\n"
+
+
+def line_ends(tables: Mapping[str, tuple[Vocabulary, bool]], wanted: str) -> dict[str, int | None]:
+    """The symbol that ends a line in each table, None where the end is not scored, as they can be compared.
+
+    Args:
+        tables: by a name for messages: symbols, and whether lines were documents.
+        wanted: boundary, newline, none, or auto.
+
+    Raises:
+        UsageError: the newline is wanted, and a table does not have it.
+    """
+    ends = {name: _end(name, symbols, lines, wanted) for name, (symbols, lines) in tables.items()}
+    return dict.fromkeys(ends) if None in ends.values() else ends
+
+
+def _end(name: str, vocabulary: Vocabulary, lines: bool, wanted: str) -> int | None:
+    newline = int(vocabulary.encode(np.array([vocabulary.tokenizer.line_feed], vocabulary.tokenizer.dtype))[0])
+    if wanted == "newline" and newline == UNKNOWN:
+        raise UsageError(f"--end newline: the table of {name} has no newline; give --end boundary or --end none")
+    if wanted == "boundary" or (wanted == AUTO and lines):
+        return BOUNDARY
+    return None if wanted == "none" or newline == UNKNOWN else newline

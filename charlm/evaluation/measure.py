@@ -18,8 +18,7 @@ from charlm.data.sources import Report
 from charlm.errors import CharlmError
 from charlm.evaluation import scoring
 from charlm.evaluation.bidirectional import BLOCK
-from charlm.evaluation.pieces import BlockLosses
-from charlm.evaluation.scoring import Score
+from charlm.evaluation.scoring import BlockLosses, Score
 from charlm.evaluation.texts import EvalText
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
@@ -64,7 +63,7 @@ def measure(
     Args:
         model: from `charlm.model.checkpoint.load`.
         text: in the model's symbols.
-        starts: (K,) where pieces of it begin, counted from the left (`charlm.evaluation.pieces`).
+        starts: (K,) where pieces of it begin, counted from the left (`charlm.evaluation.scoring`).
         options: batch size, device and threads.
         exact: score in one pass, and say how far the default protocol is off.
         progress: told how many characters are done.

@@ -18,8 +18,7 @@ from charlm.data import direction
 from charlm.data.sources import Report
 from charlm.errors import UsageError
 from charlm.evaluation.batch_scorer import BatchScorer
-from charlm.evaluation.line_ids import PIECE, LineIds, Stretch, body, decoded, line_encoding, line_ends
-from charlm.evaluation.lines import Lines
+from charlm.evaluation.lines import PIECE, LineIds, Lines, Stretch, body, decoded, line_encoding, line_ends
 from charlm.model.checkpoint import Model, check_model
 from charlm.spec import AUTO
 

@@ -3,7 +3,7 @@
     plain   `cell.step` once per character, gradients by autograd: any cell, the slow twin of the others
     bptt    charlm's own forward and backward pass: rnn and gru on the CPU, and lstm with a large vocabulary
     fused   torch's own kernels, which are cuDNN on a GPU and oneDNN for the lstm on the CPU
-    scan    cells that are linear in their state: all coefficients of the window at once, then `charlm.model.scan`
+    scan    cells that are linear in their state: all coefficients of the window at once, then `charlm.model.bptt`
     whole   cells that have a way of their own through a window
 
 All compute the same numbers up to rounding. State is passed in and out, never kept.
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from charlm.cells import Cell, LinearCell, Parameters, State, WindowCell
 from charlm.model import bptt
-from charlm.model.scan import Scan
+from charlm.model.bptt import Scan
 
 Backend = Literal["plain", "bptt", "fused", "scan", "whole"]
 

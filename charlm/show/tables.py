@@ -10,8 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from charlm.show.format import cell_words, count, duration, line, size
-from charlm.show.network import wiring
+from charlm.show.format import cell_words, count, duration, line, size, wiring
 from charlm.show.terminal import Screen, to_stdout, wide_screen
 from charlm.tokenizers import TOKENIZERS
 

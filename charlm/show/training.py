@@ -12,8 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from charlm.config import TrainOptions
-from charlm.show.format import cell_words, count, duration, loss, size, visible
-from charlm.show.network import wiring
+from charlm.show.format import cell_words, count, duration, loss, size, visible, wiring
 from charlm.show.terminal import LINE_EVERY, REDRAW, Terminal
 from charlm.training.events import Evaluated, Event, FinalEvaluation, Notice, Plan, Result, Sampled, Stepped
 

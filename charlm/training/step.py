@@ -23,11 +23,73 @@ from charlm.model.network import DropoutMasks, Network, RightContext, States, re
 from charlm.model.parameters import REVERSE
 from charlm.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from charlm.tokenizers.vocabulary import BOUNDARY
-from charlm.training import dropout, meter
+from charlm.training import dropout, step
 from charlm.training.cuda_graph import CudaGraphRunner
 from charlm.training.data_loader import DataLoader, to_device
-from charlm.training.meter import DeferredMetrics
 from charlm.training.optimizer import apply_gradients, clip_gradients, set_learning_rate
+
+MAX_UNREAD_STEPS = 16
+"""Steps between two readings where reading waits."""
+
+
+@dataclass(frozen=True)
+class StepMetrics:
+    """One step: its loss in nats per character, and the norm of its gradient before clipping."""
+
+    nats: float
+    norm: float
+
+
+@dataclass
+class DeferredMetrics:
+    """The steps that were taken and not read yet.
+
+    Attributes:
+        capacity: how many there may be; 1 reads every step, which on the CPU costs nothing.
+    """
+
+    capacity: int
+    _kept: list[Tensor] = field(default_factory=list)
+
+    @classmethod
+    def on(cls, device: torch.device) -> "DeferredMetrics":
+        """The meter for a device."""
+        return cls(1 if device.type == "cpu" else MAX_UNREAD_STEPS)
+
+    @property
+    def deferred(self) -> bool:
+        """Whether numbers are read later than they are made."""
+        return self.capacity > 1
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to read."""
+        return len(self._kept) >= self.capacity
+
+    def add(self, loss: Tensor, norm: Tensor) -> None:
+        """Keep the numbers of a step."""
+        self._kept.append(torch.stack([loss.detach().float(), norm.detach().float()]))
+
+    def read(self) -> list[StepMetrics]:
+        """Every step since the last reading, oldest first."""
+        if not self._kept:
+            return []
+        kept, self._kept = torch.stack(self._kept), []
+        return [StepMetrics(nats, norm) for nats, norm in kept.tolist()]
+
+
+def all_finite(loss: Tensor, norm: Tensor) -> Tensor:
+    """Whether a step may be applied, as a boolean on the device."""
+    return torch.isfinite(loss.detach()) & torch.isfinite(norm)
+
+
+def zero_gradients_unless(gradients: list[Tensor], ok: Tensor) -> None:
+    """Make the gradients zero, in place, where a step may not be applied.
+
+    The optimiser may still move by what it remembers; the run ends at the next reading all the same.
+    """
+    for gradient in gradients:
+        gradient.copy_(torch.where(ok, gradient, 0.0))
 
 
 @dataclass(frozen=True)
@@ -72,7 +134,7 @@ class TrainStep:
     states: States
     group: ProcessGroup = SINGLE_PROCESS
     tell: Callable[[str], None] = lambda why: None
-    meter: DeferredMetrics = field(init=False)
+    step: DeferredMetrics = field(init=False)
     _loader: DataLoader = field(init=False)
     _weights: list[Tensor] = field(init=False)
     _random: dropout.StepRandom = field(init=False)
@@ -129,8 +191,8 @@ class TrainStep:
         loss = self.group.all_reduce_mean_(gradients, loss)
         norm = clip_gradients(gradients, self.options)
         if self.meter.deferred:
-            ok = meter.all_finite(loss, norm)
-            meter.zero_gradients_unless(gradients, ok)
+            ok = step.all_finite(loss, norm)
+            step.zero_gradients_unless(gradients, ok)
             after = [
                 tuple(torch.where(ok, part, old) for part, old in zip(state, earlier, strict=True))
                 for state, earlier in zip(after, before, strict=True)

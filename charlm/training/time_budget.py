@@ -8,7 +8,6 @@ that would take too long is read in part.
 from dataclasses import dataclass
 
 from charlm.training.run_folder import TrainState
-from charlm.training.timing import Throughput
 
 MIN_TIMED_EVALUATION = 500
 """Characters for each second of `--time` that are scored once, early, to learn how long the end will take."""
@@ -29,6 +28,66 @@ MAX_RESERVED_SHARE = 0.25
 def estimated_save_seconds(parameters: int) -> float:
     """Seconds that saving is expected to take before it was done once: four float32 arrays of the parameters."""
     return 4 * 4 * parameters / ASSUMED_DISK_SPEED
+
+
+@dataclass
+class Throughput:
+    """Seconds and characters of the parts of a run, for its speed and for landing on `--time`.
+
+    Args:
+        saved: when everything was last saved, or the run began.
+        steps, characters, training: training steps that are done, their characters, and their seconds.
+        recent: characters per second of late.
+        evaluating: characters per second of the latest evaluation, None before there is one.
+        saving: seconds of the latest save.
+    """
+
+    saved: float
+    steps: int = 0
+    characters: int = 0
+    training: float = 0.0
+    recent: float = 0.0
+    evaluating: float | None = None
+    saving: float = 0.0
+    _open: tuple[int, int, float] = (0, 0, 0.0)
+
+    def launched(self, characters: int, seconds: float) -> None:
+        """Add a training step that was asked for; on a GPU it may not be done yet."""
+        steps, before, spent = self._open
+        self._open = steps + 1, before + characters, spent + seconds
+
+    def synced(self, seconds: float) -> None:
+        """Add what it took until everything that was asked for was done."""
+        steps, characters, spent = self._open
+        self._open = steps, characters, spent + seconds
+        self.count()
+
+    def count(self) -> None:
+        """Count the steps that were asked for; the recent speed is a mean over about fifty."""
+        steps, characters, seconds = self._open
+        self._open = 0, 0, 0.0
+        if not steps:
+            return
+        self.steps += steps
+        self.characters += characters
+        self.training += seconds
+        now = characters / max(seconds, 1e-9)
+        weight = min(1.0, steps * max(0.02, 1 / self.steps))
+        self.recent += weight * (now - self.recent)
+
+    def speed(self) -> float:
+        """Characters per second of training alone."""
+        return self.recent
+
+    def evaluation(self, characters: int, seconds: float) -> None:
+        """Note how fast the latest evaluation was."""
+        self.evaluating = characters / max(seconds, 1e-9)
+
+    def evaluation_speed(self) -> float:
+        """Characters per second of evaluating; before the first, twice the training's, which is little."""
+        if self.evaluating is not None:
+            return self.evaluating
+        return max(1.0, 2 * self.characters / self.training) if self.training > 0 else 1e9
 
 
 @dataclass(frozen=True)

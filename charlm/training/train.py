@@ -29,7 +29,7 @@ from charlm.runtime.device import check_memory, describe_device, find_device, se
 from charlm.runtime.distributed import SINGLE_PROCESS, ProcessGroup, join
 from charlm.spec import AUTO, flag
 from charlm.tokenizers.vocabulary import Vocabulary
-from charlm.training import auto, embed, presets, pretrained
+from charlm.training import auto, presets, pretrained
 from charlm.training.checkpoints import CheckpointWriter
 from charlm.training.events import Event, Notice, Plan, Report, Result
 from charlm.training.optimizer import load_state_arrays, make_optimizer
@@ -86,9 +86,9 @@ def train(
     begun = clock() if started is None else started
     found = _shared_corpus(corpus, ranks)
     source = None if init_from is None else checkpoint.load(Path(init_from))
-    vectors = ranks.on_main(lambda: embed.load_vectors(values, found.vocabulary, source))
+    vectors = ranks.on_main(lambda: pretrained.load_vectors(values, found.vocabulary, source))
     options, notices = _resolved(
-        found, embed.with_embedding_size(vectors, pretrained.with_source_network(source, values))
+        found, pretrained.with_embedding_size(vectors, pretrained.with_source_network(source, values))
     )
     device = _compute(options)
     check_memory(_plan(found, options, device).memory, device)
@@ -96,7 +96,7 @@ def train(
     if source is not None:
         notices.append(pretrained.copy_weights(source, network, found.vocabulary))
     if vectors is not None:
-        notices.append(embed.copy_embeddings(vectors, network, found.vocabulary, options))
+        notices.append(pretrained.copy_embeddings(vectors, network, found.vocabulary, options))
     network.to_device(device, options.precision)
     ranks.check_batch_size(options.batch_size)
     with _led(ranks, lambda: RunFolder.create(run, usual_name(found.name, options), Path(root))) as folder:
@@ -177,7 +177,7 @@ def plan(
         raise UsageError(f"measure is the steps to time, an integer from 1 on, got {measure!r}")
     found = _corpus(corpus)
     options, notices = _resolved(
-        found, embed.with_embedding_size(embed.load_vectors(values, found.vocabulary, None), values)
+        found, pretrained.with_embedding_size(pretrained.load_vectors(values, found.vocabulary, None), values)
     )
     for notice in notices:
         (report or _ignore)(Notice(notice))

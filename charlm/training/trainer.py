@@ -27,13 +27,11 @@ from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import time_budget
 from charlm.training.checkpoints import CheckpointWriter
 from charlm.training.events import Evaluated, FinalEvaluation, Notice, Report, Result, Sampled, Stepped
-from charlm.training.meter import StepMetrics
 from charlm.training.preview import preview
 from charlm.training.run_folder import RunFolder, TrainState, shell_quoted
 from charlm.training.schedule import RunLength, learning_rate
-from charlm.training.step import TrainStep
-from charlm.training.time_budget import TimeBudget
-from charlm.training.timing import Throughput
+from charlm.training.step import StepMetrics, TrainStep
+from charlm.training.time_budget import Throughput, TimeBudget
 
 UNTIMED_SECONDS = 1.0
 """Seconds of steps before some are timed: the first ones took twice as long."""

@@ -7,7 +7,7 @@ from torch.autograd import gradcheck
 
 from charlm import cells
 from charlm.cells.min_lstm import _shares
-from charlm.model.scan import Scan
+from charlm.model.bptt import Scan
 
 H, T, B = 4, 9, 3
 

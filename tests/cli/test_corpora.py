@@ -11,7 +11,7 @@ from texts import text_of
 
 from charlm.cli import main as entry
 from charlm.corpora.catalogue import catalogue
-from charlm.data.obtain import open_or_prepare
+from charlm.data.prepare import open_or_prepare
 
 NOVEL = text_of(3000).encode()
 

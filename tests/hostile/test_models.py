@@ -28,7 +28,7 @@ from charlm.model import parameters
 from charlm.model.checkpoint import MAX_HEADER_BYTES, Model, load, read_header, save
 from charlm.sampling.sample import stream
 from charlm.tokenizers.vocabulary import Vocabulary
-from charlm.training.describe import describe
+from charlm.training.runs import describe
 
 PER_HEADER_BYTE, PER_TENSOR_BYTE, CONSTANT = 64, 2, 32_000_000
 """What docs/checkpoint.md states of the memory that reading a file takes."""

@@ -10,7 +10,7 @@ from running import TINY, assert_same_run, interrupted
 from charlm.data.corpus import Corpus
 from charlm.errors import DivergedError
 from charlm.model.checkpoint import read_tensors
-from charlm.training.meter import DeferredMetrics, StepMetrics, all_finite, zero_gradients_unless
+from charlm.training.step import DeferredMetrics, StepMetrics, all_finite, zero_gradients_unless
 from charlm.training.train import resume, train
 
 

@@ -23,9 +23,8 @@ from charlm.model.network import Network
 from charlm.training import cuda_graph
 from charlm.training.cuda_graph import CudaGraphRunner
 from charlm.training.events import Notice
-from charlm.training.meter import DeferredMetrics
 from charlm.training.optimizer import make_optimizer
-from charlm.training.step import TrainStep
+from charlm.training.step import DeferredMetrics, TrainStep
 from charlm.training.train import resume, train
 
 SIZES: dict[str, Any] = {"hidden": 8, "batch_size": 4, "seq_len": 16, "sample_every": 0, "steps": 12, "device": "cpu"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from charlm.training.timing import Throughput
+from charlm.training.time_budget import Throughput
 
 
 def test_steps_that_are_done_at_once_are_counted_one_by_one() -> None:

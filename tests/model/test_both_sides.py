@@ -11,8 +11,7 @@ from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import UsageError
 from charlm.evaluation.bidirectional import conditionals, read_from_right
-from charlm.evaluation.pieces import BlockLosses
-from charlm.evaluation.scoring import SEGMENT, WARM_UP, score
+from charlm.evaluation.scoring import SEGMENT, WARM_UP, BlockLosses, score
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.model.initializers import initialize

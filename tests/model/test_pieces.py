@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from charlm.evaluation.pieces import BlockLosses
-from charlm.evaluation.scoring import SEGMENT, score
+from charlm.evaluation.scoring import SEGMENT, BlockLosses, score
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 

@@ -23,9 +23,8 @@ from charlm.evaluation.evaluate import evaluate
 from charlm.lock import Lock
 from charlm.model import checkpoint
 from charlm.sampling.sample import stream
-from charlm.training.describe import summarize
 from charlm.training.events import Event, Stepped
-from charlm.training.runs import find_model
+from charlm.training.runs import find_model, summarize
 from charlm.training.train import resume, train
 
 pytestmark = forks

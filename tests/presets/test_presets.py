@@ -12,8 +12,8 @@ from charlm.errors import CharlmError, UsageError
 from charlm.model import checkpoint
 from charlm.spec import AUTO
 from charlm.training import auto, presets
-from charlm.training.describe import describe
 from charlm.training.events import Notice
+from charlm.training.runs import describe
 from charlm.training.train import plan, resume, train
 
 GIST = {

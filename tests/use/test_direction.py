@@ -23,7 +23,7 @@ from charlm.errors import CheckpointError, PackedError, UsageError
 from charlm.evaluation.bootstrap import block_starts, interval
 from charlm.evaluation.compare import compare
 from charlm.evaluation.evaluate import evaluate, score_text
-from charlm.evaluation.line_ids import PIECE
+from charlm.evaluation.lines import PIECE
 from charlm.evaluation.score_lines import score_lines
 from charlm.evaluation.texts import EvalText, find_text, in_order
 from charlm.inspect.passage import beginning

@@ -119,7 +119,7 @@ def test_a_long_line_is_read_in_pieces(make_model, monkeypatch, unit) -> None:
     short = one(model, line, per_char=True)
     for piece in (1, 2, 7, 64):
         monkeypatch.setattr(scoring, "PIECE", piece)
-        monkeypatch.setattr("charlm.evaluation.line_ids.PIECE", piece)
+        monkeypatch.setattr("charlm.evaluation.lines.PIECE", piece)
         long = one(model, line, per_char=True)
         assert (long.characters, long.unknown) == (short.characters, short.unknown)
         np.testing.assert_allclose(long.per_char, short.per_char, rtol=0, atol=1e-5)
