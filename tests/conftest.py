@@ -5,11 +5,19 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import settings
+from networks import make_model, make_network, make_options, make_symbols, slow_logits, slow_losses
 from soaking import Soak
+from text_models import kinds, lively, make_text_model, slow_bits, untrained
 from texts import text_of
 
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
+
+__all__ = [
+    "kinds", "lively", "make_model", "make_network", "make_options", "make_symbols", "make_text_model",
+    "slow_bits", "slow_logits", "slow_losses", "untrained",
+]  # fmt: skip
+"""Fixtures that several folders use, from the modules that make them."""
 
 torch.set_num_threads(1)
 """The networks of the tests are tiny: a second thread would cost more than it brings."""

@@ -1,4 +1,4 @@
-"""One of several processes that train together; started by `tests/learn/test_ranks.py`.
+"""One of several processes that train together; started by `tests/runtime/test_distributed.py`.
 
     python rank_worker.py JOBS.json
 

@@ -40,8 +40,8 @@ def ids_of(model: Any, text: str, end: int | None) -> list[int]:
 
 @pytest.mark.parametrize(("end", "symbol"), [("boundary", BOUNDARY), ("newline", NEWLINE), ("none", None)])
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
-def test_a_line_is_a_loop_over_its_characters(make_model, slow_bits, kind, end, symbol) -> None:
-    model = make_model(kind[0], activation=kind[1], layers=2, input="embedding", scale=0.3)
+def test_a_line_is_a_loop_over_its_characters(make_text_model, slow_bits, kind, end, symbol) -> None:
+    model = make_text_model(kind[0], activation=kind[1], layers=2, input="embedding", scale=0.3)
     texts = ["the sea", "", "x", "ÄΩ unknown 😀", "a long line " * 20]
     found = list(score_lines(model, texts, per_char=True, end=end))
     assert [scored.text for scored in found] == texts
@@ -54,11 +54,11 @@ def test_a_line_is_a_loop_over_its_characters(make_model, slow_bits, kind, end, 
         assert score.bits == pytest.approx(wanted.sum(), rel=1e-5, abs=1e-5)
 
 
-def test_what_auto_makes_of_an_end(make_model) -> None:
+def test_what_auto_makes_of_an_end(make_text_model) -> None:
     """The boundary for lines, the newline for running text, nothing where there is none; and alike for all."""
     said: list[str] = []
-    lines, running = make_model(corpus=LINES), make_model()
-    without = make_model(letters="abc")
+    lines, running = make_text_model(corpus=LINES), make_text_model()
+    without = make_text_model(letters="abc")
     for model, end in ((lines, "boundary"), (running, "newline"), (without, "none")):
         assert one(model, "abc") == one(model, "abc", end=end)
     assert one(lines, "abc").bits != one(lines, "abc", end="newline").bits
@@ -70,10 +70,10 @@ def test_what_auto_makes_of_an_end(make_model) -> None:
 
 
 @pytest.mark.parametrize("kind", cells.names())
-def test_the_lines_of_a_file_add_up_to_the_file(make_model, slow_bits, kind) -> None:
+def test_the_lines_of_a_file_add_up_to_the_file(make_text_model, slow_bits, kind) -> None:
     """Each document from a cold start, in a slow loop; and all of eval --exact, for a model without a memory."""
     text = "anna\nbo\n\nclara ÄÖ\r\ndora"
-    model = make_model(kind, corpus=LINES)
+    model = make_text_model(kind, corpus=LINES)
     documents = [line for line in text.replace("\r", "").split("\n") if line]
     wanted = sum(slow_bits(model, ids_of(model, line, BOUNDARY)).sum() for line in documents)
     scores = [scored.scores["model"] for scored in score_lines(model, text.splitlines(keepends=True)) if scored.text]
@@ -97,8 +97,8 @@ def test_the_lines_of_a_file_add_up_to_the_file(make_model, slow_bits, kind) -> 
     kind=st.sampled_from(cells.names()),
     torch=st.booleans(),
 )
-def test_neighbours_batches_and_engines_change_nothing(make_model, texts, batch, kind, torch) -> None:
-    model = make_model(kind, layers=2)
+def test_neighbours_batches_and_engines_change_nothing(make_text_model, texts, batch, kind, torch) -> None:
+    model = make_text_model(kind, layers=2)
     scorer = Scorer({"m": model}, ScoreOptions(batch_size=batch), per_char=True)
     if torch:
         scorer._judges["m"].reader.load()
@@ -111,10 +111,10 @@ def test_neighbours_batches_and_engines_change_nothing(make_model, texts, batch,
 
 
 @pytest.mark.parametrize("unit", ["char", "byte"])
-def test_a_long_line_is_read_in_pieces(make_model, monkeypatch, unit) -> None:
+def test_a_long_line_is_read_in_pieces(make_text_model, monkeypatch, unit) -> None:
     """Pieces end within characters of several bytes; nothing changes."""
     letters = "".join(map(chr, range(256))) if unit == "byte" else "abéλ\n"
-    model = make_model("lstm", letters=letters, unit=unit, layers=2)
+    model = make_text_model("lstm", letters=letters, unit=unit, layers=2)
     line = ("\ufeff" + "ab é λ 😀 " * 40).encode() + b"\xff"
     short = one(model, line, per_char=True)
     for piece in (1, 2, 7, 64):
@@ -126,9 +126,9 @@ def test_a_long_line_is_read_in_pieces(make_model, monkeypatch, unit) -> None:
         assert long.bits == pytest.approx(short.bits, rel=1e-6)
 
 
-def test_bytes_that_are_no_text_are_unknown_and_said_once(make_model) -> None:
+def test_bytes_that_are_no_text_are_unknown_and_said_once(make_text_model) -> None:
     said: list[str] = []
-    model = make_model()
+    model = make_text_model()
     scorer = Scorer({"m": model}, ScoreOptions(), report=said.append)
     scored = scorer.score([b"ab\n", b"a\xffb\xfe\n", b"\xff\n"], waiting=False)
     assert [found.scores["m"].unknown for found in scored] == [0, 2, 1]
@@ -137,24 +137,24 @@ def test_bytes_that_are_no_text_are_unknown_and_said_once(make_model) -> None:
     assert one(model, b"a\xff") == one(model, "a\ufffd")
 
 
-def test_encodings(make_model) -> None:
+def test_encodings(make_text_model) -> None:
     """The corpus' own by default; one in which lines cannot be told apart is refused, or not taken."""
-    latin = make_model(letters="abé\n", corpus={"encoding": "latin-1"})
+    latin = make_text_model(letters="abé\n", corpus={"encoding": "latin-1"})
     assert one(latin, b"ab\xe9").unknown == 0
     assert one(latin, "abé".encode(), encoding="utf-8") == one(latin, b"ab\xe9")
-    assert one(make_model(letters="abé\n", corpus={"encoding": "utf-16"}), "abé").unknown == 0
+    assert one(make_text_model(letters="abé\n", corpus={"encoding": "utf-16"}), "abé").unknown == 0
     with pytest.raises(UsageError, match="--encoding utf-16"):
         one(latin, "ab", encoding="utf-16")
 
 
-def test_the_end_of_a_line_and_the_mark_before_the_first_are_not_its_characters(make_model) -> None:
-    model = make_model()
+def test_the_end_of_a_line_and_the_mark_before_the_first_are_not_its_characters(make_text_model) -> None:
+    model = make_text_model()
     assert one(model, b"abc") == one(model, b"abc\n") == one(model, b"abc\r\n") == one(model, b"\xef\xbb\xbfabc\n")
     assert one(model, b"a\rbc").unknown == 1
 
 
-def test_posteriors_are_bayes_rule(make_model) -> None:
-    models = {name: make_model(seed=seed) for seed, name in enumerate(("x", "y", "z"))}
+def test_posteriors_are_bayes_rule(make_text_model) -> None:
+    models = {name: make_text_model(seed=seed) for seed, name in enumerate(("x", "y", "z"))}
     for scored in score_lines(models, ["a", "some text", "a much longer text " * 100]):
         bits = np.array([score.bits for score in scored.scores.values()])
         wanted = np.exp2(bits.min() - bits) / np.exp2(bits.min() - bits).sum()
@@ -162,11 +162,11 @@ def test_posteriors_are_bayes_rule(make_model) -> None:
         assert scored.likeliest == "xyz"[int(bits.argmin())]
 
 
-def test_a_state_beyond_all_numbers_is_infinite_and_never_the_likeliest(make_model) -> None:
-    wild = make_model("rnn", activation="linear", scale=40.0)
+def test_a_state_beyond_all_numbers_is_infinite_and_never_the_likeliest(make_text_model) -> None:
+    wild = make_text_model("rnn", activation="linear", scale=40.0)
     line = "abc" * 200
     assert one(wild, line).bits == math.inf
-    (scored,) = score_lines({"wild": wild, "tame": make_model()}, [line])
+    (scored,) = score_lines({"wild": wild, "tame": make_text_model()}, [line])
     assert scored.likeliest == "tame" and scored.posteriors == {"wild": 0.0, "tame": 1.0}
     (scored,) = score_lines({"wild": wild}, [line])
     assert math.isnan(scored.posteriors["wild"])
@@ -209,12 +209,14 @@ def test_names_are_told_apart_by_language(tmp_path, monkeypatch, soak: Soak) -> 
     soak.saw("words of three random sources told apart by three models", f"{right:.1%} right, {sure:.1%} sure")
 
 
-def test_only_the_time_of_lines_with_others_behind_them_counts_towards_loading_torch(make_model, monkeypatch) -> None:
+def test_only_the_time_of_lines_with_others_behind_them_counts_towards_loading_torch(
+    make_text_model, monkeypatch
+) -> None:
     clock, loads = iter(range(1000)), []
     monkeypatch.setattr(scoring, "perf_counter", lambda: next(clock))  # a batch takes one second
     monkeypatch.setattr(scoring, "LOADING", 3)
     monkeypatch.setattr(BatchScorer, "load", lambda reader: loads.append(reader))
-    scorer = Scorer({"m": make_model()}, ScoreOptions())
+    scorer = Scorer({"m": make_text_model()}, ScoreOptions())
     loaded = []
     for waiting in (True, False, True, False, False, True, False, False):
         scorer.score([b"the sea\n"], waiting=waiting)
@@ -222,7 +224,7 @@ def test_only_the_time_of_lines_with_others_behind_them_counts_towards_loading_t
     assert loaded == [0, 0, 0, 0, 0, 0, 1, 2]
 
 
-def test_a_cr_without_lf_is_a_character(make_model) -> None:
-    model = make_model(letters="ab\r\n")
+def test_a_cr_without_lf_is_a_character(make_text_model) -> None:
+    model = make_text_model(letters="ab\r\n")
     for line, characters in ((b"ab\r", 3), (b"ab\r\n", 2), (b"a\rb\n", 3), (b"ab\n", 2), (b"\r", 1), (b"\n", 0)):
         assert one(model, line, end="none").characters == characters, line

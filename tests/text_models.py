@@ -52,7 +52,7 @@ def _slow_bits(model: Model, ids: list[int]) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def make_model() -> Callable[..., Model]:
+def make_text_model() -> Callable[..., Model]:
     """A model with random weights."""
     return _make
 

@@ -97,9 +97,9 @@ def test_what_would_be_passed_over_is_refused(model):
         charlm.score_text(model, "the sea", split="train")
 
 
-def test_strings_are_no_bytes_of_the_corpus(make_model):
+def test_strings_are_no_bytes_of_the_corpus(make_text_model):
     letters = "\n abcdéö_"
-    plain, latin = (make_model(letters=letters, corpus={"encoding": name}) for name in ("utf-8", "latin-1"))
+    plain, latin = (make_text_model(letters=letters, corpus={"encoding": name}) for name in ("utf-8", "latin-1"))
     for call in (charlm.score_lines, charlm.fill):
         one, other = (list(call(model, ["abé_", "ö_a"])) for model in (plain, latin))
         assert repr(one) == repr(other) and len(one) == 2
@@ -131,9 +131,9 @@ def test_models_are_themselves(model):
     assert all(np.array_equal(model.weights[name], again.weights[name]) for name in model.weights)
 
 
-def test_a_protocol_counts_what_the_model_reads(make_model, model):
+def test_a_protocol_counts_what_the_model_reads(make_text_model, model):
     assert "segments of 1024 characters, each" in charlm.score_text(model, "the sea").protocol
-    assert "1024 bytes" in charlm.score_text(make_model(unit="byte"), "the sea").protocol
+    assert "1024 bytes" in charlm.score_text(make_text_model(unit="byte"), "the sea").protocol
     told = charlm.score_text(model, "the sea", dynamic=True, dynamic_window=5)
     assert "every 5 characters" in told.dynamic_protocol
     assert protocol(False, "word").startswith("segments of 1024 words") and "words" not in protocol(True, "word")

@@ -43,8 +43,8 @@ def turned(model: Model) -> Model:
 
 
 @pytest.mark.parametrize("cell", cells.names())
-def test_bits_are_those_of_the_reversed_text_to_the_last_digit(make_model, tmp_path, cell):
-    model, text = make_model(cell, layers=2), text_of(1500)
+def test_bits_are_those_of_the_reversed_text_to_the_last_digit(make_text_model, tmp_path, cell):
+    model, text = make_text_model(cell, layers=2), text_of(1500)
     (tmp_path / "text").write_text(text)
     (tmp_path / "reversed").write_text(text[::-1])
     for more in ({}, {"exact": True}):
@@ -55,9 +55,9 @@ def test_bits_are_those_of_the_reversed_text_to_the_last_digit(make_model, tmp_p
 
 
 @pytest.mark.parametrize("unit", ["char", "byte"])
-def test_lines_are_read_from_the_last_one(make_model, tmp_path, unit):
+def test_lines_are_read_from_the_last_one(make_text_model, tmp_path, unit):
     letters = "\n abcdefghijklmnopqrstuvwxyz'" if unit == "char" else "\n aebdeghilnrtuwx\xc3\xa9"
-    model = make_model(letters=letters, unit=unit, corpus={**LINES, "unit": unit})
+    model = make_text_model(letters=letters, unit=unit, corpus={**LINES, "unit": unit})
     lines = [line.encode() for line in text_of(4000).replace("sea", "sé").splitlines()]
     (tmp_path / "text").write_bytes(b"".join(line + b"\n" for line in lines))
     if unit == "char":
@@ -70,9 +70,9 @@ def test_lines_are_read_from_the_last_one(make_model, tmp_path, unit):
 
 @pytest.mark.parametrize("kind", ["char", "byte", "line", "rare"])
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
-def test_a_split_is_read_from_its_end_wherever_it_is_cut(make_model, slow_bits, kinds, kind, split):
+def test_a_split_is_read_from_its_end_wherever_it_is_cut(make_text_model, slow_bits, kinds, kind, split):
     corpus = kinds[kind]
-    base = make_model(hidden=4)
+    base = make_text_model(hidden=4)
     shapes = {name: (corpus.symbols.size if size == base.symbols.size else size for size in weight.shape)
               for name, weight in base.weights.items()}  # fmt: skip
     random = np.random.default_rng(5)
@@ -89,9 +89,9 @@ def test_a_split_is_read_from_its_end_wherever_it_is_cut(make_model, slow_bits, 
     assert (measured.documents, measured.unknown) == (np.count_nonzero(left[1:] == 0), np.count_nonzero(left[1:] == 1))
 
 
-def test_all_documents_together_have_the_probability_one(make_model, slow_bits):
+def test_all_documents_together_have_the_probability_one(make_text_model, slow_bits):
     """Those of up to 3 symbols, and what is longer: texts that are cut after 4 symbols and have had no end by then."""
-    model = turned(make_model("lstm", letters="ab", scale=0.8))
+    model = turned(make_text_model("lstm", letters="ab", scale=0.8))
     ended = [[0, *document, 0] for size in range(4) for document in product((1, 2, 3), repeat=size)]
     cut_off = [[0, *document] for document in product((1, 2, 3), repeat=4)]
     total = 0.0
@@ -137,8 +137,8 @@ def test_characters_from_the_left_and_bytes_from_the_right(kinds, untrained, tmp
 
 
 @pytest.mark.parametrize("end", ["boundary", "newline", "none"])
-def test_lines_are_scored_from_their_ends_and_told_from_the_left(make_model, slow_bits, end):
-    model = make_model("lstm", layers=2)
+def test_lines_are_scored_from_their_ends_and_told_from_the_left(make_text_model, slow_bits, end):
+    model = make_text_model("lstm", layers=2)
     texts = ["the sea", "", "x", "ÄΩ unknown 😀"]
     symbol = {"boundary": [0], "newline": [2], "none": []}[end]
     for scored, text in zip(score_lines(turned(model), texts, per_char=True, end=end), texts, strict=True):
@@ -151,8 +151,8 @@ def test_lines_are_scored_from_their_ends_and_told_from_the_left(make_model, slo
         assert found.bits == pytest.approx(bits.sum(), rel=1e-5, abs=1e-5)
 
 
-def test_a_line_too_long_to_be_read_at_once_is_read_from_its_end(make_model):
-    model, text = make_model("rnn", hidden=3), text_of(PIECE + 100).replace("\n", " ")
+def test_a_line_too_long_to_be_read_at_once_is_read_from_its_end(make_text_model):
+    model, text = make_text_model("rnn", hidden=3), text_of(PIECE + 100).replace("\n", " ")
     (found,), (wanted,) = (
         list(score_lines(made, [line], per_char=True, end="none"))
         for made, line in ((turned(model), text), (model, text[::-1]))
@@ -165,8 +165,8 @@ def test_a_line_too_long_to_be_read_at_once_is_read_from_its_end(make_model):
 @pytest.mark.parametrize("options", [
     {}, {"num": 3}, {"until_end": True, "num": 2}, {"stop": "ab"}, {"stop": "ab", "num": 3}, {"length": 0},
 ], ids=str)  # fmt: skip
-def test_samples_are_those_of_the_forward_twin_turned_round(make_model, corpus, options):
-    model = make_model(letters="\nabc", corpus=corpus, scale=0.6)
+def test_samples_are_those_of_the_forward_twin_turned_round(make_text_model, corpus, options):
+    model = make_text_model(letters="\nabc", corpus=corpus, scale=0.6)
     values = {"length": 40, "seed": 3, **options}
     mirrored = {**values, "stop": options["stop"][::-1]} if "stop" in options else values
     back = samples(turned(model), prompt="cab\nb", **values)
@@ -178,8 +178,8 @@ def test_samples_are_those_of_the_forward_twin_turned_round(make_model, corpus, 
         assert list(stream(turned(model), prompt="cab\nb", **values)) == [back[0].text]
 
 
-def test_bytes_are_put_together_from_the_right(make_model):
-    model = make_model(letters="ab\xc3\xa9\xe2\x82\xac", unit="byte", scale=0.6)
+def test_bytes_are_put_together_from_the_right(make_text_model):
+    model = make_text_model(letters="ab\xc3\xa9\xe2\x82\xac", unit="byte", scale=0.6)
     drawn = samples(turned(model), length=300, seed=1)[0].text
     assert "\ufffd" in drawn  # weights at random write no UTF-8
     assert drawn == "".join(stream(turned(model), length=300, seed=1))
@@ -225,8 +225,8 @@ def test_a_source_has_the_same_entropy_from_both_sides(tmp_path):
     assert all(-0.03 < gap < 0.1 for gap in gaps) and abs(gaps[0] - gaps[1]) < 0.02
 
 
-def test_a_model_is_told_from_its_twin(make_model, tmp_path):
-    model = make_model()
+def test_a_model_is_told_from_its_twin(make_text_model, tmp_path):
+    model = make_text_model()
     assert model_digest(model) != model_digest(turned(model))
     checkpoint.save(tmp_path / "one", turned(model))
     assert checkpoint.load(tmp_path / "one").options.direction == "backward"
@@ -236,9 +236,9 @@ def test_a_model_is_told_from_its_twin(make_model, tmp_path):
         checkpoint.load(tmp_path / "two")
 
 
-def test_words_are_turned_whole_and_have_their_lengths(make_model, lively, tmp_path):
+def test_words_are_turned_whole_and_have_their_lengths(make_text_model, lively, tmp_path):
     corpus = prepare(lively, out=str(tmp_path), unit="word", words=20, valid_fraction=0.1, test_fraction=0.2)
-    options = make_model(hidden=3).options
+    options = make_text_model(hidden=3).options
     random = np.random.default_rng(2)
     shapes = parameters.shapes(options, corpus.vocabulary.size)
     weights = {name: random.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
@@ -256,8 +256,8 @@ def test_words_are_turned_whole_and_have_their_lengths(make_model, lively, tmp_p
 
 
 @pytest.mark.parametrize("corpus", [{"documents": "file"}, LINES], ids=["text", "lines"])
-def test_a_compressed_file_comes_back(make_model, corpus):
-    model = make_model(corpus={"encoding": "utf-8", **corpus})
+def test_a_compressed_file_comes_back(make_text_model, corpus):
+    model = make_text_model(corpus={"encoding": "utf-8", **corpus})
     data = text_of(900).encode() + "Ä 😀, Ω\r\n".encode() + bytes([200, 0, 255]) + b"the end\n"
     packed = compress(turned(model), data)
     assert decompress(turned(model), packed.data) == data
@@ -279,10 +279,10 @@ def test_a_text_on_the_device_is_the_mapped_one():
             assert torch.equal(one, other)
 
 
-def test_the_command_line_says_so(make_model, tmp_path, monkeypatch, capfd):
+def test_the_command_line_says_so(make_text_model, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     Path("sea.txt").write_text(text_of(3000))
-    checkpoint.save(Path("m.safetensors"), turned(make_model("lstm")))
+    checkpoint.save(Path("m.safetensors"), turned(make_text_model("lstm")))
     model = ["--model", "m.safetensors"]
 
     def said(*words, code=0):
@@ -309,8 +309,8 @@ def test_the_command_line_says_so(make_model, tmp_path, monkeypatch, capfd):
     assert "reads from right to left" in capfd.readouterr().out
 
 
-def test_surprise_is_told_in_the_order_of_reading(make_model, slow_bits):
-    model = turned(make_model())
+def test_surprise_is_told_in_the_order_of_reading(make_text_model, slow_bits):
+    model = turned(make_text_model())
     text = beginning(
         model, in_order(model, EvalText("", np.array([0, *model.vocabulary.encode_text("the sea"), 0]), 8)), 5
     )

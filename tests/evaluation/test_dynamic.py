@@ -42,8 +42,8 @@ def losses(model, ids, rule):
 
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 @pytest.mark.parametrize("decay", [0.0, 0.3])
-def test_without_a_rate_it_is_the_exact_protocol(make_model, kind, decay) -> None:
-    model = make_model(kind[0], activation=kind[1], layers=2, scale=0.2)
+def test_without_a_rate_it_is_the_exact_protocol(make_text_model, kind, decay) -> None:
+    model = make_text_model(kind[0], activation=kind[1], layers=2, scale=0.2)
     ids = text(333)
     network = Network(model.options, model.symbols.size).load_weights(model.weights).to_device(CPU)
     exact = scoring.score(network, ids, exact=True)
@@ -54,9 +54,9 @@ def test_without_a_rate_it_is_the_exact_protocol(make_model, kind, decay) -> Non
 
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 @pytest.mark.parametrize("entering", ["one-hot", "embedding"])
-def test_it_is_the_papers_rule(make_model, kind, entering) -> None:
+def test_it_is_the_papers_rule(make_text_model, kind, entering) -> None:
     """A twin in float64: autograd of the plain loop, and each weight on its own."""
-    model = make_model(kind[0], activation=(*kind, "tanh")[1], layers=2, scale=0.2, input=entering)
+    model = make_text_model(kind[0], activation=(*kind, "tanh")[1], layers=2, scale=0.2, input=entering)
     ids, rule = (
         text(40 if kind[0] == "sum" else 150),
         DynamicUpdate(7, 0.01, 0.05),
@@ -95,8 +95,8 @@ def test_it_is_the_papers_rule(make_model, kind, entering) -> None:
 
 @pytest.mark.parametrize("name", cells.names())
 @pytest.mark.parametrize("place", [1, 19, 20, 21, 77])
-def test_what_comes_later_changes_nothing_before(make_model, name, place) -> None:
-    model, ids = make_model(name), text(120)
+def test_what_comes_later_changes_nothing_before(make_text_model, name, place) -> None:
+    model, ids = make_text_model(name), text(120)
     other = ids.copy()
     other[place + 1 :] = text(len(ids), seed=5)[1 : len(ids) - place]
     one, two = (losses(model, read, DynamicUpdate(20, 0.01, 0.01)) for read in (ids, other))
@@ -105,8 +105,8 @@ def test_what_comes_later_changes_nothing_before(make_model, name, place) -> Non
 
 
 @pytest.mark.parametrize("name", [name for name in cells.names() if name != "sum"])  # for it the rate is too high
-def test_it_follows_a_text_and_leaves_the_model_alone(make_model, name) -> None:
-    model, ids = make_model(name), text(2000, few=True)
+def test_it_follows_a_text_and_leaves_the_model_alone(make_text_model, name) -> None:
+    model, ids = make_text_model(name), text(2000, few=True)
     before = {key: weight.copy() for key, weight in model.weights.items()}
     static, found = (losses(model, ids, DynamicUpdate(20, rate, 0.001)) for rate in (0.0, 0.002))
     assert found[1000:].mean() < static[1000:].mean() - 0.2
@@ -114,20 +114,20 @@ def test_it_follows_a_text_and_leaves_the_model_alone(make_model, name) -> None:
     np.testing.assert_array_equal(losses(model, ids, DynamicUpdate(20, 0.002, 0.001)), found)
 
 
-def test_a_cell_from_outside(make_model, tmp_path: Path) -> None:
+def test_a_cell_from_outside(make_text_model, tmp_path: Path) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "interface.md").read_text(encoding="utf-8")
     (tmp_path / "minimal.py").write_text(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0])
     try:
         plugin(str(tmp_path / "minimal.py"))
-        test_it_is_the_papers_rule(make_model, ("minimal",), "one-hot")
+        test_it_is_the_papers_rule(make_text_model, ("minimal",), "one-hot")
     finally:
         forget()
 
 
 @pytest.fixture
-def model_file(make_model, tmp_path: Path) -> Path:
+def model_file(make_text_model, tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
-    checkpoint.save(path, make_model("lstm"))
+    checkpoint.save(path, make_text_model("lstm"))
     (tmp_path / "text.txt").write_text("abcab " * 200)
     return path
 
@@ -156,9 +156,9 @@ def test_eval_says_both_numbers(model_file, capfd) -> None:
     assert model_file.read_bytes() == before
 
 
-def test_weights_that_run_away_are_no_failure(make_model, model_file, capfd) -> None:
+def test_weights_that_run_away_are_no_failure(make_text_model, model_file, capfd) -> None:
     """A state without bounds; the static number is there all the same."""
-    checkpoint.save(model_file, make_model("rnn", activation="relu", scale=0.1))
+    checkpoint.save(model_file, make_text_model("rnn", activation="relu", scale=0.1))
     words = ["eval", str(model_file.parent / "text.txt"), "--model", str(model_file), "--dynamic", "--dynamic-lr", "9"]
     assert entry.run([*words, "--json"]) == 0
     out, err = capfd.readouterr()
@@ -169,9 +169,9 @@ def test_weights_that_run_away_are_no_failure(make_model, model_file, capfd) -> 
     assert "no finite number" in capfd.readouterr().out
 
 
-def test_a_model_that_cannot_write_has_its_static_number(make_model, model_file, capfd) -> None:
+def test_a_model_that_cannot_write_has_its_static_number(make_text_model, model_file, capfd) -> None:
     """It expects nothing but z, whose state grows beyond all numbers; the text has none."""
-    model = make_model("rnn", activation="relu", scale=0.0, hidden=1)
+    model = make_text_model("rnn", activation="relu", scale=0.0, hidden=1)
     z = model.symbols.encode_text("z")[0]
     model.weights["layers.0.weight_ih"][0, z] = model.weights["readout.weight"][z, 0] = 1e4
     model.weights["layers.0.weight_hh"][:] = 1e4

@@ -22,11 +22,11 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs pipes and reso
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, make_model) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, make_text_model) -> Path:
     folder = tmp_path_factory.mktemp("place")
     for seed, name in enumerate(("one", "two")):
         (folder / "runs" / name).mkdir(parents=True)
-        checkpoint.save(folder / "runs" / name / "model.safetensors", make_model("lstm", hidden=16, seed=seed))
+        checkpoint.save(folder / "runs" / name / "model.safetensors", make_text_model("lstm", hidden=16, seed=seed))
     return folder
 
 

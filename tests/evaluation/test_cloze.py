@@ -30,7 +30,7 @@ from charlm.training.train import train
 BOTH = {"direction": "bidirectional"}
 DIRECTIONS = ["forward", "backward", "bidirectional"]
 NEWLINE = 2
-"""Its id in the table of `make_model`."""
+"""Its id in the table of `make_text_model`."""
 
 
 def one(model: Model, line: str | bytes, **more: Any) -> Filled:
@@ -61,8 +61,8 @@ def chances(model: Model, ids: list[int], place: int, slow_bits) -> np.ndarray:
 @pytest.mark.parametrize(("end", "symbols"), [("newline", [NEWLINE]), ("boundary", [BOUNDARY]), ("none", [])])
 @pytest.mark.parametrize("cell", ["lstm", "min-gru", "window-mlp"])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_one_gap_by_definition(make_model, slow_bits, direction, cell, end, symbols):
-    model = make_model(cell, layers=2, direction=direction)
+def test_one_gap_by_definition(make_text_model, slow_bits, direction, cell, end, symbols):
+    model = make_text_model(cell, layers=2, direction=direction)
     for line in ("the s_a", "_he sea", "the se_", "_", "Ä_😀"):
         found = one(model, line, end=end)
         place = line.index("_")
@@ -81,8 +81,8 @@ def test_one_gap_by_definition(make_model, slow_bits, direction, cell, end, symb
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 @pytest.mark.parametrize("seed", range(5))
-def test_no_other_symbol_in_any_one_gap_would_make_the_line_likelier(make_model, slow_bits, direction, seed):
-    model = make_model("gru", seed=seed, scale=1.5, letters="abcde\n", direction=direction)
+def test_no_other_symbol_in_any_one_gap_would_make_the_line_likelier(make_text_model, slow_bits, direction, seed):
+    model = make_text_model("gru", seed=seed, scale=1.5, letters="abcde\n", direction=direction)
     line = "ab_de__a_cd_"
     found = one(model, line, end="none")
     assert len(found.gaps) == 5 and all(x == y for x, y in zip(line, found.text, strict=True) if x != "_")
@@ -112,8 +112,8 @@ def slow_fill(model: Model, ids: list[int], places: list[int], slow_bits) -> lis
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("seed", range(6))
-def test_several_gaps_by_definition(make_model, slow_bits, direction, seed):
-    model = make_model("gru", seed=seed, scale=2.0, letters="abcdefgh\n", direction=direction)
+def test_several_gaps_by_definition(make_text_model, slow_bits, direction, seed):
+    model = make_text_model("gru", seed=seed, scale=2.0, letters="abcdefgh\n", direction=direction)
     line = "a__c_b_d"
     places = [at + 1 for at, letter in enumerate(line) if letter == "_"]
     wanted = slow_fill(model, [BOUNDARY, *model.symbols.encode_text(line).tolist()], places, slow_bits)
@@ -121,8 +121,8 @@ def test_several_gaps_by_definition(make_model, slow_bits, direction, seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_numbers_of_several_gaps_are_given_the_filled_line(make_model, slow_bits, seed):
-    model = make_model("gru", seed=seed, scale=1.5, letters="abcde\n", **BOTH)
+def test_numbers_of_several_gaps_are_given_the_filled_line(make_text_model, slow_bits, seed):
+    model = make_text_model("gru", seed=seed, scale=1.5, letters="abcde\n", **BOTH)
     found = one(model, "a_c__ab_", end="none")
     ids = [BOUNDARY, *model.symbols.encode_text(found.text).tolist()]
     for gap in found.gaps:
@@ -167,26 +167,26 @@ def test_a_word_is_a_gap_with_the_space_before_it():
     assert one(model, "the cat_.").gaps == [], "that is one word"
 
 
-def test_bytes_come_back_as_they_came(make_model):
-    model = make_model(letters="\n abcé", unit="byte", corpus={"unit": "byte"})
+def test_bytes_come_back_as_they_came(make_text_model):
+    model = make_text_model(letters="\n abcé", unit="byte", corpus={"unit": "byte"})
     found = one(model, b"\xff_a\xfe")
     assert len(found.gaps) == 1 and found.filled[:1] == b"\xff" and found.filled[2:] == b"a\xfe"
     assert found.text == found.filled.decode("utf-8", "replace")
-    both = make_model(letters="\n abcé", unit="byte", corpus={"unit": "byte"}, **BOTH)
+    both = make_text_model(letters="\n abcé", unit="byte", corpus={"unit": "byte"}, **BOTH)
     assert one(both, b"\xff_a\xfe").filled[2:] == b"a\xfe"
 
 
-def test_a_line_is_read_in_the_encoding_that_is_named(make_model):
-    model = make_model(letters="\n aé")
+def test_a_line_is_read_in_the_encoding_that_is_named(make_text_model):
+    model = make_text_model(letters="\n aé")
     found = one(model, "é_".encode("latin-1"), encoding="latin-1")
     assert found.text[0] == "é" and len(found.gaps) == 1
     assert one(model, "é_".encode("latin-1")).text[0] == "\ufffd"
-    assert one(make_model(letters="\n aé", corpus={"encoding": "latin-1"}), b"\xe9_").text[0] == "é"
+    assert one(make_text_model(letters="\n aé", corpus={"encoding": "latin-1"}), b"\xe9_").text[0] == "é"
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_what_has_no_gap_and_what_has_nothing_else(make_model, direction):
-    model = make_model(direction=direction, letters="\nabcd")
+def test_what_has_no_gap_and_what_has_nothing_else(make_text_model, direction):
+    model = make_text_model(direction=direction, letters="\nabcd")
     for line in ("", "abc", "Ω"):
         found = one(model, line)
         assert (found.text, found.gaps, found.bits) == (line, [], 0)
@@ -196,29 +196,31 @@ def test_what_has_no_gap_and_what_has_nothing_else(make_model, direction):
     assert [filler.fill(line).text for line in ("\ufeffab".encode(), "\ufeffab".encode())] == ["ab", "\ufeffab"]
 
 
-def test_the_gap_can_be_another_character(make_model):
-    model = make_model()
+def test_the_gap_can_be_another_character(make_text_model):
+    model = make_text_model()
     assert one(model, "a_?b", gap="?").text.startswith("a_") and len(one(model, "a_?b", gap="?").gaps) == 1
     for gap in ("", "??"):
         with pytest.raises(UsageError, match="--gap stands for one character and must be one itself"):
             one(model, "a", gap=gap)
     with pytest.raises(UsageError, match="knows line ends alone"):
-        one(make_model(letters="\n"), "a")
+        one(make_text_model(letters="\n"), "a")
     with pytest.raises(UsageError, match="stands for one byte"):
-        one(make_model(unit="byte", letters="ab"), "a", gap="é")
+        one(make_text_model(unit="byte", letters="ab"), "a", gap="é")
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_a_state_without_bound_is_told(make_model, direction):
-    model = make_model("rnn", activation="linear", scale=3.0, direction=direction)
+def test_a_state_without_bound_is_told(make_text_model, direction):
+    model = make_text_model("rnn", activation="linear", scale=3.0, direction=direction)
     line = "a" * 300 + "_" + "a" * 300
     found = one(model, line)
     assert (found.text, found.gaps, found.bits) == (line, [], inf) and found.to_json()["bits"] is None
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_a_line_that_memory_is_too_short_for_is_refused_and_one_without_gaps_is_not(make_model, monkeypatch, direction):
-    model = make_model(direction=direction)
+def test_a_line_that_memory_is_too_short_for_is_refused_and_one_without_gaps_is_not(
+    make_text_model, monkeypatch, direction
+):
+    model = make_text_model(direction=direction)
     monkeypatch.setattr(memory, "available", lambda: 100_000)
     assert len(one(model, "a_" * 50).gaps) == 50
     with pytest.raises(UsageError, match=r"filling gaps in a line of 5,000 characters needs about .* cut it"):
@@ -227,8 +229,8 @@ def test_a_line_that_memory_is_too_short_for_is_refused_and_one_without_gaps_is_
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_what_is_asked_of_a_model_and_where(make_model, direction, monkeypatch):
-    model, asked = make_model(direction=direction), []
+def test_what_is_asked_of_a_model_and_where(make_text_model, direction, monkeypatch):
+    model, asked = make_text_model(direction=direction), []
     filler = Filler(model, ScoreOptions.of({}))
     ask = filler._conditionals
     monkeypatch.setattr(filler, "_conditionals", lambda ids, places: asked.append(len(places)) or ask(ids, places))
@@ -241,9 +243,9 @@ def test_what_is_asked_of_a_model_and_where(make_model, direction, monkeypatch):
     assert few.text == many.text and few.bits == pytest.approx(many.bits, rel=1e-4)
 
 
-def test_what_cannot_be_decoded_is_said_once(make_model):
+def test_what_cannot_be_decoded_is_said_once(make_text_model):
     said: list[str] = []
-    filler = Filler(make_model(), ScoreOptions.of({}), said.append)
+    filler = Filler(make_text_model(), ScoreOptions.of({}), said.append)
     for line in (b"a", "\ufffd".encode(), b"\xff_", b"\xfe"):
         filler.fill(line)
     assert said == ["a line is not utf-8: what cannot be decoded, there and in lines to come, is U+FFFD"]

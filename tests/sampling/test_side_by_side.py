@@ -42,8 +42,8 @@ def one_by_one(model, options, column: Sequence[int]) -> tuple[str, int, str, in
 @pytest.mark.parametrize("documents", ["file", "line"])
 @pytest.mark.parametrize("unit", CODES)
 @given(data=st.data(), length=st.integers(0, 150), num=st.integers(2, 4), seed=st.integers(0, 99))
-def test_blocks_are_what_single_symbols_are(make_model, unit, documents, way, data, length, num, seed):
-    made = make_model(corpus={"documents": documents})
+def test_blocks_are_what_single_symbols_are(make_text_model, unit, documents, way, data, length, num, seed):
+    made = make_text_model(corpus={"documents": documents})
     symbols = symbols_of(unit)
     model = type(made)(made.options, symbols, made.weights, made.corpus)
     drawable = [symbol for symbol in range(symbols.size) if symbol != UNKNOWN]
