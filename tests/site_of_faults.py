@@ -212,7 +212,7 @@ def stay_here(monkeypatch: pytest.MonkeyPatch) -> None:
         return asked(where, *more, **named)
 
     monkeypatch.setattr(socket, "getaddrinfo", known)
-    monkeypatch.setattr(fetch, "PAUSE", 0.001)
+    monkeypatch.setattr(fetch, "FIRST_RETRY_SECONDS", 0.001)
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)

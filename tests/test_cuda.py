@@ -155,7 +155,7 @@ def test_recorded_passes_give_the_numbers_of_passes_asked_for_one_by_one(
         found.append(checkpoint.load(run.model).weights)
         assert len(replayed) == count
         replayed.clear()
-        monkeypatch.setattr(steps, "Recorded", lambda weights, tell: None)
+        monkeypatch.setattr(steps, "CudaGraphRunner", lambda weights, tell: None)
     assert found[0].keys() == found[1].keys()
     assert not any("slower" in event.text for event in told if isinstance(event, Notice))
     for name, weight in found[0].items():

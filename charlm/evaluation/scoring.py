@@ -127,7 +127,7 @@ def score(
     """
     nats, done, pages = 0.0, 0, PageReleaser(ids)
     with torch.inference_mode():
-        for run in _runs(network, ids, exact, bounded, max_segments(network.vocabulary, batch), part):
+        for run in _runs(network, ids, exact, bounded, max_segments(network.vocab_size, batch), part):
             for places, found in run:
                 losses = found.cpu().double()  # mps has no float64
                 nats += float(losses.sum())

@@ -90,7 +90,7 @@ class Network(nn.Module):
     def __init__(self, options: ModelOptions, vocab_size: int, seed: int = 0) -> None:
         super().__init__()
         self.options = options
-        self.vocabulary = vocab_size
+        self.vocab_size = vocab_size
         self.cell = cells.of(options)
         self._names = list(parameters.shapes(options, vocab_size))
         self._weights = nn.ParameterDict()
@@ -136,7 +136,7 @@ class Network(nn.Module):
         """Move to a device and take the quickest path through time there."""
         self.to(device)
         self.path = recurrence.choose_backend(
-            self.cell, device, precision, parameters.input_size(self.options, self.vocabulary)
+            self.cell, device, precision, parameters.input_size(self.options, self.vocab_size)
         )
         self.at_once = self.path == "fused" and device.type == "cuda" and wiring.is_plain_stack(self.options)
         for side in self.sides:
@@ -228,7 +228,7 @@ class Network(nn.Module):
             What it hands to the readout (T, B, H), or with skip (T, B, L·H), and the states after the window.
         """
         bias = self.weight("readout.bias")
-        kept = None if drops.symbols is None else drops.symbols(0, bias.new_ones(self.vocabulary, 1))
+        kept = None if drops.symbols is None else drops.symbols(0, bias.new_ones(self.vocab_size, 1))
         weights = {} if wiring.is_plain_stack(self.options) else self._weights_of(side)
         masks = range(self.options.layers) if side == LEFT else range(self.options.layers, 2 * self.options.layers)
         layers = [self._dropped(self._layer(number, side), mask, drops) for number, mask in enumerate(masks)]
@@ -272,7 +272,7 @@ class Network(nn.Module):
         """x (T, B, E), or (T, B, V) with one-hot input."""
         if self.options.input == "embedding":
             return F.embedding(ids, self._embedding(kept))
-        x = self.weight("readout.bias").new_zeros(*ids.shape, self.vocabulary)
+        x = self.weight("readout.bias").new_zeros(*ids.shape, self.vocab_size)
         return x.scatter_(-1, ids[..., None], 1.0 if kept is None else F.embedding(ids, kept))
 
     def _products(self, into: Tensor, kept: Tensor | None) -> Tensor:

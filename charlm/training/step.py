@@ -52,7 +52,7 @@ class DeferredMetrics:
     _kept: list[Tensor] = field(default_factory=list)
 
     @classmethod
-    def on(cls, device: torch.device) -> "DeferredMetrics":
+    def for_device(cls, device: torch.device) -> "DeferredMetrics":
         """The meter for a device."""
         return cls(1 if device.type == "cpu" else MAX_UNREAD_STEPS)
 
@@ -145,7 +145,7 @@ class TrainStep:
     _next_states: States = field(init=False)
 
     def __post_init__(self) -> None:
-        self.meter = DeferredMetrics.on(self.network.device)
+        self.meter = DeferredMetrics.for_device(self.network.device)
         self._weights = list(self.network.parameters())
         self._loader = DataLoader(self.batches, self.network.device)
         self._random = dropout.StepRandom(self.options.seed)

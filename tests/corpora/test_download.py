@@ -243,19 +243,19 @@ def test_speed_and_rest_count_only_what_came_now(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_text_that_breaks_off_often_comes_as_long_as_it_gets_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "WORTH", 5_000)
+    monkeypatch.setattr(fetch, "MIN_KEPT_BYTES", 5_000)
     with site(text(DATA, cut=6_000)) as server:
         path, _ = get(server.address(), retries=1)
         assert len(server.requests) == 9
     assert_right(path)
-    monkeypatch.setattr(fetch, "WORTH", 7_000)
+    monkeypatch.setattr(fetch, "MIN_KEPT_BYTES", 7_000)
     with site(text(DATA, cut=6_000)) as server, pytest.raises(FetchError, match="broke off after 12,000 bytes"):
         get(server.address(), retries=1, out="again")
 
 
 def test_pauses_grow_up_to_a_limit_and_are_as_long_as_the_server_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(fetch, "PAUSE", 1.0)
+    monkeypatch.setattr(fetch, "FIRST_RETRY_SECONDS", 1.0)
     monkeypatch.setattr(fetch.time, "sleep", pauses.append)
     with site(status(503)) as server:
         refusal(server.address(), retries=8)
@@ -298,12 +298,12 @@ def test_a_part_that_was_tampered_with_does_no_harm(damage: str) -> None:
 
 
 def test_a_trickle_is_the_right_text_and_one_that_is_too_thin_a_stall(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "SLOWEST", 5)
+    monkeypatch.setattr(fetch, "MIN_BYTES_PER_SECOND", 5)
     short = DATA[:60]
     with site(text(short, trickle=0.01)) as server:
         path, _ = get(server.address(), verified=False)
     assert (path / "novel.txt").read_bytes() == short
-    monkeypatch.setattr(fetch, "SLOWEST", 1000)
+    monkeypatch.setattr(fetch, "MIN_BYTES_PER_SECOND", 1000)
     with site(text(OTHER, trickle=0.01)) as server:
         with pytest.raises(FetchError, match="sent .* bytes in "):
             get(server.address(), verified=False, out="again", retries=0, timeout=0.2)

@@ -150,7 +150,7 @@ def test_a_head_without_an_end_is_a_bomb_too(tmp_path: Path) -> None:
 
 
 def test_very_many_members_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_MEMBERS", 5)
+    monkeypatch.setattr(module, "MAX_MEMBERS", 5)
     files = {f"{number}": b"" for number in range(6)}
     with pytest.raises(FetchError, match="more than 5 members"):
         unpacked(tmp_path, tarred(files), "tar", 100_000, "nothing")

@@ -94,8 +94,8 @@ def test_a_header_that_is_everywhere_does_not_hide_a_long_copy() -> None:
 
 
 def test_no_copy_across_two_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaks, "STRETCH", 200)
-    monkeypatch.setattr(leaks, "STRETCHES", 5)
+    monkeypatch.setattr(leaks, "SAMPLED_SYMBOLS", 200)
+    monkeypatch.setattr(leaks, "SAMPLED_STRETCHES", 5)
     train = np.random.default_rng(4).integers(0, 250, 5000).astype(np.uint8)
     other = train[:3000].copy()
     (found,) = find_overlaps(train, [other])
@@ -104,7 +104,7 @@ def test_no_copy_across_two_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_chunks_of_the_training_text_meet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaks, "CHUNK", 256)
+    monkeypatch.setattr(leaks, "CHUNK_SYMBOLS", 256)
     train = np.random.default_rng(5).integers(0, 60_000, 4000).astype(np.uint16)
     for start in range(0, 600, 37):
         (found,) = find_overlaps(train, [train[start : start + 1100].copy()])

@@ -335,7 +335,7 @@ def test_progress_counts_the_bytes_of_both_walks(tmp_path):
 
 
 def test_stdin_is_prepared_like_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "CHUNK", 7)
+    monkeypatch.setattr(sources, "READ_BYTES", 7)
     text = "zwölf Boxkämpfer\n".encode() * 20
     (tmp_path / "a.txt").write_bytes(text)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
@@ -356,7 +356,7 @@ def test_a_text_to_be_scored_is_encoded_with_the_table_of_the_corpus(make):
 def test_memory_does_not_grow_with_the_text(tmp_path, monkeypatch):
     import tracemalloc
 
-    monkeypatch.setattr(leaks, "STRETCHES", 2)  # what a search for leaks takes is bounded, and large beside this text
+    monkeypatch.setattr(leaks, "SAMPLED_STRETCHES", 2)  # what a search for leaks takes is bounded, and large beside this text
     block = b"the quick brown fox jumps over the lazy dog\n" * 20000
     source = Source("big", ["big"], lambda: iter([Document("big", lambda: (block for _ in range(40)))]))
     tracemalloc.start()

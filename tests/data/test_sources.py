@@ -34,7 +34,7 @@ def refusal(*words, **options) -> str:
     ("suffix", "pack"), [("", bytes), (".gz", gzip.compress), (".xz", lzma.compress), (".bz2", bz2.compress)]
 )
 def test_a_packed_file_is_the_text_that_it_holds(tmp_path, suffix, pack, monkeypatch):
-    monkeypatch.setattr(sources, "CHUNK", 1000)
+    monkeypatch.setattr(sources, "READ_BYTES", 1000)
     path = tmp_path / f"my book.v2.txt{suffix}"
     path.write_bytes(pack(TEXT))
     source = open_sources([path])

@@ -127,7 +127,7 @@ def test_a_line_that_is_none_is_refused_with_its_number(write, text, words) -> N
 
 
 def test_a_file_without_lines_is_not_read_to_its_end(write, monkeypatch) -> None:
-    monkeypatch.setattr(word2vec, "LONGEST_LINE", 64)
+    monkeypatch.setattr(word2vec, "MAX_LINE_BYTES", 64)
     assert "line 2 is longer than 64 bytes" in refusal(write("a 1 2\n" + "b " + "1 " * 5000), table("ab"))
 
 

@@ -26,7 +26,7 @@ def prose(size, seed):
 
 @pytest.mark.parametrize("unit", ["char", "byte"])
 def test_a_text_comes_back_as_its_bytes(unit, monkeypatch):
-    monkeypatch.setattr(compressors, "BLOCK", 7)
+    monkeypatch.setattr(compressors, "CHUNK_SYMBOLS", 7)
     text = prose(50, 1)
     symbols = table(text, unit)
     ids = np.concatenate(([0], symbols.encode_text(text), [0], symbols.encode_text("old"), [0]))

@@ -22,11 +22,11 @@ def close(found, wanted):
 @pytest.fixture(params=["onednn", "torch"])
 def library(request, monkeypatch):
     if request.param == "torch":
-        monkeypatch.setattr(ops, "onednn", lambda: False)
+        monkeypatch.setattr(ops, "has_onednn", lambda: False)
     elif not ops.has_onednn():
         pytest.skip("this build of torch has no oneDNN")
-    monkeypatch.setattr(ops, "FEWEST", 0)
-    monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
+    monkeypatch.setattr(ops, "MIN_ONEDNN_PRODUCT", 0)
+    monkeypatch.setattr(ops, "mkl_preferred", lambda: False)
     return request.param
 
 
@@ -86,10 +86,10 @@ def test_a_wide_mkl_has_all_products(monkeypatch):
     for name in ("_lay_out", "_linear"):
         monkeypatch.setattr(ops, name, refuse)
     x, weight, bias = numbers(300, 256).requires_grad_(), numbers(1024, 256, seed=1), numbers(1024, seed=2)
-    monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
+    monkeypatch.setattr(ops, "mkl_preferred", lambda: False)
     with pytest.raises(AssertionError, match="oneDNN was asked"):
         ops.PackedLinear(weight, 300)
-    monkeypatch.setattr(ops, "mkl_is_wide", lambda: True)
+    monkeypatch.setattr(ops, "mkl_preferred", lambda: True)
     ops.linear(x, weight, bias).sum().backward()
     x = x.detach()
     for found in (ops.matmul(x, weight), ops.PackedLinear(weight, 300)(x)):
@@ -110,7 +110,7 @@ def test_a_convolution_gathers_what_torch_leaves_to_onednn(rows, threads, left, 
         chosen = torch._C._select_conv_backend(line, filters, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1)
         assert (chosen == torch._C._ConvBackend.Mkldnn) == left
         for fewest, wanted in ((rows * 32 * 256, left), (rows * 32 * 256 + 1, False)):
-            monkeypatch.setattr(ops, "FEWEST_GATHERED", fewest)
+            monkeypatch.setattr(ops, "MIN_CONVOLUTION_GRADIENT", fewest)
             assert ops._by_convolution(a, b) == wanted
     finally:
         torch.set_num_threads(before)
@@ -137,7 +137,7 @@ def test_linear_and_its_gradient_are_torch_s(library, shape):
 
 
 def test_linear_s_own_gradient_is_right_in_float64(monkeypatch):
-    monkeypatch.setattr(ops, "by_onednn", lambda x: False)
+    monkeypatch.setattr(ops, "onednn_preferred", lambda x: False)
     arguments = [numbers(*shape, dtype=torch.float64).requires_grad_() for shape in ((6, 4), (5, 4), (5,))]
     assert torch.autograd.gradcheck(ops._Linear.apply, arguments, atol=1e-10)
 
@@ -147,7 +147,7 @@ def test_small_products_and_other_dtypes_are_left_to_torch(monkeypatch):
     def refuse(*_):
         raise AssertionError("oneDNN was asked")
 
-    monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
+    monkeypatch.setattr(ops, "mkl_preferred", lambda: False)
     for name in ("_lay_out", "_linear"):
         monkeypatch.setattr(ops, name, refuse)
     weight = numbers(256, 256)
@@ -163,7 +163,7 @@ def test_only_large_weights_are_laid_out(monkeypatch):
     def refuse(*_):
         raise AssertionError("it was laid out")
 
-    monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
+    monkeypatch.setattr(ops, "mkl_preferred", lambda: False)
     monkeypatch.setattr(ops, "_lay_out", refuse)
     x, weight = numbers(64, 256), numbers(256, 256, seed=1)
     for small in (weight, weight.T):
@@ -199,7 +199,7 @@ def test_what_is_looked_up_is_what_torch_looks_up_and_so_is_the_gradient(turned,
 
 @needs_onednn
 def test_onednn_is_given_no_weight_with_gaps(monkeypatch):
-    monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
+    monkeypatch.setattr(ops, "mkl_preferred", lambda: False)
     given, real = [], ops._linear
     monkeypatch.setattr(ops, "_linear", lambda x, weight, *more: given.append(weight) or real(x, weight, *more))
     x, wide = numbers(6, 4), numbers(5, 9, seed=1)

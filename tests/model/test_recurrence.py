@@ -88,7 +88,7 @@ def test_whichever_library_is_the_quicker_the_numbers_are_the_same(make_model, m
     def noting(name, function):
         return lambda *arguments, **more: taken.add(name) or function(*arguments, **more)
 
-    monkeypatch.setattr(bptt, "mkl_is_wide", lambda: wide)
+    monkeypatch.setattr(bptt, "mkl_preferred", lambda: wide)
     monkeypatch.setitem(bptt._ACTIVATE_, "tanh", noting("tanh", torch.tanh_))
     for name in ("_apart", "_together"):
         monkeypatch.setattr(bptt, name, noting(name, getattr(bptt, name)))
@@ -120,8 +120,8 @@ def test_a_window_leaves_alone_what_it_was_given_and_gives_what_autograd_takes(c
 def test_by_onednn_s_products_the_paths_agree_up_to_float32_s_rounding(
     make_model, make_network, monkeypatch, kind, hidden
 ):
-    monkeypatch.setattr(ops, "FEWEST", 0)
-    monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
+    monkeypatch.setattr(ops, "MIN_ONEDNN_PRODUCT", 0)
+    monkeypatch.setattr(ops, "mkl_preferred", lambda: False)
     model = make_model(*kind, layers=2, hidden=hidden, scale=0.2)
     slow = everything(make_network(model, "plain"))
     for name, value in everything(make_network(model, "bptt")).items():

@@ -26,7 +26,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     """Command lines in a folder with a prepared text: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "400")
-    monkeypatch.setattr("charlm.training.trainer.WARM_UP", 0.0)
+    monkeypatch.setattr("charlm.training.trainer.UNTIMED_SECONDS", 0.0)
     Path("sea.txt").write_text(text_of(3000), encoding="utf-8")
     assert entry.run(["prepare", "sea.txt", "--valid-fraction", "0.1", "--test-fraction", "0.1"]) == 0
 

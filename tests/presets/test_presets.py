@@ -308,7 +308,7 @@ def test_an_unknown_preset_is_refused_with_the_nearest_name() -> None:
 def test_what_a_preset_asks_of_the_corpus_is_said_where_it_differs(
     small_text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("charlm.training.trainer.WARM_UP", 0.0)
+    monkeypatch.setattr("charlm.training.trainer.UNTIMED_SECONDS", 0.0)
     tenths = prepare(small_text, out=str(tmp_path), name="tenths", valid_fraction=0.1, test_fraction=0.1)
     lines = prepare(small_text, out=str(tmp_path), name="lines", documents="line")
 

@@ -47,8 +47,8 @@ def test_what_has_large_pages_is_given_back_where_it_is_much(
     monkeypatch: pytest.MonkeyPatch, cell: str, characters: int, layers: int, offered: bool, most: int
 ) -> None:
     told: list[int] = []
-    monkeypatch.setattr(malloc, "keep_memory", told.append)
-    monkeypatch.setattr(malloc, "large_pages", lambda: offered)
+    monkeypatch.setattr(malloc, "keep_freed_memory", told.append)
+    monkeypatch.setattr(malloc, "use_huge_pages", lambda: offered)
     malloc.configure_malloc(cell, 256, characters, layers)
     assert told == [most]
 
@@ -59,7 +59,7 @@ def test_large_pages_are_not_asked_for_where_there_are_none(
 ) -> None:
     if said is not None:
         (tmp_path / "enabled").write_text(said, encoding="ascii")
-    monkeypatch.setattr(malloc, "LARGE_PAGES", tmp_path / "enabled")
+    monkeypatch.setattr(malloc, "HUGE_PAGES_SETTING", tmp_path / "enabled")
     monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
     assert not malloc.use_huge_pages()
     assert "THP_MEM_ALLOC_ENABLE" not in os.environ

@@ -43,9 +43,9 @@ def test_reading_equals_the_equations(make_model, slow_logits, kind, layers, inp
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 def test_in_float32_it_is_the_stepper_up_to_rounding(make_model, monkeypatch, kind, way):
     there = way == "onednn" and ops.has_onednn()
-    monkeypatch.setattr(ops, "onednn", lambda: there)
-    monkeypatch.setattr(ops, "FEWEST", 0)
-    monkeypatch.setattr(ops, "mkl_is_wide", lambda: False)
+    monkeypatch.setattr(ops, "has_onednn", lambda: there)
+    monkeypatch.setattr(ops, "MIN_ONEDNN_PRODUCT", 0)
+    monkeypatch.setattr(ops, "mkl_preferred", lambda: False)
     model = make_model(*kind, layers=2, scale=0.3)
     for batch in (1, 5, 9):  # weights are laid out for 5
         ids = some_ids(batch=batch)
@@ -75,7 +75,7 @@ def test_the_same_texts_are_written(make_model, monkeypatch, name):
         sample, "_abreast", lambda model, num, real=sample._many_streams: made.append(num) or real(model, num)
     )
     for many in (sample.MIN_TORCH_MULTIPLICATIONS, 0):
-        monkeypatch.setattr(sample, "MANY", many)
+        monkeypatch.setattr(sample, "MIN_TORCH_MULTIPLICATIONS", many)
         texts = sample.samples(model, num=4, length=60, seed=3, temperature=0.9)
         held = sample.samples(model, num=4, length=60, seed=3, clamp={"0:1": 0.9})
         drawn.append([found.text for found in (*texts, *held)])
@@ -85,10 +85,10 @@ def test_the_same_texts_are_written(make_model, monkeypatch, name):
 
 def test_the_way_follows_from_the_network_and_the_number_alone(make_model, monkeypatch):
     made = []
-    monkeypatch.setattr(sample, "_abreast", lambda model, num: made.append((num, model)) or Stepper(model))
+    monkeypatch.setattr(sample, "_many_streams", lambda model, num: made.append((num, model)) or Stepper(model))
     model = make_model("gru", layers=2, scale=0.3)
     size = sum(weight.size for weight in model.weights.values())
-    monkeypatch.setattr(sample, "MANY", 3 * size)
+    monkeypatch.setattr(sample, "MIN_TORCH_MULTIPLICATIONS", 3 * size)
     for length in (1, 50):
         sample.samples(model, num=2, length=length)
     assert not made

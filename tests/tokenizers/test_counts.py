@@ -29,8 +29,8 @@ def test_pieces_are_counted_as_one_by_one(name: str, seed: int, cuts: list[int],
     dtype, letters = ALPHABETS[name]
     codes = np.random.default_rng(seed).choice(np.array(letters, dtype), 301)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MANY", many)
-        patch.setattr(module, "ROOM", room)
+        patch.setattr(module, "PAIRED_COUNT_MIN", many)
+        patch.setattr(module, "MAX_WAITING_CODES", room)
         counts = module.code_counts()
         for piece in np.split(codes, sorted(cuts)):
             counts.add(piece)

@@ -203,7 +203,7 @@ def test_the_size_of_a_table_of_words_is_of_words_only(tmp_path):
 
 
 def test_a_table_that_no_model_file_could_hold_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("charlm.data.statistics.LONGEST_TABLE", 100)
+    monkeypatch.setattr("charlm.data.statistics.MAX_VOCABULARY_BYTES", 100)
     with pytest.raises(CorpusError, match="fewer --words"):
         prepare(source_of(" ".join("abcdefghijklmnop")), out=str(tmp_path), unit="word", **ALL)
 

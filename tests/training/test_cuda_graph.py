@@ -122,7 +122,7 @@ def test_a_run_of_recorded_passes_is_the_run_bit_for_bit(
     small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], late: bool
 ) -> None:
     if late:
-        monkeypatch.setattr(DeferredMetrics, "on", classmethod(lambda cls, device: cls(5)))
+        monkeypatch.setattr(DeferredMetrics, "for_device", classmethod(lambda cls, device: cls(5)))
     plain = train(small_corpus, root=tmp_path, run="plain", **SIZES, **values)
     begin, found = TrainStep.__post_init__, []
 
@@ -259,7 +259,7 @@ def test_a_learner_that_nobody_holds_is_gone_at_once_with_all_its_memory(
     network = Network(sizes, small_corpus.vocabulary.size)
     lanes = Batches(small_corpus.split("train"), options.batch_size, options.seq_len)
     learner = TrainStep(network, make_optimizer(network, options), lanes, False, options, network.initial_state(4))
-    monkeypatch.setattr(cuda_graph, "ALIKE", inf)
+    monkeypatch.setattr(cuda_graph, "TOLERANCE", inf)
     learner._cuda_graph = CudaGraphRunner(learner._weights, pytest.fail, lambda work: (lambda: None, work()))
     learner.forward_backward(0)
     there = weakref.ref(learner)

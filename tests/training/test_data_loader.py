@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize(("rank", "world"), [(0, 1), (1, 2)])
 @pytest.mark.parametrize("block", [100, 1 << 20])
 def test_window_is_the_same_wherever_the_text_lies(monkeypatch, dtype, rank, world, block):
-    monkeypatch.setattr(data_loader, "BLOCK", block)
+    monkeypatch.setattr(data_loader, "COPY_SYMBOLS", block)
     ids = np.random.default_rng(0).integers(0, 250, 1003).astype(dtype)
     ids.flags.writeable = False  # as a memory-mapped text is not
     lanes = Batches(ids, 6, 16, rank, world)

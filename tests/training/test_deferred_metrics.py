@@ -16,7 +16,7 @@ from charlm.training.train import resume, train
 
 def read_late(monkeypatch: pytest.MonkeyPatch, steps: int = 16) -> None:
     """Let the CPU be read as a GPU is."""
-    monkeypatch.setattr(DeferredMetrics, "on", classmethod(lambda cls, device: cls(steps)))
+    monkeypatch.setattr(DeferredMetrics, "for_device", classmethod(lambda cls, device: cls(steps)))
 
 
 def test_readings_come_back_in_order_and_once() -> None:

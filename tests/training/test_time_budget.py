@@ -67,7 +67,7 @@ def test_a_run_by_the_clock_lands_whatever_steps_and_evaluations_cost(
 ) -> None:
     """A valid split that would take longer than it may is read in part, which is said."""
     clock = Charging(monkeypatch, step, character)
-    monkeypatch.setattr(time_budget, "WRITING_SPEED", 1e30)
+    monkeypatch.setattr(time_budget, "ASSUMED_DISK_SPEED", 1e30)
     seen: list[Event] = []
 
     def report(event: Event) -> None:
