@@ -44,7 +44,7 @@ def _model(*kind, characters=CHARACTERS, seed=1, scale=0.4, **options):
 
 
 def _network(model, path="plain", dtype=torch.float32):
-    network = Network(model.options, model.symbols.size).load_weights(model.weights).to(dtype)
+    network = Network(model.options, model.vocabulary.size).load_weights(model.weights).to(dtype)
     network.path = path
     return network
 
@@ -56,7 +56,7 @@ def _slow_logits(model, ids, states=None):
     hidden, layers = model.options.hidden, model.options.layers
     if states is None:
         states = [tuple(np.zeros((ids.shape[1], hidden)) for _ in cell.state) for _ in range(layers)]
-    one_hot = np.eye(model.symbols.size)
+    one_hot = np.eye(model.vocabulary.size)
     logits = []
     for row in ids:
         x = one_hot[row]

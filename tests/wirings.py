@@ -34,7 +34,7 @@ def slow_wired(model, ids, states=None, symbols=None, edit=None):
     """
     options, cell = model.options, cells.of(model.options)
     w = {name: np.asarray(weight, np.float64) for name, weight in model.weights.items()}
-    size = model.symbols.size
+    size = model.vocabulary.size
     x_of = (w["embedding.weight"] if options.input == "embedding" else np.eye(size)) * (
         np.ones(size) if symbols is None else symbols
     ).reshape(-1, 1)

@@ -121,7 +121,7 @@ def _object(scored: "Scored") -> dict[str, Any]:
 def _numbers(found: "LineScore") -> dict[str, Any]:
     numbers: dict[str, Any] = {
         "bits": _number(found.bits), "characters": found.characters, "unknown": found.unknown,
-        "spelling_bits": _number(found.spelling),
+        "spelling_bits": _number(found.escape_bits),
     }  # fmt: skip
     if found.per_char is not None:
         numbers["per_char"] = [_number(bits) for bits in found.per_char.tolist()]

@@ -186,7 +186,7 @@ class Corpus:
         """Characters (or bytes) of a split, unknown ones counted, document ends not."""
         return int(self._split_info(split)["characters"])
 
-    def spelling_of(self, split: str) -> float:
+    def escape_bits_of(self, split: str) -> float:
         """Bits that writing out a split's unknown symbols takes (`charlm.tokenizers.escape`)."""
         return float(self._split_info(split).get("spelling", 0.0))
 

@@ -190,7 +190,7 @@ def _write_splits(
                     f"the {split} split would be empty: the documents are too few to leave it one; "
                     f"give a longer text, or prepare it with --valid-fraction 0 --test-fraction 0"
                 )
-    return {split: {"symbols": written[split], **vars(amounts[split])} for split in stops}
+    return {split: {"symbols": written[split], **amounts[split].to_json()} for split in stops}
 
 
 def _sync(folder: Path, splits: list[str]) -> None:

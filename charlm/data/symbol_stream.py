@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class EncodedText:
         characters: of all documents, their ends not counted; of a word each of its characters.
         bytes: of the text in UTF-8 (byte unit: as it is); the end of a line document counts as one.
         unknown: symbols outside the table.
-        spelling: bits that writing those out takes (`charlm.tokenizers.escape`).
+        escape_bits: bits that writing those out takes (`charlm.tokenizers.escape`).
         documents: those with at least one character.
         sha256: of the raw, unpacked bytes.
     """
@@ -83,8 +84,14 @@ class TextCounts:
     characters: int = 0
     bytes: int = 0
     unknown: int = 0
-    spelling: float = 0.0
+    escape_bits: float = 0.0
     documents: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The keys of a split in corpus.json."""
+        values = vars(self).copy()
+        values["spelling"] = values.pop("escape_bits")
+        return values
 
     def add(self, stream: "SymbolStream", vocabulary: Vocabulary, ids: np.ndarray, codes: np.ndarray) -> None:
         """Count some more of it: ids (T,) and codes (T,)."""
@@ -94,7 +101,7 @@ class TextCounts:
         self.characters += stream.unit.characters(codes) - ends
         self.bytes += stream.text_bytes(codes, ends)
         self.unknown += outside.size
-        self.spelling += vocabulary.escape_code.bits(outside)
+        self.escape_bits += vocabulary.escape_code.bits(outside)
         self.documents += ends
 
 

@@ -43,7 +43,7 @@ class Evaluation:
         symbols: how many the characters are; as many, but for words.
         bytes: of the text in UTF-8.
         unknown: symbols scored as the unknown one.
-        spelling: bits that writing those out takes, which the score leaves out.
+        escape_bits: bits that writing those out takes, which the score leaves out.
         documents: ends of documents among the symbols.
         seconds: scoring took.
         model, text: what was scored with what.
@@ -61,7 +61,7 @@ class Evaluation:
     symbols: int
     bytes: int
     unknown: int
-    spelling: float
+    escape_bits: float
     documents: int
     seconds: float
     model: str
@@ -83,7 +83,7 @@ class Evaluation:
     @property
     def spelled_bits_per_char(self) -> float:
         """Bits per character with unknown symbols spelled out: a text could be given back from so many."""
-        return self.score.bits_per_char + self.spelling / self.score.characters
+        return self.score.bits_per_char + self.escape_bits / self.score.characters
 
     @property
     def per_symbol(self) -> Score:
@@ -232,7 +232,7 @@ def _score(
         symbols=text.symbols,
         bytes=text.bytes,
         unknown=text.count(UNKNOWN),
-        spelling=text.escape_bits,
+        escape_bits=text.escape_bits,
         documents=text.count(BOUNDARY),
         seconds=found.seconds,
         model=str(model.path or "a model in memory"),

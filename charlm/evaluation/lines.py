@@ -157,13 +157,13 @@ class Stretch:
         ids: (T,) in a table.
         characters: that they have together.
         unknown: how many of them are the unknown symbol.
-        spelling: bits that writing those out takes (`charlm.tokenizers.escape`).
+        escape_bits: bits that writing those out takes (`charlm.tokenizers.escape`).
     """
 
     ids: np.ndarray
     characters: int
     unknown: int
-    spelling: float
+    escape_bits: float
 
 
 class LineIds:

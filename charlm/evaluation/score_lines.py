@@ -45,14 +45,14 @@ class LineScore:
         bits: summed over the symbols; infinite where the model gives no finite number.
         characters: how many, the line's end among them where it is scored.
         unknown: how many symbols were scored as the unknown one.
-        spelling: bits that writing those out takes beside (`charlm.tokenizers.escape`).
+        escape_bits: bits that writing those out takes beside (`charlm.tokenizers.escape`).
         per_char: (symbols,) bits of each, float32, where they were asked for.
     """
 
     bits: float
     characters: int
     unknown: int
-    spelling: float
+    escape_bits: float
     per_char: np.ndarray | None = field(default=None, repr=False)
 
 
@@ -272,7 +272,7 @@ class _ModelScorer:
             _finite(bits),
             sum(stretch.characters for stretch in stretches),
             sum(stretch.unknown for stretch in stretches),
-            sum(stretch.spelling for stretch in stretches),
+            sum(stretch.escape_bits for stretch in stretches),
             kept,
         )
 
@@ -286,7 +286,7 @@ class _ModelScorer:
             for stretch in self.ids.stretches(line, first=first):
                 characters += stretch.characters
                 unknown += stretch.unknown
-                spelling += stretch.spelling
+                spelling += stretch.escape_bits
                 yield stretch.ids
 
         bits, kept, whole, pieces = 0.0, [], np.zeros(0, np.int64), counted()

@@ -38,7 +38,7 @@ class EvalText:
         entropy: of its source, in bits per character, where that is known.
         entropy_error: its standard error, where it is an estimate.
         letters: its characters, ends of documents counted; None where each symbol is one.
-        spelling: bits that writing out its unknown symbols takes (`charlm.tokenizers.escape`).
+        escape_bits: bits that writing out its unknown symbols takes (`charlm.tokenizers.escape`).
         turned: (N + 1,) the symbols from the left, the boundary first, where the model reads from the right.
     """
 
@@ -226,7 +226,7 @@ def _split_text(corpus: Corpus, split: str) -> EvalText:
         entropy=corpus.entropy_bits_per_char,
         entropy_error=corpus.entropy_error,
         letters=corpus.characters_of(split) + corpus.documents_of(split),
-        escape_bits=corpus.spelling_of(split),
+        escape_bits=corpus.escape_bits_of(split),
     )
 
 

@@ -38,7 +38,7 @@ def written(tmp_path, monkeypatch, make_model):
         Path("text.txt").write_bytes(text.encode())
         given = ["inspect", command, "text.txt", "--model", "model.safetensors", "--html", "report.html", *words]
         assert entry.run(given) == 0
-        ids = np.concatenate(([0], model.symbols.encode_text(text), [0])).astype(model.symbols.dtype)
+        ids = np.concatenate(([0], model.vocabulary.encode_text(text), [0])).astype(model.vocabulary.dtype)
         return Path("report.html"), model, record(model, ids, top=5, units=units, parts=[part] * len(units))
 
     return write
@@ -117,7 +117,7 @@ def test_hover_shows_what_python_computed(written, opened):
     path, model, seen = written(text, "surprise")
     page = opened(path)
     called = {" ": "␣", "\n": "⏎"}
-    names = ["boundary", "unknown", *(called.get(chr(code), chr(code)) for code in model.symbols.codes)]
+    names = ["boundary", "unknown", *(called.get(chr(code), chr(code)) for code in model.vocabulary.codes)]
     for at in (0, 1, 57, 200, len(text)):
         span(page, at).hover()
         assert page.locator("#panel .symbol").text_content() == names[seen.ids[at]]

@@ -65,7 +65,7 @@ def test_functions() -> None:
 @pytest.mark.parametrize("entering", ["one-hot", "embedding"])
 def test_logits_are_those_of_the_slow_twin(make_model, slow_logits, cell: str, entering: str) -> None:
     model = make_model(cell, layers=3, input=entering)
-    ids = np.random.default_rng(2).integers(0, model.symbols.size, (30, 4))
+    ids = np.random.default_rng(2).integers(0, model.vocabulary.size, (30, 4))
     expected, _ = slow_logits(model, ids)
     stepper = exact_stepper(model)
     states = stepper.start(4)
@@ -77,7 +77,7 @@ def test_logits_are_those_of_the_slow_twin(make_model, slow_logits, cell: str, e
 @pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid", "linear"])
 def test_a_stream_does_not_notice_the_others(make_model, activation: str) -> None:
     model = make_model("rnn", activation, hidden=33, layers=2)
-    ids = np.random.default_rng(2).integers(0, model.symbols.size, (20, 17))
+    ids = np.random.default_rng(2).integers(0, model.vocabulary.size, (20, 17))
     stepper = exact_stepper(model)
     together, alone = stepper.start(17), [stepper.start(1) for _ in range(17)]
     for row in ids:

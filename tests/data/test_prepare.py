@@ -174,7 +174,7 @@ def test_ids_above_one_byte_are_little_endian(make):
 
 def test_rarer_characters_become_the_unknown_symbol(make):
     corpus = make(b"aaabbbccd", min_count=3, **ALL)
-    assert corpus.symbols.codes.tolist() == [97, 98] and (corpus.distinct, corpus.characters) == (4, 9)
+    assert corpus.vocabulary.codes.tolist() == [97, 98] and (corpus.distinct, corpus.characters) == (4, 9)
     assert stream(corpus) == [2, 2, 2, 3, 3, 3, UNKNOWN, UNKNOWN, UNKNOWN, BOUNDARY]
     assert make.lines == ["3 characters of 2 kinds, seen less than 3 times, become the unknown symbol"]
     assert "--min-count 4 leaves no character" in refusal(make, b"aaabbbccd", min_count=4, force=True)
@@ -183,7 +183,7 @@ def test_rarer_characters_become_the_unknown_symbol(make):
 def test_lines_are_documents_and_empty_ones_are_left_out(make):
     corpus = make(b"\n\nanna\r\nbert\n\n\nclara", documents="line", **ALL)
     assert documents_of(corpus) == ["anna", "bert", "clara"]
-    assert "\n" not in corpus.symbols.decode(range(corpus.symbols.size))
+    assert "\n" not in corpus.vocabulary.decode(range(corpus.vocabulary.size))
     two_files = make(b"anna\nbert", b"clara\n", documents="line", name="two", **ALL)
     assert documents_of(two_files) == ["anna", "bert", "clara"]
 
@@ -235,13 +235,13 @@ def test_a_text_that_cannot_be_used_is_refused_and_nothing_is_left(make, tmp_pat
 
 def test_bytes_need_no_encoding(make):
     corpus = make(b"\xff\xfe\xff\xfe", unit="byte", encoding="klingon", **ALL)
-    assert corpus.symbols.codes.tolist() == [0xFE, 0xFF] and corpus.bytes_of("train") == 4
+    assert corpus.vocabulary.codes.tolist() == [0xFE, 0xFF] and corpus.bytes_of("train") == 4
 
 
 def test_another_encoding_gives_the_same_ids(make):
     utf8 = make("fährt fährt".encode(), name="a", **ALL)
     latin1 = make("fährt fährt".encode("latin-1"), name="b", encoding="latin-1", **ALL)
-    assert stream(utf8) == stream(latin1) and utf8.symbols == latin1.symbols
+    assert stream(utf8) == stream(latin1) and utf8.vocabulary == latin1.vocabulary
     assert utf8.bytes_of("train") == latin1.bytes_of("train") == utf8.bytes == 13 and latin1.bytes == 11
 
 
@@ -346,17 +346,19 @@ def test_stdin_is_prepared_like_the_file(tmp_path, monkeypatch):
 
 def test_a_text_to_be_scored_is_encoded_with_the_table_of_the_corpus(make):
     corpus = make(b"abcabc\n", **ALL)
-    encoded = encode_source(source_of("abé\n".encode(), b"", b"c", cut=1), corpus.symbols, corpus.options)
+    encoded = encode_source(source_of("abé\n".encode(), b"", b"c", cut=1), corpus.vocabulary, corpus.options)
     assert encoded.ids.tolist() == [0, 3, 4, 1, 2, 0, 5, 0]
     assert (encoded.characters, encoded.bytes, encoded.unknown, encoded.documents) == (5, 6, 1, 2)
     with pytest.raises(CorpusError, match="has no characters"):
-        encode_source(source_of(b""), corpus.symbols, corpus.options)
+        encode_source(source_of(b""), corpus.vocabulary, corpus.options)
 
 
 def test_memory_does_not_grow_with_the_text(tmp_path, monkeypatch):
     import tracemalloc
 
-    monkeypatch.setattr(leaks, "SAMPLED_STRETCHES", 2)  # what a search for leaks takes is bounded, and large beside this text
+    monkeypatch.setattr(
+        leaks, "SAMPLED_STRETCHES", 2
+    )  # what a search for leaks takes is bounded, and large beside this text
     block = b"the quick brown fox jumps over the lazy dog\n" * 20000
     source = Source("big", ["big"], lambda: iter([Document("big", lambda: (block for _ in range(40)))]))
     tracemalloc.start()

@@ -35,9 +35,9 @@ def test_rows_are_of_the_text_that_the_model_scored(kinds, untrained, tmp_path, 
     found = evaluate(model, data=corpus.path.parent, baselines=True).to_json()
     rows, train, test = by_name(found), corpus.split("train"), corpus.split("test")
     assert rows["model"] == found["bits_per_char"]
-    assert rows["uniform"] == log2(model.symbols.size)
+    assert rows["uniform"] == log2(model.vocabulary.size)
     assert rows["unigram"] == pytest.approx(rows["model"], abs=0.01)
-    orders = [nats.mean() / log(2) for nats in islice(ngrams.surprises(train, test, model.symbols.size), 4)]
+    orders = [nats.mean() / log(2) for nats in islice(ngrams.surprises(train, test, model.vocabulary.size), 4)]
     assert [rows[name] for name in ("unigram", "2-gram", "3-gram", "4-gram")] == orders
     assert list(rows.values()) == sorted(rows.values())
     if corpus.info["unit"] == "char" and kind != "rare":
@@ -51,7 +51,7 @@ def test_rows_are_of_the_text_that_the_model_scored(kinds, untrained, tmp_path, 
 
 def text_made_of(corpus, ids, lines):
     ends = "\n" if lines else ""
-    return "".join(ends if s == 0 else chr(corpus.symbols.code(int(s))) for s in ids[1:])
+    return "".join(ends if s == 0 else chr(corpus.vocabulary.code(int(s))) for s in ids[1:])
 
 
 def test_orders_go_on_for_as_long_as_they_help(kinds, untrained, tmp_path):
@@ -77,8 +77,8 @@ def test_another_text_is_scored_after_the_models_own_training_text(kinds, untrai
     model, data = untrained(corpus, tmp_path / "run"), corpus.path.parent
     (tmp_path / "other.txt").write_text(text_of(5000, seed=9))
     found = by_name(evaluate(model, tmp_path / "other.txt", data=data, baselines=True).to_json())
-    ids = np.concatenate(([0], model.symbols.encode_text(text_of(5000, seed=9)), [0]))
-    orders = islice(ngrams.surprises(corpus.split("train"), ids, model.symbols.size), 3)
+    ids = np.concatenate(([0], model.vocabulary.encode_text(text_of(5000, seed=9)), [0]))
+    orders = islice(ngrams.surprises(corpus.split("train"), ids, model.vocabulary.size), 3)
     assert found["3-gram"] == [nats.mean() / log(2) for nats in orders][-1]
     same = by_name(charlm.score_text(model, text_of(5000, seed=9), data=data, baselines=True).to_json())
     assert found == same

@@ -17,7 +17,7 @@ def text(characters):
 def losses(make_model):
     """A network whose loss depends on nothing but the symbol to come, and that loss."""
     model = make_model("rnn", scale=0.0)
-    bias = np.random.default_rng(4).normal(0, 3, model.symbols.size).astype(np.float32)
+    bias = np.random.default_rng(4).normal(0, 3, model.vocabulary.size).astype(np.float32)
     model.weights["readout.bias"][:] = bias
     return model, np.log(np.exp(bias.astype(np.float64)).sum()) - bias
 

@@ -67,14 +67,14 @@ def test_one_gap_by_definition(make_text_model, slow_bits, direction, cell, end,
         found = one(model, line, end=end)
         place = line.index("_")
         behind = [] if direction == "bidirectional" and end == "boundary" else symbols  # a boundary is there anyway
-        ids = [BOUNDARY, *model.symbols.encode_text(line).tolist(), *behind]
+        ids = [BOUNDARY, *model.vocabulary.encode_text(line).tolist(), *behind]
         wanted = chances(model, ids, place + 1, slow_bits)
         (gap,) = found.gaps
         best, *others = np.argsort(-wanted)[:5]
         assert gap.place == place and gap.probability == pytest.approx(wanted[best], rel=1e-3)
-        assert found.text == line.replace("_", model.symbols.decode([best]))
-        assert gap.text == model.symbols.decode([best])
-        assert [text for text, _ in gap.others] == [model.symbols.decode([other]) for other in others]
+        assert found.text == line.replace("_", model.vocabulary.decode([best]))
+        assert gap.text == model.vocabulary.decode([best])
+        assert [text for text, _ in gap.others] == [model.vocabulary.decode([other]) for other in others]
         assert [share for _, share in gap.others] == pytest.approx(wanted[others].tolist(), rel=1e-3)
         assert found.bits == pytest.approx(-log2(wanted[best]), rel=1e-3, abs=1e-6)
 
@@ -86,7 +86,7 @@ def test_no_other_symbol_in_any_one_gap_would_make_the_line_likelier(make_text_m
     line = "ab_de__a_cd_"
     found = one(model, line, end="none")
     assert len(found.gaps) == 5 and all(x == y for x, y in zip(line, found.text, strict=True) if x != "_")
-    ids = [BOUNDARY, *model.symbols.encode_text(found.text).tolist()]
+    ids = [BOUNDARY, *model.vocabulary.encode_text(found.text).tolist()]
     for gap in found.gaps:
         wanted = chances(model, ids, gap.place + 1, slow_bits)
         assert ids[gap.place + 1] == wanted.argmax()
@@ -116,15 +116,15 @@ def test_several_gaps_by_definition(make_text_model, slow_bits, direction, seed)
     model = make_text_model("gru", seed=seed, scale=2.0, letters="abcdefgh\n", direction=direction)
     line = "a__c_b_d"
     places = [at + 1 for at, letter in enumerate(line) if letter == "_"]
-    wanted = slow_fill(model, [BOUNDARY, *model.symbols.encode_text(line).tolist()], places, slow_bits)
-    assert one(model, line, end="none").text == model.symbols.decode(wanted)
+    wanted = slow_fill(model, [BOUNDARY, *model.vocabulary.encode_text(line).tolist()], places, slow_bits)
+    assert one(model, line, end="none").text == model.vocabulary.decode(wanted)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_numbers_of_several_gaps_are_given_the_filled_line(make_text_model, slow_bits, seed):
     model = make_text_model("gru", seed=seed, scale=1.5, letters="abcde\n", **BOTH)
     found = one(model, "a_c__ab_", end="none")
-    ids = [BOUNDARY, *model.symbols.encode_text(found.text).tolist()]
+    ids = [BOUNDARY, *model.vocabulary.encode_text(found.text).tolist()]
     for gap in found.gaps:
         wanted = chances(model, ids, gap.place + 1, slow_bits)
         assert gap.probability == pytest.approx(wanted.max(), rel=1e-3)

@@ -61,9 +61,9 @@ def test_characters_and_bytes_are_paired_character_by_character(kinds, untrained
     char, byte = (untrained(kinds[kind], tmp_path / kind, noise=0.2) for kind in ("char", "byte"))
     found = compare([byte, char], source).to_json()
     assert found["characters"] == len(text) + 1
-    of_char = losses(char, np.concatenate(([0], char.symbols.encode_text(text), [0])))
-    table = losses(byte, np.concatenate(([0], np.arange(byte.symbols.size))))
-    of_byte = np.array([sum(table[s] for s in byte.symbols.encode_text(c)) for c in text] + [table[0]])
+    of_char = losses(char, np.concatenate(([0], char.vocabulary.encode_text(text), [0])))
+    table = losses(byte, np.concatenate(([0], np.arange(byte.vocabulary.size))))
+    of_byte = np.array([sum(table[s] for s in byte.vocabulary.encode_text(c)) for c in text] + [table[0]])
     paired = of_byte - of_char if of_byte.sum() > of_char.sum() else of_char - of_byte
     starts = block_starts(len(paired))
     wanted = interval(np.add.reduceat(paired / log(2), starts), np.diff(starts, append=len(paired)))

@@ -73,11 +73,11 @@ def test_lines_are_read_from_the_last_one(make_text_model, tmp_path, unit):
 def test_a_split_is_read_from_its_end_wherever_it_is_cut(make_text_model, slow_bits, kinds, kind, split):
     corpus = kinds[kind]
     base = make_text_model(hidden=4)
-    shapes = {name: (corpus.symbols.size if size == base.symbols.size else size for size in weight.shape)
+    shapes = {name: (corpus.vocabulary.size if size == base.vocabulary.size else size for size in weight.shape)
               for name, weight in base.weights.items()}  # fmt: skip
     random = np.random.default_rng(5)
     weights = {name: random.normal(0, 0.3, tuple(shape)).astype(np.float32) for name, shape in shapes.items()}
-    model = turned(Model(base.options, corpus.symbols, weights, corpus.identity()))
+    model = turned(Model(base.options, corpus.vocabulary, weights, corpus.identity()))
     found = find_text(model, split=split, data=corpus.path.parent)
     left = np.asarray(corpus.split(split))
     assert found.ids[0] == 0 and sorted(found.ids[1:]) == sorted(left[1:])
@@ -142,7 +142,7 @@ def test_lines_are_scored_from_their_ends_and_told_from_the_left(make_text_model
     texts = ["the sea", "", "x", "ÄΩ unknown 😀"]
     symbol = {"boundary": [0], "newline": [2], "none": []}[end]
     for scored, text in zip(score_lines(turned(model), texts, per_char=True, end=end), texts, strict=True):
-        body, found = model.symbols.encode_text(text).tolist(), scored.scores["model"]
+        body, found = model.vocabulary.encode_text(text).tolist(), scored.scores["model"]
         right = [0, *([2] if end == "newline" else []), *body[::-1], *([0] if end == "boundary" else [])]
         assert found.characters == len(body) + len(symbol)
         bits = slow_bits(model, right)

@@ -45,7 +45,7 @@ def losses(model, ids, rule):
 def test_without_a_rate_it_is_the_exact_protocol(make_text_model, kind, decay) -> None:
     model = make_text_model(kind[0], activation=kind[1], layers=2, scale=0.2)
     ids = text(333)
-    network = Network(model.options, model.symbols.size).load_weights(model.weights).to_device(CPU)
+    network = Network(model.options, model.vocabulary.size).load_weights(model.weights).to_device(CPU)
     exact = scoring.score(network, ids, exact=True)
     found = dynamic.score(model, ids, DynamicUpdate(20, 0.0, decay), CPU)
     assert found.characters == exact.characters
@@ -61,7 +61,7 @@ def test_it_is_the_papers_rule(make_text_model, kind, entering) -> None:
         text(40 if kind[0] == "sum" else 150),
         DynamicUpdate(7, 0.01, 0.05),
     )  # what adds up soon has losses of hundreds
-    network = Network(model.options, model.symbols.size).load_weights(model.weights).double()
+    network = Network(model.options, model.vocabulary.size).load_weights(model.weights).double()
     weights = list(network.parameters())
 
     def window(at: int, ids: np.ndarray, states):
@@ -172,7 +172,7 @@ def test_weights_that_run_away_are_no_failure(make_text_model, model_file, capfd
 def test_a_model_that_cannot_write_has_its_static_number(make_text_model, model_file, capfd) -> None:
     """It expects nothing but z, whose state grows beyond all numbers; the text has none."""
     model = make_text_model("rnn", activation="relu", scale=0.0, hidden=1)
-    z = model.symbols.encode_text("z")[0]
+    z = model.vocabulary.encode_text("z")[0]
     model.weights["layers.0.weight_ih"][0, z] = model.weights["readout.weight"][z, 0] = 1e4
     model.weights["layers.0.weight_hh"][:] = 1e4
     model.weights["readout.bias"][z] = 20

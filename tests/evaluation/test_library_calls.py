@@ -112,7 +112,7 @@ def test_steps_to_time_are_a_count(corpus, measure):
 
 
 def test_splits_that_are_not_there_are_told_alike(place, corpus):
-    asked = (corpus.split, corpus.characters_of, corpus.bytes_of, corpus.documents_of, corpus.spelling_of)
+    asked = (corpus.split, corpus.characters_of, corpus.bytes_of, corpus.documents_of, corpus.escape_bits_of)
     for ask in asked:
         with pytest.raises(CorpusError, match="has no nope split") as refusal:
             ask("nope")

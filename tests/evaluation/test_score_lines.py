@@ -35,7 +35,7 @@ def one(model: Any, line: bytes | str, **more: Any) -> scoring.LineScore:
 
 
 def ids_of(model: Any, text: str, end: int | None) -> list[int]:
-    return [BOUNDARY, *model.symbols.encode_text(text).tolist(), *([] if end is None else [end])]
+    return [BOUNDARY, *model.vocabulary.encode_text(text).tolist(), *([] if end is None else [end])]
 
 
 @pytest.mark.parametrize(("end", "symbol"), [("boundary", BOUNDARY), ("newline", NEWLINE), ("none", None)])

@@ -104,7 +104,7 @@ def test_texts_that_fit_one_segment_score_the_same_in_both_protocols(make_model,
 
 @pytest.mark.parametrize("characters", [SEGMENT + 1, 5 * SEGMENT + 77, 8 * SEGMENT])
 def test_batch_size_does_not_change_the_result(make_model, make_network, characters):
-    network = make_network(make_model("lstm")).on(torch.device("cpu"))
+    network = make_network(make_model("lstm")).to_device(torch.device("cpu"))
     found = [score(network, text(characters), batch=batch) for batch in (1, 7, 64)]
     assert {result.characters for result in found} == {characters}
     assert [result.nats for result in found] == pytest.approx([found[0].nats] * 3, rel=1e-6)
@@ -113,7 +113,7 @@ def test_batch_size_does_not_change_the_result(make_model, make_network, charact
 def test_of_a_large_table_fewer_segments_run_at_once_with_the_same_result(make_model, make_network, monkeypatch):
     network, ids = make_network(make_model("gru")), text(5 * SEGMENT + 77)
     wanted, seen = score(network, ids), []
-    monkeypatch.setattr("charlm.evaluation.scoring.ROOM", 2 * 4 * WINDOW * 3 * network.vocabulary)
+    monkeypatch.setattr("charlm.evaluation.scoring.ROOM", 2 * 4 * WINDOW * 3 * network.vocab_size)
     network.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[1]))
     assert score(network, ids).nats == pytest.approx(wanted.nats, rel=1e-6) and max(seen) == 2
 
@@ -126,7 +126,7 @@ def test_how_many_segments_run_at_once():
 @pytest.mark.parametrize("parts", [2, 3, 5])
 @pytest.mark.parametrize("characters", [1, SEGMENT, 2 * SEGMENT + 1, 7 * SEGMENT + 77])
 def test_the_parts_of_a_text_together_score_what_the_whole_does(make_model, make_network, characters, parts):
-    network = make_network(make_model("gru")).on(torch.device("cpu"))
+    network = make_network(make_model("gru")).to_device(torch.device("cpu"))
     whole = score(network, text(characters))
     found = [score(network, text(characters), part=(number, parts)) for number in range(parts)]
     assert sum(part.characters for part in found) == characters
@@ -153,7 +153,7 @@ def test_every_text_starts_cold_from_its_boundary(make_model, make_network, slow
 @pytest.mark.parametrize("exact", [False, True])
 def test_scoring_leaves_weights_gradients_and_random_numbers_alone(make_model, make_network, exact):
     network = make_network(make_model("lstm", layers=2))
-    logits, _ = network(torch.tensor([[3], [4]]), network.start(1))
+    logits, _ = network(torch.tensor([[3], [4]]), network.initial_state(1))
     logits.sum().backward()
     weights = network.arrays()
     gradients = [w.grad.clone() for w in network.parameters()]
@@ -164,7 +164,7 @@ def test_scoring_leaves_weights_gradients_and_random_numbers_alone(make_model, m
     assert torch.equal(generator, torch.get_rng_state()) and torch.is_grad_enabled()
     assert all((network.arrays()[name] == weight).all() for name, weight in weights.items())
     assert all(torch.equal(w.grad, g) for w, g in zip(network.parameters(), gradients, strict=True))
-    network(torch.tensor([[3], [4]]), network.start(1))[0].sum().backward()
+    network(torch.tensor([[3], [4]]), network.initial_state(1))[0].sum().backward()
 
 
 @pytest.mark.parametrize("characters", [4 * WINDOW, 2500])

@@ -129,7 +129,7 @@ def test_a_split_has_the_numbers_of_its_text(words, trained, tmp_path):
         assert own.unknown == np.count_nonzero(ids[1:] == UNKNOWN) and own.symbols == len(ids) - 1
         if own.unknown == 0:
             whole = "".join(
-                "\n" if one == BOUNDARY and lines else "" if one < 2 else corpus.symbols.code(one)
+                "\n" if one == BOUNDARY and lines else "" if one < 2 else corpus.vocabulary.code(one)
                 for one in ids[1:].tolist()
             )
             assert own.score.characters == len(whole) + (0 if lines else 1)
@@ -140,7 +140,7 @@ def test_a_split_has_the_numbers_of_its_text(words, trained, tmp_path):
                 mine[key] == pytest.approx(other[key]) for key in ("characters", "symbols", "bytes", "bits_per_char")
             )
         else:
-            assert own.spelling > 10 * own.unknown
+            assert own.escape_bits > 10 * own.unknown
             assert own.spelled_bits_per_char > own.score.bits_per_char
 
 
@@ -176,7 +176,7 @@ def test_samples_are_words_and_never_the_unknown_one(trained):
     model = trained["few"]
     one = "".join(stream(model, prompt="", seed=1, length=200))
     assert len(one) >= 200 and len(one) < 200 + 41
-    known = set(model.symbols.codes.tolist())
+    known = set(model.vocabulary.codes.tolist())
     many = samples(model, num=3, length=120, seed=2)
     assert all(120 <= sample.characters < 161 and sample.ended == "length" for sample in many)
     assert all(sample.characters == len(sample.text) for sample in many)
@@ -200,9 +200,9 @@ def test_lines_are_scored_as_documents_are(trained):
     for line, score in zip(lines, found, strict=True):
         pieces = split_words(line)
         assert score.characters == len(line) + 1 and len(score.per_char) == len(pieces) + 1
-        outside = [piece for piece in pieces if piece not in set(model.symbols.codes.tolist())]
+        outside = [piece for piece in pieces if piece not in set(model.vocabulary.codes.tolist())]
         assert score.unknown == len(outside)
-        assert score.spelling == pytest.approx(model.symbols.spelling.bits(np.array(outside, object)))
+        assert score.escape_bits == pytest.approx(model.vocabulary.escape_code.bits(np.array(outside, object)))
         assert score.bits == pytest.approx(score.per_char.sum(), rel=1e-4)
     assert found[0].bits == pytest.approx(score_text(model, lines[0], exact=True).score.nats / log(2), rel=1e-4)
 
@@ -221,7 +221,7 @@ def test_models_of_words_are_compared_with_their_like(words, trained, kinds, unt
 def test_novelty_is_in_words(words, trained):
     pytest.importorskip("pydivsufsort")
     corpus = words["whole"]
-    text = corpus.symbols.decode(corpus.split("train")[100:130])
+    text = corpus.vocabulary.decode(corpus.split("train")[100:130])
     found = novelty(trained["whole"], [text], data=corpus.path.parent)
     assert found.samples[0].characters == len(split_words(text))
     assert found.samples[0].longest.length >= 28  # but for what the cut made of both ends
@@ -230,7 +230,7 @@ def test_novelty_is_in_words(words, trained):
 def test_a_model_of_words_is_a_file_like_any_other(trained, tmp_path):
     save(tmp_path / "again.safetensors", trained["few"])
     again = load(tmp_path / "again.safetensors")
-    assert again.vocabulary == trained["few"].symbols and len(again.vocabulary.codes) == 23
+    assert again.vocabulary == trained["few"].vocabulary and len(again.vocabulary.codes) == 23
     size = int.from_bytes((tmp_path / "again.safetensors").read_bytes()[:8], "little")
     header = json.loads((tmp_path / "again.safetensors").read_bytes()[8 : 8 + size])
     assert json.loads(header["__metadata__"]["symbols"])["codes"] == again.vocabulary.codes.tolist()
@@ -250,4 +250,4 @@ def test_features_of_characters_are_refused(trained, words):
     model = trained["few"]
     text = find_text(model, data=words["few"].path.parent)
     with pytest.raises(UsageError, match="symbols are words"):
-        of_text(text.ids, model.symbols)
+        of_text(text.ids, model.vocabulary)

@@ -15,7 +15,7 @@ from charlm.sampling.filters import log_softmax
 
 
 def ids_of(model, characters, seed=1):
-    return np.concatenate(([0], model.symbols.encode_text(text_of(characters, seed=seed))))
+    return np.concatenate(([0], model.vocabulary.encode_text(text_of(characters, seed=seed))))
 
 
 def slow_nats(model, ids, held):
@@ -42,7 +42,7 @@ def slow_nats(model, ids, held):
 def test_losses_are_those_of_a_slow_loop(make_model, cell, to):
     model = make_model(cell=cell, layers=2, scale=0.8)
     ids = ids_of(model, 300)
-    features = of_text(ids, model.symbols, ("single-quotes", "word", "column"))
+    features = of_text(ids, model.vocabulary, ("single-quotes", "word", "column"))
     groups = [(HiddenUnit(0, 3),), (HiddenUnit(1, 2),), (HiddenUnit(0, 3), HiddenUnit(1, 2))]
     before, means = slow_nats(model, ids, {})
     for group, found in zip(groups, ablate(model, ids, groups, features, to=to), strict=True):
@@ -65,7 +65,7 @@ def test_a_unit_that_nobody_reads_loses_exactly_nothing(make_model, cell):
     model.weights["layers.0.weight_hh"][:, 4] = 0
     model.weights["layers.1.weight_ih"][:, 4] = 0
     ids = ids_of(model, 3000)
-    features = of_text(ids, model.symbols)
+    features = of_text(ids, model.vocabulary)
     for to in ("mean", "zero"):
         unused, used = ablate(model, ids, [(HiddenUnit(0, 4),), (HiddenUnit(0, 3),)], features, to=to)
         assert unused.lost == 0 and all(loss.on == loss.off == 0 for loss in unused.features.values())

@@ -34,14 +34,14 @@ def by_hand(model, held, length, seed, number, prompt=""):
         logits, states = stepper.step(ids, states, edit=edit)
         return logits
 
-    for symbol in (0, *model.symbols.encode_text(prompt)):
+    for symbol in (0, *model.vocabulary.encode_text(prompt)):
         logits = step(np.full(number, symbol))
     while min(map(len, texts)) < length:
         logits[:, 1] = -np.inf
         if all(not text for text in texts) and not prompt:
             logits[:, 0] = -np.inf
         ids = sample_ids(SamplingParams().apply(logits), np.array([each.random() for each in random]))
-        texts = [text + model.symbols.decode([id]) for text, id in zip(texts, ids, strict=True)]
+        texts = [text + model.vocabulary.decode([id]) for text, id in zip(texts, ids, strict=True)]
         logits = step(ids)
     return texts
 

@@ -334,7 +334,7 @@ def test_a_model_of_bytes(shell, monkeypatch, make_model):
 
 def test_lines_as_documents(shell, monkeypatch, make_model):
     model = make_model(cell="lstm")
-    save(Path("lines.safetensors"), Model(model.options, model.symbols, model.weights,
+    save(Path("lines.safetensors"), Model(model.options, model.vocabulary, model.weights,
                                           {"options": {"documents": "line"}, "documents": 9}))  # fmt: skip
     Path("names.txt").write_text("sea\nold\n\nships")
     lines = ok(shell("surprise", "names.txt", "--model", "lines.safetensors", "--top", "1")).splitlines()
@@ -371,11 +371,11 @@ def test_a_split_of_the_models_own_corpus(shell, small_corpus, make_model):
     random = np.random.default_rng(0)
     weights = {
         name: random.standard_normal(shape).astype(np.float32)
-        for name, shape in shapes(base.options, small_corpus.symbols.size).items()
+        for name, shape in shapes(base.options, small_corpus.vocabulary.size).items()
     }
     os.makedirs("data", exist_ok=True)
     Path("data/small").symlink_to(small_corpus.path)
-    save(Path("own.safetensors"), Model(base.options, small_corpus.symbols, weights, small_corpus.identity()))
+    save(Path("own.safetensors"), Model(base.options, small_corpus.vocabulary, weights, small_corpus.identity()))
     code, out, err = shell("surprise", "--model", "own.safetensors", "--json", "--split", "valid")
     assert code == 0 and "valid split" in err and json.loads(out)["text"].endswith("small:valid")
     assert json.loads(out)["characters"] == len(small_corpus.checked("valid")) - 1

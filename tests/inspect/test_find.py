@@ -13,11 +13,11 @@ LETTERS = "".join(WORDS) + ' \n"('
 
 
 def ids_of(model, text):
-    return np.concatenate(([0], model.symbols.encode_text(text), [0])).astype(np.int64)
+    return np.concatenate(([0], model.vocabulary.encode_text(text), [0])).astype(np.int64)
 
 
 def found(model, ids, names=None, **more):
-    return {each.feature: each for each in find(model, ids, of_text(ids, model.symbols, names), **more)}
+    return {each.feature: each for each in find(model, ids, of_text(ids, model.vocabulary, names), **more)}
 
 
 def test_a_quote_detector_and_a_column_counter_are_found(tracker):
@@ -34,7 +34,7 @@ def test_a_quote_detector_and_a_column_counter_are_found(tracker):
 def test_the_part_can_be_chosen(tracker):
     ids = ids_of(tracker, quoting(4000))
     for part in ("h", "c"):
-        (each,) = find(tracker, ids, of_text(ids, tracker.symbols, ("quotes",)), part=part, best=6)
+        (each,) = find(tracker, ids, of_text(ids, tracker.vocabulary, ("quotes",)), part=part, best=6)
         assert {one.part for one in each.finds} == {part} and len(each.finds) == 6
     with pytest.raises(UsageError, match="--part 'q' is no part of the state of the lstm; choose h, c, or all"):
         find(tracker, ids, {}, part="q")
@@ -51,7 +51,7 @@ def test_what_the_text_does_not_have_is_said(tracker, make_model):
 
 def test_a_feature_of_the_character_alone_is_nothing_to_remember(tracker):
     ids = ids_of(tracker, quoting(3000))
-    spaces = ids == tracker.symbols.encode_text(" ")[0]
+    spaces = ids == tracker.vocabulary.encode_text(" ")[0]
     (each,) = find(tracker, ids, {"spaces": spaces})
     assert each.problem.startswith("the character just read tells it") and each.told > 0.999
     (each,) = find(tracker, ids, {"always": np.ones(len(ids), bool)})
@@ -61,7 +61,7 @@ def test_a_feature_of_the_character_alone_is_nothing_to_remember(tracker):
 def test_too_short_a_text_is_refused(tracker):
     ids = ids_of(tracker, quoting(1500))
     with pytest.raises(CorpusError, match="the text has 1,501 characters, and at least 2,000 are needed"):
-        find(tracker, ids, of_text(ids, tracker.symbols))
+        find(tracker, ids, of_text(ids, tracker.vocabulary))
 
 
 def noise(length, random):
@@ -88,7 +88,7 @@ def test_noise_is_followed_by_no_unit(make_model):
 def test_a_feature_of_another_text_is_followed_by_no_unit(tracker):
     for seed in range(5):
         ids, other = (ids_of(tracker, quoting(3000, one)) for one in (seed, 100 + seed))
-        features = {"quotes": of_text(other, tracker.symbols, ("quotes",))["quotes"]}
+        features = {"quotes": of_text(other, tracker.vocabulary, ("quotes",))["quotes"]}
         (each,) = find(tracker, ids, features, best=6, seed=seed)
         assert not any(one.confirmed for one in each.finds)
 
@@ -96,7 +96,7 @@ def test_a_feature_of_another_text_is_followed_by_no_unit(tracker):
 def test_a_chance_of_the_first_half_is_not_confirmed_by_a_second_that_disagrees(tracker):
     """What unit 0 does is taken for a feature, turned over in the second half."""
     ids = ids_of(tracker, quoting(4000))
-    feature = of_text(ids, tracker.symbols, ("quotes",))["quotes"].copy()
+    feature = of_text(ids, tracker.vocabulary, ("quotes",))["quotes"].copy()
     feature[len(ids) // 2 :] ^= True
     (each,) = find(tracker, ids, {"quotes": feature})
     best = each.finds[0]
@@ -105,7 +105,7 @@ def test_a_chance_of_the_first_half_is_not_confirmed_by_a_second_that_disagrees(
 
 def test_the_seed_decides_the_shifts(tracker):
     ids = ids_of(tracker, quoting(3000))
-    features = of_text(ids, tracker.symbols, ("column",))
+    features = of_text(ids, tracker.vocabulary, ("column",))
     one, same, other = (find(tracker, ids, features, seed=seed)[0] for seed in (1, 1, 2))
     assert one == same and other.baseline != one.baseline and other.finds[0].first == one.finds[0].first
 
@@ -115,7 +115,7 @@ def test_progress_ends_at_the_end_and_layers_are_told_apart(make_model):
     ids = ids_of(model, quoting(2500))
     told = []
     by_name = {each.feature: each for each in find(
-        model, ids, of_text(ids, model.symbols), best=10, progress=lambda *at: told.append(at)
+        model, ids, of_text(ids, model.vocabulary), best=10, progress=lambda *at: told.append(at)
     )}  # fmt: skip
     assert told[-1] == (2501, 2501)
     units = {(one.unit.layer, one.unit.index) for one in by_name["column"].finds}
@@ -127,7 +127,7 @@ def test_a_state_without_bounds_is_an_error(make_model):
     model = make_model(cell="rnn", activation="linear", scale=30.0, letters=LETTERS)
     ids = ids_of(model, quoting(2500))
     with pytest.raises(CharlmError, match="grows with the text"):
-        find(model, ids, of_text(ids, model.symbols))
+        find(model, ids, of_text(ids, model.vocabulary))
 
 
 def slow(feature, read, x):

@@ -12,7 +12,7 @@ from charlm.model.stepper import Stepper
 
 
 def ids_of(model, characters, seed=1):
-    return np.concatenate(([0], model.symbols.encode_text(text_of(characters, seed=seed))))
+    return np.concatenate(([0], model.vocabulary.encode_text(text_of(characters, seed=seed))))
 
 
 @pytest.mark.parametrize(("cell", "names"), [("lstm", "ifo"), ("gru", "rz"), ("rnn", "")])

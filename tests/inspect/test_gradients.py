@@ -54,7 +54,7 @@ def double(model):
 
 
 def ids_of(model, characters, seed=1):
-    return np.concatenate(([0], model.symbols.encode_text(text_of(characters, seed=seed))))
+    return np.concatenate(([0], model.vocabulary.encode_text(text_of(characters, seed=seed))))
 
 
 def loss_after(model, ids, place, nudge=None):

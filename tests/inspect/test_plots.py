@@ -130,7 +130,7 @@ def test_gradients_of_models_of_different_depth_are_drawn_side_by_side(make_mode
     models = [MODEL]
     for cell, layers in (("lstm", 3), ("gru", 1), ("rnn", 2)):
         model = make_model(cell=cell, layers=layers)
-        ids = np.concatenate(([0], model.symbols.encode_text("the sea is wide and old\n" * 3)))
+        ids = np.concatenate(([0], model.vocabulary.encode_text("the sea is wide and old\n" * 3)))
         measured = gradients(model, ids, window=2, positions=4).to_json()
         models.append({**MODEL, "name": cell, "cell": cell, **measured})
     found = texts(show_gradients.plot(models))

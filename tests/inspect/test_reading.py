@@ -14,7 +14,7 @@ CELLS = ("rnn", "lstm", "gru")
 
 
 def ids_of(model, characters, seed=1):
-    return np.concatenate(([0], model.symbols.encode_text(text_of(characters, seed=seed))))
+    return np.concatenate(([0], model.vocabulary.encode_text(text_of(characters, seed=seed))))
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -24,7 +24,7 @@ def test_surprises_are_those_of_an_exact_evaluation(make_model, cell):
     blocks = list(read(model, ids))
     assert len(blocks) > 2 and sum(block.inside.sum() for block in blocks) == len(ids) - 1
     found = sum(float(block.nats[block.inside].astype(np.float64).sum()) for block in blocks)
-    network = Network(model.options, model.symbols.size).load_weights(model.weights)
+    network = Network(model.options, model.vocabulary.size).load_weights(model.weights)
     assert found == pytest.approx(score(network.to_device(torch.device("cpu")), ids, exact=True).nats, rel=1e-5)
 
 

@@ -14,7 +14,7 @@ CELLS = ("rnn", "lstm", "gru")
 
 
 def ids_of(model, characters):
-    return np.concatenate(([0], model.symbols.encode_text(text_of(characters)))).astype(model.symbols.dtype)
+    return np.concatenate(([0], model.vocabulary.encode_text(text_of(characters)))).astype(model.vocabulary.dtype)
 
 
 def slowly(model, ids):

@@ -77,7 +77,7 @@ def by_hand(model, ids, nats, start, distance):
 def test_a_row_is_what_reading_from_a_reset_by_hand_gives(make_model, documents):
     model = make_model(cell="lstm", layers=2, scale=0.8)
     model.corpus["documents"] = documents
-    ids = np.concatenate(([0], model.symbols.encode_text(text_of(60))))
+    ids = np.concatenate(([0], model.vocabulary.encode_text(text_of(60))))
     nats = record(model, ids).nats
     rows = by_context(model, ids, nats)
     assert [(row.least, row.most) for row in rows] == [(1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 63)][: len(rows)]
@@ -102,7 +102,7 @@ def test_a_row_is_what_reading_from_a_reset_by_hand_gives(make_model, documents)
 def test_a_network_that_remembers_nothing_gains_nothing_from_context(make_model):
     model = make_model(cell="rnn")
     model.weights["layers.0.weight_hh"][:] = 0
-    ids = np.concatenate(([0], model.symbols.encode_text(text_of(3000))))
+    ids = np.concatenate(([0], model.vocabulary.encode_text(text_of(3000))))
     rows = by_context(model, ids, record(model, ids).nats)
     assert len(rows) == 10
     assert all(abs(row.worth) < 1e-5 for row in rows)
@@ -111,14 +111,14 @@ def test_a_network_that_remembers_nothing_gains_nothing_from_context(make_model)
 def test_a_network_that_remembers_two_characters_gains_from_exactly_those(make_model):
     """A delay line: the second layer of units sees what the first saw a step before."""
     model = make_model(cell="rnn", activation="linear", hidden=40, scale=0.0)
-    size = model.symbols.size
+    size = model.vocabulary.size
     random = np.random.default_rng(3)
     into, through = model.weights["layers.0.weight_ih"], model.weights["layers.0.weight_hh"]
     half = 20
     into[:half, :] = random.standard_normal((half, size)) * 0.5
     through[half:, :half] = np.eye(half)
     model.weights["readout.weight"][:] = random.standard_normal((size, 40))
-    ids = np.concatenate(([0], model.symbols.encode_text(text_of(4000))))
+    ids = np.concatenate(([0], model.vocabulary.encode_text(text_of(4000))))
     rows = by_context(model, ids, record(model, ids).nats)
     assert abs(rows[0].worth) > 5 * rows[0].standard_error
     assert all(abs(row.worth) < 1e-4 for row in rows[1:])
@@ -127,20 +127,20 @@ def test_a_network_that_remembers_two_characters_gains_from_exactly_those(make_m
 @pytest.mark.parametrize(("characters", "rows"), [(1, 0), (2, 1), (4, 2), (15, 3), (16, 4)])
 def test_short_texts_have_few_rows(make_model, characters, rows):
     model = make_model()
-    ids = np.concatenate(([0], model.symbols.encode_text(text_of(characters))))
+    ids = np.concatenate(([0], model.vocabulary.encode_text(text_of(characters))))
     assert len(by_context(model, ids, record(model, ids).nats)) == rows
 
 
 def test_many_symbols_mean_fewer_stretches(make_model, monkeypatch):
     model = make_model()
-    ids = np.concatenate(([0], model.symbols.encode_text(text_of(2000))))
-    monkeypatch.setattr(context, "STRETCH_BYTES", 100 * 4 * (3 * model.symbols.size + 12 * 7))
+    ids = np.concatenate(([0], model.vocabulary.encode_text(text_of(2000))))
+    monkeypatch.setattr(context, "STRETCH_BYTES", 100 * 4 * (3 * model.vocabulary.size + 12 * 7))
     assert by_context(model, ids, record(model, ids).nats)[0].characters == 100
 
 
 def test_the_summary_counts(make_model):
     model = make_model()
-    ids = np.concatenate(([0], model.symbols.encode_text("the sea?"), [0], model.symbols.encode_text("go"), [0]))
+    ids = np.concatenate(([0], model.vocabulary.encode_text("the sea?"), [0], model.vocabulary.encode_text("go"), [0]))
     seen = record(model, ids)
     found = summarize(model, EvalText("a text", ids, 0), seen).to_json()
     assert (found["characters"], found["documents"], found["unknown"]) == (12, 2, 1)
@@ -149,7 +149,7 @@ def test_the_summary_counts(make_model):
 
 def test_the_beginning_of_a_text(make_model):
     model, said = make_model(), []
-    ids = np.concatenate(([0], model.symbols.encode_text("the sea"), [0]))
+    ids = np.concatenate(([0], model.vocabulary.encode_text("the sea"), [0]))
     whole = EvalText("t", ids, 8)
     assert beginning(model, whole, 8, said.append).ids.tolist() == ids.tolist() and not said
     first = beginning(model, whole, 3, said.append)

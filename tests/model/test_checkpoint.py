@@ -73,10 +73,15 @@ def test_model_comes_back_as_it_was(path, make_model, kind, input):
     made = make_model(*kind, layers=2, input=input)
     corpus = {"name": "Grüße", "sha256": "ab" * 32, "options": {"unit": "char", "min_count": 2}}
     training = {"step": 7, "valid_nats": None, "options": {"lr": 0.1, "seed": 2**60}}
-    model = Model(made.options, made.symbols, made.weights, corpus, training)
+    model = Model(made.options, made.vocabulary, made.weights, corpus, training)
     save(path, model)
     back = load(path)
-    assert (back.options, back.vocabulary, back.corpus, back.training) == (made.options, made.symbols, corpus, training)
+    assert (back.options, back.vocabulary, back.corpus, back.training) == (
+        made.options,
+        made.vocabulary,
+        corpus,
+        training,
+    )
     assert back.path == path and list(back.weights) == list(made.weights)
     for name, weight in made.weights.items():
         assert back.weights[name].dtype == np.float32
@@ -105,11 +110,11 @@ def test_equal_models_make_equal_bytes(path, make_model):
         made = make_model("gru", layers=3, input="embedding")
         weights = dict(list(made.weights.items())[::order])
         corpus = dict(list({"name": "x", "sha256": "y", "options": {"a": 1, "b": 2}}.items())[::order])
-        save(path, Model(made.options, made.symbols, weights, corpus, {"step": 1}))
+        save(path, Model(made.options, made.vocabulary, weights, corpus, {"step": 1}))
         contents.add(path.read_bytes())
     assert len(contents) == 1
     other = make_model("gru", layers=3, input="embedding", seed=2)
-    save(path, Model(other.options, other.symbols, other.weights, corpus, {"step": 1}))
+    save(path, Model(other.options, other.vocabulary, other.weights, corpus, {"step": 1}))
     assert path.read_bytes() not in contents
 
 
@@ -117,7 +122,7 @@ def test_weights_in_any_memory_order_make_the_same_file(path, tmp_path, make_mod
     made = make_model("lstm")
     save(path, made)
     turned = {name: np.asfortranarray(weight) for name, weight in made.weights.items()}
-    save(tmp_path / "turned", Model(made.options, made.symbols, turned))
+    save(tmp_path / "turned", Model(made.options, made.vocabulary, turned))
     assert (tmp_path / "turned").read_bytes() == path.read_bytes()
 
 

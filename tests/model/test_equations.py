@@ -21,7 +21,7 @@ PATHS = {"scan": cells.LinearCell, "whole": cells.WindowCell}
 
 
 def ids_of(model, characters=30, seed=3):
-    return np.random.default_rng(seed).integers(0, model.symbols.size, characters).tolist()
+    return np.random.default_rng(seed).integers(0, model.vocabulary.size, characters).tolist()
 
 
 def wanted_of(model, ids):
@@ -29,7 +29,7 @@ def wanted_of(model, ids):
 
 
 def network_of(model, path="plain"):
-    network = Network(model.options, model.symbols.size).load_weights(model.weights).double()
+    network = Network(model.options, model.vocabulary.size).load_weights(model.weights).double()
     network.path = path
     return network
 

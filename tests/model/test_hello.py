@@ -43,7 +43,7 @@ def _shapes(options, symbols):
 
 
 def ids_of(model):
-    return np.concatenate(([BOUNDARY], model.symbols.encode_text("hello")))
+    return np.concatenate(([BOUNDARY], model.vocabulary.encode_text("hello")))
 
 
 @pytest.mark.parametrize("exact", [False, True])
@@ -62,7 +62,7 @@ def test_scoring_gives_the_lecture_s_loss(model, tmp_path, exact):
 
 def test_stepping_gives_the_slide_s_logits_and_loss(model):
     stepper = Stepper(model)
-    letters = model.symbols.encode_text(LETTERS)
+    letters = model.vocabulary.encode_text(LETTERS)
     states, nats = stepper.start(), []
     ids = ids_of(model)
     for place, (symbol, target) in enumerate(zip(ids, ids[1:], strict=False)):

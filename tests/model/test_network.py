@@ -28,8 +28,8 @@ def test_table_look_up_equals_explicit_products_one_character_at_a_time(
 ):
     model = make_model(*kind, layers=layers, input=input)
     network = make_network(model, "plain", torch.float64)
-    ids = some_ids(network.vocabulary)
-    logits, last = network(ids, network.start(4))
+    ids = some_ids(network.vocab_size)
+    logits, last = network(ids, network.initial_state(4))
     slow, slow_last = slow_logits(model, ids.numpy())
     np.testing.assert_allclose(logits.detach().numpy(), slow, rtol=0, atol=1e-12)
     for layer, wanted in zip(last, slow_last, strict=True):
@@ -44,7 +44,7 @@ def test_weights_mean_in_torch_what_they_mean_here(make_model, make_network, nam
     """An embedding, a recurrent module of two layers and a linear one, given our tensors by name."""
     model = make_model(name, layers=2, input=input)
     network = make_network(model, path, torch.float64)
-    options, vocabulary = model.options, model.symbols.size
+    options, vocabulary = model.options, model.vocabulary.size
     recurrent = TORCH[name](parameters.input_size(options, vocabulary), options.hidden, num_layers=2).double()
     ours = network.named_weights()
     with torch.no_grad():
@@ -54,7 +54,7 @@ def test_weights_mean_in_torch_what_they_mean_here(make_model, make_network, nam
     ids = some_ids(vocabulary)
     x = F.one_hot(ids, vocabulary).double() if input == "one-hot" else F.embedding(ids, ours["embedding.weight"])
     wanted = F.linear(recurrent(x)[0], ours["readout.weight"], ours["readout.bias"])
-    logits, _ = network(ids, network.start(4))
+    logits, _ = network(ids, network.initial_state(4))
     torch.testing.assert_close(logits, wanted, rtol=0, atol=1e-12)
 
 
@@ -64,12 +64,12 @@ def test_gradient_through_the_table_equals_the_one_through_explicit_products(mak
     network = make_network(make_model("rnn", input=input), "plain", torch.float64)
     name = "embedding.weight" if input == "embedding" else "layers.0.weight_ih"
     ids = torch.tensor([[3], [5], [3]])
-    got = torch.autograd.grad(network(ids, network.start(1))[0].square().sum(), network.weight(name))[0]
+    got = torch.autograd.grad(network(ids, network.initial_state(1))[0].square().sum(), network.weight(name))[0]
 
     w = network.named_weights()
     p = {key: w[f"layers.0.{key}"] for key in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
-    (state,), loss = network.start(1), 0.0
-    for x in F.one_hot(ids, network.vocabulary).double():
+    (state,), loss = network.initial_state(1), 0.0
+    for x in F.one_hot(ids, network.vocab_size).double():
         x = x @ w["embedding.weight"] if input == "embedding" else x
         state, _ = network.cell.step(torch, p, x @ p["weight_ih"].T + p["bias_ih"], None, state)
         loss = loss + (state[0] @ w["readout.weight"].T + w["readout.bias"]).square().sum()
@@ -84,14 +84,14 @@ def test_looking_at_a_network_changes_no_training_number(make_model, make_networ
 
     def gradient_of_second_window(evaluate):
         network = make_network(make_model("lstm", layers=2), path)
-        ids = some_ids(network.vocabulary, 12)
-        logits, states = network(ids[:6], network.start(4))
+        ids = some_ids(network.vocab_size, 12)
+        logits, states = network(ids[:6], network.initial_state(4))
         logits.square().sum().backward()
         states = [tuple(part.detach() for part in layer) for layer in states]
         before = network.arrays()
         if evaluate:
             with torch.inference_mode():
-                network(some_ids(network.vocabulary, 20, 3), network.start(3))
+                network(some_ids(network.vocab_size, 20, 3), network.initial_state(3))
         network(ids[6:], states)[0].square().sum().backward()
         after = network.arrays()
         assert all((before[name] == after[name]).all() for name in before)
@@ -197,42 +197,42 @@ def test_other_weights_start_uniform_within_one_over_the_root_of_hidden(make_opt
 def test_first_state_is_zero(make_model, make_network):
     for name in cells.names():
         network = make_network(make_model(name, layers=3))
-        states = network.start(2)
+        states = network.initial_state(2)
         assert [len(layer) for layer in states] == [len(network.cell.state)] * 3
         assert all(part.shape == (2, 7) and not part.any() for layer in states for part in layer)
 
 
 def test_lanes_do_not_hear_each_other(make_model, make_network):
     network = make_network(make_model("lstm", layers=2), "plain", torch.float64)
-    ids = some_ids(network.vocabulary)
-    together, _ = network(ids, network.start(4))
+    ids = some_ids(network.vocab_size)
+    together, _ = network(ids, network.initial_state(4))
     for lane in range(4):
-        alone, _ = network(ids[:, lane : lane + 1], network.start(1))
+        alone, _ = network(ids[:, lane : lane + 1], network.initial_state(1))
         torch.testing.assert_close(together[:, lane], alone[:, 0], rtol=0, atol=1e-13)
 
 
 def test_no_logit_depends_on_a_symbol_that_comes_later(make_model, make_network):
     for path in ("plain", "bptt", "fused"):
         network = make_network(make_model("gru", layers=2), path)
-        ids = some_ids(network.vocabulary)
+        ids = some_ids(network.vocab_size)
         changed = ids.clone()
-        changed[5:] = (changed[5:] + 1) % network.vocabulary
-        one, other = (network(given, network.start(4))[0] for given in (ids, changed))
+        changed[5:] = (changed[5:] + 1) % network.vocab_size
+        one, other = (network(given, network.initial_state(4))[0] for given in (ids, changed))
         assert torch.equal(one[:5], other[:5]) and not torch.equal(one[5], other[5])
 
 
 def test_dropout_sees_every_layer_s_output_and_never_the_carried_state(make_model, make_network):
     for path in ("plain", "bptt", "fused"):
         network = make_network(make_model("lstm", layers=3), path)
-        ids, seen = some_ids(network.vocabulary), []
+        ids, seen = some_ids(network.vocab_size), []
 
         def silence_the_last(layer, x, seen=seen):
             seen.append((layer, tuple(x.shape)))
             return x * (layer < 2)
 
-        logits, last = network(ids, network.start(4), DropoutMasks(silence_the_last))
+        logits, last = network(ids, network.initial_state(4), DropoutMasks(silence_the_last))
         assert seen == [(0, (9, 4, 7)), (1, (9, 4, 7)), (2, (9, 4, 7))]
         torch.testing.assert_close(logits, network.weight("readout.bias").expand(9, 4, -1))
-        _, undropped = network(ids, network.start(4))
+        _, undropped = network(ids, network.initial_state(4))
         for layer, wanted in zip(last, undropped, strict=True):
             assert all(torch.equal(part, other) for part, other in zip(layer, wanted, strict=True))

@@ -40,11 +40,11 @@ def window_of(network, seed=3):
     def state():
         return [
             tuple(torch.randn(part.shape, generator=random, dtype=part.dtype) for part in layer)
-            for layer in network.start(B)
+            for layer in network.initial_state(B)
         ]
 
-    ids = torch.randint(network.vocabulary, (T, B), generator=random)
-    targets = torch.randint(network.vocabulary, (T, B), generator=random)
+    ids = torch.randint(network.vocab_size, (T, B), generator=random)
+    targets = torch.randint(network.vocab_size, (T, B), generator=random)
     first = [tuple(part.requires_grad_() for part in layer) for layer in state()]
     return ids, targets, first, state()
 
@@ -180,11 +180,11 @@ def test_all_paths_drop_the_same_recurrent_weights(make_model, make_network, kin
 def test_whole_window_equals_its_chunks_with_the_state_carried(make_model, make_network, kind, path):
     network = make_network(make_model(*kind, layers=2), path, torch.float64)
     random = torch.Generator().manual_seed(5)
-    ids = torch.randint(network.vocabulary, (12, B), generator=random)
+    ids = torch.randint(network.vocab_size, (12, B), generator=random)
     with torch.no_grad():
-        whole, last = network(ids, network.start(B))
+        whole, last = network(ids, network.initial_state(B))
         for cuts in ([1] * 12, [5, 7], [11, 1]):
-            states, parts = network.start(B), []
+            states, parts = network.initial_state(B), []
             for chunk in ids.split(cuts):
                 logits, states = network(chunk, states)
                 parts.append(logits)
@@ -224,7 +224,7 @@ def test_window_of_one_step_has_the_same_gradients_by_hand_and_by_autograd(make_
     found = {}
     for path in ("plain", "bptt"):
         network = make_network(make_model(name), path, torch.float64)
-        logits, _ = network(torch.tensor([[3, 4]]), network.start(2))
+        logits, _ = network(torch.tensor([[3, 4]]), network.initial_state(2))
         found[path] = torch.autograd.grad(logits.square().sum(), list(network.parameters()))
     for got, wanted in zip(found["bptt"], found["plain"], strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
@@ -234,13 +234,13 @@ def test_gradient_does_not_leave_a_window_whose_state_was_cut_off(make_model, ma
     for path in ("plain", "bptt", "fused"):
         network = make_network(make_model("gru"), path, torch.float64)
         ids, _, _, _ = window_of(network)
-        _, states = network(ids, network.start(B))
+        _, states = network(ids, network.initial_state(B))
         cut = [tuple(part.detach() for part in layer) for layer in states]
         logits, _ = network(ids, cut)
         carried = torch.autograd.grad(logits.square().sum(), network.weight("layers.0.weight_hh"))[0]
         again, _ = network(ids, [tuple(part.clone() for part in layer) for layer in cut])
         alone = torch.autograd.grad(again.square().sum(), network.weight("layers.0.weight_hh"))[0]
-        whole, _ = network(ids, network(ids, network.start(B))[1])
+        whole, _ = network(ids, network(ids, network.initial_state(B))[1])
         through = torch.autograd.grad(whole.square().sum(), network.weight("layers.0.weight_hh"))[0]
         assert torch.equal(carried, alone)
         assert (carried - through).abs().max() > 1e-6
@@ -271,7 +271,7 @@ def test_only_torch_kernels_read_the_input_itself():
 def test_path_that_is_chosen_in_float32_stays_close_to_the_loop_in_float64(make_model, make_network, kind, input):
     model = make_model(*kind, layers=2, input=input)
     exact = make_network(model, "plain", torch.float64)
-    quick = make_network(model).on(CPU)
+    quick = make_network(model).to_device(CPU)
     ids, targets, first, _ = window_of(exact)
     losses = []
     for network in (exact, quick):

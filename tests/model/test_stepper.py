@@ -29,10 +29,10 @@ def flat(states):
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 def test_stepping_equals_the_network_s_windows(make_model, make_network, slow_logits, kind, layers, input):
     model = make_model(*kind, layers=layers, input=input)
-    network = make_network(model).on(torch.device("cpu"))
+    network = make_network(model).to_device(torch.device("cpu"))
     ids = some_ids()
     with torch.inference_mode():
-        wanted, last = network(torch.from_numpy(ids), network.start(4))
+        wanted, last = network(torch.from_numpy(ids), network.initial_state(4))
     for device in DEVICES:
         logits, states = walk(Stepper(model, device), ids)
         assert type(logits) is np.ndarray and logits.dtype == np.float32

@@ -42,7 +42,7 @@ def paths(kind):
 
 def everything(network, ids, drops=NO_DROPOUT):
     """Logits, last states and the gradient of every weight of a loss that reads the states too."""
-    logits, last = network(ids, network.start(ids.shape[1]), drops)
+    logits, last = network(ids, network.initial_state(ids.shape[1]), drops)
     loss = F.cross_entropy(logits[:-1].flatten(0, 1), ids[1:].flatten())
     loss = loss + sum(0.1 * part.square().sum() for layer in last for part in layer)
     gradients = torch.autograd.grad(loss, list(network.named_weights().values()))
@@ -59,7 +59,7 @@ def test_every_way_to_compute_is_the_loop_in_plain_words(make_model, make_networ
     with torch.no_grad():
         for path in paths(kind):
             network = make_network(model, path, torch.float64)
-            found, states = network(torch.from_numpy(ids), network.start(3))
+            found, states = network(torch.from_numpy(ids), network.initial_state(3))
             np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-10, atol=1e-10)
             for layer, other in zip(states, last, strict=True):
                 for part, same in zip(layer, other, strict=True):
@@ -142,7 +142,7 @@ def test_gradients_are_finite_differences_of_the_loop_in_plain_words(make_model,
         return float(np.mean(np.log(np.exp(rows).sum(1)) - rows[np.arange(len(rows)), ids[1:].reshape(-1)]))
 
     network = make_network(model, paths((name, "tanh"))[-1], torch.float64)
-    logits, _ = network(torch.from_numpy(ids), network.start(3))
+    logits, _ = network(torch.from_numpy(ids), network.initial_state(3))
     F.cross_entropy(logits[:-1].flatten(0, 1), torch.from_numpy(ids)[1:].flatten()).backward()
     step = 1e-5
     for key, weight in network.named_weights().items():
@@ -162,8 +162,8 @@ def test_whole_window_equals_its_chunks_with_the_state_carried(make_model, make_
     for path in paths(kind):
         network = make_network(model, path, torch.float64)
         with torch.no_grad():
-            whole, _ = network(ids, network.start(3))
-            states, found = network.start(3), []
+            whole, _ = network(ids, network.initial_state(3))
+            states, found = network.initial_state(3), []
             for chunk in ids.split([1, 5, 3]):
                 logits, states = network(chunk, states)
                 found.append(logits)
@@ -178,7 +178,7 @@ def test_a_dropped_symbol_enters_nowhere_and_is_read_out_all_the_same(make_model
     network = make_network(model, path, torch.float64)
     with torch.no_grad():
         drops = DropoutMasks(symbols=lambda layer, x: x * torch.from_numpy(kept)[:, None])
-        found, _ = network(torch.from_numpy(ids), network.start(3), drops)
+        found, _ = network(torch.from_numpy(ids), network.initial_state(3), drops)
     np.testing.assert_allclose(found.numpy(), slow_wired(model, ids, symbols=kept)[0], rtol=1e-10, atol=1e-10)
 
 

@@ -59,7 +59,7 @@ def test_min_char_rnn_learns_as_a_twin_in_numpy(small_corpus, tmp_path: Path, cl
     done = train(small_corpus, root=tmp_path, run="gist", eval_every=0, sample_every=0, **values)
 
     chosen = TrainOptions.of({**with_preset(values), "epsilon": 1e-4})
-    network = Network(chosen, small_corpus.symbols.size, 0)
+    network = Network(chosen, small_corpus.vocabulary.size, 0)
     from charlm.model import initializers
 
     initializers.initialize(network, chosen)

@@ -25,24 +25,24 @@ with open("/proc/self/smaps") as file:
 
 PLAN = f"""
 import sys, torch, charlm
-from charlm.learn import allocation
-corpus, cell, allocation.LARGE = *sys.argv[1:3], int(sys.argv[3])
+from charlm.runtime import malloc
+corpus, cell, malloc.LARGE_BLOCK_BYTES = *sys.argv[1:3], int(sys.argv[3])
 charlm.plan(corpus, measure=1, cell=cell, hidden=8, layers=1, batch_size=4, seq_len=10)
 {HUGE}"""
 
 EVALUATION = f"""
 import sys, torch, charlm
-from charlm.learn import allocation
-allocation.LARGE = int(sys.argv[3])
+from charlm.runtime import malloc
+malloc.LARGE_BLOCK_BYTES = int(sys.argv[3])
 charlm.evaluate(charlm.load(sys.argv[1]), data=sys.argv[2], split="valid")
 {HUGE}"""
 
 ASKED = """
 import sys, torch
-from charlm.learn import allocation
+from charlm.runtime import malloc
 if sys.argv[1] == "late":
     torch.ones(1)
-print(allocation.large_pages())
+print(malloc.use_huge_pages())
 """
 
 MODULES = """

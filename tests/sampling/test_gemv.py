@@ -24,12 +24,12 @@ from charlm.sampling.wired_single_stream import WiredSingleStream
 PRODUCT = """
 import hashlib
 import numpy as np
-from charlm.model import vectors
+from charlm.sampling import gemv as vectors
 vectors.complex_are_shared = lambda: True
 random, result = np.random.default_rng(0), np.empty(1024, np.float32)
 weight, x = random.standard_normal((1024, 257)).astype(np.float32), random.standard_normal(257).astype(np.float32)
 assert vectors.by_pairs(*weight.shape)
-vectors.product(weight, x, result)()
+vectors.make_gemv(weight, x, result)()
 print(hashlib.sha256(result.tobytes()).hexdigest())
 """
 

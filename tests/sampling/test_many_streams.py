@@ -72,7 +72,7 @@ def test_the_same_texts_are_written(make_model, monkeypatch, name):
     model = make_model(name, layers=2, scale=0.3)
     drawn, made = [], []
     monkeypatch.setattr(
-        sample, "_abreast", lambda model, num, real=sample._many_streams: made.append(num) or real(model, num)
+        sample, "_many_streams", lambda model, num, real=sample._many_streams: made.append(num) or real(model, num)
     )
     for many in (sample.MIN_TORCH_MULTIPLICATIONS, 0):
         monkeypatch.setattr(sample, "MIN_TORCH_MULTIPLICATIONS", many)

@@ -55,8 +55,8 @@ def test_bytes_streamed_in_any_chunks_are_the_bytes_of_the_whole(data, places):
 
 @given(texts, st.lists(st.integers(0, 1000), max_size=8), st.sampled_from([CHAR, BYTE]))
 def test_codes_printed_in_any_pieces_are_the_text(text, places, unit):
-    codes = unit.of_text(text)
-    printer = unit.printer()
+    codes = unit.encode_text(text)
+    printer = unit.decoder()
     edges = [0, *sorted(place % (codes.size + 1) for place in places), codes.size]
     pieces = [printer.feed(codes[start:stop]) for start, stop in zip(edges, edges[1:], strict=False)]
     assert "".join(pieces) + printer.flush() == text

@@ -33,7 +33,7 @@ def train(network, optimizer, steps, first=0):
     for step in range(first, first + steps):
         random = torch.Generator().manual_seed(step)
         ids = torch.randint(V, (5, 2), generator=random)
-        logits, _ = network(ids, network.start(2))
+        logits, _ = network(ids, network.initial_state(2))
         optimizer.zero_grad()
         F.cross_entropy(logits.flatten(0, 1), ids.roll(-1, 0).flatten()).backward()
         apply_gradients(optimizer)
