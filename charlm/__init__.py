@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from charlm.model.checkpoint import load as load
     from charlm.sampling.sample import samples as samples
     from charlm.sampling.sample import stream as stream
+    from charlm.training.resume import resume as resume
     from charlm.training.train import plan as plan
-    from charlm.training.train import resume as resume
     from charlm.training.train import train as train
 
 __version__ = "0.1.0"
@@ -45,7 +45,7 @@ _HOME = {
     "plan": "charlm.training.train",
     "plugin": "charlm.cells._plugin",
     "prepare": "charlm.data.prepare",
-    "resume": "charlm.training.train",
+    "resume": "charlm.training.resume",
     "samples": "charlm.sampling.sample",
     "score_lines": "charlm.evaluation.score_lines",
     "score_text": "charlm.evaluation.evaluate",

@@ -20,7 +20,8 @@ from charlm import files
 from charlm.errors import CharlmError, Interrupted
 from charlm.model import checkpoint
 from charlm.training import run_folder
-from charlm.training.train import resume, train
+from charlm.training.resume import resume
+from charlm.training.train import train
 
 torch.set_num_threads(1)
 RANK = int(os.environ["RANK"])

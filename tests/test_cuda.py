@@ -25,7 +25,8 @@ from charlm.training import step as steps
 from charlm.training.data_loader import DataLoader
 from charlm.training.dropout import StepRandom, dropout_masks
 from charlm.training.events import Notice
-from charlm.training.train import resume, train
+from charlm.training.resume import resume
+from charlm.training.train import train
 from charlm.training.trainer import Trainer
 
 pytestmark = [
@@ -176,18 +177,18 @@ def test_nothing_in_a_step_waits_for_the_gpu(
     small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for the first, which is recorded and compared, and those at which the numbers of the last few are read."""
-    step, quiet = Trainer._step, []
+    step, quiet = Trainer.train_batch, []
 
-    def watched(self: Trainer, share: float) -> None:
-        reads = isnan(self._nats) or len(self.train_step.meter._kept) + 1 >= self.train_step.meter.capacity
+    def watched(self: Trainer, fraction_done: float) -> None:
+        reads = isnan(self._nats) or self.train_step.metrics.unread + 1 >= self.train_step.metrics.capacity
         quiet.append(not reads)
         torch.cuda.set_sync_debug_mode("default" if reads else "error")
         try:
-            step(self, share)
+            step(self, fraction_done)
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    monkeypatch.setattr(Trainer, "_step", watched)
+    monkeypatch.setattr(Trainer, "train_batch", watched)
     values = {**SIZES, "steps": 40, "report_every": 0, "eval_every": 0, "cold_starts": 0.5}
     values |= {"layers": 2, "skip": True, "layer_norm": True, "embedding_dropout": 0.2, "dropout_kind": "locked"}
     train(small_corpus, root=tmp_path, run="quiet", device="cuda", **values)

@@ -170,7 +170,7 @@ def test_values_and_defaults_of_options(command: str) -> None:
 
 
 def test_what_may_change_when_a_run_is_resumed() -> None:
-    from charlm.training.train import RESUMABLE
+    from charlm.training.resume import RESUMABLE
 
     listed = next(line for line in section(INTERFACE, "### Resuming").splitlines() if line.startswith("`--epochs`"))
     assert flags(listed) == {flag(name) for name in RESUMABLE}

@@ -59,7 +59,7 @@ def train(
         _dry_run(invocation, corpus, init_from)
         return
     from charlm.show.training import TrainingDisplay
-    from charlm.training.train import resume as go_on
+    from charlm.training.resume import resume as go_on
     from charlm.training.train import train as begin
 
     ranks = join()

@@ -4,14 +4,21 @@ The rules stand in the help of each option (`charlm.config`) and in the README; 
 computed. The resolved values are what a run saves.
 """
 
+from collections.abc import Mapping
 from math import ceil, sqrt
 from typing import Any
 
+from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
-from charlm.data.batches import too_short
+from charlm.data.batches import Batches, too_short
+from charlm.data.corpus import Corpus
+from charlm.data.word2vec import Vectors
 from charlm.errors import CorpusError, UsageError
 from charlm.model import parameters
+from charlm.model.checkpoint import Model
 from charlm.spec import AUTO
+from charlm.training import presets
+from charlm.training.pretrained import with_embedding_size, with_source_network
 
 NOMINAL_SPEED = 2.5e11
 """Floating-point operations a second of a nominal laptop, by which `--time` is turned into characters.
@@ -49,6 +56,52 @@ EVALUATION_SPACING = 8
 MIN_EVAL_STEPS = 50
 _NAMES = tuple(ModelOptions.specs())
 RATES = {"adam": 0.008, "adamw": 0.008, "rmsprop": 0.002, "adagrad": 0.02, "sgd": 0.5}
+
+
+def resolve_options(
+    corpus: Corpus, values: Mapping[str, Any], source: Model | None, vectors: Vectors | None
+) -> tuple[TrainOptions, list[str]]:
+    """The options of a new run, every `auto` decided, and notices about them.
+
+    From the strongest: what `source` or `vectors` fix, what the user set, the preset, and the rules of this module.
+
+    Args:
+        corpus: to train on.
+        values: what the user set, by name.
+        source: the model whose weights the run starts from, if any.
+        vectors: of the embedding that it starts from, if any.
+
+    Raises:
+        UsageError, CorpusError: options contradict each other, or do not fit the corpus.
+    """
+    values = with_embedding_size(vectors, with_source_network(source, values))
+    options, notices = resolve_for(corpus, TrainOptions.of(presets.with_preset(values)))
+    return options, notices + presets.corpus_notices(options.preset, corpus.options)
+
+
+def resolve_for(corpus: Corpus, options: TrainOptions) -> tuple[TrainOptions, list[str]]:
+    """The options with every `auto` decided for a corpus; what was decided before stays.
+
+    Raises:
+        UsageError, CorpusError: options contradict each other, or do not fit the corpus.
+    """
+    valid = len(corpus.split("valid")) - 1 if corpus.has("valid") else 0
+    resolved, notices = resolve(options, corpus.vocabulary.size, len(corpus.split("train")) - 1, valid)
+    if options.patience and not (valid and resolved.eval_every):
+        why = "there is no valid split" if not valid else "--eval-every 0 leaves out all evaluations"
+        raise UsageError(f"--patience {options.patience} counts evaluations, and {why}; leave it out")
+    if options.weight_drop and not cells.of(options).recurrent:
+        raise UsageError(
+            f"--weight-drop {options.weight_drop:g} drops recurrent weights, and the cell {options.cell} has none; "
+            f"leave it out"
+        )
+    if options.bidirectional:
+        notices.append(
+            "bidirectional: losses are of each character given both sides, and compare with no other model's"
+        )
+    if not valid:
+        notices.append(f"{corpus.name} has no valid split: the latest model is kept as the best")
+    return resolved, notices
 
 
 def resolve(options: TrainOptions, vocab_size: int, train: int, valid: int) -> tuple[TrainOptions, list[str]]:
@@ -127,6 +180,11 @@ def _check_embeddings(options: TrainOptions) -> None:
 def embedding_size(options: ModelOptions) -> int:
     """The size of an embedding where the hidden units are decided: what the readout reads, if that is tied to it."""
     return options.readout_size if options.tied else min(64, options.hidden)
+
+
+def steps_of(options: TrainOptions, batches: Batches) -> int | None:
+    """The steps of the whole run over these batches; None if the clock decides."""
+    return planned_steps(options, len(batches.ids) - 1, batches.batch_size, batches.seq_len)
 
 
 def planned_steps(options: TrainOptions, train: int, batch: int, seq_len: int) -> int | None:

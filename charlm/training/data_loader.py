@@ -30,7 +30,7 @@ class DataLoader:
     """
 
     def __init__(self, batches: Batches, device: torch.device, memory_budget: int | None = None) -> None:
-        self._lanes, self._device, self._pages = batches, device, PageReleaser(batches.ids)
+        self.batches, self._device, self._pages = batches, device, PageReleaser(batches.ids)
         self._ids: Tensor | None = None
         if device.type == "cuda" and memory_budget is None:
             memory_budget = int(MAX_DEVICE_SHARE * torch.cuda.mem_get_info(device)[0])
@@ -48,9 +48,9 @@ class DataLoader:
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets (T, B) int64 of a step."""
         if self._ids is not None:
-            places = self._places + self._lanes.first_position(step)
+            places = self._places + self.batches.first_position(step)
             return self._ids[places].long(), self._ids[places + 1].long()
-        inputs, targets = (torch.from_numpy(part) for part in self._lanes.batch_at(step))
+        inputs, targets = (torch.from_numpy(part) for part in self.batches.batch_at(step))
         self._pages.advance(inputs.numel())
         return to_device(inputs, self._device), to_device(targets, self._device)
 
@@ -58,11 +58,11 @@ class DataLoader:
         """What stands to the right of the targets of a step (2 T, B), and which lanes (B,) come to the end of the text
         there; as `Lanes.behind`."""
         if self._ids is not None:
-            places = self._places_behind + self._lanes.first_position(step)
+            places = self._places_behind + self.batches.first_position(step)
             outside = places >= len(self._ids)
             ids = self._ids[places.clamp(max=len(self._ids) - 1)].long()
             return ids.masked_fill(outside, BOUNDARY), outside[0]
-        ids, outside = (torch.from_numpy(part) for part in self._lanes.right_context(step))
+        ids, outside = (torch.from_numpy(part) for part in self.batches.right_context(step))
         return to_device(ids, self._device), to_device(outside, self._device)
 
 

@@ -1,9 +1,10 @@
-"""The weights that a run starts from, where another model gives them (`--init-from`).
+"""The weights that a run starts from: those of another model (`--init-from`), or an embedding from a file
+(`--embeddings`).
 
-What is left out: an embedding from a file (`charlm.training.pretrained`), and first weights at random
-    (`charlm.model.initializers`).
+Not here: reading the file (`charlm.data.word2vec`), and first weights at random (`charlm.model.initializers`).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,23 @@ from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.model.parameters import REVERSE
 from charlm.spec import AUTO, flag
-from charlm.tokenizers.vocabulary import Vocabulary
+from charlm.tokenizers.vocabulary import FIRST_SYMBOL, Vocabulary
 
 
-def with_source_network(source: Model | None, values: dict[str, Any]) -> dict[str, Any]:
-    """The options, by name, with the network of `source`, where there is one.
+def load_pretrained(
+    network: Network, vocabulary: Vocabulary, options: TrainOptions, source: Model | None, vectors: Vectors | None
+) -> list[str]:
+    """Let a new network start from a model or from vectors, if there are any; returns notices of what was matched.
+
+    Raises:
+        UsageError: the symbols of `source` are of another unit.
+    """
+    notices = [] if source is None else [copy_weights(source, network, vocabulary)]
+    return notices if vectors is None else [*notices, copy_embeddings(vectors, network, vocabulary, options)]
+
+
+def with_source_network(source: Model | None, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The options, by name, with the network of `source`, if there is one.
 
     Raises:
         UsageError: one that was given differs.
@@ -49,31 +62,28 @@ def copy_weights(source: Model, network: Network, vocabulary: Vocabulary) -> str
             f"prepare the text with --unit {source.vocabulary.unit}"
         )
     arrays = network.arrays()
-    old = {code: rank + 2 for rank, code in enumerate(source.vocabulary.codes.tolist())}
-    pairs = [(0, 0), (1, 1)]
-    pairs += [(old[code], rank + 2) for rank, code in enumerate(vocabulary.codes.tolist()) if code in old]
-    there, here = (np.array(part) for part in zip(*pairs, strict=True))
+    old = {code: id for id, code in enumerate(source.vocabulary.codes.tolist(), FIRST_SYMBOL)}
+    pairs = [(id, id) for id in range(FIRST_SYMBOL)]
+    pairs += [(old[code], id) for id, code in enumerate(vocabulary.codes.tolist(), FIRST_SYMBOL) if code in old]
+    old_ids, new_ids = (np.array(ids) for ids in zip(*pairs, strict=True))
     for name, weight in source.weights.items():
         if name in ("embedding.weight", "readout.weight", "readout.bias"):
-            arrays[name][here] = weight[there]
-        elif (before := _columns_before(name, source.options)) is not None:
-            arrays[name][:, :before] = weight[:, :before]
-            arrays[name][:, before + here] = weight[:, before + there]
+            arrays[name][new_ids] = weight[old_ids]
+        elif (offset := _symbol_columns(name, source.options)) is not None:
+            arrays[name][:, :offset] = weight[:, :offset]
+            arrays[name][:, offset + new_ids] = weight[:, offset + old_ids]
         else:
             arrays[name] = weight
     network.load_weights(arrays)
-    kind = vocabulary.tokenizer
-    new = [kind.describe(code) for code in vocabulary.codes.tolist() if code not in old]
-    told = (
-        f"new symbols, which start untrained: {', '.join(new[:10])}{' …' if len(new) > 10 else ''}"
-        if new
-        else "no new symbols"
-    )
-    return f"weights from {source.path}: {len(pairs) - 2} {kind.noun}s matched; {told}"
+    tokenizer = vocabulary.tokenizer
+    new = [tokenizer.describe(code) for code in vocabulary.codes.tolist() if code not in old]
+    listed = f"{', '.join(new[:10])}{' …' if len(new) > 10 else ''}"
+    untrained = f"new symbols, which start untrained: {listed}" if new else "no new symbols"
+    return f"weights from {source.path}: {len(pairs) - FIRST_SYMBOL} {tokenizer.noun}s matched; {untrained}"
 
 
-def _columns_before(name: str, options: ModelOptions) -> int | None:
-    """After how many columns a matrix has one for each symbol; None where it has none."""
+def _symbol_columns(name: str, options: ModelOptions) -> int | None:
+    """The column from which on a matrix has one for each symbol; None if it has none."""
     if options.input != "one-hot" or not name.endswith(".weight_ih"):
         return None
     if name.removeprefix(REVERSE).startswith("layers.0."):
@@ -82,11 +92,11 @@ def _columns_before(name: str, options: ModelOptions) -> int | None:
 
 
 def load_vectors(values: dict[str, Any], vocabulary: Vocabulary, source: Model | None) -> Vectors | None:
-    """The vectors of the file that the options name; None where they name none.
+    """The vectors of the file that the options name; None if they name none.
 
     Args:
         values: options of `charlm.config.TrainOptions`, by name.
-        symbols: of the corpus.
+        vocabulary: of the corpus.
         source: the model that the other weights start from, if any.
 
     Raises:
@@ -101,35 +111,35 @@ def load_vectors(values: dict[str, Any], vocabulary: Vocabulary, source: Model |
     return read_vectors(Path(path), vocabulary)
 
 
-def with_embedding_size(found: Vectors | None, values: dict[str, Any]) -> dict[str, Any]:
+def with_embedding_size(vectors: Vectors | None, values: Mapping[str, Any]) -> Mapping[str, Any]:
     """The options, by name, with an embedding of the vectors' size.
 
     Raises:
         UsageError: another one was given.
     """
-    if found is None:
+    if vectors is None:
         return values
-    given = values.get("embedding")
-    if given not in (None, AUTO) and TrainOptions.specs()["embedding"].read("embedding", given) != found.size:
+    size = values.get("embedding")
+    if size not in (None, AUTO) and TrainOptions.specs()["embedding"].read("embedding", size) != vectors.size:
         raise UsageError(
-            f"--embedding {given} does not fit --embeddings {values['embeddings']}, whose vectors have {found.size} "
+            f"--embedding {size} does not fit --embeddings {values['embeddings']}, whose vectors have {vectors.size} "
             f"numbers; leave it out"
         )
-    return {**values, "embedding": found.size}
+    return {**values, "embedding": vectors.size}
 
 
-def copy_embeddings(found: Vectors, network: Network, vocabulary: Vocabulary, options: TrainOptions) -> str:
+def copy_embeddings(vectors: Vectors, network: Network, vocabulary: Vocabulary, options: TrainOptions) -> str:
     """Let the embedding start from the vectors; symbols that the file lacks start as usual. Says which those are."""
     arrays = network.arrays()
-    arrays["embedding.weight"][found.ids] = found.values
+    arrays["embedding.weight"][vectors.ids] = vectors.values
     network.load_weights(arrays)
-    lacking = sorted(set(range(vocabulary.size)) - {int(symbol) for symbol in found.ids})
+    missing = sorted(set(range(vocabulary.size)) - {int(symbol) for symbol in vectors.ids})
     names = ["boundary", "unknown", *(vocabulary.tokenizer.describe(code) for code in vocabulary.codes.tolist())]
-    told = f"embeddings of {len(found.ids):,} symbols from {options.embeddings}"
-    if found.others:
-        told += f", which has {found.others:,} of others"
-    if lacking:
+    notice = f"embeddings of {len(vectors.ids):,} symbols from {options.embeddings}"
+    if vectors.others:
+        notice += f", which has {vectors.others:,} of others"
+    if missing:
         start = "start and stay" if options.freeze_embeddings else "start"
-        listed = ", ".join(names[symbol] for symbol in lacking[:10])
-        told += f"; {len(lacking):,} that it lacks {start} at random: {listed}{' …' if len(lacking) > 10 else ''}"
-    return told
+        listed = ", ".join(names[symbol] for symbol in missing[:10])
+        notice += f"; {len(missing):,} that it lacks {start} at random: {listed}{' …' if len(missing) > 10 else ''}"
+    return notice

@@ -104,6 +104,10 @@ class RunFolder:
         self.curve = path / "curve.svg"
         self._lock = Lock(path / ".lock")
 
+    def __reduce__(self) -> tuple[type["RunFolder"], tuple[Path]]:
+        """Another process that is told of the folder knows where it is, and does not hold its lock."""
+        return RunFolder, (self.path,)
+
     def __enter__(self) -> Self:
         return self
 

@@ -1,16 +1,17 @@
-"""A step of truncated back-propagation through time: one window of T characters in B lanes.
+"""One step of truncated back-propagation through time: a chunk of T characters of each of B sequences.
 
-    logits, state = network(inputs, state)            the state is carried from window to window,
-    loss = cross-entropy(logits, targets)             in nats per character,
-    gradient of the loss through this window only     and cut off here
-    clip, step
+    logits, states = network(inputs, states)          the states are carried from chunk to chunk,
+    loss = cross_entropy(logits, targets)             in nats per character,
+    loss.backward()                                   through this chunk only: cut off at its first character
+    clip, all-reduce, optimizer step
 
-Some lanes begin a window cold, as a text does: a network that only ever carries its state does not learn to begin.
-What is left out: when to read the losses, to evaluate, to save and to end (`charlm.training.trainer`).
+Some sequences begin a chunk from the zero state, as a text does: a network that only ever carries its state does not
+learn to begin. Not here: when to read losses, to validate, to save and to stop (`charlm.training.trainer`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -18,42 +19,56 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from charlm.config import TrainOptions
-from charlm.data.batches import Batches
 from charlm.model.network import DropoutMasks, Network, RightContext, States, reset_states
 from charlm.model.parameters import REVERSE
 from charlm.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from charlm.tokenizers.vocabulary import BOUNDARY
-from charlm.training import dropout, step
+from charlm.training import dropout
 from charlm.training.cuda_graph import CudaGraphRunner
 from charlm.training.data_loader import DataLoader, to_device
 from charlm.training.optimizer import apply_gradients, clip_gradients, set_learning_rate
 
 MAX_UNREAD_STEPS = 16
-"""Steps between two readings where reading waits."""
+"""Steps between two readings on a device where reading a number waits for everything before it."""
 
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """One step: its loss in nats per character, and the norm of its gradient before clipping."""
+    """What is known of one step.
 
+    Attributes:
+        step: counted from 1.
+        nats: the loss, per character.
+        grad_norm: of the gradient before clipping.
+    """
+
+    step: int
     nats: float
-    norm: float
+    grad_norm: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether the step may be applied."""
+        return isfinite(self.nats) and isfinite(self.grad_norm)
 
 
 @dataclass
 class DeferredMetrics:
-    """The steps that were taken and not read yet.
+    """The metrics of steps that were not read yet; they stay on the device until then.
+
+    Reading a number from a GPU waits for everything that was asked of it before, so several steps are read together.
+    A step that is not finite must do no harm until then: see `zero_gradients_unless`.
 
     Attributes:
-        capacity: how many there may be; 1 reads every step, which on the CPU costs nothing.
+        capacity: steps that may be unread; 1 reads every step, which costs nothing on the CPU.
     """
 
     capacity: int
-    _kept: list[Tensor] = field(default_factory=list)
+    _unread: list[tuple[int, Tensor]] = field(default_factory=list)
 
     @classmethod
     def for_device(cls, device: torch.device) -> "DeferredMetrics":
-        """The meter for a device."""
+        """The metrics of a network on that device."""
         return cls(1 if device.type == "cpu" else MAX_UNREAD_STEPS)
 
     @property
@@ -62,190 +77,199 @@ class DeferredMetrics:
         return self.capacity > 1
 
     @property
+    def unread(self) -> int:
+        """How many steps were not read yet."""
+        return len(self._unread)
+
+    @property
     def full(self) -> bool:
         """Whether it is time to read."""
-        return len(self._kept) >= self.capacity
+        return self.unread >= self.capacity
 
-    def add(self, loss: Tensor, norm: Tensor) -> None:
-        """Keep the numbers of a step."""
-        self._kept.append(torch.stack([loss.detach().float(), norm.detach().float()]))
+    def add(self, step: int, loss: Tensor, grad_norm: Tensor) -> None:
+        """Keep the metrics of a step, both scalars on the device."""
+        self._unread.append((step, torch.stack([loss.detach().float(), grad_norm.detach().float()])))
 
     def read(self) -> list[StepMetrics]:
         """Every step since the last reading, oldest first."""
-        if not self._kept:
+        if not self._unread:
             return []
-        kept, self._kept = torch.stack(self._kept), []
-        return [StepMetrics(nats, norm) for nats, norm in kept.tolist()]
+        steps, numbers = zip(*self._unread, strict=True)
+        self._unread = []
+        rows = torch.stack(numbers).tolist()
+        return [StepMetrics(step, nats, norm) for step, (nats, norm) in zip(steps, rows, strict=True)]
 
 
-def all_finite(loss: Tensor, norm: Tensor) -> Tensor:
-    """Whether a step may be applied, as a boolean on the device."""
-    return torch.isfinite(loss.detach()) & torch.isfinite(norm)
+def all_finite(loss: Tensor, grad_norm: Tensor) -> Tensor:
+    """Whether both are finite numbers, as a boolean on their device."""
+    return torch.isfinite(loss.detach()) & torch.isfinite(grad_norm)
 
 
-def zero_gradients_unless(gradients: list[Tensor], ok: Tensor) -> None:
-    """Make the gradients zero, in place, where a step may not be applied.
+def zero_gradients_unless(gradients: list[Tensor], finite: Tensor) -> None:
+    """Make the gradients zero in place if the step is not finite, without waiting for the device.
 
-    The optimiser may still move by what it remembers; the run ends at the next reading all the same.
+    The optimizer may still move the weights by its momentum; the run ends at the next reading all the same.
     """
     for gradient in gradients:
-        gradient.copy_(torch.where(ok, gradient, 0.0))
+        gradient.copy_(torch.where(finite, gradient, 0.0))
 
 
 @dataclass(frozen=True)
 class RightBatch:
-    """What a bidirectional network reads from the right of a window of T characters.
+    """What a bidirectional network reads to the right of a chunk of T characters.
 
     Attributes:
-        further: (T, B) int64, what its other stack reads before, from further to the right.
-        ids: (T, B) int64, the symbol behind each that is to be predicted; the last one first.
-        cold: (B,) booleans, the lanes that begin without what was read before.
+        further: (T, B) int64, what its reverse layers read before, from further to the right.
+        ids: (T, B) int64, the symbol behind each target; the last one first.
+        resets: (B,) booleans, the sequences that begin there without what was read before.
     """
 
     further: Tensor
     ids: Tensor
-    cold: Tensor
+    resets: Tensor
 
 
 StepOutput = tuple[Tensor, Tensor, States]
-"""The loss and the norm of the gradient of a window, scalars, and the states behind it."""
+"""The loss and the norm of the gradient of a chunk, scalars, and the states after it."""
 
 
 @dataclass
 class TrainStep:
-    """A network that learns, window by window.
+    """The network that learns, with all that a step needs.
 
     Attributes:
         network, optimizer: what changes.
-        lanes: the train split.
-        has_ends: whether documents end within it, so that it teaches the boundary by itself.
+        loader: inputs and targets of every step.
+        has_ends: whether documents end within the text, so that it teaches the boundary by itself.
         options: every `auto` resolved.
-        states: carried from window to window.
-        ranks: the processes that train together, a part of the lanes each.
-        tell: told what makes steps slower than they could be.
-        meter: losses and norms of the steps that were not read yet.
+        group: the processes that train together, each with its share of the sequences.
+        notify: called with a line about what makes steps slower than they could be.
     """
 
     network: Network
     optimizer: Optimizer
-    batches: Batches
+    loader: DataLoader
     has_ends: bool
     options: TrainOptions
-    states: States
     group: ProcessGroup = SINGLE_PROCESS
-    tell: Callable[[str], None] = lambda why: None
-    step: DeferredMetrics = field(init=False)
-    _loader: DataLoader = field(init=False)
+    notify: Callable[[str], None] = lambda line: None
+    metrics: DeferredMetrics = field(init=False)
     _weights: list[Tensor] = field(init=False)
     _random: dropout.StepRandom = field(init=False)
     _dropout: DropoutMasks = field(init=False)
     _resets: dropout.StateResets = field(init=False)
     _right_resets: dropout.StateResets = field(init=False)
     _cuda_graph: CudaGraphRunner[StepOutput] | None = field(init=False)
-    _next_states: States = field(init=False)
 
     def __post_init__(self) -> None:
-        self.meter = DeferredMetrics.for_device(self.network.device)
+        device, batch_size = self.network.device, self.options.batch_size
+        self.metrics = DeferredMetrics.for_device(device)
         self._weights = list(self.network.parameters())
-        self._loader = DataLoader(self.batches, self.network.device)
         self._random = dropout.StepRandom(self.options.seed)
         self._dropout = self._dropout_masks()
-        batch = self.batches.batch_size
-        drawn = self.options.cold_starts, self.options.seed, batch, self.group.own_slice(batch)
+        drawn = self.options.cold_starts, self.options.seed, batch_size, self.group.own_slice(batch_size)
         self._resets, self._right_resets = dropout.StateResets(*drawn), dropout.StateResets(*drawn, REVERSE)
-        # What several GPUs say to one another is not recorded.
-        recorded = self.network.device.type == "cuda" and self.group.world == 1
-        self._cuda_graph = CudaGraphRunner(self._weights, self.tell) if recorded else None
-        self._next_states = self.states
+        # What several GPUs exchange cannot be captured.
+        captures = device.type == "cuda" and self.group.world == 1
+        self._cuda_graph = CudaGraphRunner(self._weights, self.notify) if captures else None
 
-    def forward_backward(self, number: int) -> None:
-        """The clipped gradient of a window, whose loss and norm go to the meter; `apply` is to follow."""
-        inputs, targets = self._loader.batch(number)
-        before = self._states_before(number, inputs)
-        right = self._right_batch(number) if self.network.options.bidirectional else None
-        self._random.seek(number)
+    def zero_states(self) -> States:
+        """The states (B, H) of this process' sequences at the start of a text."""
+        return self.network.initial_state(self.options.batch_size // self.group.world)
+
+    def states_before(self, step: int, inputs: Tensor, carried: States) -> States:
+        """The states that a chunk begins with: those carried, but zero at a new epoch and for some sequences.
+
+        A sequence that is reset reads a boundary first, unless the text itself has boundaries; `inputs` (T, B) is
+        changed in place.
+        """
+        states = self.zero_states() if self.loader.batches.starts_epoch(step) else carried
+        resets = self._resets.at(step)
+        if resets is None:
+            return states
+        mask = to_device(resets, self.network.device)
+        if not self.has_ends:
+            inputs[0].masked_fill_(mask, BOUNDARY)
+        return reset_states(states, mask)
+
+    def forward_backward(self, step: int, inputs: Tensor, targets: Tensor, states: States) -> StepOutput:
+        """Leave the clipped gradient of a chunk in the weights; `update` applies it.
+
+        Args:
+            step: counted from 0; dropout follows from it.
+            inputs, targets: (T, B) int64.
+            states: before the chunk.
+
+        Returns:
+            Loss, norm of the gradient before clipping, and the states after the chunk, detached.
+        """
+        right = self._right_batch(step) if self.network.options.bidirectional else None
+        self._random.seek(step)
         if self._cuda_graph is None:
-            loss, norm, self._next_states = self._forward_backward(inputs, targets, before, right)
-        else:
-            loss, norm, self._next_states = self._cuda_graph(self._forward_backward, inputs, targets, before, right)
-        self.meter.add(loss, norm)
+            return self._forward_backward(inputs, targets, states, right)
+        return self._cuda_graph(self._forward_backward, inputs, targets, states, right)
 
     def update(self, learning_rate: float) -> None:
-        """Move the weights by the gradient, and the states to the end of its window."""
+        """Take a step of the optimizer."""
         set_learning_rate(self.optimizer, learning_rate)
         apply_gradients(self.optimizer)
         for weight in self._weights:
             weight.grad = None
-        self.states = self._next_states
 
     def _forward_backward(
         self, inputs: Tensor, targets: Tensor, before: States, right: RightBatch | None
     ) -> StepOutput:
-        """Forward, back, and clip; where numbers are read later, a step that is not sound is made one of nothing."""
-        behind = None if right is None else self._right_states(right)
+        right_context = None if right is None else self._right_states(right)
         with self._autocast():
-            logits, after = self.network(inputs, before, self._dropout, behind)
+            logits, after = self.network(inputs, before, self._dropout, right_context)
             loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
-        (loss * self.batches.seq_len if self.options.window_loss == "sum" else loss).backward()
+        (loss * self.options.seq_len if self.options.window_loss == "sum" else loss).backward()
         gradients = [weight.grad for weight in self._weights if weight.grad is not None]
         loss = self.group.all_reduce_mean_(gradients, loss)
         norm = clip_gradients(gradients, self.options)
-        if self.meter.deferred:
-            ok = step.all_finite(loss, norm)
-            step.zero_gradients_unless(gradients, ok)
+        if self.metrics.deferred:
+            finite = all_finite(loss, norm)
+            zero_gradients_unless(gradients, finite)
             after = [
-                tuple(torch.where(ok, part, old) for part, old in zip(state, earlier, strict=True))
+                tuple(torch.where(finite, new, old) for new, old in zip(state, earlier, strict=True))
                 for state, earlier in zip(after, before, strict=True)
             ]
-        return loss.detach(), norm, [tuple(part.detach() for part in state) for state in after]
+        return loss.detach(), norm, [tuple(tensor.detach() for tensor in state) for state in after]
 
-    def _states_before(self, number: int, inputs: Tensor) -> States:
-        """What a window begins with; lanes that begin cold read a boundary where the text has none."""
-        states = self.states
-        if self.batches.starts_epoch(number):
-            states = self.network.initial_state(self.batches.batch_size // self.group.world)
-        drawn = self._resets.at(number)
-        if drawn is None:
-            return states
-        cold = to_device(drawn, self.network.device)
-        if not self.has_ends:
-            inputs[0].masked_fill_(cold, BOUNDARY)
-        return reset_states(states, cold)
-
-    def _right_batch(self, number: int) -> RightBatch:
-        """What is read from the right; some lanes begin cold there, and those that come to the end of the text."""
-        ids, at_end = self._loader.right_context(number)
-        further, ids = ids.tensor_split([self.batches.seq_len])
+    def _right_batch(self, step: int) -> RightBatch:
+        """What is read from the right; some sequences are reset there, and those that reach the end of the text."""
+        ids, at_end = self.loader.right_context(step)
+        further, ids = ids.tensor_split([self.options.seq_len])
         if not self.has_ends:
             further[0].fill_(BOUNDARY)
-        drawn = self._right_resets.at(number)
-        cold = at_end if drawn is None else at_end | to_device(drawn, self.network.device)
+        drawn = self._right_resets.at(step)
+        resets = at_end if drawn is None else at_end | to_device(drawn, self.network.device)
         if not self.has_ends:
-            ids[0].masked_fill_(cold, BOUNDARY)
-        return RightBatch(further, ids, cold)
+            ids[0].masked_fill_(resets, BOUNDARY)
+        return RightBatch(further, ids, resets)
 
     def _right_states(self, right: RightBatch) -> RightContext:
-        """The symbols behind those of a window, and the state that comes from there.
+        """The symbols behind the targets, and the state that comes from there.
 
-        That is the state of the window behind this one, read without a gradient, which begins as a text does; from
-        further away nothing comes.
+        It is the state of the chunk to the right, read without a gradient and begun as a text is; nothing comes from
+        further away.
         """
         with torch.no_grad(), self._autocast():
             _, states = self.network.run_layers(
                 right.further, self.network.initial_state(right.ids.shape[1]), side=REVERSE
             )
-        return RightContext(right.ids, reset_states(states, right.cold))
+        return RightContext(right.ids, reset_states(states, right.resets))
 
     def _dropout_masks(self) -> DropoutMasks:
-        options, noise, own = self.options, self._random, (self.group.rank, self.group.world)
+        options, random, part = self.options, self._random, (self.group.rank, self.group.world)
         return DropoutMasks(
             activations=dropout.dropout_masks(
-                options.dropout, noise, part=own, locked=options.dropout_kind == "locked"
+                options.dropout, random, part=part, locked=options.dropout_kind == "locked"
             ),
-            weights=dropout.dropout_masks(options.weight_drop, noise, "weights "),
-            symbols=dropout.dropout_masks(options.embedding_dropout, noise, "symbols "),
+            weights=dropout.dropout_masks(options.weight_drop, random, "weights "),
+            symbols=dropout.dropout_masks(options.embedding_dropout, random, "symbols "),
         )
 
     def _autocast(self) -> torch.autocast:
-        wanted = self.options.precision == "bfloat16"
-        return torch.autocast(self.network.device.type, torch.bfloat16, enabled=wanted)
+        enabled = self.options.precision == "bfloat16"
+        return torch.autocast(self.network.device.type, torch.bfloat16, enabled=enabled)

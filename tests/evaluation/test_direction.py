@@ -32,7 +32,8 @@ from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.sampling.sample import samples, stream
 from charlm.training.data_loader import DataLoader
-from charlm.training.train import resume, train
+from charlm.training.resume import resume
+from charlm.training.train import train
 
 LINES = {"documents": "line"}
 

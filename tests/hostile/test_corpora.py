@@ -18,7 +18,7 @@ from charlm.data.batches import Batches
 from charlm.data.corpus import Corpus
 from charlm.errors import CharlmError, CheckpointError, CorpusError, InputError
 from charlm.training.data_loader import DataLoader
-from charlm.training.train import resume
+from charlm.training.resume import resume
 
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-len", "16", "--threads", "1"]
 

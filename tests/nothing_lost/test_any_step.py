@@ -13,7 +13,8 @@ from soaking import Soak
 from charlm.data.corpus import Corpus
 from charlm.errors import Interrupted
 from charlm.training.events import Result
-from charlm.training.train import resume, train
+from charlm.training.resume import resume
+from charlm.training.train import train
 
 CELLS = ("rnn", "lstm", "gru")
 OPTIMIZERS = ("sgd", "rmsprop", "adagrad", "adam", "adamw")

@@ -15,8 +15,9 @@ from texts import text_of
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.model import checkpoint
+from charlm.training.resume import resume
 from charlm.training.run_folder import RunFolder
-from charlm.training.train import resume, train
+from charlm.training.train import train
 
 resource = pytest.importorskip("resource")
 

@@ -16,8 +16,9 @@ from charlm.cli import main as entry
 from charlm.data.corpus import Corpus
 from charlm.model import checkpoint
 from charlm.training.events import Result
+from charlm.training.resume import resume
 from charlm.training.run_folder import RunFolder
-from charlm.training.train import resume, train
+from charlm.training.train import train
 
 pytestmark = forks
 

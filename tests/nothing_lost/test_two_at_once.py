@@ -24,8 +24,9 @@ from charlm.lock import Lock
 from charlm.model import checkpoint
 from charlm.sampling.sample import stream
 from charlm.training.events import Event, Stepped
+from charlm.training.resume import resume
 from charlm.training.runs import find_model, summarize
-from charlm.training.train import resume, train
+from charlm.training.train import train
 
 pytestmark = forks
 

@@ -13,8 +13,9 @@ from charlm.model import checkpoint
 from charlm.spec import AUTO
 from charlm.training import auto, presets
 from charlm.training.events import Notice
+from charlm.training.resume import resume
 from charlm.training.runs import describe
-from charlm.training.train import plan, resume, train
+from charlm.training.train import plan, train
 
 GIST = {
     "cell": ("rnn", "hs[t] = tanh(Wxh x + Whh h + bh)"),

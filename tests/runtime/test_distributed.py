@@ -22,7 +22,8 @@ from charlm.evaluation.evaluate import evaluate
 from charlm.model import checkpoint
 from charlm.runtime.distributed import SINGLE_PROCESS, ProcessGroup
 from charlm.training import dropout
-from charlm.training.train import resume, train
+from charlm.training.resume import resume
+from charlm.training.train import train
 
 WORKER = Path(__file__).parent.parent / "rank_worker.py"
 PATIENT = 120

@@ -20,7 +20,8 @@ from charlm.model.parameters import REVERSE
 from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.training import dropout
 from charlm.training.events import Event, Notice, Sampled
-from charlm.training.train import plan, resume, train
+from charlm.training.resume import resume
+from charlm.training.train import plan, train
 
 BOTH = {"direction": "bidirectional"}
 RICH: dict[str, Any] = {

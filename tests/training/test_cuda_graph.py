@@ -19,13 +19,15 @@ from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.data.batches import Batches
 from charlm.data.corpus import Corpus
-from charlm.model.network import Network
+from charlm.model.network import Network, States
 from charlm.training import cuda_graph
 from charlm.training.cuda_graph import CudaGraphRunner
+from charlm.training.data_loader import DataLoader
 from charlm.training.events import Notice
 from charlm.training.optimizer import make_optimizer
+from charlm.training.resume import resume
 from charlm.training.step import DeferredMetrics, TrainStep
-from charlm.training.train import resume, train
+from charlm.training.train import train
 
 SIZES: dict[str, Any] = {"hidden": 8, "batch_size": 4, "seq_len": 16, "sample_every": 0, "steps": 12, "device": "cpu"}
 
@@ -129,7 +131,7 @@ def test_a_run_of_recorded_passes_is_the_run_bit_for_bit(
     def recorded(self: TrainStep) -> None:
         begin(self)
         found.append(Again(self._weights))
-        self._cuda_graph = CudaGraphRunner(self._weights, self.tell, found[-1])
+        self._cuda_graph = CudaGraphRunner(self._weights, self.notify, found[-1])
 
     monkeypatch.setattr(TrainStep, "__post_init__", recorded)
     half = train(small_corpus, root=tmp_path, run="recorded", **SIZES | {"steps": 6}, **values)
@@ -138,6 +140,15 @@ def test_a_run_of_recorded_passes_is_the_run_bit_for_bit(
     whole = train(small_corpus, root=tmp_path, run="whole", **SIZES, **values)
     assert whole.model.read_bytes() == plain.model.read_bytes() and whole.valid_nats == plain.valid_nats
     assert other.step == 12
+
+
+def step(learner: TrainStep, number: int, states: States) -> States:
+    """What `Trainer.train_batch` does before the update."""
+    inputs, targets = learner.loader.batch(number)
+    before = learner.states_before(number, inputs, states)
+    loss, grad_norm, after = learner.forward_backward(number, inputs, targets, before)
+    learner.metrics.add(number + 1, loss, grad_norm)
+    return after
 
 
 class Deaf(Again):
@@ -213,7 +224,7 @@ def test_what_cannot_be_recorded_or_is_not_replayed_goes_on_as_ever_and_says_so(
     def recorded(self: TrainStep) -> None:
         begin(self)
         record = Deaf(self._weights) if how == "deaf" else refuse
-        self._cuda_graph = CudaGraphRunner(self._weights, self.tell, record)
+        self._cuda_graph = CudaGraphRunner(self._weights, self.notify, record)
 
     monkeypatch.setattr(TrainStep, "__post_init__", recorded)
     told: list[Any] = []
@@ -243,12 +254,13 @@ def test_a_step_reads_no_number_where_numbers_are_read_later(
     if "path" in values:
         network.path, network.at_once = values["path"], True
     lanes = Batches(small_corpus.split("train"), options.batch_size, options.seq_len)
-    learner = TrainStep(network, make_optimizer(network, options), lanes, False, options, network.initial_state(4))
+    learner = TrainStep(network, make_optimizer(network, options), DataLoader(lanes, network.device), False, options)
+    states = learner.zero_states()
     for number in range(3):
-        learner.forward_backward(number)
+        states = step(learner, number, states)
         learner.update(0.1)
     with pytest.raises(RuntimeError):
-        learner.meter.read()
+        learner.metrics.read()
 
 
 def test_a_learner_that_nobody_holds_is_gone_at_once_with_all_its_memory(
@@ -258,10 +270,10 @@ def test_a_learner_that_nobody_holds_is_gone_at_once_with_all_its_memory(
     options, sizes = options_of(dropout=0.3)
     network = Network(sizes, small_corpus.vocabulary.size)
     lanes = Batches(small_corpus.split("train"), options.batch_size, options.seq_len)
-    learner = TrainStep(network, make_optimizer(network, options), lanes, False, options, network.initial_state(4))
+    learner = TrainStep(network, make_optimizer(network, options), DataLoader(lanes, network.device), False, options)
     monkeypatch.setattr(cuda_graph, "TOLERANCE", inf)
     learner._cuda_graph = CudaGraphRunner(learner._weights, pytest.fail, lambda work: (lambda: None, work()))
-    learner.forward_backward(0)
+    step(learner, 0, learner.zero_states())
     there = weakref.ref(learner)
     gc.disable()
     try:

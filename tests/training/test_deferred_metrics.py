@@ -10,8 +10,9 @@ from running import TINY, assert_same_run, interrupted
 from charlm.data.corpus import Corpus
 from charlm.errors import DivergedError
 from charlm.model.checkpoint import read_tensors
+from charlm.training.resume import resume
 from charlm.training.step import DeferredMetrics, StepMetrics, all_finite, zero_gradients_unless
-from charlm.training.train import resume, train
+from charlm.training.train import train
 
 
 def read_late(monkeypatch: pytest.MonkeyPatch, steps: int = 16) -> None:
@@ -23,9 +24,9 @@ def test_readings_come_back_in_order_and_once() -> None:
     meter = DeferredMetrics(3)
     for number in range(3):
         assert not meter.full
-        meter.add(torch.tensor(float(number)), torch.tensor(10.0 * number))
+        meter.add(number + 1, torch.tensor(float(number)), torch.tensor(10.0 * number))
     assert meter.full
-    assert meter.read() == [StepMetrics(0.0, 0.0), StepMetrics(1.0, 10.0), StepMetrics(2.0, 20.0)]
+    assert meter.read() == [StepMetrics(1, 0.0, 0.0), StepMetrics(2, 1.0, 10.0), StepMetrics(3, 2.0, 20.0)]
     assert meter.read() == [] and not meter.full
 
 

@@ -12,7 +12,8 @@ from charlm.errors import InputError, UsageError
 from charlm.model import checkpoint
 from charlm.model.network import Network
 from charlm.training.events import Notice
-from charlm.training.train import plan, resume, train
+from charlm.training.resume import resume
+from charlm.training.train import plan, train
 
 SIZE = 6
 VALUES: dict[str, Any] = {**TINY, "input": "embedding", "steps": 6, "weight_decay": 0.1}

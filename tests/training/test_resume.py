@@ -18,9 +18,10 @@ from charlm.model.checkpoint import read_tensors
 from charlm.sampling.sample import stream
 from charlm.training import run_folder, trainer
 from charlm.training.events import Evaluated, Event
+from charlm.training.resume import resume
 from charlm.training.run_folder import shell_quoted
 from charlm.training.runs import find_model
-from charlm.training.train import resume, train
+from charlm.training.train import train
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("rnn", "linear"), ("lstm", "tanh"), ("gru", "tanh")]
 OPTIMIZERS = ["sgd", "rmsprop", "adagrad", "adam", "adamw"]

@@ -8,10 +8,12 @@ from running import TINY, BySteps, assert_same_weights, rows, stop_after
 
 from charlm.data.corpus import Corpus
 from charlm.errors import Interrupted
-from charlm.training import time_budget, trainer
+from charlm.evaluation import scoring
+from charlm.training import time_budget
 from charlm.training.events import Event, Notice, Stepped
+from charlm.training.resume import resume
 from charlm.training.schedule import FINAL_RATE_SHARE
-from charlm.training.train import resume, train
+from charlm.training.train import train
 
 
 class Ticking:
@@ -44,14 +46,14 @@ class Charging:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, step: float, character: float) -> None:
         self.now = 0.0
         self._step = step
-        score = trainer.score
+        score = scoring.score
 
         def charged(*words: Any, **named: Any) -> Any:
             result = score(*words, **named)
             self.now += result.characters * character
             return result
 
-        monkeypatch.setattr(trainer, "score", charged)
+        monkeypatch.setattr(scoring, "score", charged)
 
     def __call__(self) -> float:
         return self.now

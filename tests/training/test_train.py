@@ -16,7 +16,8 @@ from charlm.model import checkpoint
 from charlm.model.network import Network
 from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.training.events import Event, Notice, Result, Sampled, Stepped
-from charlm.training.train import plan, resume, train
+from charlm.training.resume import resume
+from charlm.training.train import plan, train
 
 
 def test_windows_begin_cold_as_often_as_asked(

@@ -22,7 +22,8 @@ from charlm.sampling.filters import SamplingParams
 from charlm.sampling.generate import generate, random_streams
 from charlm.sampling.sample import samples, stream
 from charlm.training import auto
-from charlm.training.train import plan, resume, train
+from charlm.training.resume import resume
+from charlm.training.train import plan, train
 
 RUNS: dict[str, dict[str, Any]] = {
     "skip": {"cell": "lstm", "skip": True},
