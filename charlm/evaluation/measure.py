@@ -18,7 +18,8 @@ from charlm.data.sources import Report
 from charlm.errors import CharlmError
 from charlm.evaluation import scoring
 from charlm.evaluation.bidirectional import BLOCK
-from charlm.evaluation.scoring import BlockLosses, Score
+from charlm.evaluation.block_losses import BlockLosses
+from charlm.evaluation.scoring import Score
 from charlm.evaluation.texts import EvalText
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from charlm.data.memmap import PageReleaser
 from charlm.evaluation.bidirectional import WINDOW as WINDOW
 from charlm.evaluation.bidirectional import read_from_right, right_symbols, score_segments
+from charlm.evaluation.block_losses import BlockLosses
 from charlm.model.network import Network, States, reset_states
 from charlm.tokenizers.vocabulary import BOUNDARY
 
@@ -39,32 +40,6 @@ WARM_UP = 256
 
 ROOM = 1 << 28
 """Bytes that the logits of a window may take, and what is made of them: of a large table fewer segments run at once."""
-
-
-class BlockLosses:
-    """Sums of surprise, one for each piece.
-
-    Args:
-        starts: (K,) places in the text at which pieces begin, in rising order, the first 0; place 0 is that of
-            the first symbol of the text.
-        where: of places (T,) among the symbols as they are scored, which they are in the text; None where scoring goes
-            from the left.
-
-    Attributes:
-        nats: (K,) summed so far.
-    """
-
-    def __init__(self, starts: np.ndarray, where: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
-        self.starts = starts
-        self._where = where
-        self.nats = np.zeros(len(starts))
-
-    def add(self, places: np.ndarray, nats: np.ndarray) -> None:
-        """Add the surprise (T,) of the symbols that are scored at `places` (T,)."""
-        if self.starts.size:
-            at = places if self._where is None else self._where(places)
-            piece = np.searchsorted(self.starts, at, side="right") - 1
-            self.nats += np.bincount(piece, weights=nats, minlength=self.nats.size)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from charlm.data.memmap import PageReleaser
 from charlm.data.sources import Report, Source, open_sources
 from charlm.data.symbol_stream import encode_source
 from charlm.errors import CorpusError, UsageError
-from charlm.evaluation.scoring import BlockLosses
+from charlm.evaluation.block_losses import BlockLosses
 from charlm.files import present
 from charlm.model.checkpoint import Model, check_model
 from charlm.tokenizers.vocabulary import UNKNOWN

@@ -11,7 +11,8 @@ from charlm import cells
 from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import UsageError
 from charlm.evaluation.bidirectional import conditionals, read_from_right
-from charlm.evaluation.scoring import SEGMENT, WARM_UP, BlockLosses, score
+from charlm.evaluation.block_losses import BlockLosses
+from charlm.evaluation.scoring import SEGMENT, WARM_UP, score
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.model.initializers import initialize

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from charlm.evaluation.scoring import SEGMENT, BlockLosses, score
+from charlm.evaluation.block_losses import BlockLosses
+from charlm.evaluation.scoring import SEGMENT, score
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 
