@@ -7,14 +7,13 @@ has a way of its own, with less to do for each character.
 
 from collections.abc import Iterator
 from random import Random
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from charlm.errors import CharlmError
 from charlm.model.stepper import Edit, States
 from charlm.sampling.filters import NEG_INF, SamplingParams, make_sampler, sample_ids
-from charlm.sampling.single_stream import SingleStream
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
 UNIFORMS_AT_ONCE = 8
@@ -35,13 +34,25 @@ class Engine(Protocol):
         """Logits (B, V) after one more symbol (B,) each, and the new states."""
 
 
+@runtime_checkable
+class OneStreamEngine(Protocol):
+    """A model that reads one symbol after the other, in one stream; it keeps the state itself."""
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+
+    def read(self, symbol: int) -> np.ndarray:
+        """Logits (V,) after one more symbol; the same array at every call."""
+
+
 def random_streams(seed: int, number: int) -> list[Random]:
     """The random streams of samples 0 … number - 1; the i-th is the same whatever `number` is."""
     return [Random(f"{seed}:{index}") for index in range(number)]
 
 
 def generate(
-    stepper: Engine, prompt: np.ndarray, params: SamplingParams, random: list[Random], edit: Edit | None = None
+    engine: Engine, prompt: np.ndarray, params: SamplingParams, random: list[Random], edit: Edit | None = None
 ) -> Iterator[np.ndarray]:
     """Draw without end.
 
@@ -49,9 +60,9 @@ def generate(
     always a next character.
 
     Args:
-        stepper: the model.
+        engine: the model.
         prompt: (P,) symbols to read first, after the boundary that precedes every text.
-        rules: the filters.
+        params: temperature and filters.
         random: a random stream for each of the B samples.
         edit: changes a layer's state after each symbol, the prompt's included (`charlm.model.stepper`).
 
@@ -61,11 +72,11 @@ def generate(
     Raises:
         CharlmError: the network's output is not finite.
     """
-    states = stepper.start()
+    states = engine.start()
     for symbol in (BOUNDARY, *prompt):
-        logits, states = _step(stepper, np.array([symbol]), states, edit)
+        logits, states = _step(engine, np.array([symbol]), states, edit)
     batch = len(random)
-    states = stepper.repeat(states, batch)
+    states = engine.repeat(states, batch)
     logits = logits.repeat(batch, 0)
     last = np.full(batch, prompt[-1] if len(prompt) else BOUNDARY)
     while True:
@@ -73,15 +84,15 @@ def generate(
         logits[last == BOUNDARY, BOUNDARY] = NEG_INF
         last = sample_ids(params.apply(logits), np.array([stream.random() for stream in random]))
         yield last
-        logits, states = _step(stepper, last, states, edit)
+        logits, states = _step(engine, last, states, edit)
 
 
-def generate_one(lean: SingleStream, prompt: np.ndarray, params: SamplingParams, random: Random) -> Iterator[int]:
+def generate_one(engine: OneStreamEngine, prompt: np.ndarray, params: SamplingParams, random: Random) -> Iterator[int]:
     """Draw one stream without end: what `generate` yields for a batch of one, up to rounding.
 
     Args:
-        lean: the model, which has read nothing yet.
-        prompt, rules: as in `generate`.
+        engine: the model, which has read nothing yet.
+        prompt, params: as in `generate`.
         random: the random stream.
 
     Raises:
@@ -89,15 +100,15 @@ def generate_one(lean: SingleStream, prompt: np.ndarray, params: SamplingParams,
     """
     before: list[int] = [BOUNDARY, *prompt.tolist()]
     last = before.pop()
-    draw_one = make_sampler(params, lean.vocab_size)
+    draw_one = make_sampler(params, engine.vocab_size)
     with np.errstate(all="ignore"):
         for symbol in before:
-            lean.step(symbol)
+            engine.read(symbol)
     while True:
         drawn: list[int] = []
         with np.errstate(all="ignore"):
             for _ in range(UNIFORMS_AT_ONCE):
-                logits = lean.step(last)
+                logits = engine.read(last)
                 logits[UNKNOWN] = NEG_INF
                 if last == BOUNDARY:
                     logits[BOUNDARY] = NEG_INF
@@ -117,9 +128,9 @@ NON_FINITE_OUTPUT = (
 )
 
 
-def _step(stepper: Engine, ids: np.ndarray, states: States, edit: Edit | None) -> tuple[np.ndarray, States]:
+def _step(engine: Engine, ids: np.ndarray, states: States, edit: Edit | None) -> tuple[np.ndarray, States]:
     with np.errstate(all="ignore"):
-        logits, states = stepper.step(ids, states, edit=edit)
+        logits, states = engine.step(ids, states, edit=edit)
     if not np.isfinite(logits).all():
         raise CharlmError(NON_FINITE_OUTPUT)
     return logits, states

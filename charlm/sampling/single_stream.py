@@ -7,7 +7,7 @@ of calls on small arrays, all into buffers made once:
   old one, is a slice of it, and W_ih x + W_hh h is one product; a 1 at its end brings in the readout's bias;
 - the first layer's input product is a row of a table;
 - σ(a) = (1 + tanh(a/2)) / 2, so that one tanh serves all gates. The halves are moved into the weights, where
-  a factor of two is exact; a layer keeps h times `FACTOR`, and who reads it divides;
+  a factor of two is exact; a layer keeps h times `FACTOR`, and whatever reads it divides;
 - a sum of two vectors with factors is a product of a row with both, one call for two;
 - constants are arrays, as NumPy takes longer over a number than over a hundred of them.
 
@@ -16,14 +16,17 @@ of calls on small arrays, all into buffers made once:
 Shapes: V symbols, H hidden, G gates, R numbers that a layer reads: H in the first, 2 H above.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import sqrt
 
 import numpy as np
 
 from charlm.cells import Parameters
+from charlm.config import ModelOptions
 from charlm.model.checkpoint import Model
-from charlm.model.wiring import input_table, layer_weights, split_weights
-from charlm.sampling.gemv import Times, make_gemv
+from charlm.model.wiring import EPSILON, input_table, layer_weights, skip_table, split_weights
+from charlm.sampling.gemv import Gemv, make_gemv
 
 Step = Callable[[np.ndarray], None]
 """Given the input product (G·H) of a symbol, or the bias above the first layer, moves the layer's state on."""
@@ -33,7 +36,7 @@ class SingleStream:
     """A model that reads one symbol after the other, in one stream; the state is its own.
 
     Args:
-        model: of a cell in `LAYERS`, its layers a plain stack (`charlm.model.wiring.is_stack`).
+        model: of a cell in `SINGLE_STREAM_CELLS`, its layers a plain stack (`charlm.model.wiring.is_plain_stack`).
         dtype: of all arithmetic; the tests take float64.
     """
 
@@ -63,7 +66,7 @@ class SingleStream:
         """V."""
         return len(self._logits)
 
-    def step(self, symbol: int) -> np.ndarray:
+    def read(self, symbol: int) -> np.ndarray:
         """Logits (V,) after one more symbol; the same array at every call."""
         for step, bias in self._steps:
             step(self._table[symbol] if bias is None else bias)
@@ -91,7 +94,7 @@ class _Layer:
         """What of b_hh (G·H) can be added to the input product once for all."""
         return np.asarray(p["bias_hh"])
 
-    def joined(self, p: Parameters, read: np.ndarray, into: np.ndarray) -> Times:
+    def joined(self, p: Parameters, read: np.ndarray, into: np.ndarray) -> Gemv:
         """W (G·H, R) times what the layer reads (R), into (G·H): one product for all."""
         both = [p["weight_hh"]] if len(read) == p["weight_hh"].shape[1] else [p["weight_ih"], p["weight_hh"]]
         weight = self.rows(np.hstack(both), 0)
@@ -218,4 +221,113 @@ class _GRU(_Layer):
 
 
 SINGLE_STREAM_CELLS: dict[str, type[_Layer]] = {"rnn": _RNN, "lstm": _LSTM, "gru": _GRU}
-"""The cells that have a lean step."""
+"""The cells that have a step of their own here."""
+
+
+class WiredSingleStream:
+    """The same for a model whose layers are normalised, or whose input skips past them.
+
+    Each layer has a vector of its own: what the layer below hands on, and its own old state. Between them is the
+    normalisation, of which as much as possible is in the weights of whatever reads it:
+
+        W (g z + b) = (W g) z + W b,   z = (h - mean) / sqrt(variance + ε)
+
+    so that four calls remain. If the input enters above the first layer, its product is a row of a table there too.
+
+    Args:
+        model: of a cell in `SINGLE_STREAM_CELLS`, and `between` plain; with any skip and layer_norm.
+        dtype: of all arithmetic; the tests take float64.
+    """
+
+    def __init__(self, model: Model, dtype: type = np.float32) -> None:
+        options = model.options
+        weights: dict[str, np.ndarray] = {
+            name: weight.astype(dtype, copy=False) for name, weight in split_weights(options, model.weights).items()
+        }
+        hidden, layers, layer = options.hidden, options.layers, SINGLE_STREAM_CELLS[options.cell](options.activation)
+        outputs = range(layers) if options.skip else range(layers - 1, layers)
+        top: np.ndarray = np.zeros(len(outputs) * hidden + 1, dtype)
+        top[-1] = 1  # what the readout multiplies by its bias
+        reads: list[np.ndarray] = [np.zeros((2 if number else 1) * hidden, dtype) for number in range(layers)]
+        self._moves: list[tuple[Step, np.ndarray, bool, Callable[[], None]]] = []
+        for number, read in enumerate(reads):
+            p, x = _layer_input(options, weights, number, layer.FACTOR)
+            own, targets = read[-hidden:], [reads[number + 1][:hidden]] if number + 1 < layers else []
+            if number in outputs:
+                first = outputs.index(number) * hidden
+                targets.append(top[first : first + hidden])
+            write_output = _make_output(options, own, targets, layer.FACTOR)
+            entering = layer.rows(x + layer.constant(p), -1)
+            self._moves.append((layer.make(p, read, own), entering, x.ndim == 2, write_output))
+        readout = _output_layer(options, weights, outputs, layer.FACTOR)
+        self._logits: np.ndarray = np.empty(len(readout), dtype)
+        self._readout = make_gemv(readout, top, self._logits)
+
+    @property
+    def vocab_size(self) -> int:
+        """V."""
+        return len(self._logits)
+
+    def read(self, symbol: int) -> np.ndarray:
+        """Logits (V,) after one more symbol; the same array at every call."""
+        for step, entering, by_symbol, write_output in self._moves:
+            step(entering[symbol] if by_symbol else entering)
+            write_output()
+        self._readout()
+        return self._logits
+
+
+def _layer_input(
+    options: ModelOptions, weights: Mapping[str, np.ndarray], number: int, factor: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """A layer's parameters, W_ih such that it reads what the layer below leaves; and what enters beside that: a row
+    for each symbol (V, G·H), or the same for all (G·H).
+    """
+    p = layer_weights(weights, number)
+    if number == 0:
+        return p, input_table(weights)
+    p["weight_ih"], constant = _normalised_input(options, weights, p["weight_ih"], number - 1, factor)
+    x = p["bias_ih"] + constant
+    return p, skip_table(weights, number) + x if options.skip else x
+
+
+def _normalised_input(
+    options: ModelOptions, weights: Mapping[str, np.ndarray], into: np.ndarray, number: int, factor: int
+) -> tuple[np.ndarray, np.ndarray | int]:
+    """A matrix (O, H) that reads what a layer hands on, and a constant (O,), such that it may read z, or `factor` h.
+
+    The matrix is to be divided by `factor`, as for everything that `charlm.sampling.single_stream` keeps.
+    """
+    if not options.layer_norm:
+        return into, 0
+    return into * weights[f"norm.{number}.weight"] * factor, into @ weights[f"norm.{number}.bias"]
+
+
+def _output_layer(options: ModelOptions, weights: Mapping[str, np.ndarray], outputs: range, factor: int) -> np.ndarray:
+    """The readout (V, …) of what the layers hand on side by side, with a 1 at the end for its bias."""
+    blocks = np.split(weights["readout.weight"], len(outputs), axis=1)
+    read = [_normalised_input(options, weights, block, n, factor) for n, block in zip(outputs, blocks, strict=True)]
+    bias = sum((constant for _, constant in read), weights["readout.bias"])
+    return np.column_stack([*(block / factor for block, _ in read), bias])
+
+
+def _make_output(options: ModelOptions, h: np.ndarray, targets: list[np.ndarray], factor: int) -> Callable[[], None]:
+    """What puts a layer's output, which is kept `factor` times, where it is read: z, or the same that is kept."""
+    if not options.layer_norm:
+        return partial(_copy, h, targets)
+    size, epsilon = len(h), EPSILON * factor * factor
+    t, (first, *others) = np.empty_like(h), targets
+    total, subtract, multiply, copy = np.add.reduce, np.subtract, np.multiply, np.copyto
+
+    def normalise() -> None:
+        subtract(h, total(h) / size, t)
+        multiply(t, 1 / sqrt(t.dot(t) / size + epsilon), first)
+        for target in others:
+            copy(target, first)
+
+    return normalise
+
+
+def _copy(h: np.ndarray, targets: list[np.ndarray]) -> None:
+    for target in targets:
+        np.copyto(target, h)

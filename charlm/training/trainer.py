@@ -17,15 +17,16 @@ from charlm.data.corpus import Corpus
 from charlm.errors import DivergedError, Interrupted
 from charlm.evaluation.scoring import Progress as ScoreProgress
 from charlm.model import checkpoint
+from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.runtime.distributed import SINGLE_PROCESS, ProcessGroup
+from charlm.sampling.sample import preview
 from charlm.spec import AUTO
 from charlm.training import auto, time_budget
 from charlm.training.checkpoints import CheckpointWriter
 from charlm.training.data_loader import DataLoader
 from charlm.training.events import Evaluated, FinalEvaluation, Notice, Report, Result, Sampled, Stepped
 from charlm.training.optimizer import make_optimizer
-from charlm.training.preview import preview
 from charlm.training.run_folder import RunFolder, TrainState, shell_quoted
 from charlm.training.schedule import RunLength, learning_rate
 from charlm.training.step import StepMetrics, TrainStep
@@ -279,7 +280,7 @@ class Trainer:
         step = self.state.step
         if not _is_due(step, self.options.sample_every) or not self.group.is_main:
             return
-        text = preview(self.network, self.vocabulary, self.options.seed + step)
+        text = preview(Model(self.network.options, self.vocabulary, self.network.arrays()), self.options.seed + step)
         self.folder.log_sample(step, text)
         self.report(Sampled(step, text))
 

@@ -9,7 +9,7 @@ import torch
 from charlm.errors import UsageError
 from charlm.model.stepper import Stepper
 from charlm.model.units import HiddenUnit, clamp, parse_unit, split_clamps
-from charlm.sampling import sample as sampling
+from charlm.sampling import engines
 from charlm.sampling.filters import SamplingParams, sample_ids
 from charlm.sampling.generate import generate, random_streams
 from charlm.sampling.sample import samples, stream
@@ -70,7 +70,7 @@ def test_the_memory_can_be_held(make_model):
 def test_without_a_clamp_the_way_is_the_fast_one_bit_for_bit(make_model, monkeypatch):
     model = make_model(cell="lstm", layers=2)
     made = []
-    monkeypatch.setattr(sampling, "SingleStream", lambda model: made.append(model) or SingleStream(model))
+    monkeypatch.setattr(engines, "SingleStream", lambda model: made.append(model) or SingleStream(model))
     one = "".join(stream(model, seed=5, length=80))
     assert one == "".join(stream(model, seed=5, length=80, clamp={})) and len(made) == 2
     "".join(stream(model, seed=5, length=80, clamp={"0:0": 0.0}))

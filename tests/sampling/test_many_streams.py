@@ -9,7 +9,7 @@ from charlm import cells
 from charlm.errors import CharlmError
 from charlm.model import ops, units
 from charlm.model.stepper import Stepper
-from charlm.sampling import sample, single_stream
+from charlm.sampling import engines, sample, single_stream
 from charlm.sampling.filters import SamplingParams
 from charlm.sampling.generate import generate, random_streams
 from charlm.sampling.many_streams import MANY_STREAM_CELLS, ManyStreams
@@ -72,10 +72,10 @@ def test_the_same_texts_are_written(make_model, monkeypatch, name):
     model = make_model(name, layers=2, scale=0.3)
     drawn, made = [], []
     monkeypatch.setattr(
-        sample, "_many_streams", lambda model, num, real=sample._many_streams: made.append(num) or real(model, num)
+        engines, "many_streams", lambda model, num, real=engines.many_streams: made.append(num) or real(model, num)
     )
-    for many in (sample.MIN_TORCH_MULTIPLICATIONS, 0):
-        monkeypatch.setattr(sample, "MIN_TORCH_MULTIPLICATIONS", many)
+    for many in (engines.MIN_TORCH_MULTIPLICATIONS, 0):
+        monkeypatch.setattr(engines, "MIN_TORCH_MULTIPLICATIONS", many)
         texts = sample.samples(model, num=4, length=60, seed=3, temperature=0.9)
         held = sample.samples(model, num=4, length=60, seed=3, clamp={"0:1": 0.9})
         drawn.append([found.text for found in (*texts, *held)])
@@ -85,10 +85,10 @@ def test_the_same_texts_are_written(make_model, monkeypatch, name):
 
 def test_the_way_follows_from_the_network_and_the_number_alone(make_model, monkeypatch):
     made = []
-    monkeypatch.setattr(sample, "_many_streams", lambda model, num: made.append((num, model)) or Stepper(model))
+    monkeypatch.setattr(engines, "many_streams", lambda model, num: made.append((num, model)) or Stepper(model))
     model = make_model("gru", layers=2, scale=0.3)
     size = sum(weight.size for weight in model.weights.values())
-    monkeypatch.setattr(sample, "MIN_TORCH_MULTIPLICATIONS", 3 * size)
+    monkeypatch.setattr(engines, "MIN_TORCH_MULTIPLICATIONS", 3 * size)
     for length in (1, 50):
         sample.samples(model, num=2, length=length)
     assert not made

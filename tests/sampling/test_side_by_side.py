@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.config import SampleOptions
-from charlm.sampling import sample
+from charlm.sampling import sample, text_writer
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 
 CODES = {
@@ -29,11 +29,11 @@ def symbols_of(unit: str) -> Vocabulary:
 
 def one_by_one(model, options, column: Sequence[int]) -> tuple[str, int, str, int]:
     """The slow twin: text, characters, why it ended, and how many symbols it took."""
-    writer, text, taken = sample.TextWriter.of(model, options, {}), "", count()
+    writer, text, taken = text_writer.TextWriter.of(model, options, {}), "", count()
     for symbol in column:
         if writer.ended:
             break
-        text += writer.take(symbol)
+        text += writer.write(symbol)
         next(taken)
     return text + writer.finish(), writer.written, writer.ended, next(taken)
 
@@ -60,7 +60,7 @@ def test_blocks_are_what_single_symbols_are(make_text_model, unit, documents, wa
     options = SampleOptions.of({"length": length, "num": num, **way})
     wanted = [one_by_one(model, options, column) for column in zip(*ids, strict=True)]
     known: dict[int, tuple[str, int]] = {}
-    writers = [sample.TextWriter.of(model, options, known) for _ in range(num)]
+    writers = [text_writer.TextWriter.of(model, options, known) for _ in range(num)]
     texts = sample._write_together(draws(), writers)
     assert [(text, w.written, w.ended) for text, w in zip(texts, writers, strict=True)] == [one[:3] for one in wanted]
     assert len(drawn) == max(one[3] for one in wanted)

@@ -11,8 +11,7 @@ from charlm.errors import CharlmError
 from charlm.model.stepper import Stepper
 from charlm.sampling.filters import SamplingParams, make_sampler, sample_ids
 from charlm.sampling.generate import generate, generate_one, random_streams
-from charlm.sampling.single_stream import SINGLE_STREAM_CELLS, SingleStream
-from charlm.sampling.wired_single_stream import WiredSingleStream
+from charlm.sampling.single_stream import SINGLE_STREAM_CELLS, SingleStream, WiredSingleStream
 
 KINDS = [(name, activation) for name in SINGLE_STREAM_CELLS for activation in cells.make(name).activations]
 FILTERS = [
@@ -38,7 +37,7 @@ def test_reading_equals_the_equations(make_model, slow_logits, kind, layers, inp
     ids = some_ids()
     wanted, _ = slow_logits(model, ids[:, None])
     lean = SingleStream(model, np.float64)
-    np.testing.assert_allclose([lean.step(symbol).copy() for symbol in ids], wanted[:, 0], rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose([lean.read(symbol).copy() for symbol in ids], wanted[:, 0], rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
@@ -48,7 +47,7 @@ def test_in_float32_it_is_the_stepper_up_to_rounding(make_model, kind):
     states = stepper.start()
     for symbol in some_ids():
         wanted, states = stepper.step(np.array([symbol]), states)
-        found = lean.step(symbol)
+        found = lean.read(symbol)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, wanted[0], rtol=1e-4, atol=1e-5)
 
@@ -65,13 +64,13 @@ def test_reading_through_any_wiring_equals_the_equations(make_model, kind, layer
     ids = some_ids()
     wanted, _ = slow_wired(model, ids[:, None])
     lean = WiredSingleStream(model, np.float64)
-    found = [lean.step(symbol).copy() for symbol in ids]
+    found = [lean.read(symbol).copy() for symbol in ids]
     np.testing.assert_allclose(found, wanted[:, 0], rtol=1e-10, atol=1e-10)
     stepper, lean = Stepper(model), WiredSingleStream(model)
     states = stepper.start()
     for symbol in ids:
         expected, states = stepper.step(np.array([symbol]), states)
-        logits = lean.step(symbol)
+        logits = lean.read(symbol)
         assert logits.dtype == np.float32
         np.testing.assert_allclose(logits, expected[0], rtol=1e-3, atol=1e-4)
 
