@@ -1,6 +1,5 @@
 """The optimiser: torch's own, set up for a network and called; clipping; and its memory as plain arrays."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,54 +50,6 @@ def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     """Use this learning rate from now on; the moments are kept."""
     for group in optimizer.param_groups:
         group["lr"] = rate
-
-
-def apply_gradients(optimizer: Optimizer) -> None:
-    """Move the weights by their gradients.
-
-    On the CPU what torch's `step` does about its kernel takes longer than the kernel where the network is small
-    (docs/notes.md), so that Adam's and AdamW's are called directly once they have moments to go on from.
-    """
-    groups = [(group, [w for w in group["params"] if w.grad is not None]) for group in optimizer.param_groups]
-    moved = [w for _, weights in groups for w in weights]
-    kernel = _KERNELS.get(type(optimizer))
-    if kernel is None or not all(w.device.type == "cpu" and optimizer.state.get(w) for w in moved):
-        optimizer.step()
-        return
-    with torch.no_grad():
-        for group, weights in groups:
-            if weights:
-                _move(kernel, group, weights, [optimizer.state[w] for w in weights])
-
-
-def _move(
-    kernel: Callable[..., None], group: dict[str, Any], weights: list[Tensor], moments: list[dict[str, Tensor]]
-) -> None:
-    """What torch's own `step` comes to for one group of weights (Kingma & Ba 2015; Loshchilov & Hutter 2019)."""
-    counts = [found["step"] for found in moments]
-    torch._foreach_add_(counts, 1)
-    kernel(
-        weights,
-        [w.grad for w in weights],
-        [found["exp_avg"] for found in moments],
-        [found["exp_avg_sq"] for found in moments],
-        [],  # of amsgrad, which is not used
-        counts,
-        lr=group["lr"],
-        beta1=group["betas"][0],
-        beta2=group["betas"][1],
-        weight_decay=group["weight_decay"],
-        eps=group["eps"],
-        amsgrad=False,
-        maximize=False,
-    )
-
-
-_KERNELS: dict[type[Optimizer], Callable[..., None] | None] = {
-    Adam: getattr(torch, "_fused_adam_", None),
-    AdamW: getattr(torch, "_fused_adamw_", None),
-}
-"""What torch's optimisers call where they are fused, if this version of it has them."""
 
 
 def clip_gradients(gradients: list[Tensor], options: TrainOptions) -> Tensor:

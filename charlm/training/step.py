@@ -26,7 +26,7 @@ from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.training import dropout
 from charlm.training.cuda_graph import CudaGraphRunner
 from charlm.training.data_loader import DataLoader, to_device
-from charlm.training.optimizer import apply_gradients, clip_gradients, set_learning_rate
+from charlm.training.optimizer import clip_gradients, set_learning_rate
 
 MAX_UNREAD_STEPS = 16
 """Steps between two readings on a device where reading a number waits for everything before it."""
@@ -212,7 +212,7 @@ class TrainStep:
     def update(self, learning_rate: float) -> None:
         """Take a step of the optimizer."""
         set_learning_rate(self.optimizer, learning_rate)
-        apply_gradients(self.optimizer)
+        self.optimizer.step()
         for weight in self._weights:
             weight.grad = None
 

@@ -9,7 +9,6 @@ from charlm.config import TrainOptions
 from charlm.errors import CheckpointError
 from charlm.model.network import Network
 from charlm.training.optimizer import (
-    apply_gradients,
     clip_gradients,
     load_state_arrays,
     make_optimizer,
@@ -36,7 +35,7 @@ def train(network, optimizer, steps, first=0):
         logits, _ = network(ids, network.initial_state(2))
         optimizer.zero_grad()
         F.cross_entropy(logits.flatten(0, 1), ids.roll(-1, 0).flatten()).backward()
-        apply_gradients(optimizer)
+        optimizer.step()
 
 
 def gradients(scale=1.0):
@@ -116,51 +115,10 @@ def test_first_step_is_the_one_of_the_optimiser_s_equation(optimizer, wanted):
     before = network.arrays()
     for index, weight in enumerate(network.named_weights().values()):
         weight.grad = torch.randn(weight.shape, generator=torch.Generator().manual_seed(index))
-    apply_gradients(stepping)
+    stepping.step()
     for name, weight in network.named_weights().items():
         moved = network.arrays()[name].astype(float) - before[name]
         np.testing.assert_allclose(moved, wanted(weight.grad.double().numpy()), rtol=1e-3, atol=3e-7)
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "missing"),
-    [
-        *((name, None) for name in OPTIMIZERS),
-        *((name, late) for name in ("adam", "adamw") for late in ("readout.bias", "embedding.weight")),
-    ],
-)
-def test_steps_are_those_of_torch_s_own_step_bit_for_bit(optimizer, missing):
-    networks = [Network(options(), V, seed=3) for _ in range(2)]
-    chosen = options(optimizer, weight_decay=0.1, momentum=0.5)
-    ours, torchs = (make_optimizer(network, chosen) for network in networks)
-    for number in range(4):
-        for network in networks:
-            random = torch.Generator().manual_seed(number)
-            for name, weight in network.named_weights().items():
-                weight.grad = torch.randn(weight.shape, generator=random)
-                if name == missing and number < 2:
-                    weight.grad = None
-        for stepping in (ours, torchs):
-            set_learning_rate(stepping, 0.01 / (number + 1))
-        apply_gradients(ours)
-        torchs.step()
-        assert all(
-            np.array_equal(one, other)
-            for one, other in zip(*(network.arrays().values() for network in networks), strict=True)
-        )
-        one, other = map(state_arrays, (ours, torchs))
-        assert one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
-
-
-@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
-def test_from_the_second_step_on_the_kernel_is_called_directly(kind, monkeypatch):
-    """Or else the test above would compare torch with itself."""
-    network = Network(options(), V)
-    stepping = make_optimizer(network, options(kind.__name__.lower()))
-    train(network, stepping, 1)
-    monkeypatch.setattr(kind, "step", None)
-    train(network, stepping, 1)
-    assert {float(found["step"]) for found in stepping.state.values()} == {2}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -181,7 +139,7 @@ def test_momentum_of_sgd_adds_up_earlier_gradients():
     for _ in range(3):
         for weight in network.parameters():
             weight.grad = torch.ones_like(weight)
-        apply_gradients(stepping)
+        stepping.step()
     moved = network.arrays()["readout.bias"] - before
     np.testing.assert_allclose(moved, -0.01 * (1 + 1.5 + 1.75), rtol=1e-5)
 
@@ -194,7 +152,7 @@ def test_decay_shrinks_weight_matrices_and_never_biases(optimizer):
             weight += 0.5 * (weight == 0)
             weight.grad = torch.zeros_like(weight)
     before = network.arrays()
-    apply_gradients(make_optimizer(network, options(optimizer, weight_decay=0.1)))
+    make_optimizer(network, options(optimizer, weight_decay=0.1)).step()
     for name, weight in network.arrays().items():
         if weight.ndim == 1:
             assert (weight == before[name]).all(), name
