@@ -4,10 +4,8 @@ Everything is written beside its final name, flushed to the disk and renamed (PO
 atomic within a file system).
 """
 
-import ctypes
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -86,33 +84,21 @@ def new_folder(path: Path) -> Iterator[Path]:
         try:
             yield building
             os.chmod(building, 0o777 & ~_umask())
-            if not path.exists():
+            if path.exists():
+                _replace_folder(path, building)
+            else:
                 os.rename(building, path)
-            elif not _exchanged(building, path):
-                _replaced(path, building)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
-        # Where there was a folder before, it lies here now.
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def _unfinished(path: Path) -> str:
     return f".{path.name}.unfinished-"
 
 
-def _exchanged(one: Path, other: Path) -> bool:
-    """Let two folders change places in one step, which Linux can; False where it cannot be done."""
-    swap = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
-    return swap is not None and swap(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE) == 0
-
-
-_HERE, _EXCHANGE = -100, 2
-"""AT_FDCWD and RENAME_EXCHANGE of Linux' fcntl.h."""
-
-
-def _replaced(path: Path, new: Path) -> None:
-    """Put `new` in the place of `path` in two steps; the old one comes back where the second fails."""
+def _replace_folder(path: Path, new: Path) -> None:
+    """Put `new` in the place of `path` in two steps; the old one comes back if the second fails."""
     retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
     try:
         os.rename(path, retired / path.name)
