@@ -6,6 +6,8 @@ Importing this costs nothing; each name below loads what it needs when it is fir
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from charlm.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from charlm.cells._plugin import plugin as plugin
     from charlm.compression.compress import compress as compress
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from charlm.training.resume import resume as resume
     from charlm.training.train import plan as plan
     from charlm.training.train import train as train
-
-__version__ = "0.1.0"
 
 _HOME = {
     "CharlmError": "charlm.errors",

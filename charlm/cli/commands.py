@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 
-from charlm import __version__
 from charlm.cli import (  # noqa: F401 - they add commands
     compare,
     compress,
@@ -28,6 +27,7 @@ from charlm.cli.options import Invocation, command, plain
 from charlm.config import EvalOptions, PrepareOptions
 from charlm.errors import UsageError
 from charlm.show.terminal import Terminal, result
+from charlm.version import __version__
 
 app = typer.Typer(
     name="charlm",

@@ -119,7 +119,7 @@ def compress(model: Model, data: bytes, *, progress: Progress | None = None, **v
         predicted=ceil((nats / log(2) + model.vocabulary.escape_code.bits(raw)) / 8),
         stored=packed is stored,
         seconds=perf_counter() - began,
-        model=str(model.path or "a model in memory"),
+        model=model.label,
     )
 
 
@@ -186,9 +186,7 @@ def _coded(model: Model, ids: np.ndarray, raw: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _alphabet(model: Model, kind: int) -> LosslessText:
-    options = dict(model.corpus.get("options", {}))
-    encoding = str(options.get("encoding", ALWAYS)) if kind == OWN else ALWAYS
-    return LosslessText(model.vocabulary, encoding, options.get("documents") == "line")
+    return LosslessText(model.vocabulary, model.encoding if kind == OWN else ALWAYS, model.line_documents)
 
 
 def _bytes(model: Model, streams: int) -> int:

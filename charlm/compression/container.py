@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from zlib import crc32
 
-from charlm import __version__
 from charlm.data.direction import BACKWARD
 from charlm.errors import PackedError
 from charlm.model.checkpoint import Model
+from charlm.version import __version__
 
 MAGIC = b"\x93clm"
 VERSION = 1
@@ -98,11 +98,10 @@ def model_digest(model: Model) -> bytes:
 
     They begin a SHA-256 over the network, the symbols, how text is read, and the weights; docs/compressed.md says how.
     """
-    options = dict(model.corpus.get("options", {}))
     told: dict[str, object] = {
         "config": [model.options.cell, model.options.activation, model.options.layers, model.options.hidden],
         "symbols": [model.vocabulary.unit, model.vocabulary.codes.tolist()],
-        "reading": [str(options.get("encoding", "utf-8")), options.get("documents") == "line"],
+        "reading": [model.encoding, model.line_documents],
     }
     if model.options.wiring():
         told["wiring"] = model.options.wiring()

@@ -25,9 +25,9 @@ from urllib.error import URLError
 from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, UnknownHandler
 
-from charlm import __version__
 from charlm.corpora.cache import read_short
 from charlm.errors import FetchError
+from charlm.version import __version__
 
 MAX_REDIRECTS = 10
 """Redirects that are followed, one after the other."""

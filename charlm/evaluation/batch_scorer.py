@@ -145,8 +145,7 @@ class _Windows:
         from charlm.evaluation import scoring
         from charlm.model.network import Network
 
-        network = Network(model.options, model.vocabulary.size).load_weights(model.weights)
-        self._network = network.to_device(torch.device(device))
+        self._network = Network.from_model(model, torch.device(device))
         self._surprises = scoring.symbol_losses
         self._inference: Any = torch.inference_mode
 

@@ -121,11 +121,8 @@ class Filler:
         check_model(model)
         self._report = report
         self._symbols, self._kind = model.vocabulary, model.vocabulary.tokenizer
-        read = dict(model.corpus.get("options", {}))
-        theirs = [str(read.get("encoding", "utf-8"))] if self._kind.decodes else []
-        self._encoding = line_encoding(theirs, options.encoding)
-        lines = read.get("documents") == "line"
-        end = line_ends({"the model": (model.vocabulary, lines)}, options.end)["the model"]
+        self._encoding = line_encoding([model.encoding] if self._kind.decodes else [], options.encoding)
+        end = line_ends({"the model": (model.vocabulary, model.line_documents)}, options.end)["the model"]
         outside = end == BOUNDARY and model.options.bidirectional  # which it reads behind every text
         self._end = [] if end is None or outside else [end]
         self._gaps = self._kind.encode_text(options.gap)
@@ -262,9 +259,7 @@ def _both_sides(model: Model, options: ScoreOptions) -> _Conditionals:
     from charlm.model.network import Network
     from charlm.runtime.device import find_device
 
-    network = (
-        Network(model.options, model.vocabulary.size).load_weights(model.weights).to_device(find_device(options.device))
-    )
+    network = Network.from_model(model, find_device(options.device))
 
     def asked(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

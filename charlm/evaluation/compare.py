@@ -138,7 +138,7 @@ def compare(
         check_model(model)
     if len(models) < 2:
         raise UsageError(f"comparing needs two models or more, got {len(models)}; charlm eval scores one")
-    names = [_name(model) for model in models]
+    names = [model.run_label for model in models]
     texts = _texts(models, text, options, data, report)
     places = _paired(names, texts, [model.vocabulary for model in models])
     starts, characters = bootstrap.block_starts(len(places[0])), len(places[0])
@@ -211,14 +211,6 @@ def _ends(interval: Interval | None) -> dict[str, Any]:
         "bits_per_char_low": interval and interval.low,
         "bits_per_char_high": interval and interval.high,
     }
-
-
-def _name(model: Model) -> str:
-    """What to call a model: its run, where its file has the name that charlm gives."""
-    path = model.path
-    if path is None:
-        return "a model in memory"
-    return str(path.parent if path.name == "model.safetensors" else path)
 
 
 def _further(progress: Progress | None, before: int, whole: int) -> Progress | None:

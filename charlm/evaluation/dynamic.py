@@ -86,7 +86,7 @@ def score(
 
 def windows(model: Model, ids: np.ndarray, rule: DynamicUpdate, device: torch.device) -> Iterator[Tensor]:
     """The nats (T,) of each window of a text; as `score`."""
-    network = Network(model.options, model.vocabulary.size).load_weights(model.weights).to_device(device)
+    network = Network.from_model(model, device)
     weights: list[Tensor] = list(network.parameters())
     with torch.no_grad():
         first = [weight.clone() for weight in weights]

@@ -225,8 +225,7 @@ def _score(
     found = measure(model, text, starts, options, exact=options.exact, progress=progress, report=report)
     rows = None
     if trained is not None and join().is_main:
-        lines = dict(model.corpus["options"]).get("documents") == "line"
-        rows = baselines(trained, text, model.vocabulary, lines=lines, report=report)
+        rows = baselines(trained, text, model.vocabulary, lines=model.line_documents, report=report)
     return Evaluation(
         score=Score(found.score.nats, text.characters),
         symbols=text.symbols,
@@ -235,7 +234,7 @@ def _score(
         escape_bits=text.escape_bits,
         documents=text.count(BOUNDARY),
         seconds=found.seconds,
-        model=str(model.path or "a model in memory"),
+        model=model.label,
         text=text.name,
         protocol=protocol(options.exact, model.vocabulary.tokenizer.noun) + read_from(model),
         interval=bootstrap.interval(found.pieces, text.lengths(starts, model.vocabulary.sizes)),

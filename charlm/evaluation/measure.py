@@ -88,13 +88,14 @@ def measure(
         found = scoring.score(
             network,
             text.ids,
-            bounded=not model.corpus.get("documents"),
+            bounded=model.starts_at_boundary,
             batch=options.batch_size,
             part=(ranks.rank, ranks.world),
             pieces=pieces,
             progress=_of(text.symbols, passes, before, progress),
         )
-        return ranks.total(found)
+        nats, characters = ranks.all_reduce_sum(np.array([found.nats, found.characters]))
+        return Score(float(nats), int(characters))
 
     began = perf_counter()
     result = exactly() if exact else by_segments(pieces, 0)
@@ -135,7 +136,7 @@ def _network(model: Model, characters: int, options: MeasureOptions, report: Rep
     memory.check(needed, "scoring so many segments side by side", "choose a smaller --batch-size")
     if report is not None:
         report(describe_device(device, options.device))
-    return Network(model.options, model.vocabulary.size).load_weights(model.weights).to_device(device)
+    return Network.from_model(model, device)
 
 
 def _side_by_side(model: Model, characters: int, batch: int) -> int:

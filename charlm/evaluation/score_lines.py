@@ -170,10 +170,8 @@ class Scorer:
         self._report = report or (lambda line: None)
         decoding = [model for model in models.values() if model.vocabulary.tokenizer.decodes]
         self._decodes = bool(decoding)
-        self._encoding = line_encoding((_read(model, "encoding", "utf-8") for model in decoding), options.encoding)
-        tables = {
-            name: (model.vocabulary, _read(model, "documents", "file") == "line") for name, model in models.items()
-        }
+        self._encoding = line_encoding((model.encoding for model in decoding), options.encoding)
+        tables = {name: (model.vocabulary, model.line_documents) for name, model in models.items()}
         ends = line_ends(tables, options.end)
         if options.end == AUTO and None in ends.values():
             self._report("the end of a line is not scored: a model's text had no line ends; --end says otherwise")
@@ -315,8 +313,3 @@ def device_of(options: ScoreOptions) -> str:
     from charlm.runtime.device import find_device
 
     return str(find_device(options.device))
-
-
-def _read(model: Model, name: str, default: str) -> str:
-    """How the text that a model learned from was read."""
-    return str(dict(model.corpus.get("options", {})).get(name, default))

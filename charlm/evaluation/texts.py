@@ -11,7 +11,6 @@ from typing import TypeGuard
 
 import numpy as np
 
-from charlm.config import PrepareOptions
 from charlm.data import direction
 from charlm.data.corpus import INFO, Corpus, find_corpus, is_name
 from charlm.data.memmap import PageReleaser
@@ -232,7 +231,7 @@ def _split_text(corpus: Corpus, split: str) -> EvalText:
 
 def _given(model: Model, text: str | Path | Source, report: Report | None) -> EvalText:
     source = text if isinstance(text, Source) else open_sources([text], report=report)
-    encoded = encode_source(source, model.vocabulary, PrepareOptions.of(dict(model.corpus.get("options", {}))))
+    encoded = encode_source(source, model.vocabulary, model.prepare_options)
     return EvalText(
         name=", ".join(source.origin),
         ids=encoded.ids,

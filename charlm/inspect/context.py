@@ -79,7 +79,7 @@ def by_context(model: Model, ids: np.ndarray, nats: np.ndarray) -> list[ContextR
     characters = len(ids) - 1
     starts = _starts(model, characters)
     states = stepper.start(len(starts))
-    if not model.corpus.get("documents") and len(starts):
+    if model.starts_at_boundary and len(starts):
         _, states = stepper.step(np.full(len(starts), BOUNDARY, ids.dtype), states)
     rows: list[ContextRow] = []
     for row in range(ROWS):

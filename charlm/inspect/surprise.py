@@ -83,7 +83,7 @@ def summarize(model: Model, text: EvalText, record: Record) -> Summary:
     """Sum up what happened as a model read a text; stretches of it are read again, after resets."""
     bits = record.bits
     return Summary(
-        model=str(model.path or "a model in memory"),
+        model=model.label,
         text=text.name,
         characters=len(record.ids),
         documents=int(np.count_nonzero(record.ids == BOUNDARY)),

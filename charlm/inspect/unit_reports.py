@@ -169,7 +169,7 @@ def gates_report(model: Model, text: EvalText, progress: Progress | None = None)
 
 def _heading(model: Model, text: EvalText) -> dict[str, Any]:
     return {
-        "model": str(model.path or "a model in memory"),
+        "model": model.label,
         "text": text.name,
         "characters": len(text.ids) - 1,
         "hidden": model.options.hidden,

@@ -54,7 +54,7 @@ class Unrolled:
         self._wired = StepWeights(model.options, split_weights(model.options, exact), torch)
         self.layers: list[Parameters] = self._wired.layers
         self._like = self._wired.like
-        self._bounded = not model.corpus.get("documents")
+        self._bounded = model.starts_at_boundary
 
     def start(self, batch: int) -> States:
         """The state before any text, zeros (B, H)."""

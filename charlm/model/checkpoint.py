@@ -18,13 +18,14 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
-from charlm import __version__, cells
-from charlm.config import WIRING, ModelOptions
+from charlm import cells
+from charlm.config import WIRING, ModelOptions, PrepareOptions
 from charlm.errors import CheckpointError, UsageError
 from charlm.files import write_atomically
 from charlm.model import parameters
 from charlm.spec import AUTO, MAX_INTEGER
 from charlm.tokenizers.vocabulary import Vocabulary
+from charlm.version import __version__
 
 FORMAT = 1
 """Version of the layout. A reader refuses what is newer and goes on reading what is older."""
@@ -64,6 +65,37 @@ class Model:
     corpus: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
+
+    @property
+    def label(self) -> str:
+        """What to call it: its file."""
+        return str(self.path or "a model in memory")
+
+    @property
+    def run_label(self) -> str:
+        """What to call it: its run, if its file has the name that training gives."""
+        in_run = self.path is not None and self.path.name == "model.safetensors"
+        return str(self.path.parent) if self.path is not None and in_run else self.label
+
+    @property
+    def prepare_options(self) -> PrepareOptions:
+        """How the training text was prepared."""
+        return PrepareOptions.of(dict(self.corpus.get("options", {})))
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of the training text, as its user named it."""
+        return str(dict(self.corpus.get("options", {})).get("encoding", "utf-8"))
+
+    @property
+    def line_documents(self) -> bool:
+        """Whether each line of the training text was a document."""
+        return dict(self.corpus.get("options", {})).get("documents") == "line"
+
+    @property
+    def starts_at_boundary(self) -> bool:
+        """Whether a text that is read from its middle begins with a boundary: the training text had none inside."""
+        return not self.corpus.get("documents")
 
     def check_one_way(self, what: str) -> None:
         """Refuse a bidirectional model for what knows only the symbols on one side.

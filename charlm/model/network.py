@@ -35,6 +35,7 @@ from charlm import cells
 from charlm.cells import State
 from charlm.config import ModelOptions
 from charlm.model import ops, parameters, recurrence, wiring
+from charlm.model.checkpoint import Model
 from charlm.model.parameters import REVERSE
 
 States = list[State]
@@ -83,7 +84,7 @@ class Network(nn.Module):
 
     Args:
         options: every `auto` resolved.
-        vocabulary: V.
+        vocab_size: V.
         seed: of the first weights.
     """
 
@@ -170,6 +171,11 @@ class Network(nn.Module):
         return {
             name: w.detach().to("cpu", torch.float32, copy=True).numpy() for name, w in self.named_weights().items()
         }
+
+    @classmethod
+    def from_model(cls, model: Model, device: torch.device, precision: str = "float32") -> "Network":
+        """The network of a model, on a device."""
+        return cls(model.options, model.vocabulary.size).load_weights(model.weights).to_device(device, precision)
 
     def load_weights(self, weights: dict[str, np.ndarray]) -> "Network":
         """Set every parameter from arrays of the same names and shapes."""

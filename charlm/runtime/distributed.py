@@ -26,7 +26,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from charlm.errors import CharlmError, UsageError
-from charlm.evaluation.scoring import Score
 
 CONNECT_TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others, of which one may be preparing a text; death is noticed at once."""
@@ -75,10 +74,6 @@ class ProcessGroup:
         """The number that the first process has."""
         return number
 
-    def total(self, score: Score) -> Score:
-        """The score of the whole text, from the parts that the processes scored."""
-        return score
-
     def all_reduce_sum(self, numbers: np.ndarray) -> np.ndarray:
         """The sums (K,) over all processes of what each of them has."""
         return numbers
@@ -115,10 +110,6 @@ class _TorchProcessGroup(ProcessGroup):
         with _reaching():
             dist.broadcast(told, 0)
         return float(told)
-
-    def total(self, score: Score) -> Score:
-        nats, characters = self._sum([score.nats, float(score.characters)])
-        return Score(nats, int(characters))
 
     def all_reduce_sum(self, numbers: np.ndarray) -> np.ndarray:
         return np.array(self._sum(numbers.tolist()))

@@ -18,7 +18,7 @@ DecodedSymbols = dict[int, tuple[str, int]]
 
 def boundary_text(model: Model) -> str:
     """What the end of a document is printed as: a line end if lines are documents, else nothing."""
-    return "\n" if dict(model.corpus.get("options", {})).get("documents") == "line" else ""
+    return "\n" if model.line_documents else ""
 
 
 @dataclass

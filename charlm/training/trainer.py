@@ -437,8 +437,7 @@ class Trainer:
         if self.state.best_characters == characters or self.validator.ids is None:
             return
         model = self.group.on_main(lambda: checkpoint.load(self.folder.model))
-        network = Network(model.options, self.vocabulary.size).load_weights(model.weights)
-        network.to_device(self.network.device, self.options.precision)
+        network = Network.from_model(model, self.network.device, self.options.precision)
         nats = self.validator.score(network, characters, self._final_progress(characters)).nats_per_char
         self.state.best_nats, self.state.best_characters = nats, characters
         self.writer.update_score(self.folder.model, model, nats, characters)
