@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import settings
 from networks import make_model, make_network, make_options, make_symbols, slow_logits, slow_losses
-from soaking import Soak
+from soaking import Soak, covering
 from text_models import kinds, lively, make_text_model, slow_bits, untrained
 from texts import text_of
 
@@ -22,10 +22,6 @@ __all__ = [
 torch.set_num_threads(1)
 """The networks of the tests are tiny: a second thread would cost more than it brings."""
 
-settings.register_profile("charlm", deadline=None)
-settings.load_profile("charlm")
-"""A busy machine is no failure: no example is refused for its time."""
-
 _SOAK = pytest.StashKey[Soak]()
 
 
@@ -35,18 +31,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SOAK] = Soak(config.getoption("--soak"))
+    # No deadline: a busy machine is no failure.
+    settings.register_profile("charlm", deadline=None, max_examples=config.stash[_SOAK].count(20, 100))
+    settings.load_profile("charlm")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """`make soak` runs what has a long count; everything else leaves out what is long only."""
+    """`make test` runs a covering sample of the cases (`soaking.covering`); `make soak` runs everything."""
     if config.stash[_SOAK].whole:
-        chosen = [item for item in items if "soak" in getattr(item, "fixturenames", ())]
-        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
-        items[:] = chosen
         return
-    for item in items:
-        if item.get_closest_marker("long") is not None:
-            item.add_marker(pytest.mark.skip(reason="takes minutes: make soak"))
+    chosen = set(covering(item for item in items if item.get_closest_marker("long") is None))
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = [item for item in items if item in chosen]
 
 
 @pytest.fixture

@@ -1,16 +1,24 @@
-"""Long counts: the same tests try a sample in `make test` and the whole number in `make soak`.
+"""What `make test` leaves to `make soak`: most combinations of parameters, and long counts.
 
-A test asks `soak.count(sample, whole)` how often to try, and tells `soak.saw` what came of it, in words
-with numbers. `make soak` gathers that into docs/soak.md, beside the rows of other tests from earlier times.
+A parametrized test runs in `make test` with as few of its cases as contain every value of every parameter once
+(`covering`); at most `MAX_CASES` of them if it is marked `sampled`. `make soak` runs all of them.
+
+A test with a long count asks `soak.count(sample, whole)` how often to try, and tells `soak.saw` what came of it, in
+words with numbers. `make soak` gathers that into docs/soak.md, beside the rows of other tests from earlier times.
 """
 
 import os
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 import torch
+
+MAX_CASES = 8
+"""Cases of a test that is marked `sampled`."""
 
 REPORT = Path(__file__).parent.parent / "docs" / "soak.md"
 
@@ -56,3 +64,37 @@ class Soak:
 def _today() -> str:
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
     return f"{datetime.now(UTC):%Y-%m-%d}, {machine}, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def covering(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """The items that `make test` runs: every value of every parameter of a test occurs in one of its cases."""
+    seen: set[tuple[str, str, str]] = set()
+    kept: list[pytest.Item] = []
+    sampled: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        values = _values(item)
+        function = item.nodeid.split("[")[0]
+        new = {(function, name, value) for name, value in values.items()} - seen
+        if values and not new:
+            continue
+        seen |= new
+        kept.append(item)
+        if item.get_closest_marker("sampled") is not None:
+            sampled.setdefault(function, []).append(item)
+    left_out = {item for cases in sampled.values() for item in cases} - {
+        item for cases in sampled.values() for item in _spread(cases)
+    }
+    return [item for item in kept if item not in left_out]
+
+
+def _values(item: pytest.Item) -> dict[str, str]:
+    """The parameters of a case, by name."""
+    callspec = getattr(item, "callspec", None)
+    return {} if callspec is None else {name: repr(value) for name, value in callspec.params.items()}
+
+
+def _spread(cases: list[pytest.Item]) -> list[pytest.Item]:
+    """The first, the last, and some between them at equal distances."""
+    if len(cases) <= MAX_CASES:
+        return cases
+    return [cases[round(number * (len(cases) - 1) / (MAX_CASES - 1))] for number in range(MAX_CASES)]

@@ -83,6 +83,7 @@ def eval_json(capfd: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     return json.loads(out)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("more", [{"layers": 1}, {"layers": 3, "input": "embedding"}], ids=["1", "3 embedding"])
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 def test_exact_is_a_loop_over_characters(
