@@ -1,0 +1,49 @@
+"""The commands that say what models and runs there are."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from charlm.cli.models import JSON, model_path
+from charlm.cli.options import Invocation, plain
+from charlm.show.terminal import result
+
+
+def info(
+    invocation: Invocation,
+    model: Annotated[str | None, typer.Argument(metavar="MODEL", show_default=False,
+                                                help="A model file or a run. Default: the most recent.")] = None,
+    as_json: JSON = False,
+) -> None:  # fmt: skip
+    """Say what a model file is, from its header alone."""
+    from charlm.model.checkpoint import read_header
+    from charlm.show import tables
+    from charlm.training.runs import describe
+
+    description = describe(read_header(model_path(invocation, model)))
+    if as_json:
+        result(json.dumps(description))
+    else:
+        tables.facts(tables.model(description))
+
+
+def list_runs(invocation: Invocation, as_json: JSON = False) -> None:
+    """List the runs, newest first, with their best loss and size."""
+    from charlm.show import tables
+    from charlm.training.runs import summarize
+
+    rows = [summary.to_row() for summary in summarize()]
+    if as_json:
+        for row in rows:
+            result(json.dumps(row))
+    elif rows:
+        tables.runs(rows)
+    else:
+        invocation.terminal.say("there are no runs below runs; train one: charlm train")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to those of `app`."""
+    plain(app, "info")(info)
+    plain(app, "runs")(list_runs)
