@@ -9,7 +9,7 @@ words with numbers. `make soak` gathers that into docs/soak.md, beside the rows 
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,33 +68,31 @@ def _today() -> str:
 
 def covering(items: Iterable[pytest.Item]) -> list[pytest.Item]:
     """The items that `make test` runs: every value of every parameter of a test occurs in one of its cases."""
-    seen: set[tuple[str, str, str]] = set()
-    kept: list[pytest.Item] = []
-    sampled: dict[str, list[pytest.Item]] = {}
+    seen: set[tuple[str, ...]] = set()
+    cases: dict[str, list[pytest.Item]] = {}
     for item in items:
-        values = _values(item)
         function = item.nodeid.split("[")[0]
-        new = {(function, name, value) for name, value in values.items()} - seen
-        if values and not new:
-            continue
-        seen |= new
-        kept.append(item)
-        if item.get_closest_marker("sampled") is not None:
-            sampled.setdefault(function, []).append(item)
-    left_out = {item for cases in sampled.values() for item in cases} - {
-        item for cases in sampled.values() for item in _spread(cases)
-    }
-    return [item for item in kept if item not in left_out]
+        values = {(function, *value) for value in _values(item)}
+        if not values or values - seen:
+            seen |= values
+            cases.setdefault(function, []).append(item)
+    return [item for items in cases.values() for item in _sampled(items)]
 
 
-def _values(item: pytest.Item) -> dict[str, str]:
-    """The parameters of a case, by name."""
+def _values(item: pytest.Item) -> Iterator[tuple[str, ...]]:
+    """The parameters of a case; those that are written side by side, as a row of a table, count as one."""
     callspec = getattr(item, "callspec", None)
-    return {} if callspec is None else {name: repr(value) for name, value in callspec.params.items()}
+    if callspec is None:
+        return
+    params = {name: repr(value) for name, value in callspec.params.items()}
+    for mark in item.iter_markers("parametrize"):
+        names = mark.args[0].replace(",", " ").split() if isinstance(mark.args[0], str) else mark.args[0]
+        yield tuple(f"{name}={params.pop(name)}" for name in names)
+    yield from ((f"{name}={value}",) for name, value in params.items())
 
 
-def _spread(cases: list[pytest.Item]) -> list[pytest.Item]:
-    """The first, the last, and some between them at equal distances."""
-    if len(cases) <= MAX_CASES:
+def _sampled(cases: list[pytest.Item]) -> list[pytest.Item]:
+    """Those of a test: if it is marked, the first, the last, and some between them at equal distances."""
+    if len(cases) <= MAX_CASES or cases[0].get_closest_marker("sampled") is None:
         return cases
     return [cases[round(number * (len(cases) - 1) / (MAX_CASES - 1))] for number in range(MAX_CASES)]
