@@ -1,21 +1,20 @@
-"""How surprised a bidirectional network is by each symbol of a text, given all others on both sides of it.
+"""The loss of a bidirectional network on each symbol of a text, given all others on both sides of it.
 
-A text is N + 1 symbols, the boundary first. The symbol at place p is predicted from 0 … p - 1, read from the left, and
-from N … p + 1, read from the right; what stands behind the text is a boundary too. One reading needs the state that
-comes from the left end, and one that from the right end, so the text is read from the right first, and the states are
-kept at some places of it; then it is read from the left a block at a time, and each block from its right end once
-more. That takes half as long again, and memory that does not grow with the text but by a state every `BLOCK` symbols.
+A text is N + 1 symbols, the boundary first. The symbol at position p is predicted from 0 … p - 1, read from the left,
+and from N … p + 1, read from the right; behind the text is a boundary too. One reading needs the state from the left
+end, the other that from the right end. So the text is read from the right first, and the states are kept at some
+positions; then it is read from the left a block at a time, and each block from its right end once more. That takes
+half as long again, and memory that grows with the text only by a state every `BLOCK` symbols.
 
 The sum over a text is a pseudo-likelihood (Besag 1975), not the likelihood of the text: each symbol is predicted by
-help of the others, and these by help of it. It is no code length, and compares with that of no other kind of model.
+help of the others, and these by help of it. It is no code length, and not comparable to that of other models.
 
-What is left out: which stretches of a text, and what is read before them (`charlm.evaluation.scoring`).
+Not here: which segments of a text, and what is read before them (`charlm.evaluation.scoring`).
 
 Shapes: T time, B batch, V symbols.
 """
 
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import torch
@@ -31,14 +30,14 @@ WINDOW = 128
 """Symbols per call of the network, which bounds the memory for logits."""
 
 BLOCK = 64 * WINDOW
-"""Symbols of all stretches together between two places whose states are kept."""
+"""Symbols of all segments together between two positions whose states are kept."""
 
 
-def right_symbols(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The symbols right behind those at some places (…) of a text (N + 1,); a boundary behind the last one."""
-    found = ids[np.minimum(places + 1, len(ids) - 1)].astype(np.int64)
-    found[places + 1 >= len(ids)] = BOUNDARY
-    return found
+def right_symbols(ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """The symbols right behind those at some positions (…) of a text (N + 1,); a boundary behind the last one."""
+    symbols = ids[np.minimum(positions + 1, len(ids) - 1)].astype(np.int64)
+    symbols[positions + 1 >= len(ids)] = BOUNDARY
+    return symbols
 
 
 def read_from_right(network: Network, ids: np.ndarray, states: States) -> tuple[Tensor, States]:
@@ -50,7 +49,7 @@ def read_from_right(network: Network, ids: np.ndarray, states: States) -> tuple[
         states: from what is further to the right.
 
     Returns:
-        What is handed to the readout (T, B, R / 2) when each of them is read, and the states when all are.
+        What the output layer gets (T, B, R / 2) after each of them, and the states after all.
     """
     top, states = network.run_layers(network.to_tensor(ids[::-1]), states, side=REVERSE)
     return top.flip(0), states
@@ -59,61 +58,80 @@ def read_from_right(network: Network, ids: np.ndarray, states: States) -> tuple[
 def score_segments(
     network: Network, ids: np.ndarray, starts: np.ndarray, size: int, left: States, right: States
 ) -> Iterator[tuple[np.ndarray, Tensor]]:
-    """Stretches of a text side by side.
+    """Segments of a text side by side, a block at a time.
+
+        text        start |--- block 0 ---|--- block 1 ---|--- block 2 ---| end
+        first pass        .      checkpoint <------- checkpoint <------- right      (from right to left)
+        then       left ----> block 0 ------> block 1 ------> block 2               (from left to right)
+                              and each block once more from its right checkpoint
 
     Args:
         network: a bidirectional one.
         ids: (N + 1,) the text, the boundary first.
-        starts: (B,) of each stretch the place before its first symbol.
+        starts: (B,) the position before the first symbol of each segment.
         size: S, symbols of each.
         left: states before it, from reading up to, and without, the symbol at its start.
         right: states behind it, from reading from the right down to, and without, the symbol behind its last.
 
     Yields:
-        Input places (T, B), each one before that of a symbol, and the nats (T, B) of those symbols.
+        Input positions (T, B), each one before that of a symbol, and the nats (T, B) of those symbols.
     """
-    blocks = np.arange(0, size, WINDOW * max(1, BLOCK // WINDOW // len(starts)))
-    ends = [*blocks[1:], size]
-    kept, pages = [], PageReleaser(ids)
-    for first, end in zip(blocks[::-1], ends[::-1], strict=True):
-        kept.append(right)
-        right = deque(checkpoint_right_states(network, ids, starts, int(first), int(end), right), maxlen=1).pop()[2]
-        pages.advance((int(end) - int(first)) * len(starts))
-    for first, end, states in zip(blocks, ends, reversed(kept), strict=True):
-        tops = [found[:2] for found in checkpoint_right_states(network, ids, starts, int(first), int(end), states)]
-        for places, other in reversed(tops):
-            before = places - 1
-            own, left = network.run_layers(network.to_tensor(ids[before]), left)
-            logits = network.logits(torch.cat([own, other], -1))
-            wanted = network.to_tensor(ids[places])
-            losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), reduction="none")
-            yield before, losses.view(wanted.shape)
+    length = WINDOW * max(1, BLOCK // WINDOW // len(starts))
+    blocks = [range(first, min(first + length, size)) for first in range(0, size, length)]
+    checkpoints = checkpoint_right_states(network, ids, starts, blocks, right)
+    for block, states in zip(blocks, checkpoints, strict=True):
+        left = yield from score_block(network, ids, starts, block, left, states)
 
 
 def checkpoint_right_states(
-    network: Network, ids: np.ndarray, starts: np.ndarray, first: int, end: int, states: States
-) -> Iterator[tuple[np.ndarray, Tensor, States]]:
-    """The windows of a block, the last one first: places (T, B) of their symbols, what is read from the right there,
-    and the states after it."""
-    for at in reversed(range(first, end, WINDOW)):
-        places = starts[None, :] + np.arange(at, min(at + WINDOW, end))[:, None] + 1
-        top, states = read_from_right(network, right_symbols(ids, places), states)
-        yield places, top, states
+    network: Network, ids: np.ndarray, starts: np.ndarray, blocks: list[range], states: States
+) -> list[States]:
+    """The states right of each block of symbols, from those behind the last one."""
+    checkpoints, pages = [states], PageReleaser(ids)
+    for block in reversed(blocks[1:]):
+        for positions in reversed(_chunks(starts, block)):
+            _, states = read_from_right(network, right_symbols(ids, positions), states)
+        checkpoints.append(states)
+        pages.advance(len(block) * len(starts))
+    return checkpoints[::-1]
 
 
-def conditionals(network: Network, ids: np.ndarray, places: np.ndarray) -> Tensor:
+def score_block(
+    network: Network, ids: np.ndarray, starts: np.ndarray, block: range, left: States, right: States
+) -> Generator[tuple[np.ndarray, Tensor], None, States]:
+    """Yield what `score_segments` does for a block, and return the states left of the next one."""
+    chunks, tops = _chunks(starts, block), []
+    for positions in reversed(chunks):
+        top, right = read_from_right(network, right_symbols(ids, positions), right)
+        tops.append(top)
+    for positions, right_top in zip(chunks, reversed(tops), strict=True):
+        left_top, left = network.run_layers(network.to_tensor(ids[positions - 1]), left)
+        logits = network.logits(torch.cat([left_top, right_top], -1))
+        targets = network.to_tensor(ids[positions])
+        losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
+        yield positions - 1, losses.view(targets.shape)
+    return left
+
+
+def _chunks(starts: np.ndarray, block: range) -> list[np.ndarray]:
+    """The positions (T, B) of a block's symbols, WINDOW of each segment at a time."""
+    firsts = range(block.start, block.stop, WINDOW)
+    return [starts + np.arange(first, min(first + WINDOW, block.stop))[:, None] + 1 for first in firsts]
+
+
+def conditionals(network: Network, ids: np.ndarray, positions: np.ndarray) -> Tensor:
     """What each symbol could be, given all others of a text that is read at once.
 
     Args:
         network: a bidirectional one.
         ids: (N + 1,) the text, the boundary first.
-        places: (K,) of symbols from 1 to N; what stands there is not looked at for itself, but for the others.
+        positions: (K,) of symbols from 1 to N; the symbol there is not used for itself, but for the others.
 
     Returns:
         (K, V) log-probabilities.
     """
     every = np.arange(1, len(ids))[:, None]
-    other, _ = read_from_right(network, right_symbols(ids, every), network.initial_state(1))
-    own, _ = network.run_layers(network.to_tensor(ids[every - 1]), network.initial_state(1))
-    at = torch.from_numpy(places - 1).to(network.device)
-    return F.log_softmax(network.logits(torch.cat([own, other], -1)[at, 0]).float(), -1)
+    right, _ = read_from_right(network, right_symbols(ids, every), network.initial_state(1))
+    left, _ = network.run_layers(network.to_tensor(ids[every - 1]), network.initial_state(1))
+    at = torch.from_numpy(positions - 1).to(network.device)
+    return F.log_softmax(network.logits(torch.cat([left, right], -1)[at, 0]).float(), -1)

@@ -146,7 +146,7 @@ def compare(
     if models[0].vocabulary.tokenizer.longer:
         characters, lengths = texts[0].characters, texts[0].lengths(starts, models[0].vocabulary.sizes)
     measures = _measured(models, texts, [place[starts] for place in places], options, progress, report)
-    nats, sums = [each.score.nats for each in measures], [each.pieces for each in measures]
+    nats, sums = [each.score.nats for each in measures], [each.blocks for each in measures]
 
     def bits(nats: float) -> float:
         return nats / characters / log(2)

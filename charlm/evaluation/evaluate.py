@@ -150,7 +150,7 @@ class Evaluation:
 
 def evaluate(
     model: Model,
-    text: str | Path | Source | Corpus | None = None,
+    text: str | Path | Source | Corpus | EvalText | None = None,
     *,
     data: str | Path = Path("data"),
     report: Report | None = None,
@@ -173,9 +173,37 @@ def evaluate(
         UsageError: a split is given together with a text, or more memory is needed than there is.
     """
     options = EvalOptions.of(values)
-    found = find_text(model, text, split=options.split, data=data, report=report)
-    trained = train_text(model, text, data=data) if options.baselines else None
-    return _score(model, found, options, trained, progress, report)
+    eval_text = find_text(model, text, split=options.split, data=data, report=report)
+    train = train_text(model, text, data=data) if options.baselines else None
+    if train is not None:
+        model.check_one_way("be held against baselines, which know one side")
+        check_memory(train, eval_text)
+    if options.dynamic:
+        model.check_one_way("follow a text that it already knows the end of")
+    starts = bootstrap.block_starts(eval_text.symbols)
+    measured = measure(model, eval_text, starts, options, exact=options.exact, progress=progress, report=report)
+    rows = None
+    if train is not None and join().is_main:
+        rows = baselines(train, eval_text, model.vocabulary, lines=model.line_documents, report=report)
+    return Evaluation(
+        score=Score(measured.score.nats, eval_text.characters),
+        symbols=eval_text.symbols,
+        bytes=eval_text.bytes,
+        unknown=eval_text.count(UNKNOWN),
+        escape_bits=eval_text.escape_bits,
+        documents=eval_text.count(BOUNDARY),
+        seconds=measured.seconds,
+        model=model.label,
+        text=eval_text.name,
+        protocol=protocol(options.exact, model.vocabulary.tokenizer.noun) + read_from(model),
+        interval=bootstrap.interval(measured.blocks, eval_text.lengths(starts, model.vocabulary.sizes)),
+        entropy=None if model.options.bidirectional else eval_text.entropy,  # which is of one side
+        entropy_error=None if model.options.bidirectional else eval_text.entropy_error,
+        default_off=None if measured.default_off is None else measured.default_off / eval_text.characters,
+        baselines=rows,
+        dynamic=_dynamic(model, eval_text, options, progress, report) if options.dynamic else None,
+        dynamic_protocol=_dynamic_protocol(options, model.vocabulary.tokenizer.noun) if options.dynamic else "",
+    )
 
 
 def score_text(model: Model, text: str, *, data: str | Path = Path("data"), **values: Any) -> Evaluation:
@@ -194,57 +222,17 @@ def score_text(model: Model, text: str, *, data: str | Path = Path("data"), **va
     options = EvalOptions.of(values)
     if options.split is not None:
         raise UsageError(f"--split {options.split} is of the model's own corpus, and a string is given; leave it out")
-    symbols = model.vocabulary
-    codes = symbols.tokenizer.encode_text(text)
-    ids = np.concatenate(([BOUNDARY], symbols.encode(codes), [BOUNDARY]))
-    found = EvalText(
+    vocabulary = model.vocabulary
+    codes = vocabulary.tokenizer.encode_text(text)
+    ids = np.concatenate(([BOUNDARY], vocabulary.encode(codes), [BOUNDARY]))
+    string = EvalText(
         "a string",
         ids,
         len(text.encode("utf-8", "surrogatepass")),
-        letters=symbols.tokenizer.characters(codes) + 1,
-        escape_bits=symbols.escape_code.bits(codes[ids[1:-1] == UNKNOWN]),
+        letters=vocabulary.tokenizer.characters(codes) + 1,
+        escape_bits=vocabulary.escape_code.bits(codes[ids[1:-1] == UNKNOWN]),
     )
-    trained = train_text(model, data=data) if options.baselines else None
-    return _score(model, in_order(model, found), options, trained, None, None)
-
-
-def _score(
-    model: Model,
-    text: EvalText,
-    options: EvalOptions,
-    trained: EvalText | None,
-    progress: Progress | None,
-    report: Report | None,
-) -> Evaluation:
-    if trained is not None:
-        model.check_one_way("be held against baselines, which know one side")
-        check_memory(trained, text)
-    if options.dynamic:
-        model.check_one_way("follow a text that it already knows the end of")
-    starts = bootstrap.block_starts(text.symbols)
-    found = measure(model, text, starts, options, exact=options.exact, progress=progress, report=report)
-    rows = None
-    if trained is not None and join().is_main:
-        rows = baselines(trained, text, model.vocabulary, lines=model.line_documents, report=report)
-    return Evaluation(
-        score=Score(found.score.nats, text.characters),
-        symbols=text.symbols,
-        bytes=text.bytes,
-        unknown=text.count(UNKNOWN),
-        escape_bits=text.escape_bits,
-        documents=text.count(BOUNDARY),
-        seconds=found.seconds,
-        model=model.label,
-        text=text.name,
-        protocol=protocol(options.exact, model.vocabulary.tokenizer.noun) + read_from(model),
-        interval=bootstrap.interval(found.pieces, text.lengths(starts, model.vocabulary.sizes)),
-        entropy=None if model.options.bidirectional else text.entropy,  # which is of one side
-        entropy_error=None if model.options.bidirectional else text.entropy_error,
-        default_off=None if found.default_off is None else found.default_off / text.characters,
-        baselines=rows,
-        dynamic=_dynamic(model, text, options, progress, report) if options.dynamic else None,
-        dynamic_protocol=_dynamic_protocol(options, model.vocabulary.tokenizer.noun) if options.dynamic else "",
-    )
+    return evaluate(model, in_order(model, string), data=data, **values)
 
 
 def _dynamic(
@@ -255,21 +243,20 @@ def _dynamic(
     report: Report | None,
 ) -> Score:
     """The score with weights that follow the text; not a number, with a word why, where there is none."""
-    device, told = find_device(options.device), None
-    if progress is not None:
-        told = partial(_told, progress, text.symbols)
+    device = find_device(options.device)
+    pass_progress = None if progress is None else partial(_dynamic_progress, progress, text.symbols)
     rule = dynamic.DynamicUpdate(options.dynamic_window, options.dynamic_lr, options.dynamic_decay)
     problem = "the weights ran away; choose a smaller --dynamic-lr, or a larger --dynamic-decay"
     try:
-        found = Score(dynamic.score(model, text.ids, rule, device, told).nats, text.characters)
+        score = Score(dynamic.score(model, text.ids, rule, device, pass_progress).nats, text.characters)
     except CharlmError as error:  # the static number is to be had all the same
-        found, problem = Score(nan, text.characters), str(error)
-    if report is not None and not isfinite(found.nats):
+        score, problem = Score(nan, text.characters), str(error)
+    if report is not None and not isfinite(score.nats):
         report(f"--dynamic gives no number: {problem}")
-    return found
+    return score
 
 
-def _told(progress: Progress, characters: int, done: int, nats: float) -> None:
+def _dynamic_progress(progress: Progress, characters: int, done: int, nats: float) -> None:
     """Progress of the dynamic pass, which comes after the others and counts from the beginning."""
     progress(done, characters, nats / done)
 

@@ -1,6 +1,6 @@
-"""A model measures a text: its nats, of the whole and of pieces.
+"""The nats of a model on a text, of the whole and of blocks, by all the processes together.
 
-What is left out: what else there is to say of the text (`charlm.evaluation.evaluate`), and of several models
+Not here: what else is said of the text (`charlm.evaluation.evaluate`), and of several models
 (`charlm.evaluation.compare`).
 """
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite, log
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,9 @@ from charlm.data.sources import Report
 from charlm.errors import CharlmError
 from charlm.evaluation import scoring
 from charlm.evaluation.bidirectional import BLOCK
-from charlm.evaluation.block_losses import BlockLosses
 from charlm.evaluation.scoring import Score
 from charlm.evaluation.texts import EvalText
+from charlm.evaluation.warm_up import WARM_UP
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.runtime import malloc
@@ -38,13 +39,13 @@ class Measure:
 
     Attributes:
         score: nats and symbols.
-        pieces: (K,) nats of the pieces that were asked for.
+        blocks: (K,) nats of the blocks that were asked for.
         seconds: scoring took.
         default_off: of an exact score: how many bits in all the default protocol is above it.
     """
 
     score: Score
-    pieces: np.ndarray
+    blocks: np.ndarray
     seconds: float
     default_off: float | None = None
 
@@ -64,57 +65,47 @@ def measure(
     Args:
         model: from `charlm.model.checkpoint.load`.
         text: in the model's symbols.
-        starts: (K,) where pieces of it begin, counted from the left (`charlm.evaluation.scoring`).
+        starts: (K,) where its blocks begin, counted from the left (`charlm.evaluation.block_losses`).
         options: batch size, device and threads.
         exact: score in one pass, and say how far the default protocol is off.
-        progress: told how many characters are done.
-        report: told the device, in one line.
+        progress: called with how many characters are done.
+        report: called with the device, in one line.
 
     Raises:
         CharlmError: the loss is no finite number.
         UsageError: it would need more memory than there is.
     """
-    ranks = join()
+    group = join()
     network = _network(model, text.symbols, options, report)
-    passes = 1 + exact
-    pieces = text.pieces(starts)
-
-    def exactly() -> Score:
-        return scoring.score(
-            network, text.ids, exact=True, pieces=pieces, progress=_of(text.symbols, passes, 0, progress)
-        )
-
-    def by_segments(pieces: BlockLosses | None, before: int) -> Score:
-        found = scoring.score(
-            network,
-            text.ids,
-            bounded=model.starts_at_boundary,
-            batch=options.batch_size,
-            part=(ranks.rank, ranks.world),
-            pieces=pieces,
-            progress=_of(text.symbols, passes, before, progress),
-        )
-        nats, characters = ranks.all_reduce_sum(np.array([found.nats, found.characters]))
-        return Score(float(nats), int(characters))
-
-    began = perf_counter()
-    result = exactly() if exact else by_segments(pieces, 0)
-    if not isfinite(result.nats):
+    total = (1 + exact) * text.symbols
+    segments: dict[str, Any] = {
+        "starts_at_boundary": model.starts_at_boundary,
+        "batch": options.batch_size,
+        "part": (group.rank, group.world),
+    }
+    block_losses, began = text.block_losses(starts), perf_counter()
+    score = scoring.score(
+        network, text.ids, exact=exact, block_losses=block_losses, progress=_from(progress, 0, total), **segments
+    )
+    if not exact:
+        score = score.summed_over(group)
+    if not isfinite(score.nats):
         raise CharlmError(
             f"{model.path or 'the model'} gives {text.name} a loss that is no finite number: its state grows without "
             f"bound, as that of a linear or relu rnn can; it cannot be scored"
         )
     seconds = perf_counter() - began
-    sums = pieces.nats if exact else ranks.all_reduce_sum(pieces.nats)
-    off = (by_segments(None, text.symbols).nats - result.nats) / log(2) if exact else None
-    return Measure(result, sums, seconds, off)
+    if not exact:
+        return Measure(score, group.all_reduce_sum(block_losses.nats), seconds)
+    default = scoring.score(network, text.ids, progress=_from(progress, text.symbols, total), **segments)
+    return Measure(score, block_losses.nats, seconds, (default.summed_over(group).nats - score.nats) / log(2))
 
 
 def protocol(exact: bool, noun: str) -> str:
     """How a text is scored, in words, with the lengths in symbols of the given name."""
     if exact:
         return "exact: one pass, the state carried through the whole text"
-    return f"segments of {scoring.SEGMENT} {noun}s, each warmed up on the {scoring.WARM_UP} before it"
+    return f"segments of {scoring.SEGMENT} {noun}s, each warmed up on the {WARM_UP} before it"
 
 
 def read_from(model: Model) -> str:
@@ -156,8 +147,8 @@ def _bytes(model: Model, characters: int, batch: int) -> int:
     return 4 * (numbers + kept)
 
 
-def _of(characters: int, passes: int, before: int, progress: Progress | None) -> scoring.Progress | None:
-    """Progress of one of several passes, of which those before it have read `before` characters."""
+def _from(progress: Progress | None, before: int, total: int) -> scoring.Progress | None:
+    """Progress of one of several passes, of which those before it have read `before` of the `total` characters."""
     if progress is None:
         return None
-    return lambda done, nats: progress(before + done, passes * characters, nats / done)
+    return lambda done, nats: progress(before + done, total, nats / done)

@@ -65,7 +65,7 @@ class EvalText:
         """(N + 1,) the symbols from the left, the boundary first."""
         return self.ids if self.reading_order is None else self.reading_order
 
-    def pieces(self, starts: np.ndarray) -> BlockLosses:
+    def block_losses(self, starts: np.ndarray) -> BlockLosses:
         """Sums over pieces of the text that begin at some places (K,), counted from the left, to be filled as a model
         reads it."""
         return BlockLosses(
@@ -91,7 +91,7 @@ class EvalText:
         """
         if self.letters is None or not len(starts):
             return np.diff(starts, append=self.symbols)
-        known, unknown, pages = self.pieces(starts), self.pieces(starts), PageReleaser(self.ids)
+        known, unknown, pages = self.block_losses(starts), self.block_losses(starts), PageReleaser(self.ids)
         for at in range(1, len(self.ids), COUNT_SYMBOLS):
             block = self.ids[at : at + COUNT_SYMBOLS]
             places = np.arange(at - 1, at - 1 + len(block))
@@ -104,7 +104,7 @@ class EvalText:
 
 def find_text(
     model: Model,
-    text: str | Path | Source | Corpus | None = None,
+    text: str | Path | Source | Corpus | EvalText | None = None,
     *,
     split: str | None = None,
     data: str | Path = Path("data"),
@@ -114,8 +114,8 @@ def find_text(
 
     Args:
         model: from `charlm.model.checkpoint.load`.
-        text: a file, a folder, `-`, an opened source; None for a split of the model's own corpus, which
-            can also be given, itself or as its prepared folder, where that is not below `data`.
+        text: a file, a folder, `-`, an opened source, or a text that was found before; None for a split of the model's
+            own corpus, which can also be given, itself or as its prepared folder, if that is not below `data`.
         split: of its own corpus; None for test, or valid where there is no test split.
         data: where prepared corpora lie.
         report: told what was chosen, in one line.
@@ -125,6 +125,8 @@ def find_text(
         UsageError: a split is given together with a text.
     """
     check_model(model)
+    if isinstance(text, EvalText):
+        return text
     if text is None or isinstance(text, Corpus) or is_prepared(text):
         return in_order(model, _own_split(own_corpus(model, text, data=data), split, report))
     if split is not None:
@@ -134,7 +136,7 @@ def find_text(
 
 
 def train_text(
-    model: Model, text: str | Path | Source | Corpus | None = None, *, data: str | Path = Path("data")
+    model: Model, text: str | Path | Source | Corpus | EvalText | None = None, *, data: str | Path = Path("data")
 ) -> EvalText:
     """The text that a model was trained on: the train split of its own corpus.
 
@@ -161,9 +163,9 @@ def in_order(model: Model, text: EvalText) -> EvalText:
     return replace(text, ids=direction.reading(text.ids, model.options.direction), reading_order=text.ids)
 
 
-def is_prepared(text: str | Path | Source | None) -> TypeGuard[str | Path]:
+def is_prepared(text: str | Path | Source | EvalText | None) -> TypeGuard[str | Path]:
     """Whether a text is named by the folder of a prepared corpus."""
-    return text is not None and not isinstance(text, Source) and present(Path(text) / INFO)
+    return isinstance(text, str | Path) and present(Path(text) / INFO)
 
 
 def own_corpus(

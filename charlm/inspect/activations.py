@@ -13,14 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from charlm.cells import Array, State
+from charlm.evaluation.warm_up import warm_up_ids
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import Edit, Stepper
 
 BLOCK_BYTES = 1 << 24
 """What the arrays of a block may come to, roughly."""
-
-WARM_UP = 256
-"""Symbols that a stretch reads before what it is asked for, as in evaluation (`charlm.evaluation.scoring`)."""
 
 STRETCHES, SHORTEST = 64, 1024
 """Of a text that need not be read in one pass: how many at most, and the characters of each at least, so that warming
@@ -80,8 +78,8 @@ def read(
         names: which of the parts of the state (`h`, `c`) and of the gates to keep in `Block.values`, where a layer
             has them.
         layers: of which layers, counted from 0; None for all.
-        stretches: B, cut from the text in order, read side by side; each but the first warms up on the
-            `WARM_UP` symbols before it.
+        stretches: B, cut from the text in order, read side by side; each but the first warms up on the symbols
+            before it (`charlm.evaluation.warm_up`).
         edit: changes a layer's state after each symbol (`charlm.model.stepper`).
 
     Yields:
@@ -96,7 +94,8 @@ def read(
     length = -(-characters // stretches)
     starts = np.arange(0, characters, length)
     ends = np.minimum(starts + length, characters)
-    states = _warm(stepper, ids, starts, edit)
+    before = warm_up_ids(ids, starts, model.starts_at_boundary)
+    states = _warm_up(stepper, before, starts, edit)
     row = len(starts) * (3 * model.vocabulary.size + len(keep) * model.options.hidden) * 4
     size = max(1, min(length, 1024, BLOCK_BYTES // row))
     for first in range(0, length, size):
@@ -124,16 +123,15 @@ class _Watch:
                 self._values[layer, name][self.t] = array
 
 
-def _warm(stepper: Stepper, ids: np.ndarray, starts: np.ndarray, edit: Edit | None) -> list[State]:
-    """States after the symbols before each start; zeros for the one that starts the text."""
+def _warm_up(stepper: Stepper, before: np.ndarray, starts: np.ndarray, edit: Edit | None) -> list[State]:
+    """States after the symbols before each start (T, B); zeros for the one that starts the text."""
     states = stepper.start(len(starts))
     if len(starts) == 1:
         return states
-    for offset in range(-WARM_UP, 0):
-        before = starts + offset
-        _, states = stepper.step(ids[np.maximum(before, 0)], states, edit=edit)
-        live = (before >= 0)[:, None]
-        states = [tuple(part * live for part in state) for state in states]
+    for offset, symbols in enumerate(before, -len(before)):
+        _, states = stepper.step(symbols, states, edit=edit)
+        live = (starts + offset >= 0)[:, None]
+        states = [tuple(array * live for array in state) for state in states]
     return states
 
 

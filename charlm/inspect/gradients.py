@@ -34,7 +34,7 @@ from torch.nn import functional as F
 from charlm import cells, memory
 from charlm.cells import Cell, Parameters, State
 from charlm.errors import CharlmError, UsageError
-from charlm.inspect.activations import WARM_UP
+from charlm.evaluation.warm_up import WARM_UP
 from charlm.inspect.spectrum import Block, blocks, bound, slope
 from charlm.inspect.unrolled import Trail, Unrolled
 from charlm.model.checkpoint import Model

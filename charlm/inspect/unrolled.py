@@ -16,9 +16,9 @@ from torch import Tensor
 
 from charlm import cells
 from charlm.cells import Parameters, State
+from charlm.evaluation.warm_up import warm_up_ids
 from charlm.model.checkpoint import Model
 from charlm.model.wiring import StepWeights, split_weights
-from charlm.tokenizers.vocabulary import BOUNDARY
 
 States = list[State]
 
@@ -54,7 +54,7 @@ class Unrolled:
         self._wired = StepWeights(model.options, split_weights(model.options, exact), torch)
         self.layers: list[Parameters] = self._wired.layers
         self._like = self._wired.like
-        self._bounded = model.starts_at_boundary
+        self._starts_at_boundary = model.starts_at_boundary
 
     def start(self, batch: int) -> States:
         """The state before any text, zeros (B, H)."""
@@ -64,17 +64,14 @@ class Unrolled:
         """The states before the symbols at `ends` (B,), after so many symbols before them, or as many as there are.
 
         Reading begins in the zero state, and with a boundary where the text has none of its own, as evaluation
-        does (`charlm.evaluation.scoring`).
+        does (`charlm.evaluation.warm_up`).
         """
         states = self.start(len(ends))
         with torch.no_grad():
-            for offset in range(-characters, 0):
-                at = ends + offset
-                symbols = ids[np.maximum(at, 0)].astype(np.int64)
-                if self._bounded and offset == -characters:
-                    symbols = np.full_like(symbols, BOUNDARY)
-                states = self._step(torch.from_numpy(symbols), states)[0]
-                inside = torch.from_numpy(at >= 0)[:, None]
+            before = warm_up_ids(ids, ends, self._starts_at_boundary, characters)
+            for offset, symbols in enumerate(before, -characters):
+                states = self._step(torch.from_numpy(symbols.astype(np.int64)), states)[0]
+                inside = torch.from_numpy(ends + offset >= 0)[:, None]
                 # what does not exist before the text is no number of steps in the zero state, but none
                 states = [tuple(torch.where(inside, part, 0.0) for part in state) for state in states]
         return states

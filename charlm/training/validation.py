@@ -47,11 +47,9 @@ class Validator:
         if self.ids is None:
             raise ValueError("there is no validation split")
         part = self.group.rank, self.group.world
-        score = scoring.score(
-            network, self.ids[: characters + 1], bounded=self.starts_at_boundary, part=part, progress=progress
-        )
-        nats, scored = self.group.all_reduce_sum(np.array([score.nats, score.characters]))
-        return Score(float(nats), int(scored))
+        ids, at_boundary = self.ids[: characters + 1], self.starts_at_boundary
+        score = scoring.score(network, ids, starts_at_boundary=at_boundary, part=part, progress=progress)
+        return score.summed_over(self.group)
 
     def timed_score(self, network: Network, characters: int, progress: Progress | None = None) -> Score:
         """The same, and note how fast it was: the end of a run with `--time` is planned by it."""

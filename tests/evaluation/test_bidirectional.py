@@ -12,7 +12,8 @@ from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import UsageError
 from charlm.evaluation.bidirectional import conditionals, read_from_right
 from charlm.evaluation.block_losses import BlockLosses
-from charlm.evaluation.scoring import SEGMENT, WARM_UP, score
+from charlm.evaluation.scoring import SEGMENT, score
+from charlm.evaluation.warm_up import WARM_UP
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.model.initializers import initialize
@@ -76,7 +77,7 @@ def text(size: int, seed: int = 0) -> np.ndarray:
 def nats_of(network: Network, ids: np.ndarray, **how: object) -> np.ndarray:
     """(N,) of each symbol."""
     pieces = BlockLosses(np.arange(len(ids) - 1))
-    found = score(network, ids, pieces=pieces, **how)  # type: ignore[arg-type]
+    found = score(network, ids, block_losses=pieces, **how)  # type: ignore[arg-type]
     assert found.characters == len(ids) - 1 and found.nats == pytest.approx(pieces.nats.sum(), rel=1e-12)
     return pieces.nats
 
@@ -121,7 +122,7 @@ def test_the_whole_text_is_its_blocks(size):
 @pytest.mark.parametrize("size", [500, 3 * SEGMENT, 3 * SEGMENT + 100, 4 * SEGMENT - WARM_UP, 4 * SEGMENT - 1])
 def test_a_segment_is_warmed_up_from_both_sides_and_hangs_on_nothing_else(size, bounded):
     network, ids = network_of(make("sum", layers=1, scale=0.1)), text(size)  # which forgets nothing
-    whole = nats_of(network, ids, bounded=bounded)
+    whole = nats_of(network, ids, starts_at_boundary=bounded)
     for start in range(0, size, SEGMENT):
         first, end = max(0, start - WARM_UP), min(size, start + SEGMENT + WARM_UP)
         part = np.append(ids, BOUNDARY)[first : end + 2].copy()
@@ -136,9 +137,9 @@ def test_a_segment_is_warmed_up_from_both_sides_and_hangs_on_nothing_else(size, 
             nats = -network.logits(torch.cat([left, right], -1)).log_softmax(-1)[:, 0].numpy()
         wanted = nats[np.arange(before, before + length), ids[start + 1 : start + 1 + length]]
         assert whole[start : start + length] == pytest.approx(wanted, abs=1e-5, rel=1e-6)
-    assert nats_of(network, ids, bounded=bounded, batch=1) == pytest.approx(whole, abs=1e-6)
+    assert nats_of(network, ids, starts_at_boundary=bounded, batch=1) == pytest.approx(whole, abs=1e-6)
     parts = BlockLosses(np.arange(size))
-    sums = [score(network, ids, bounded=bounded, part=(rank, 3), pieces=parts) for rank in range(3)]
+    sums = [score(network, ids, starts_at_boundary=bounded, part=(rank, 3), block_losses=parts) for rank in range(3)]
     assert parts.nats == pytest.approx(whole, abs=1e-6) and sum(found.characters for found in sums) == size
 
 

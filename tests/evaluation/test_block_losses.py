@@ -34,7 +34,7 @@ def test_pieces_hold_the_losses_of_their_characters(make_network, losses, charac
     network, sums, nats = make_network(model), np.zeros(len(starts)), 0.0
     for number in range(parts):
         pieces = BlockLosses(starts)
-        nats += score(network, ids, part=(number, parts), pieces=pieces, **how).nats
+        nats += score(network, ids, part=(number, parts), block_losses=pieces, **how).nats
         sums += pieces.nats
     np.testing.assert_allclose(sums, np.add.reduceat(loss[ids[1:]], starts), rtol=1e-5, atol=1e-5)
     assert sums.sum() == pytest.approx(nats, rel=1e-9)
@@ -44,7 +44,7 @@ def test_pieces_hold_the_losses_of_their_characters(make_network, losses, charac
 def test_collecting_changes_no_score(make_model, make_network, exact):
     network, ids = make_network(make_model("lstm")), text(2500)
     pieces = BlockLosses(np.arange(0, 2500, 10))
-    assert score(network, ids, exact=exact) == score(network, ids, exact=exact, pieces=pieces)
+    assert score(network, ids, exact=exact) == score(network, ids, exact=exact, block_losses=pieces)
     none = BlockLosses(np.zeros(0, np.int64))
-    score(network, ids, exact=exact, pieces=none)
+    score(network, ids, exact=exact, block_losses=none)
     assert none.nats.size == 0

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm import cells
-from charlm.evaluation.scoring import SEGMENT, WARM_UP, WINDOW, Score, max_segments, score
+from charlm.evaluation.scoring import SEGMENT, WINDOW, Score, max_segments, score
+from charlm.evaluation.warm_up import WARM_UP
 from charlm.model.network import Network
 from charlm.tokenizers.vocabulary import BOUNDARY
 
@@ -70,11 +71,11 @@ def test_default_protocol_scores_each_segment_warmed_up_on_the_text_before_it(
 
     network = make_network(model, "plain", torch.float64)
     wanted = by_definition(WARM_UP)
-    result = score(network, ids, bounded=bounded)
+    result = score(network, ids, starts_at_boundary=bounded)
     assert result.characters == len(ids) - 1
     assert result.nats == pytest.approx(wanted, rel=1e-7)
     for other in (
-        score(network, ids, bounded=not bounded).nats,
+        score(network, ids, starts_at_boundary=not bounded).nats,
         by_definition(WARM_UP - 1),
         by_definition(0),
         score(network, ids, exact=True).nats,
@@ -113,7 +114,7 @@ def test_batch_size_does_not_change_the_result(make_model, make_network, charact
 def test_of_a_large_table_fewer_segments_run_at_once_with_the_same_result(make_model, make_network, monkeypatch):
     network, ids = make_network(make_model("gru")), text(5 * SEGMENT + 77)
     wanted, seen = score(network, ids), []
-    monkeypatch.setattr("charlm.evaluation.scoring.ROOM", 2 * 4 * WINDOW * 3 * network.vocab_size)
+    monkeypatch.setattr("charlm.evaluation.scoring.MAX_LOGITS_BYTES", 2 * 4 * WINDOW * 3 * network.vocab_size)
     network.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[1]))
     assert score(network, ids).nats == pytest.approx(wanted.nats, rel=1e-6) and max(seen) == 2
 
