@@ -1,28 +1,33 @@
-"""Fingerprints of windows of a text, and which of them another text has too.
+"""Fingerprints of the windows of a text, and which of them another text has too.
 
-A window is 64 bytes of ids. One text is looked at whole: each of its windows, at every symbol, is kept. The other one
-runs past in blocks, and of it only the windows that begin at a multiple of 32 bytes are looked up: any passage of 95
-bytes contains one of them.
+A window is 64 bytes of ids. Of one text all windows are kept, one at every symbol. The other text is read in blocks,
+and only its windows that begin at a multiple of 32 bytes are looked up: any passage of 95 bytes contains one of them.
 
 A fingerprint is a multilinear hash of the window's eight words modulo 2^64, of which the upper bits count (Lemire &
-Kaser 2014). Equal windows have equal ones; whether equal ones are of equal windows is left to `charlm.data.leaks`.
+Kaser 2014). Equal windows have equal fingerprints. The converse is checked by `charlm.data.leaks`.
+
+Shapes: T symbols of a text, K windows of the index, P pairs of windows.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-WINDOW, STRIDE = 64, 32
-"""Bytes of a window, and from one window that is looked up to the next."""
+WINDOW_BYTES = 64
+"""Bytes of a window."""
 
-HASH_CHUNK = 1 << 16
-"""Symbols whose windows are computed together."""
+STRIDE_BYTES = 32
+"""Bytes from one window that is looked up to the next."""
 
-MAX_CANDIDATES = 4
-"""Look-ups in which one fingerprint is answered."""
+CHUNK_SYMBOLS = 1 << 16
+"""Symbols whose fingerprints are computed together."""
+
+MAX_LOOK_UPS = 4
+"""Budget of one fingerprint: look-ups that are answered."""
 
 MAX_PAIRS = 1 << 18
-"""Answers in all; only a text that repeats itself all the time would have more."""
+"""Budget of a search: pairs that all look-ups return together; only a highly repetitive text has more."""
 
 FACTORS = tuple(np.uint64(factor) for factor in (
     0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB,
@@ -30,112 +35,127 @@ FACTORS = tuple(np.uint64(factor) for factor in (
 """Odd random numbers: of a word, and of the first half of two, four and eight words."""
 
 
+@dataclass
 class Index:
-    """The fingerprints of a text, sorted, each with its place in the lower bits.
+    """The windows of a text, sorted by their fingerprint and then by their position.
 
-    Args:
-        ids: (M,) the text.
-        stretches: begin and end of what of it is looked at; windows lie within one.
+    Attributes:
+        window: symbols of a window.
+        hash_mask: the bits of a fingerprint that are compared.
+        hashes: (K,) uint64 fingerprints in rising order.
+        positions: (K,) int64 first symbols of the windows.
+        look_ups: (K,) uint8 answered look-ups, counted at the first window of each fingerprint.
+        pairs_left: pairs that further look-ups may return.
     """
 
-    def __init__(self, ids: np.ndarray, stretches: Iterable[tuple[int, int]]) -> None:
-        self._place = np.uint64((1 << max(len(ids) - 1, 1).bit_length()) - 1)
-        self._window = WINDOW // ids.itemsize
-        found, count = np.empty(len(ids), np.uint64), 0
-        for begin, end in stretches:
-            for at in range(begin, end, HASH_CHUNK):
-                prints = _of_windows(ids[at : min(at + HASH_CHUNK + self._window - 1, end)])
-                prints = prints & ~self._place | np.arange(at, at + len(prints), dtype=np.uint64)
-                found[count : count + len(prints)] = prints
-                count += len(prints)
-        found[:count].sort()
-        # Of equal windows within a few symbols, in a text that repeats itself there, one is enough.
-        few, kept = found[:count] // np.uint64(STRIDE), np.ones(count, bool)
-        kept[1:] = few[1:] != few[:-1]
-        self._sorted = found[:count][kept]
-        self._tries = np.zeros(len(self._sorted), np.uint8)
-        self._filter = _Filter(self._sorted)
-        self._left = MAX_PAIRS
+    window: int
+    hash_mask: np.uint64
+    hashes: np.ndarray
+    positions: np.ndarray
+    look_ups: np.ndarray
+    pairs_left: int = MAX_PAIRS
+
+    def __post_init__(self) -> None:
+        self._filter = _BloomFilter(self.hashes)
+
+    @classmethod
+    def of(cls, ids: np.ndarray, segments: Iterable[tuple[int, int]]) -> "Index":
+        """Index the windows of `ids` (T,) that are within a segment, each given by its begin and end."""
+        window = WINDOW_BYTES // ids.itemsize
+        position_mask = np.uint64((1 << max(len(ids) - 1, 1).bit_length()) - 1)
+        packed = [np.empty(0, np.uint64)]  # hash and position in one number, which sorts ten times as fast as a pair
+        for begin, end in segments:
+            for start in range(begin, end, CHUNK_SYMBOLS):
+                hashes = _hash_windows(ids[start : min(start + CHUNK_SYMBOLS + window - 1, end)])
+                positions = np.arange(start, start + len(hashes), dtype=np.uint64)
+                packed.append(hashes & ~position_mask | positions)
+        pairs = np.concatenate(packed)
+        pairs.sort()
+        # One of the equal windows within a few symbols is enough, if a text repeats itself there.
+        group, first = pairs // np.uint64(STRIDE_BYTES), np.ones(len(pairs), bool)
+        first[1:] = group[1:] != group[:-1]
+        pairs = pairs[first]
+        hashes, positions = pairs & ~position_mask, (pairs & position_mask).astype(np.int64)
+        return cls(window, ~position_mask, hashes, positions, np.zeros(len(pairs), np.uint8))
 
     def __len__(self) -> int:
-        """How many windows are still looked for."""
-        return len(self._sorted)
+        """The number of windows that are searched for."""
+        return len(self.hashes)
 
     def look_up(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Windows of `ids` (T,), each `STRIDE` bytes, that have the fingerprint of one that is looked for.
+        """Find the windows of another text that have the fingerprint of an indexed one, within both budgets.
 
-        Of windows of `ids` with equal fingerprints the first one answers for all.
+        Args:
+            ids: (T,) the text. Of its windows with equal fingerprints only the first one is used.
 
         Returns:
-            Two arrays (P,): the place in `ids`, and one in the text.
+            Two arrays (P,): the position in `ids`, and the position in the indexed text.
         """
-        prints = _of_blocks(ids)
-        blocks = self._filter.perhaps(prints)
-        wanted = prints[blocks] & ~self._place
-        low = np.searchsorted(self._sorted, wanted)
-        there = self._sorted[np.minimum(low, len(self._sorted) - 1)] & ~self._place == wanted
-        low, first = np.unique(low[there & (low < len(self._sorted))], return_index=True)
-        blocks = blocks[there][first]
-        fresh = self._tries[low] < MAX_CANDIDATES
-        low, blocks = low[fresh], blocks[fresh]
-        self._tries[low] += 1
-        many = np.searchsorted(self._sorted, self._sorted[low] | self._place, side="right") - low
-        before = np.cumsum(many) - many
-        blocks = np.repeat(blocks, many)
-        blocks = blocks[: self._left]
-        places = self._sorted[np.arange(len(blocks)) + np.repeat(low - before, many)[: len(blocks)]] & self._place
-        self._left -= len(blocks)
-        return blocks * (STRIDE // ids.itemsize), places.astype(np.int64)
+        blocks, entries = self._find(_hash_blocks(ids) & self.hash_mask)
+        fresh = self.look_ups[entries] < MAX_LOOK_UPS
+        blocks, entries = blocks[fresh], entries[fresh]
+        self.look_ups[entries] += 1
+        counts = np.searchsorted(self.hashes, self.hashes[entries], side="right") - entries
+        pairs = np.repeat(np.arange(len(entries)), counts)[: self.pairs_left]
+        self.pairs_left -= len(pairs)
+        nth = np.arange(len(pairs)) - (np.cumsum(counts) - counts)[pairs]
+        return blocks[pairs] * (STRIDE_BYTES // ids.itemsize), self.positions[entries[pairs] + nth]
 
-    def forget(self, known: np.ndarray) -> None:
-        """Look no more for windows that lie in what is known (M,), nor for those that were answered often enough."""
-        open_before = np.concatenate(([0], np.cumsum(~known, dtype=np.int32)))
-        kept = self._tries < MAX_CANDIDATES
-        for at in range(0, len(kept), HASH_CHUNK):
-            places = (self._sorted[at : at + HASH_CHUNK] & self._place).astype(np.int64)
-            kept[at : at + HASH_CHUNK] &= open_before[places + self._window] != open_before[places]
-        self._sorted, self._tries = self._sorted[kept], self._tries[kept]
-        self._filter = _Filter(self._sorted)
+    def _find(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The first place of each known fingerprint, in `hashes` and in the index."""
+        blocks = self._filter.candidates(hashes)
+        entries = np.searchsorted(self.hashes, hashes[blocks])
+        known = self.hashes[np.minimum(entries, len(self) - 1)] == hashes[blocks]
+        entries, first = np.unique(entries[known], return_index=True)
+        return blocks[known][first], entries
+
+    def without(self, known: np.ndarray) -> "Index":
+        """The index without the windows whose symbols are all `known` (T,), and without those looked up too often."""
+        unknown_before = np.concatenate(([0], np.cumsum(~known, dtype=np.int32)))
+        unknown = unknown_before[self.positions + self.window] - unknown_before[self.positions]
+        keep = (self.look_ups < MAX_LOOK_UPS) & (unknown > 0)
+        hashes, positions, look_ups = (column[keep] for column in (self.hashes, self.positions, self.look_ups))
+        return replace(self, hashes=hashes, positions=positions, look_ups=look_ups)
 
 
-class _Filter:
-    """Says of most fingerprints that they are not there (Bloom 1970, its bits for one number in one word)."""
+class _BloomFilter:
+    """Tells of most numbers that they are not in a set (Bloom 1970; the bits of a number are in one word)."""
 
-    def __init__(self, prints: np.ndarray) -> None:
-        bits = max(len(prints).bit_length() - 2, 8)
-        self._word = np.uint64(64 - bits)
-        self._bits = [np.uint64(64 - bits - 6 * n) for n in (1, 2)]
+    def __init__(self, hashes: np.ndarray) -> None:
+        bits = max(len(hashes).bit_length() - 2, 8)
+        self._word_shift = np.uint64(64 - bits)
+        self._bit_shifts = [np.uint64(64 - bits - 6 * n) for n in (1, 2)]
         self._words = np.zeros(1 << bits, np.uint64)
-        for at in range(0, len(prints), HASH_CHUNK):
-            piece = prints[at : at + HASH_CHUNK]
-            np.bitwise_or.at(self._words, piece >> self._word, self._mask(piece))
+        for first in range(0, len(hashes), CHUNK_SYMBOLS):
+            chunk = hashes[first : first + CHUNK_SYMBOLS]
+            np.bitwise_or.at(self._words, chunk >> self._word_shift, self._mask(chunk))
 
-    def perhaps(self, prints: np.ndarray) -> np.ndarray:
-        """The numbers (P,) of those that may be there."""
-        mask = self._mask(prints)
-        return np.flatnonzero(self._words[prints >> self._word] & mask == mask)
+    def candidates(self, hashes: np.ndarray) -> np.ndarray:
+        """The indices (P,) of those that may be in the set."""
+        mask = self._mask(hashes)
+        return np.flatnonzero(self._words[hashes >> self._word_shift] & mask == mask)
 
-    def _mask(self, prints: np.ndarray) -> np.ndarray:
-        one, two = (np.uint64(1) << (prints >> bit & np.uint64(63)) for bit in self._bits)
+    def _mask(self, hashes: np.ndarray) -> np.ndarray:
+        one, two = (np.uint64(1) << (hashes >> shift & np.uint64(63)) for shift in self._bit_shifts)
         return one | two
 
 
-def _of_windows(ids: np.ndarray) -> np.ndarray:
-    """Fingerprints of the windows that begin at each symbol of `ids` (T,), as many as lie within."""
+def _hash_windows(ids: np.ndarray) -> np.ndarray:
+    """Fingerprints of the windows of `ids` (T,) that begin at each symbol."""
     size = ids.itemsize
     count = max((ids.nbytes - 8) // size + 1, 0)
     words = np.ndarray(count, "<u8", np.ascontiguousarray(ids).data, strides=(size,))
-    prints = words * FACTORS[0]
-    for factor, bytes in zip(FACTORS[1:], (8, 16, 32), strict=True):
-        on = bytes // size
-        prints = prints[:-on] * factor + prints[on:]
-    return prints
+    hashes = words * FACTORS[0]
+    for factor, half_bytes in zip(FACTORS[1:], (8, 16, 32), strict=True):
+        half = half_bytes // size
+        hashes = hashes[:-half] * factor + hashes[half:]
+    return hashes
 
 
-def _of_blocks(ids: np.ndarray) -> np.ndarray:
-    """Fingerprints of the windows that begin at each `STRIDE` bytes of `ids` (T,), as many as lie within."""
-    whole = ids.nbytes // STRIDE * STRIDE
-    prints = ids.view(np.uint8)[:whole].view("<u8") * FACTORS[0]
+def _hash_blocks(ids: np.ndarray) -> np.ndarray:
+    """Fingerprints of the windows of `ids` (T,) that begin at each multiple of `STRIDE_BYTES`."""
+    usable = ids.nbytes // STRIDE_BYTES * STRIDE_BYTES
+    hashes = ids.view(np.uint8)[:usable].view("<u8") * FACTORS[0]
     for factor in FACTORS[1:3]:
-        prints = prints[::2] * factor + prints[1::2]
-    return prints[:-1] * FACTORS[3] + prints[1:]
+        hashes = hashes[::2] * factor + hashes[1::2]
+    return hashes[:-1] * FACTORS[3] + hashes[1:]

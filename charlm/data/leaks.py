@@ -1,38 +1,44 @@
 """Passages that a split shares with the training text, found in one pass over it and in bounded memory.
 
-Windows of 64 bytes that both have are looked for, the texts themselves are compared there and to both sides, and what
-touches is joined. Any passage of `LEAST` symbols contains a window that is looked for, and nothing is reported that
-does not stand in both texts. What is found may fall short in two ways: of windows that the training text repeats only
-some places are compared, and of large splits only evenly spread stretches are looked at.
+Windows of 64 bytes that both texts have are looked up, the texts are compared there and to both sides, and touching
+matches are merged. Any passage of `MIN_OVERLAP` symbols contains a window that is looked up, and every reported
+passage occurs in both texts. The result may fall short in two ways: of windows that the training text repeats only some
+positions are compared, and of large splits only evenly spread segments are searched.
 
 What is left out: how equal windows are found (`charlm.data.fingerprints`).
+
+Shapes: M symbols of the sample, S segments, P matches.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from charlm.data.fingerprints import STRIDE, WINDOW, Index
+from charlm.data.fingerprints import STRIDE_BYTES, WINDOW_BYTES, Index
 from charlm.data.memmap import PageReleaser
 
 MIN_OVERLAP = 100
 """Symbols of the shortest passage that is reported."""
 
-REACH = 64
+MAX_EXTENSION = 64
 """Symbols by which a match is followed to each side; the next window of the training text begins earlier."""
 
-SAMPLED_SYMBOLS, SAMPLED_STRETCHES = 1 << 16, 10
-"""Symbols that are looked at together, and the most such stretches of one split."""
+SEGMENT_SYMBOLS = 1 << 16
+"""Symbols of a sampled segment, and symbols that are compared together."""
 
-CHUNK_SYMBOLS = 1 << 20
+MAX_SEGMENTS = 10
+"""Segments that are sampled from one split."""
+
+CHUNK_BYTES = 1 << 20
 """Bytes of the training text that are read at a time."""
 
-MAX_REPEATS = 32
-"""What is known is left out of the search when the pairs compared since are more than a 32nd of the open windows."""
+FORGET_RATIO = 32
+"""Known passages leave the index when the pairs compared since are more than a 32nd of its windows."""
 
-MAX_COMPARED_ROWS = 1 << 12
+MAX_COMPARED_PAIRS = 1 << 12
 """Pairs that are compared together."""
 
 
@@ -41,11 +47,11 @@ class Overlap:
     """What a split shares with the training text.
 
     Attributes:
-        symbols: of the split that lie in passages of `LEAST` or more that the training text has too.
-        of: symbols that were looked at.
-        longest: symbols of the longest such passage, 0 where there is none.
-        at: its place in the split, in symbols from 0.
-        train: its place in the training text, in symbols from 0.
+        symbols: of the split that are in passages of `MIN_OVERLAP` or more that the training text has too.
+        of: symbols that were searched.
+        longest: symbols of the longest such passage, 0 if there is none.
+        at: its position in the split, in symbols from 0.
+        train: its position in the training text, in symbols from 0.
     """
 
     symbols: int
@@ -59,167 +65,194 @@ class Overlap:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class _Sampled:
-    """What is looked at: stretches of all splits, one after the other, with a gap of one symbol behind each.
+class _Matches(NamedTuple):
+    """Passages of the sample that the training text has too.
 
     Attributes:
-        ids: (M,) all of it.
-        begins, ends: (S,) of each stretch, in `ids`.
-        splits, places: (S,) which split each is from, and where it begins there.
+        begins, ends: (P,) positions in the sample.
+        shifts: (P,) from a position in the sample to the one in the training text.
+    """
+
+    begins: np.ndarray
+    ends: np.ndarray
+    shifts: np.ndarray
+
+    @classmethod
+    def merge(cls, matches: Iterable["_Matches"]) -> "_Matches":
+        """Join matches of equal shift that touch."""
+        none = np.zeros(0, np.int64)
+        begins, ends, shifts = map(np.concatenate, zip((none, none, none), *matches, strict=True))
+        if not len(begins):
+            return cls(begins, ends, shifts)
+        order = np.lexsort((begins, shifts))
+        begins, ends, shifts = begins[order], ends[order], shifts[order]
+        apart = np.cumsum(np.diff(shifts, prepend=shifts[0]) != 0) * (int(ends.max()) + 2)
+        reached = np.maximum.accumulate(ends + apart)
+        first = np.flatnonzero(np.concatenate(([True], (begins + apart)[1:] > reached[:-1])))
+        return cls(begins[first], np.maximum.reduceat(ends, first), shifts[first])
+
+    def select(self, mask: np.ndarray) -> "_Matches":
+        """A copy of the matches for which `mask` (P,) is true."""
+        return _Matches(self.begins[mask], self.ends[mask], self.shifts[mask])
+
+    def long_ones(self) -> "_Matches":
+        """Those that are reported."""
+        return self.select(self.ends - self.begins >= MIN_OVERLAP)
+
+    def cover(self, size: int) -> np.ndarray:
+        """Which of the first `size` symbols of the sample are within a match: (size,) bool."""
+        change = np.zeros(size + 1, np.int32)
+        np.add.at(change, self.begins, 1)
+        np.add.at(change, self.ends, -1)
+        return np.cumsum(change)[:-1] > 0
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """The searched segments of all splits, one after the other, with a gap of one symbol after each.
+
+    Attributes:
+        ids: (M,) of all segments.
+        begins, ends: (S,) positions of the segments in `ids`.
+        splits: (S,) index of the split of each segment.
+        offsets: (S,) position of each segment in its split.
     """
 
     ids: np.ndarray
     begins: np.ndarray
     ends: np.ndarray
     splits: np.ndarray
-    places: np.ndarray
+    offsets: np.ndarray
 
     @classmethod
-    def of(cls, others: Sequence[np.ndarray]) -> "_Sampled":
-        """All of a split, or stretches that are spread evenly over a large one."""
-        chosen = [(split, *stretch) for split, ids in enumerate(others) for stretch in _stretches(len(ids))]
-        sizes = np.array([size for _, _, size in chosen], np.int64)
+    def of(cls, others: Sequence[np.ndarray]) -> "_Sample":
+        """Take all of a small split, and segments that are spread evenly over a large one."""
+        segments = [(split, *segment) for split, ids in enumerate(others) for segment in _segments(len(ids))]
+        splits, offsets, sizes = (np.array(column, np.int64) for column in zip(*segments, strict=True))
         begins = np.cumsum(sizes + 1) - sizes - 1
         joined = np.zeros(int((sizes + 1).sum()), others[0].dtype)
-        for begin, (split, place, size) in zip(begins, chosen, strict=True):
-            joined[begin : begin + size] = others[split][place : place + size]
-        splits, places = (np.array([stretch[n] for stretch in chosen], np.int64) for n in range(2))
-        return cls(joined, begins, begins + sizes, splits, places)
+        for begin, (split, offset, size) in zip(begins, segments, strict=True):
+            joined[begin : begin + size] = others[split][offset : offset + size]
+        return cls(joined, begins, begins + sizes, splits, offsets)
 
-    def stretch(self, places: np.ndarray) -> np.ndarray:
-        """Which stretch each place (P,) lies in."""
-        return np.searchsorted(self.begins, places, side="right") - 1
+    def segment_at(self, positions: np.ndarray) -> np.ndarray:
+        """The segments (P,) of positions (P,) in `ids`."""
+        return np.searchsorted(self.begins, positions, side="right") - 1
+
+
+def _segments(symbols: int) -> Iterator[tuple[int, int]]:
+    """Offsets and sizes of what is searched of a split of so many symbols."""
+    if symbols <= SEGMENT_SYMBOLS * MAX_SEGMENTS:
+        yield 0, symbols
+        return
+    for index in range(MAX_SEGMENTS):
+        yield (symbols - SEGMENT_SYMBOLS) * index // (MAX_SEGMENTS - 1), SEGMENT_SYMBOLS
 
 
 def find_overlaps(train: np.ndarray, others: Sequence[np.ndarray]) -> list[Overlap]:
-    """What each of `others` shares with `train`, all of them ids of one table without a boundary in front.
+    """Find what each of `others` shares with `train`; all are ids of one vocabulary, without a leading boundary.
 
-    Mapped files are read through, and their pages given back; beside that it takes less than 100 MB, whatever they
-    hold. Document ends count as symbols.
+    Mapped files are read through, and their pages released. Besides, it takes less than 100 MB for texts of any size.
+    Document ends count as symbols.
     """
-    looked = _Sampled.of(others)
-    begins, ends, shifts = _matches(train, looked)
-    splits = looked.splits[looked.stretch(begins)]
-    leaks = []
-    for index, ids in enumerate(others):
-        chosen = (ends - begins >= MIN_OVERLAP) & (splits == index)
-        leaks.append(_leak(looked, index, ids, train, begins[chosen], ends[chosen], shifts[chosen]))
-    return leaks
+    sample = _Sample.of(others)
+    matches = _find_matches(train, sample).long_ones()
+    splits = sample.splits[sample.segment_at(matches.begins)]
+    return [_overlap(sample, split, ids, train, matches.select(splits == split)) for split, ids in enumerate(others)]
 
 
-def _stretches(symbols: int) -> Iterator[tuple[int, int]]:
-    """Place and size of what is looked at in a split of so many symbols."""
-    if symbols <= SAMPLED_SYMBOLS * SAMPLED_STRETCHES:
-        yield 0, symbols
-        return
-    for index in range(SAMPLED_STRETCHES):
-        yield (symbols - SAMPLED_SYMBOLS) * index // (SAMPLED_STRETCHES - 1), SAMPLED_SYMBOLS
-
-
-def _leak(
-    looked: _Sampled,
-    split: int,
-    ids: np.ndarray,
-    train: np.ndarray,
-    begins: np.ndarray,
-    ends: np.ndarray,
-    shifts: np.ndarray,
-) -> Overlap:
-    mine = looked.splits == split
-    of = int((looked.ends - looked.begins)[mine].sum())
-    if not len(begins):
-        return Overlap(0, of, 0, 0, 0)
-    chosen = int((ends - begins).argmax())
-    stretch = looked.stretch(begins[chosen])
-    first, last = (int(side[chosen] - looked.begins[stretch] + looked.places[stretch]) for side in (begins, ends))
-    shift = int(begins[chosen] + shifts[chosen]) - first
-    left = _agree(ids[:first][::-1], train[: first + shift][::-1])
-    right = _agree(ids[last:], train[last + shift :])
-    begins[chosen] = max(begins[chosen] - left, looked.begins[stretch])
-    ends[chosen] = min(ends[chosen] + right, looked.ends[stretch])
-    covered, until, _ = _joined(begins, ends, np.zeros_like(shifts))
-    longest = last + right - first + left
-    return Overlap(int((until - covered).sum()), of, longest, first - left, first - left + shift)
-
-
-def _agree(one: np.ndarray, two: np.ndarray) -> int:
-    """How many symbols two texts share from their beginning on."""
-    size, pages = min(len(one), len(two)), (PageReleaser(one), PageReleaser(two))
-    for at in range(0, size, SAMPLED_SYMBOLS):
-        differ = np.flatnonzero(one[at : min(at + SAMPLED_SYMBOLS, size)] != two[at : min(at + SAMPLED_SYMBOLS, size)])
-        if differ.size:
-            return at + int(differ[0])
-        for mapped in pages:
-            mapped.advance(SAMPLED_SYMBOLS)
-    return size
-
-
-def _joined(begins: np.ndarray, ends: np.ndarray, shifts: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Intervals (P,) whose shifts are equal and that touch become one."""
-    if not len(begins):
-        return begins, ends, shifts
-    order = np.lexsort((begins, shifts))
-    begins, ends, shifts = begins[order], ends[order], shifts[order]
-    apart = np.cumsum(np.diff(shifts, prepend=shifts[0]) != 0) * (int(ends.max()) + 2)
-    reached = np.maximum.accumulate(ends + apart)
-    first = np.flatnonzero(np.concatenate(([True], (begins + apart)[1:] > reached[:-1])))
-    return begins[first], np.maximum.reduceat(ends, first), shifts[first]
-
-
-def _matches(train: np.ndarray, looked: _Sampled) -> tuple[np.ndarray, ...]:
-    """Where the texts agree: begins and ends (P,) in what is looked at, and how far on the training text has it."""
-    index, pages = (
-        Index(looked.ids, zip(looked.begins.tolist(), looked.ends.tolist(), strict=True)),
-        PageReleaser(train),
-    )
-    chunk = CHUNK_SYMBOLS // train.itemsize
-    found: list[tuple[np.ndarray, ...]] = [(np.zeros(0, np.int64),) * 3]
-    pairs = 0
-    for at in range(0, len(train), chunk):
+def _find_matches(train: np.ndarray, sample: _Sample) -> _Matches:
+    """Compare the sample with the training text at all positions that the index returns."""
+    index = Index.of(sample.ids, zip(sample.begins.tolist(), sample.ends.tolist(), strict=True))
+    pages = PageReleaser(train)
+    chunk_symbols = CHUNK_BYTES // train.itemsize
+    matches: list[_Matches] = []
+    compared = 0
+    for start in range(0, len(train), chunk_symbols):
         if not len(index):
             break
-        first, last = max(at - REACH, 0), at + chunk + WINDOW + REACH
-        near = np.array(train[first:last])
-        pages.advance(chunk)
-        others, places = index.look_up(near[at - first : at - first + chunk + STRIDE // train.itemsize])
-        for row in range(0, len(others), MAX_COMPARED_ROWS):
-            pair = slice(row, row + MAX_COMPARED_ROWS)
-            found.append(_compared(looked, near, first, len(train), places[pair], at + others[pair]))
-        pairs += len(others)
-        if pairs * MAX_REPEATS > len(index):
-            found, pairs = [_joined(*map(np.concatenate, zip(*found, strict=True)))], 0
-            index.forget(_known(len(looked.ids), *found[0]))
-    return _joined(*map(np.concatenate, zip(*found, strict=True)))
+        first = max(start - MAX_EXTENSION, 0)
+        nearby = np.array(train[first : start + chunk_symbols + WINDOW_BYTES + MAX_EXTENSION])
+        pages.advance(chunk_symbols)
+        chunk = nearby[start - first :][: chunk_symbols + STRIDE_BYTES // train.itemsize]
+        offsets, positions = index.look_up(chunk)
+        for row in range(0, len(offsets), MAX_COMPARED_PAIRS):
+            pairs = slice(row, row + MAX_COMPARED_PAIRS)
+            matches.append(_compare(sample, nearby, first, len(train), positions[pairs], start + offsets[pairs]))
+        compared += len(offsets)
+        if compared * FORGET_RATIO > len(index):
+            matches, compared = [_Matches.merge(matches)], 0
+            index = index.without(matches[0].long_ones().cover(len(sample.ids)))
+    return _Matches.merge(matches)
 
 
-def _known(size: int, begins: np.ndarray, ends: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Which symbols (M,) lie in a passage that is long enough."""
-    long = ends - begins >= MIN_OVERLAP
-    change = np.zeros(size + 1, np.int32)
-    np.add.at(change, begins[long], 1)
-    np.add.at(change, ends[long], -1)
-    return np.cumsum(change)[:-1] > 0
+def _compare(
+    sample: _Sample,
+    nearby: np.ndarray,
+    first: int,
+    train_symbols: int,
+    positions: np.ndarray,
+    train_positions: np.ndarray,
+) -> _Matches:
+    """The matches at those pairs of positions (P,) whose windows are equal.
 
-
-def _compared(
-    looked: _Sampled, near: np.ndarray, first: int, size: int, places: np.ndarray, others: np.ndarray
-) -> tuple[np.ndarray, ...]:
-    """Of pairs of places (P,) those whose windows are equal, followed to both sides; `near` begins at `first`."""
-    window = WINDOW // near.itemsize
-    here, there = (
-        sliding_window_view(np.pad(ids, REACH), window + 2 * REACH)[at]
-        for ids, at in ((looked.ids, places), (near, others - first))
+    Args:
+        nearby: the training text from symbol `first`, as far as it is needed.
+    """
+    window = WINDOW_BYTES // nearby.itemsize
+    sampled, trained = (
+        sliding_window_view(np.pad(ids, MAX_EXTENSION), window + 2 * MAX_EXTENSION)[at]
+        for ids, at in ((sample.ids, positions), (nearby, train_positions - first))
     )
-    equal = here == there
-    whole = equal[:, REACH : REACH + window].all(axis=1)
-    left, right = _run(equal[:, REACH - 1 :: -1]), _run(equal[:, REACH + window :])
-    stretch = looked.stretch(places)
-    left = np.minimum.reduce((left, places - looked.begins[stretch], others))
-    right = np.minimum.reduce((right, looked.ends[stretch] - places - window, size - others - window))
-    return (places - left)[whole], (places + window + right)[whole], (others - places)[whole]
+    equal = sampled == trained
+    same_window = equal[:, MAX_EXTENSION : MAX_EXTENSION + window].all(axis=1)
+    segment = sample.segment_at(positions)
+    left = np.minimum.reduce(
+        (_leading_true(equal[:, MAX_EXTENSION - 1 :: -1]), positions - sample.begins[segment], train_positions)
+    )
+    right = np.minimum.reduce(
+        (
+            _leading_true(equal[:, MAX_EXTENSION + window :]),
+            sample.ends[segment] - positions - window,
+            train_symbols - train_positions - window,
+        )
+    )
+    matches = _Matches(positions - left, positions + window + right, train_positions - positions)
+    return matches.select(same_window)
 
 
-def _run(equal: np.ndarray) -> np.ndarray:
-    """How many are true (P,) at the beginning of each row (P, N)."""
+def _leading_true(equal: np.ndarray) -> np.ndarray:
+    """The number of true values (P,) at the beginning of each row (P, N)."""
     return np.where(equal.all(axis=1), equal.shape[1], equal.argmin(axis=1))
+
+
+def _overlap(sample: _Sample, split: int, ids: np.ndarray, train: np.ndarray, matches: _Matches) -> Overlap:
+    """Describe the matches of one split; its longest match is followed beyond its segment."""
+    searched = int((sample.ends - sample.begins)[sample.splits == split].sum())
+    begins, ends, shifts = matches
+    if not len(begins):
+        return Overlap(0, searched, 0, 0, 0)
+    longest = int((ends - begins).argmax())
+    segment = sample.segment_at(begins[longest])
+    to_split = sample.offsets[segment] - sample.begins[segment]
+    first, last = int(begins[longest] + to_split), int(ends[longest] + to_split)
+    shift = int(shifts[longest] - to_split)
+    left = _common_prefix(ids[:first][::-1], train[: first + shift][::-1])
+    right = _common_prefix(ids[last:], train[last + shift :])
+    begins[longest] = max(begins[longest] - left, sample.begins[segment])
+    ends[longest] = min(ends[longest] + right, sample.ends[segment])
+    covered = int(matches.cover(len(sample.ids)).sum())
+    return Overlap(covered, searched, last + right - first + left, first - left, first - left + shift)
+
+
+def _common_prefix(one: np.ndarray, two: np.ndarray) -> int:
+    """The number of symbols that two texts share at their beginning."""
+    size, pages = min(len(one), len(two)), (PageReleaser(one), PageReleaser(two))
+    for first in range(0, size, SEGMENT_SYMBOLS):
+        chunk = slice(first, min(first + SEGMENT_SYMBOLS, size))
+        differ = np.flatnonzero(one[chunk] != two[chunk])
+        if differ.size:
+            return first + int(differ[0])
+        for mapped in pages:
+            mapped.advance(SEGMENT_SYMBOLS)
+    return size

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.data import fingerprints, leaks
-from charlm.data.leaks import MIN_OVERLAP, SAMPLED_STRETCHES, SAMPLED_SYMBOLS, Overlap, find_overlaps
+from charlm.data.leaks import MIN_OVERLAP, MAX_SEGMENTS, SEGMENT_SYMBOLS, Overlap, find_overlaps
 
 
 def slow(train: np.ndarray, other: np.ndarray) -> tuple[int, int]:
-    """Symbols in passages of LEAST or more, and the longest, by every place of the training text."""
+    """Symbols in passages of MIN_OVERLAP or more, and the longest, by every place of the training text."""
     size = train.itemsize
     whole, covered, longest = train.tobytes(), np.zeros(len(other), bool), 0
     at = 0
@@ -94,8 +94,8 @@ def test_a_header_that_is_everywhere_does_not_hide_a_long_copy() -> None:
 
 
 def test_no_copy_across_two_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaks, "SAMPLED_SYMBOLS", 200)
-    monkeypatch.setattr(leaks, "SAMPLED_STRETCHES", 5)
+    monkeypatch.setattr(leaks, "SEGMENT_SYMBOLS", 200)
+    monkeypatch.setattr(leaks, "MAX_SEGMENTS", 5)
     train = np.random.default_rng(4).integers(0, 250, 5000).astype(np.uint8)
     other = train[:3000].copy()
     (found,) = find_overlaps(train, [other])
@@ -104,7 +104,7 @@ def test_no_copy_across_two_stretches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_chunks_of_the_training_text_meet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaks, "CHUNK_SYMBOLS", 256)
+    monkeypatch.setattr(leaks, "CHUNK_BYTES", 256)
     train = np.random.default_rng(5).integers(0, 60_000, 4000).astype(np.uint16)
     for start in range(0, 600, 37):
         (found,) = find_overlaps(train, [train[start : start + 1100].copy()])
@@ -138,5 +138,5 @@ def test_memory_and_time_are_bounded(period: int) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 100e6 and took < 10
-    assert found[0].of == SAMPLED_SYMBOLS * SAMPLED_STRETCHES
+    assert found[0].of == SEGMENT_SYMBOLS * MAX_SEGMENTS
     assert found[0].symbols > 0.9 * found[0].of

@@ -357,7 +357,7 @@ def test_memory_does_not_grow_with_the_text(tmp_path, monkeypatch):
     import tracemalloc
 
     monkeypatch.setattr(
-        leaks, "SAMPLED_STRETCHES", 2
+        leaks, "MAX_SEGMENTS", 2
     )  # what a search for leaks takes is bounded, and large beside this text
     block = b"the quick brown fox jumps over the lazy dog\n" * 20000
     source = Source("big", ["big"], lambda: iter([Document("big", lambda: (block for _ in range(40)))]))
