@@ -62,10 +62,10 @@ def train(
     from charlm.training.resume import resume as go_on
     from charlm.training.train import train as begin
 
-    ranks = join()
-    terminal = invocation.terminal if ranks.is_main else Terminal(quiet=True)
+    group = join()
+    terminal = invocation.terminal if group.is_main else Terminal(quiet=True)
     source = None if init_from is None else model_path(invocation, init_from)
-    prepared = None if resume is not None else ranks.on_main(lambda: _corpus(invocation, corpus))
+    prepared = None if resume is not None else group.on_main(lambda: open_corpus(invocation, corpus))
     display = TrainingDisplay(terminal)
     try:
         with display:
@@ -79,7 +79,7 @@ def train(
                 done = go_on(resume, corpus=corpus, **more)
             else:
                 done = begin(prepared, run=run, init_from=source, **more)
-        if ranks.is_main:
+        if group.is_main:
             result(str(done.model))
     finally:
         _draw_curve(display.path)
@@ -107,7 +107,7 @@ def _dry_run(invocation: Invocation, corpus: str | None, init_from: str | None) 
     if init_from is not None:
         raise UsageError("--dry-run and --init-from: the sizes are those of the model; give them as options instead")
     with tempfile.TemporaryDirectory() as elsewhere:
-        prepared = _corpus(invocation, corpus, Path(elsewhere))
+        prepared = open_corpus(invocation, corpus, Path(elsewhere))
         planned, milliseconds = plan(prepared, report=TrainingDisplay(invocation.terminal), **invocation.values)
     lines = plan_lines(planned)
     speed = planned.options.batch_size * planned.options.seq_len / milliseconds * 1000
@@ -122,8 +122,8 @@ def _dry_run(invocation: Invocation, corpus: str | None, init_from: str | None) 
         result(line)
 
 
-def _corpus(invocation: Invocation, word: str | None, elsewhere: Path | None = None) -> "Corpus":
-    """The corpus that is meant, prepared first where a text was given; `elsewhere` where nothing may be left."""
+def open_corpus(invocation: Invocation, word: str | None, elsewhere: Path | None = None) -> "Corpus":
+    """The corpus of that name, prepared first if it is a text; in `elsewhere` if nothing may be left behind."""
     from charlm.data.prepare import is_prepared, open_or_prepare
 
     root = Path("data") if elsewhere is None or word is None or is_prepared(word) else elsewhere

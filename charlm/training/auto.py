@@ -108,8 +108,8 @@ def resolve(options: TrainOptions, vocab_size: int, train: int, valid: int) -> t
     """Decide everything that was left `auto`.
 
     Args:
-        options: as given.
-        vocabulary: V.
+        options: with any `auto`.
+        vocab_size: V.
         train, valid: characters of the splits.
 
     Returns:
@@ -117,7 +117,7 @@ def resolve(options: TrainOptions, vocab_size: int, train: int, valid: int) -> t
         `init_scale` and `forget_bias`, which are no single number; and notices of what had to shrink.
 
     Raises:
-        CorpusError: batch and window that the user gave do not fit the text.
+        CorpusError: the batch size and sequence length that the user set do not fit the text.
         UsageError: options of the network contradict each other.
     """
     options = options.replace(**_shape(options, vocab_size, train))
@@ -126,8 +126,8 @@ def resolve(options: TrainOptions, vocab_size: int, train: int, valid: int) -> t
     chosen: dict[str, Any] = {}
 
     def settle(name: str, value: Any) -> Any:
-        given = getattr(options, name)
-        chosen[name] = value if given == AUTO else given
+        option = getattr(options, name)
+        chosen[name] = value if option == AUTO else option
         return chosen[name]
 
     hidden = options.hidden
@@ -188,11 +188,11 @@ def steps_of(options: TrainOptions, batches: Batches) -> int | None:
 
 
 def planned_steps(options: TrainOptions, train: int, batch: int, seq_len: int) -> int | None:
-    """The steps of the whole run; None where the clock decides."""
+    """The steps of the whole run; None if the clock decides."""
     if options.time is not None:
         return None
-    windows = train // batch // seq_len
-    return options.steps or max(1, round(options.epochs * windows))
+    batches_per_epoch = train // batch // seq_len
+    return options.steps or max(1, round(options.epochs * batches_per_epoch))
 
 
 def _shape(options: TrainOptions, vocab_size: int, train: int) -> dict[str, Any]:
@@ -257,7 +257,7 @@ def _usual_batch(hidden: int) -> int:
 
 
 def _batch_and_seq_len(options: TrainOptions, hidden: int, train: int) -> tuple[int, int, list[str]]:
-    """Batch and window: what the user gave, the rest as large as its rule and the text allow."""
+    """Batch size and sequence length: what the user set, the rest as large as its rule and the text allow."""
     batch_given, seq_given = options.batch_size != AUTO, options.seq_len != AUTO
     usual_batch, usual_seq = _usual_batch(hidden), DEFAULT_SEQ_LEN
     if batch_given and seq_given:

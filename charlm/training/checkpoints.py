@@ -1,4 +1,4 @@
-"""Writing a run down: the progress to resume from, and model files that say how they were trained."""
+"""Checkpoints of a run: the state to resume from, and model files that say how they were trained."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,10 @@ class CheckpointWriter:
 
     Args:
         folder: where they go.
-        network, optimizer, lanes, symbols, options: the parts of the run.
+        network, optimizer, batches, vocabulary, options: the parts of the run.
         corpus: what a model file says of its text.
-        place: the folder of the corpus, noted for resuming only.
-        ranks: of which the first writes, and the others only bring what they carry.
+        corpus_path: the folder of the corpus, noted for resuming only.
+        group: its main process writes, and the others only contribute the states of their sequences.
     """
 
     folder: RunFolder
@@ -36,20 +36,20 @@ class CheckpointWriter:
     vocabulary: Vocabulary
     options: TrainOptions
     corpus: dict[str, Any]
-    place: str
+    corpus_path: str
     group: ProcessGroup = SINGLE_PROCESS
 
     def save_state(self, train_state: TrainState, states: States) -> None:
-        """Write everything that is needed to go on: counters, weights, optimiser, carried state (B, H) by lane."""
+        """Write everything that is needed to go on: counters, weights, optimizer, carried states (B, H)."""
         carried: Arrays = {
-            f"{layer}.{part}": self.group.all_gather(tensor).float().cpu().numpy()
+            f"{layer}.{name}": self.group.all_gather(tensor).float().cpu().numpy()
             for layer, state in enumerate(states)
-            for part, tensor in zip(self.network.cell.state, state, strict=True)
+            for name, tensor in zip(self.network.cell.state, state, strict=True)
         }
         if not self.group.is_main:
             return
         arrays = {"weights": self.network.arrays(), "optimizer": state_arrays(self.optimizer), "states": carried}
-        self.folder.save(TrainCheckpoint(train_state, self.options, self.corpus, self.place, arrays))
+        self.folder.save(TrainCheckpoint(train_state, self.options, self.corpus, self.corpus_path, arrays))
 
     def save_model(self, path: Path, step: int, valid_nats: float | None = None, characters: int = 0) -> None:
         """Write the network as it is as a model file, with its loss over `characters` of valid where it has one."""
@@ -69,7 +69,7 @@ class CheckpointWriter:
         )
 
     def update_score(self, path: Path, model: Model, valid_nats: float, characters: int) -> None:
-        """Write a model again with another judgement of it."""
+        """Write a model again with another score."""
         if not self.group.is_main:
             return
         training = {**model.training, "valid_nats": valid_nats, "valid_characters": characters}

@@ -1,13 +1,13 @@
-"""A pass through a window, recorded on an NVIDIA GPU and replayed for every window.
+"""A training step captured as a CUDA graph on an NVIDIA GPU, and replayed for every batch.
 
-A window of an lstm is some thousand small kernels, and the host takes longer to ask for them, one by one, than the GPU
-takes to compute them. All windows of a run have the same shapes; so what the first one asks for is recorded (a CUDA
-graph), and from then on asked for at once. The numbers are the same. What is read and made lies in the same places
-every time: what is given is copied there, and what is returned holds until the next call.
+A step of an lstm is some thousand small kernels, and the host takes longer to launch them, one by one, than the GPU
+takes to compute them. All steps of a run have the same shapes, so the launches of the first are captured, and from then
+on launched at once. The numbers are the same. Inputs and outputs have the same addresses every time: inputs are copied
+there, and outputs hold until the next call.
 
-A recording that misses something fails silently, with the numbers of what it was made from. It is therefore made from
-zeros, and replayed for the first window beside the pass itself; where the two differ, or where nothing can be recorded,
-passes are asked for as ever.
+A capture that misses something fails silently, with the numbers of what it was captured from. It is therefore captured
+with zeros, and replayed for the first batch and compared with the step itself. If the two differ, or nothing can be
+captured, steps are launched as usual.
 """
 
 import copy
@@ -34,85 +34,86 @@ MAX_CAPTURES = 2
 
 
 class CapturedGraph(NamedTuple, Generic[Output]):
-    """What was recorded: the places of what is given, made and left as gradients, and how to replay it."""
+    """A captured step: its tensors, which keep their addresses, and how to replay it."""
 
-    given: tuple[Any, ...]
-    made: Output
+    inputs: tuple[Any, ...]
+    outputs: Output
     gradients: list[Tensor | None]
     replay: Callable[[], None]
 
 
 class CudaGraphRunner(Generic[Output]):
-    """Work that is recorded when it is first asked for.
+    """Runs a step, which is captured at the first call and replayed from then on.
 
     Args:
-        weights: in which the work leaves gradients.
-        tell: told why the work is not replayed, if it is not.
-        record: how to record.
+        weights: in which the step leaves gradients.
+        notify: called with the reason if the step is not replayed.
+        record: how to capture.
     """
 
     def __init__(
-        self, weights: list[Tensor], tell: Callable[[str], None], record: CaptureFn[Output] | None = None
+        self, weights: list[Tensor], notify: Callable[[str], None], record: CaptureFn[Output] | None = None
     ) -> None:
-        self._weights, self._tell = weights, tell
+        self._weights, self._notify = weights, notify
         self._record: CaptureFn[Output] = record or capture
-        self._taken: CapturedGraph[Output] | None = None
+        self._graph: CapturedGraph[Output] | None = None
         self._tried = False
 
-    def __call__(self, work: Callable[..., Output], *given: Any) -> Output:
-        """The work, which is always the same, for these tensors, whose shapes are always the same.
+    def __call__(self, step: Callable[..., Output], *inputs: Any) -> Output:
+        """The step, always the same one, for these inputs, whose shapes are always the same.
 
         Args:
-            work: takes tensors, or structures of them, and leaves gradients in the weights; reads no tensor's number.
-            given: what it takes.
+            step: takes tensors, or structures of them, and leaves gradients in the weights; reads no tensor's number.
+            inputs: what it takes.
         """
         if not self._tried:
             self._tried = True
-            return self._first(work, given)
-        return work(*given) if self._taken is None else self._replay(self._taken, given)
+            return self._run_and_capture(step, inputs)
+        return step(*inputs) if self._graph is None else self._replay(self._graph, inputs)
 
-    def _first(self, work: Callable[..., Output], given: tuple[Any, ...]) -> Output:
-        """The work itself and, where it can be recorded, replayed; what is recorded is the work for zeros."""
-        made = work(*given)
+    def _run_and_capture(self, step: Callable[..., Output], inputs: tuple[Any, ...]) -> Output:
+        """Run the step itself; then capture it with zeros, and keep the graph if its replay gives the same."""
+        outputs = step(*inputs)
         gradients = self._gradients()
-        places = copy.deepcopy(given)
-        for place in _tensors(places):
-            place.zero_()
         try:
-            taken = self._capture(work, places)
-            found = self._replay(taken, given)
-            again, before = list(_tensors([found, taken.gradients])), list(_tensors([made, gradients]))
-            alike = len(again) == len(before) and all(map(_close, again, before))
-            why = "" if alike else "gave other numbers when they were replayed"
+            graph = self._capture(step, inputs)
+            replayed = self._replay(graph, inputs)
+            actual, expected = list(_tensors([replayed, graph.gradients])), list(_tensors([outputs, gradients]))
+            equal = len(actual) == len(expected) and all(map(_close, actual, expected))
+            problem = "" if equal else "gave other numbers when they were replayed"
         except RuntimeError as error:
-            told = str(error.__context__ or error).strip() or type(error).__name__
-            why = f"could not be recorded ({told.splitlines()[0]})"
-        if not why:
-            self._taken = taken
-            return found
-        self._tell(f"the passes through the windows {why}; each is asked for anew, which is slower")
-        self._leave(gradients)
-        return made
+            reason = str(error.__context__ or error).strip() or type(error).__name__
+            problem = f"could not be recorded ({reason.splitlines()[0]})"
+        if not problem:
+            self._graph = graph
+            return replayed
+        self._notify(f"the passes through the windows {problem}; each is asked for anew, which is slower")
+        self._set_gradients(gradients)
+        return outputs
 
-    def _capture(self, work: Callable[..., Output], places: tuple[Any, ...]) -> CapturedGraph[Output]:
-        def afresh() -> Output:
-            self._leave([None] * len(self._weights))
-            return work(*places)
+    def _capture(self, step: Callable[..., Output], inputs: tuple[Any, ...]) -> CapturedGraph[Output]:
+        zeros = copy.deepcopy(inputs)
+        for tensor in _tensors(zeros):
+            tensor.zero_()
 
-        replay, made = self._record(afresh)
-        return CapturedGraph(places, made, self._gradients(), replay)
+        def from_zero_gradients() -> Output:
+            self._set_gradients([None] * len(self._weights))
+            return step(*zeros)
 
-    def _replay(self, taken: CapturedGraph[Output], given: tuple[Any, ...]) -> Output:
-        for place, tensor in zip(_tensors(taken.given), _tensors(given), strict=True):
-            place.copy_(tensor)
-        taken.replay()
-        self._leave(taken.gradients)
-        return taken.made
+        replay, outputs = self._record(from_zero_gradients)
+        return CapturedGraph(zeros, outputs, self._gradients(), replay)
+
+    def _replay(self, graph: CapturedGraph[Output], inputs: tuple[Any, ...]) -> Output:
+        for target, tensor in zip(_tensors(graph.inputs), _tensors(inputs), strict=True):
+            target.copy_(tensor)
+        graph.replay()
+        self._set_gradients(graph.gradients)
+        return graph.outputs
 
     def _gradients(self) -> list[Tensor | None]:
         return [weight.grad for weight in self._weights]
 
-    def _leave(self, gradients: list[Tensor | None]) -> None:
+    def _set_gradients(self, gradients: list[Tensor | None]) -> None:
         for weight, gradient in zip(self._weights, gradients, strict=True):
             weight.grad = gradient
 
@@ -150,20 +151,20 @@ def _forbid_synchronization() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode(before)
 
 
-def _close(found: Tensor, wanted: Tensor) -> bool:
+def _close(actual: Tensor, expected: Tensor) -> bool:
     """Whether two tensors are the same but for the order of sums, where what is wanted is finite."""
-    found, wanted = found.double(), wanted.double()
-    difference, size = (found - wanted).norm(), wanted.norm()
+    actual, expected = actual.double(), expected.double()
+    difference, size = (actual - expected).norm(), expected.norm()
     return not bool(torch.isfinite(size)) or bool(difference <= TOLERANCE * size)
 
 
-def _tensors(given: Any) -> Iterator[Tensor]:
+def _tensors(structure: Any) -> Iterator[Tensor]:
     """Every tensor of tuples, lists and dataclasses, in their order."""
-    if isinstance(given, Tensor):
-        yield given
-    elif isinstance(given, tuple | list):
-        for part in given:
-            yield from _tensors(part)
-    elif is_dataclass(given):
-        for field in fields(given):
-            yield from _tensors(getattr(given, field.name))
+    if isinstance(structure, Tensor):
+        yield structure
+    elif isinstance(structure, tuple | list):
+        for element in structure:
+            yield from _tensors(element)
+    elif is_dataclass(structure):
+        for field in fields(structure):
+            yield from _tensors(getattr(structure, field.name))

@@ -1,7 +1,7 @@
-"""The windows of the train split, as tensors where the network is.
+"""The batches of the train split, as tensors on the network's device.
 
-On the CPU a window is cut from the memory-mapped text. On a GPU the whole split is put there once, if it takes no
-more than a quarter of the free memory, and windows are cut there: no step waits for the host.
+On the CPU a batch is cut from the memory-mapped text. On a GPU the split is copied there once, if it takes no more
+than a quarter of the free memory, and batches are cut there: no step waits for the host.
 """
 
 import numpy as np
@@ -24,9 +24,9 @@ class DataLoader:
     """Inputs and targets of every step.
 
     Args:
-        lanes: the train split.
-        device: where the network is.
-        room: bytes that the text may take there; None asks the device.
+        batches: of the train split.
+        device: that of the network.
+        memory_budget: bytes that the text may take there; None asks the device.
     """
 
     def __init__(self, batches: Batches, device: torch.device, memory_budget: int | None = None) -> None:
@@ -36,9 +36,9 @@ class DataLoader:
             memory_budget = int(MAX_DEVICE_SHARE * torch.cuda.mem_get_info(device)[0])
         dtype = torch.uint8 if batches.ids.dtype == np.uint8 else torch.int32
         if memory_budget is not None and len(batches.ids) * dtype.itemsize <= memory_budget:
-            self._ids = _copied(batches, self._pages, dtype, device)
-            self._places = torch.from_numpy(batches.positions(0)).to(device)
-            self._places_behind = torch.from_numpy(batches.right_positions(0)).to(device)
+            self._ids = _copy_to_device(batches, self._pages, dtype, device)
+            self._positions = torch.from_numpy(batches.positions(0)).to(device)
+            self._right_positions = torch.from_numpy(batches.right_positions(0)).to(device)
 
     @property
     def holds_whole_text(self) -> bool:
@@ -48,39 +48,39 @@ class DataLoader:
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Inputs and targets (T, B) int64 of a step."""
         if self._ids is not None:
-            places = self._places + self.batches.first_position(step)
-            return self._ids[places].long(), self._ids[places + 1].long()
-        inputs, targets = (torch.from_numpy(part) for part in self.batches.batch_at(step))
+            positions = self._positions + self.batches.first_position(step)
+            return self._ids[positions].long(), self._ids[positions + 1].long()
+        inputs, targets = (torch.from_numpy(array) for array in self.batches.batch_at(step))
         self._pages.advance(inputs.numel())
         return to_device(inputs, self._device), to_device(targets, self._device)
 
     def right_context(self, step: int) -> tuple[Tensor, Tensor]:
-        """What stands to the right of the targets of a step (2 T, B), and which lanes (B,) come to the end of the text
-        there; as `Lanes.behind`."""
+        """The symbols to the right of the targets of a step (2 T, B), and which sequences (B,) reach the end of the
+        text there; see `Batches.right_context`."""
         if self._ids is not None:
-            places = self._places_behind + self.batches.first_position(step)
-            outside = places >= len(self._ids)
-            ids = self._ids[places.clamp(max=len(self._ids) - 1)].long()
+            positions = self._right_positions + self.batches.first_position(step)
+            outside = positions >= len(self._ids)
+            ids = self._ids[positions.clamp(max=len(self._ids) - 1)].long()
             return ids.masked_fill(outside, BOUNDARY), outside[0]
-        ids, outside = (torch.from_numpy(part) for part in self.batches.right_context(step))
+        ids, outside = (torch.from_numpy(array) for array in self.batches.right_context(step))
         return to_device(ids, self._device), to_device(outside, self._device)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on a device, without waiting for it where that is an NVIDIA GPU."""
+    """A tensor of the CPU on a device, without waiting for it if that is an NVIDIA GPU."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)
 
 
-def _copied(batches: Batches, pages: PageReleaser, dtype: torch.dtype, device: torch.device) -> Tensor:
+def _copy_to_device(batches: Batches, pages: PageReleaser, dtype: torch.dtype, device: torch.device) -> Tensor:
     """All of a memory-mapped text on the device, by way of a little memory here."""
     ids = batches.ids
-    whole = torch.empty(len(ids), dtype=dtype, device=device)
+    copy = torch.empty(len(ids), dtype=dtype, device=device)
     for first in range(0, len(ids), COPY_SYMBOLS):
         block = np.array(ids[first : first + COPY_SYMBOLS], np.int64)
         if batches.vocab_size is not None:
             check_ids(block, batches.vocab_size)
-        whole[first : first + COPY_SYMBOLS] = torch.from_numpy(block).to(dtype)
+        copy[first : first + COPY_SYMBOLS] = torch.from_numpy(block).to(dtype)
         pages.advance(block.size)
-    return whole
+    return copy

@@ -1,14 +1,14 @@
-"""What is random in a training step, whatever was before it: dropout, and which lanes start cold.
+"""Dropout masks and state resets: what is random in a training step, whatever was before it.
 
 Dropout of activations is between layers and before the readout, not on the recurrence (Srivastava et al.
-2014; Zaremba, Sutskever & Vinyals 2014), anew for every step or *locked*, one mask for all steps of a window (Gal &
-Ghahramani 2016; Merity, Keskar & Socher 2018). The recurrence has dropout of its weights, one mask a window
+2014; Zaremba, Sutskever & Vinyals 2014), drawn for every step or *locked*, one mask for all steps of a chunk (Gal &
+Ghahramani 2016; Merity, Keskar & Socher 2018). The recurrence has dropout of its weights, one mask a chunk
 (DropConnect, Wan et al. 2013; for recurrent weights Merity, Keskar & Socher 2018), and the input dropout of whole
-symbols, the same all through a window (Gal & Ghahramani 2016).
+symbols, the same all through a chunk (Gal & Ghahramani 2016).
 
 An NVIDIA GPU draws its own masks, other ones than the CPU: to send them there would hold up every step.
 
-Everything follows from (seed, step) and a place in the batch, never from what was drawn before, so that
+Everything follows from (seed, step) and a position in the batch, never from what was drawn before, so that
 a resumed run, an evaluated run and a run on several processes see the same.
 """
 
@@ -50,7 +50,7 @@ class StepRandom:
 
 
 def dropout_masks(
-    rate: float, noise: StepRandom, of: str = "", part: tuple[int, int] = (0, 1), *, locked: bool = False
+    rate: float, random: StepRandom, of: str = "", part: tuple[int, int] = (0, 1), *, locked: bool = False
 ) -> DropoutFn | None:
     """The dropout of the step at which the noise is, or None where nothing is dropped.
 
@@ -59,9 +59,9 @@ def dropout_masks(
 
     Args:
         rate: share that is dropped.
-        noise: what the masks follow from.
+        random: what the masks follow from.
         of: tells several kinds of masks apart.
-        part: which of how many equal parts of the lanes the activations are; the masks are drawn for all lanes, so
+        part: which of how many equal parts of the sequences the activations are; masks are drawn for all, so
             that they do not depend on it.
         locked: one mask for the whole length of the first axis.
     """
@@ -75,7 +75,7 @@ def dropout_masks(
         device = x.device if x.device.type == "cuda" else torch.device("cpu")
         rank, world = part
         like = x[:1] if locked else x
-        drawn = noise.bytes(f"{of}{layer}", like.numel() * world, device)
+        drawn = random.bytes(f"{of}{layer}", like.numel() * world, device)
         drawn = drawn.view(len(like), -1, x.shape[-1]).to(x.device)
         if world > 1:
             drawn = drawn.chunk(world, 1)[rank]
@@ -86,22 +86,22 @@ def dropout_masks(
 
 
 RESET_DRAW_STEPS = 64
-"""Steps whose cold lanes are drawn at once."""
+"""Steps whose resets are drawn at once."""
 
 
 class StateResets:
-    """Which of B lanes begin a window from the zero state, each with probability `share`.
+    """Which of B sequences begin a chunk from the zero state, each with probability `share`.
 
     A network that only ever carries its state is never taught to begin. It can then have states that it
     does not find out of, and evaluation and sampling, which do begin, may fall into them.
 
-    They are drawn for some steps at once: between two windows the code that draws has left the processor's caches, and
+    They are drawn for some steps at once: between two steps the code that draws has left the processor's caches, and
     takes six times as long.
 
     Args:
         share, seed, batch: the probability, what they follow from, and B.
-        own: the lanes of this process.
-        side: windows that are begun from their end draw lanes of their own.
+        own: the sequences of this process.
+        side: chunks that are read from their end have draws of their own.
     """
 
     def __init__(self, share: float, seed: int, batch: int, own: slice = slice(None), side: str = "") -> None:
@@ -109,7 +109,7 @@ class StateResets:
         self._first, self._drawn = -1, list[Tensor | None]()
 
     def at(self, step: int) -> Tensor | None:
-        """The lanes as booleans, one for each of this process; None where it is none of them."""
+        """Booleans (B,), one for each sequence of this process; None if it is none of them."""
         if self._share == 0:
             return None
         first = step - step % RESET_DRAW_STEPS
@@ -119,8 +119,8 @@ class StateResets:
 
     def _draw(self, step: int) -> Tensor | None:
         generator = _generator(self._seed, step, f"{self._side}cold")
-        lanes = (torch.rand(self._batch, generator=generator) < self._share)[self._own]
-        return lanes if lanes.any() else None
+        resets = (torch.rand(self._batch, generator=generator) < self._share)[self._own]
+        return resets if resets.any() else None
 
 
 def _generator(seed: int, step: int, purpose: int | str, device: torch.device | None = None) -> torch.Generator:

@@ -16,10 +16,10 @@ class Plan:
         options: every `auto` resolved.
         corpus: its name.
         parameters: of the network.
-        memory: bytes for weights, gradients, optimiser and one window, about.
+        memory: bytes for weights, gradients, optimizer and one step, about.
         symbol: what one symbol is, in a word: `character`, `byte` or `word`; losses are per symbol.
-        used, left_over: symbols of the train split that windows reach, and do not.
-        windows: steps per epoch.
+        used, dropped: symbols of the train split that batches reach, and do not.
+        batches_per_epoch: steps per epoch.
         steps: in all; None where the clock decides.
         device: where it computes.
         path: the folder of the run, None in a dry run.
@@ -50,9 +50,9 @@ class Stepped:
         share: of the run, 0 to 1.
         seconds: of the run so far.
         seconds_left: at the speed so far; None before it is known.
-        nats: the loss of the last window that was read, per character; on a GPU that may be one of some steps before.
+        nats: the loss of the last step that was read, per character; on a GPU that may be an earlier one.
         learning_rate: of this step.
-        grad_norm: of the window that nats is of, before clipping.
+        grad_norm: of the same step, before clipping.
         chars_per_second: of training alone, recently.
         due: whether this is one of the steps that `--report-every` asks for.
     """
@@ -77,7 +77,7 @@ class Evaluated:
         step: steps so far.
         nats: cross-entropy per character.
         characters: how many were scored.
-        whole: whether that is the whole valid split, or its beginning.
+        whole: whether that is the whole validation split, or its beginning.
         best: whether no evaluation before was better.
         train_nats: mean training loss since the last report.
     """

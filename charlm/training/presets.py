@@ -69,11 +69,11 @@ def load(name: str) -> Preset:
     TrainOptions.specs()["preset"].read("preset", name)
     path = PRESETS / f"{name}.toml"
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
-        train, prepare = found["train"], found.get("prepare", {})
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        train, prepare = table["train"], table.get("prepare", {})
         TrainOptions.of(train, where=f" in {path}")
         PrepareOptions.of(prepare, where=f" in {path}")
-        return Preset(name, found["about"], found["source"], tuple(found["differs"]), train, prepare)
+        return Preset(name, table["about"], table["source"], tuple(table["differs"]), train, prepare)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError, CharlmError) as error:
         raise CharlmError(f"{path} cannot be used: {error}; install charlm again") from None
 
@@ -109,8 +109,8 @@ def corpus_notices(name: str | None, corpus: PrepareOptions) -> list[str]:
     if not differ:
         return []
     wanted = " ".join(f"{flag(key)} {_word(value)}" for key, value in differ.items())
-    found = ", ".join(_word(getattr(corpus, key)) for key in differ)
-    return [f"the preset {name} is for a corpus prepared with {wanted}, and this one has {found}"]
+    actual = ", ".join(_word(getattr(corpus, key)) for key in differ)
+    return [f"the preset {name} is for a corpus prepared with {wanted}, and this one has {actual}"]
 
 
 def departures(name: str, options: Mapping[str, Any]) -> list[str] | None:

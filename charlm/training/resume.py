@@ -166,7 +166,7 @@ def _check_unfinished(trainer: Trainer, folder: RunFolder, before: TrainOptions)
         return
     impatient = state.finished == "patience"
     longer = trainer.run_length.outlasts(RunLength(auto.steps_of(before, trainer.batches), before.time))
-    larger = impatient and not 0 < patience <= state.stale
+    larger = impatient and not 0 < patience <= state.evals_since_best
     if trainer.run_length.fraction_done(state.step, state.seconds) >= 1 or not (longer or larger):
         raise RunError(
             f"{folder.path} is finished ({state.finished}, step {state.step:,}); its model is {folder.model}; "
@@ -174,4 +174,4 @@ def _check_unfinished(trainer: Trainer, folder: RunFolder, before: TrainOptions)
         )
     state.finished = None
     if impatient and not larger:
-        state.stale = 0  # a longer run is to have its patience again
+        state.evals_since_best = 0  # a longer run is to have its patience again

@@ -10,12 +10,13 @@
 
 `progress` is written first and holds everything, so that a run killed between two renames still
 resumes from one consistent moment; the logs are then cut back to where they stood at that moment.
-Whoever trains holds the folder's lock, so that no two processes write the same files.
+A process that trains holds the folder's lock, so that no two processes write the same files.
 """
 
 import difflib
 import json
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
@@ -48,8 +49,8 @@ class TrainState:
         seconds: spent so far.
         learning_rate, grad_norm: of the latest step.
         best_nats, best_step, best_characters: the best evaluation so far, None before there is one.
-        stale: evaluations since then.
-        row_nats, row_steps: sum and number of the window losses since the last row of metrics.
+        evals_since_best: evaluations since then.
+        loss_sum, loss_count: sum and number of the losses of steps since the last row of metrics.
         evaluated: the step of the latest evaluation, -1 before there is one.
         evaluation_speed, saving: characters per second of the latest evaluation, seconds of the latest save; a
             schedule by the clock depends on them.
@@ -62,9 +63,9 @@ class TrainState:
     best_nats: float | None = None
     best_step: int = 0
     best_characters: int = 0
-    stale: int = 0
-    row_nats: float = 0.0
-    row_steps: int = 0
+    evals_since_best: int = 0
+    loss_sum: float = 0.0
+    loss_count: int = 0
     learning_rate: float = 0.0
     grad_norm: float = 0.0
     evaluated: int = -1
@@ -74,10 +75,30 @@ class TrainState:
     metrics_bytes: int = 0
     samples_bytes: int = 0
 
+    def to_json(self) -> dict[str, Any]:
+        """The keys of progress.safetensors."""
+        return {_STATE_KEYS.get(name, name): value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "TrainState":
+        """The counters, from those keys; unknown ones are ignored.
+
+        Raises:
+            TypeError: a counter is of another kind than it starts as, or cannot be reached by counting.
+        """
+        keys = {_STATE_KEYS.get(field.name, field.name): field.name for field in fields(cls)}
+        state = cls(**{keys[key]: value for key, value in values.items() if key in keys})
+        _check_types(state)
+        return state
+
+
+_STATE_KEYS = {"evals_since_best": "stale", "loss_sum": "row_nats", "loss_count": "row_steps"}
+"""Keys on disk that are older than the names here."""
+
 
 @dataclass(frozen=True)
 class TrainCheckpoint:
-    """The content of progress.safetensors: counters, options, the corpus and its place, arrays by kind and name."""
+    """The content of progress.safetensors: counters, options, the corpus and its folder, arrays by kind and name."""
 
     state: TrainState
     options: TrainOptions
@@ -105,7 +126,7 @@ class RunFolder:
         self._lock = Lock(path / ".lock")
 
     def __reduce__(self) -> tuple[type["RunFolder"], tuple[Path]]:
-        """Another process that is told of the folder knows where it is, and does not hold its lock."""
+        """A copy for another process: it knows the path, and does not hold the lock."""
         return RunFolder, (self.path,)
 
     def __enter__(self) -> Self:
@@ -189,7 +210,7 @@ class RunFolder:
         metadata = {
             "format": FORMAT,
             "config": checkpoint.options.values(),
-            "progress": asdict(checkpoint.state),
+            "progress": checkpoint.state.to_json(),
             "corpus": checkpoint.corpus,
             "place": checkpoint.corpus_path,
         }
@@ -206,11 +227,9 @@ class RunFolder:
             check_cell(self.progress, metadata["config"])
         try:
             options = TrainOptions.of(metadata["config"])
-            known = {f.name for f in fields(TrainState)}
-            progress = TrainState(**{key: value for key, value in metadata["progress"].items() if key in known})
-            _check_types(progress)
-            corpus, place = metadata["corpus"], metadata["place"]
-            if not isinstance(corpus, dict) or not isinstance(place, str):
+            state = TrainState.from_json(metadata["progress"])
+            corpus, corpus_path = metadata["corpus"], metadata["place"]
+            if not isinstance(corpus, dict) or not isinstance(corpus_path, str):
                 raise TypeError("it names no corpus and no place of it")
         except (CharlmError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{self.progress} cannot be resumed: {error}; the file is damaged") from None
@@ -218,7 +237,7 @@ class RunFolder:
         for key, array in tensors.items():
             kind, _, name = key.partition(".")
             arrays.setdefault(kind, {})[name] = array
-        return TrainCheckpoint(progress, options, corpus, place, arrays)
+        return TrainCheckpoint(state, options, corpus, corpus_path, arrays)
 
     def truncate_logs(self, state: TrainState) -> None:
         """Cut the logs back to that moment, and remove what a killed writer left half done."""
@@ -267,8 +286,8 @@ class RunFolder:
 
 def runs(root: Path) -> list[Path]:
     """The runs below `root` that have a model or can be resumed, newest first."""
-    found = {path.parent for name in ("model", "progress") for path in root.glob(f"*/{name}.safetensors")}
-    return sorted(found, key=_changed, reverse=True)
+    folders = {path.parent for name in ("model", "progress") for path in root.glob(f"*/{name}.safetensors")}
+    return sorted(folders, key=_changed, reverse=True)
 
 
 def nearest(word: str | Path, root: Path, wanted: Path) -> str:
@@ -284,7 +303,7 @@ def shell_quoted(path: Path) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is a float, or whole and not beyond all floats."""
+    """Whether it is a float, or an integer that a float can hold."""
     return type(value) is float or type(value) is int and abs(value) <= MAX_INTEGER
 
 
@@ -294,7 +313,7 @@ def _check_types(state: TrainState) -> None:
         value = getattr(state, f.name)
         if f.name == "finished":
             fits = isinstance(value, str | None)
-        elif f.name in ("row_nats", "learning_rate", "grad_norm"):
+        elif f.name in ("loss_sum", "learning_rate", "grad_norm"):
             fits = _is_number(value)
         elif f.name in ("best_nats", "evaluation_speed", "saving"):
             fits = value is None or _is_number(value) and (f.name == "best_nats" or value >= 0)
@@ -303,7 +322,7 @@ def _check_types(state: TrainState) -> None:
         else:
             fits = type(value) is int and (-1 if f.name == "evaluated" else 0) <= value <= MAX_INTEGER
         if not fits or f.name == "evaluation_speed" and value == 0:
-            raise TypeError(f"{f.name} is {value!r:.40}")
+            raise TypeError(f"{_STATE_KEYS.get(f.name, f.name)} is {value!r:.40}")
 
 
 def _changed(run: Path) -> int:

@@ -1,8 +1,8 @@
-"""How a run by the clock lands on it: what the end will take is foreseen and set aside.
+"""Throughput of a run, and the time that a `--time` run keeps for its end.
 
-At the end the last model, and the best one unless that was done already, are scored on the whole valid
-split, and everything is saved. How long that takes is learned from what it took so far; a valid split
-that would take too long is read in part.
+At the end the last model, and the best one unless that was done already, are scored on the whole validation split,
+and everything is saved. How long that will take is estimated from what it took so far; a split that would take too
+long is read in part.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ ASSUMED_DISK_SPEED = 2e8
 """Bytes a second at which a first save is expected to be written; later ones are measured."""
 
 FINAL_SAVES = 2.0
-"""The best, the latest and the progress, for which the time of one whole save is known."""
+"""The best model, the latest and the state, for which the time of one save is known."""
 
 MAX_RESERVED_SHARE = 0.25
 """Share of `--time` that the evaluation at the end may take; of a larger valid split it reads what fits."""
@@ -32,7 +32,7 @@ def estimated_save_seconds(parameters: int) -> float:
 
 @dataclass
 class Throughput:
-    """Seconds and characters of the parts of a run, for its speed and for landing on `--time`.
+    """Seconds and characters of the parts of a run, for its speed and for `--time`.
 
     Args:
         saved: when everything was last saved, or the run began.
@@ -92,17 +92,17 @@ class Throughput:
 
 @dataclass(frozen=True)
 class TimeBudget:
-    """The end of a run.
+    """Time kept for the end of a run.
 
     Args:
-        budget: seconds of the whole run, None where the clock does not decide.
-        whole: characters of the valid split.
-        timing: how fast things go.
+        seconds: of the whole run, None if the clock does not decide.
+        final_characters: of the validation split.
+        throughput: how fast things go.
     """
 
     seconds: float | None
     final_characters: int
-    timing: Throughput
+    throughput: Throughput
 
     def final_eval(self, state: TrainState) -> tuple[int, int]:
         """How many characters decide at the end, and how many models must be scored on them.
@@ -111,7 +111,7 @@ class TimeBudget:
         """
         if self.seconds is None:
             return self.final_characters, 2
-        affordable = int(MAX_RESERVED_SHARE * self.seconds * self.timing.evaluation_speed())
+        affordable = int(MAX_RESERVED_SHARE * self.seconds * self.throughput.evaluation_speed())
         if state.best_nats is None or state.best_characters == self.final_characters <= affordable:
             return min(self.final_characters, max(1, affordable)), 1
         return min(self.final_characters, max(1, affordable // 2)), 2
@@ -119,7 +119,7 @@ class TimeBudget:
     def reserve(self, state: TrainState) -> float:
         """Seconds to set aside."""
         reads, evaluations = self.final_eval(state)
-        return FINAL_SAVES * self.timing.saving + reads * evaluations / self.timing.evaluation_speed()
+        return FINAL_SAVES * self.throughput.saving + reads * evaluations / self.throughput.evaluation_speed()
 
     def fraction_used(self, seconds: float, state: TrainState) -> float:
         """How much of the time before the end is used, 0 to 1."""
@@ -128,5 +128,5 @@ class TimeBudget:
 
     def can_evaluate(self, characters: int, seconds: float, state: TrainState) -> bool:
         """Whether an evaluation of so many characters fits before the end."""
-        takes = characters / self.timing.evaluation_speed()
+        takes = characters / self.throughput.evaluation_speed()
         return (self.seconds or 0.0) - self.reserve(state) - seconds > takes

@@ -208,7 +208,7 @@ class Trainer:
 
     def _early_stop_reason(self) -> str | None:
         """`patience` if so many evaluations brought no improvement."""
-        return "patience" if self.options.patience and self.state.stale >= self.options.patience else None
+        return "patience" if self.options.patience and self.state.evals_since_best >= self.options.patience else None
 
     def _read_metrics(self) -> None:
         """Book the steps since the last reading.
@@ -219,8 +219,8 @@ class Trainer:
         for metrics in self.train_step.metrics.read():
             if not metrics.finite:
                 self._raise_diverged(metrics)
-            self.state.row_nats += metrics.nats
-            self.state.row_steps += 1
+            self.state.loss_sum += metrics.nats
+            self.state.loss_count += 1
             self.state.grad_norm = metrics.grad_norm
             self._nats = metrics.nats
 
@@ -298,7 +298,7 @@ class Trainer:
         """Nats per character over the first `characters` of the validation split."""
         state = self.state
         score = self.validator.timed_score(self.network, characters, progress)
-        train_nats = state.row_nats / state.row_steps if state.row_steps else None
+        train_nats = state.loss_sum / state.loss_count if state.loss_count else None
         nats, whole = score.nats_per_char, score.characters == self.validator.characters
         state.evaluated = state.step
         self.report(Evaluated(state.step, nats, score.characters, whole, self._is_best(nats), train_nats))
@@ -315,9 +315,9 @@ class Trainer:
         if nats is None:
             return
         if not self._is_best(nats):
-            self.state.stale += 1
+            self.state.evals_since_best += 1
             return
-        self.state.best_nats, self.state.best_step, self.state.stale = nats, self.state.step, 0
+        self.state.best_nats, self.state.best_step, self.state.evals_since_best = nats, self.state.step, 0
         self.state.best_characters = min(characters or self.options.eval_chars, self.validator.characters)
         self._save_state()
         self._save_best()
@@ -335,15 +335,15 @@ class Trainer:
                 "epoch": round(state.step / self.batches.batches_per_epoch, 6),
                 "characters": state.step * self.batches.batch_size * self.batches.seq_len,
                 "seconds": round(self._seconds(), 3),
-                "train_nats": state.row_nats / state.row_steps if state.row_steps else None,
+                "train_nats": state.loss_sum / state.loss_count if state.loss_count else None,
                 "valid_nats": valid_nats,
                 "valid_bits": None if valid_nats is None else valid_nats / log(2),
                 "learning_rate": state.learning_rate,
                 "grad_norm": state.grad_norm,
-                "chars_per_second": round(self._throughput.speed(), 1) if state.row_steps else None,
+                "chars_per_second": round(self._throughput.speed(), 1) if state.loss_count else None,
             }
         )
-        state.row_nats, state.row_steps = 0.0, 0
+        state.loss_sum, state.loss_count = 0.0, 0
 
     def _save_if_due(self, valid_nats: float | None) -> None:
         if self.options.save_every == AUTO:
@@ -396,7 +396,7 @@ class Trainer:
         self._save_state()
         if self.validator.ids is not None:
             self._final_validation()
-        elif self.state.row_steps:
+        elif self.state.loss_count:
             self._log(None)
         self._save_latest()
         if not self.folder.model.exists():
