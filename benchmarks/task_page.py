@@ -29,9 +29,8 @@ or pure chance, so that the mean over all hides what memory is worth; therefore 
 the *situation that needs memory* alone, which follows from what stands before and not from what
 comes. *Agreement* is the share of those characters for which the symbol that the model holds
 likeliest is the one the perfect model does. The *n-gram* row is the best of the Kneser-Ney n-grams
-of the first 300,000 characters of that text. In Python, with
-`import charlm.inspect.excess`, `charlm.inspect.excess.by_situation(model, source, ids)` gives these numbers
-for any model.
+of the first 300,000 characters of that text. In Python,
+`benchmarks.excess.by_situation(model, source, ids)` gives these numbers for any model.
 
 ## Excess bits where memory is needed, and agreement
 

@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 
 import charlm
+from benchmarks.excess import by_situation, together
 from benchmarks.kept import Rows
 from benchmarks.task_page import write
 from charlm import cells, synthetic
 from charlm.config import ModelOptions
 from charlm.evaluation import ngrams
-from charlm.inspect.excess import by_situation, together
 from charlm.model import parameters
 from charlm.tokenizers.vocabulary import FIRST_SYMBOL
 

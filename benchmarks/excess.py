@@ -1,8 +1,8 @@
-"""How far a model is above a perfect one, by situation: what it cannot remember of a synthetic source.
+"""The loss of a model above that of a perfect one, by situation: what it cannot remember of a synthetic source.
 
-The perfect model knows the law of the source (`charlm.synthetic`). A situation follows from what stands before, so
-that the excess is nowhere below 0 but by luck; in those that need memory, it is what forgetting costs.
-What is left out: texts of which nobody knows the law.
+The perfect model knows the distribution of the source (`charlm.synthetic`). A situation follows from the symbols
+before, so that the excess is below 0 only by luck; in situations that need memory, it is what forgetting costs.
+Not here: texts whose distribution is not known.
 """
 
 from dataclasses import asdict, dataclass
@@ -27,9 +27,9 @@ class Excess:
         situation: of `Source.situations`.
         memory: whether it needs memory.
         characters: how many were predicted in it.
-        perfect_bits: what the perfect model needs for one of them, on average.
-        bits: what the model needs.
-        agreement: the share of them for which the symbol that the model holds likeliest is the perfect model's.
+        perfect_bits: of the perfect model for each of them, on average.
+        bits: of the model.
+        agreement: the share of them whose likeliest symbol is the same for both models.
     """
 
     situation: str
@@ -53,10 +53,10 @@ def by_situation(model: Model, source: Source, ids: np.ndarray) -> list[Excess]:
     """The situations that occur, in the order of the source.
 
     Args:
-        model: of any cell, that learned characters or bytes.
+        model: of any cell type, with characters or bytes as symbols.
         source: that the text was drawn from, with its parameters.
         ids: (N + 1,) symbols of the text, the boundary first. It begins as the source begins: where a line does, if
-            it writes lines. An end of a document stands for a line end.
+            it writes lines. An end of a document counts as a line end.
 
     Raises:
         CorpusError: the source never writes such a text.
@@ -71,17 +71,18 @@ def by_situation(model: Model, source: Source, ids: np.ndarray) -> list[Excess]:
             f"give a text of this source"
         )
     expected = source.expect(text.astype(np.uint8).tobytes())
-    read = record(model, ids, top=1)
+    reading = record(model, ids, top=1)
     letters = np.frombuffer(source.letters, np.uint8)
-    agrees = codes[read.top[:-1, 0].astype(np.int64)] == letters[expected.likeliest]
-    found = []
-    for place, name in enumerate(source.situations):
-        here = expected.situations == place
+    agrees = codes[reading.top[:-1, 0].astype(np.int64)] == letters[expected.likeliest]
+    rows = []
+    for number, name in enumerate(source.situations):
+        here = expected.situations == number
         if here.any():
-            perfect, own = (float(nats[here].mean(dtype=np.float64)) / log(2) for nats in (expected.nats, read.nats))
+            losses = expected.nats, reading.nats
+            perfect, own = (float(nats[here].mean(dtype=np.float64)) / log(2) for nats in losses)
             agreement = float(agrees[here].mean())
-            found.append(Excess(name, name in source.memory, int(here.sum()), perfect, own, agreement))
-    return found
+            rows.append(Excess(name, name in source.memory, int(here.sum()), perfect, own, agreement))
+    return rows
 
 
 def together(rows: list[Excess], name: str) -> Excess:
