@@ -19,3 +19,7 @@ ScoreProgressFn = Callable[[int, float], None]
 
 EvalProgressFn = Callable[[int, int, float], None]
 """Called with the characters scored so far, how many there are, and the mean loss so far in nats per character."""
+
+
+def ignore(*values: object) -> None:
+    """Do nothing, in the place of a callback that is not given."""

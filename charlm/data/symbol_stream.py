@@ -134,6 +134,7 @@ class SymbolStream:
         first_pass: "SymbolStream | None" = None,
     ) -> None:
         self.source = source
+        self.options = options
         self.unit = TOKENIZERS[options.unit]
         self.encoding = options.encoding
         self.lines = options.documents == "line"
@@ -166,6 +167,10 @@ class SymbolStream:
         """Bytes of a stretch of text with so many ends of documents: that of a line is one, that of a file none."""
         count = self.unit.text_bytes(codes)
         return count if self.lines else count - ends
+
+    def again(self) -> "SymbolStream":
+        """A second pass over the same source."""
+        return SymbolStream(self.source, self.options, self.progress, self)
 
     def check(self) -> None:
         """Raise a `CorpusError` unless this walk read what the one before it read."""
