@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """`make test` runs a covering sample of the cases (`soaking.covering`); `make soak` runs everything."""
     if config.stash[_SOAK].whole:
         return
-    chosen = set(covering(item for item in items if item.get_closest_marker("long") is None))
+    chosen = set(covering(items))
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = [item for item in items if item in chosen]
 

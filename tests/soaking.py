@@ -1,7 +1,8 @@
 """What `make test` leaves to `make soak`: most combinations of parameters, and long counts.
 
-A parametrized test runs in `make test` with as few of its cases as contain every value of every parameter once
-(`covering`); at most `MAX_CASES` of them if it is marked `sampled`. `make soak` runs all of them.
+A parametrized test runs in `make test` with a few of its cases, `MAX_CASES` or fewer (`covering`). All of them run in
+`make soak`, and if it is marked `every_case`. What is marked `long` runs in `make soak` only. A quick test of many
+values goes through them by itself (`for_each`).
 
 A test with a long count asks `soak.count(sample, whole)` how often to try, and tells `soak.saw` what came of it, in
 words with numbers. `make soak` gathers that into docs/soak.md, beside the rows of other tests from earlier times.
@@ -9,16 +10,17 @@ words with numbers. `make soak` gathers that into docs/soak.md, beside the rows 
 
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-MAX_CASES = 8
-"""Cases of a test that is marked `sampled`."""
+MAX_CASES = 4
+"""Cases of a test in `make test`, unless it is marked `every_case`."""
 
 REPORT = Path(__file__).parent.parent / "docs" / "soak.md"
 
@@ -67,16 +69,22 @@ def _today() -> str:
 
 
 def covering(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """The items that `make test` runs: every value of every parameter of a test occurs in one of its cases."""
+    """Choose the items that `make test` runs.
+
+    The cases of a test are first those that bring a value of a parameter which no earlier one had; of these, at most
+    `MAX_CASES`.
+    """
     seen: set[tuple[str, ...]] = set()
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
+        if item.get_closest_marker("long") is not None:
+            continue
         function = item.nodeid.split("[")[0]
         values = {(function, *value) for value in _values(item)}
-        if not values or values - seen:
+        if not values or values - seen or item.get_closest_marker("every_case") is not None:
             seen |= values
             cases.setdefault(function, []).append(item)
-    return [item for items in cases.values() for item in _sampled(items)]
+    return [item for items in cases.values() for item in _spread(items)]
 
 
 def _values(item: pytest.Item) -> Iterator[tuple[str, ...]]:
@@ -91,8 +99,26 @@ def _values(item: pytest.Item) -> Iterator[tuple[str, ...]]:
     yield from ((f"{name}={value}",) for name, value in params.items())
 
 
-def _sampled(cases: list[pytest.Item]) -> list[pytest.Item]:
-    """Those of a test: if it is marked, the first, the last, and some between them at equal distances."""
-    if len(cases) <= MAX_CASES or cases[0].get_closest_marker("sampled") is None:
+def _spread(cases: list[pytest.Item]) -> list[pytest.Item]:
+    """The first case of a test, the last, and some between them at equal distances."""
+    if len(cases) <= MAX_CASES or cases[0].get_closest_marker("every_case") is not None:
         return cases
     return [cases[round(number * (len(cases) - 1) / (MAX_CASES - 1))] for number in range(MAX_CASES)]
+
+
+def for_each(values: Iterable[Any]) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
+    """Make one test of a test of one value: it goes through all, and a failure names the value."""
+
+    def wrap(check: Callable[[Any], None]) -> Callable[[], None]:
+        def test() -> None:
+            for value in values:
+                try:
+                    check(value)
+                except BaseException as error:
+                    error.add_note(f"with {value!r}")
+                    raise
+
+        test.__doc__ = check.__doc__
+        return test
+
+    return wrap

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from soaking import for_each
 
 from charlm import config
 from charlm.cli.commands import app
@@ -26,6 +27,8 @@ from charlm.config.commands import COMMANDS, WITHOUT_OPTIONS
 from charlm.errors import UsageError
 from charlm.spec import AUTO, MAX_INTEGER, Spec, flag
 
+pytestmark = pytest.mark.every_case
+
 GROUPS = [PrepareOptions, TrainOptions, EvalOptions, SampleOptions, MeasureOptions, GetOptions]
 ALL = [(group, name) for group in GROUPS for name in group.specs()]
 NUMERIC = {"integer", "number", "count", "duration"}
@@ -38,10 +41,6 @@ ABSURD = [
     float("nan"), float("inf"), float("-inf"), 10**400, -(10**400), 2 * MAX_INTEGER, 1e300, True, False, b"1x",
     [1], [], {}, {"a": 1}, (1,), object(), 1j,
 ]  # fmt: skip
-
-
-def label(value):
-    return "-".join(part.__name__ if isinstance(part, type) else str(part) for part in value)
 
 
 def taken(group, name, value):
@@ -70,7 +69,7 @@ def in_range(spec: Spec) -> float:
     return low + 1 if spec.below is None else (low + spec.below) / 2
 
 
-@pytest.mark.parametrize("option", NUMBERS, ids=label)
+@for_each(NUMBERS)
 def test_numeric_option_refuses_nonsense_with_flag_range_and_value(option):
     group, name = option
     spec = group.specs()[name]
@@ -82,7 +81,7 @@ def test_numeric_option_refuses_nonsense_with_flag_range_and_value(option):
         assert not message.endswith(TOO_LARGE) or spec.high is None and spec.below is None
 
 
-@pytest.mark.parametrize("option", NUMBERS, ids=label)
+@for_each(NUMBERS)
 def test_numeric_option_refuses_what_lies_just_outside_its_range_and_takes_what_lies_at_its_edge(option):
     group, name = option
     spec = group.specs()[name]
@@ -106,14 +105,14 @@ def test_numeric_option_refuses_what_lies_just_outside_its_range_and_takes_what_
             assert taken(group, name, inside) == inside
 
 
-@pytest.mark.parametrize("option", NUMBERS, ids=label)
+@for_each(NUMBERS)
 def test_no_number_may_be_negative(option):
     group, name = option
     for value in (-1, -1e-300, "-1", -(2**60)):
         refusal(group, name, value)
 
 
-@pytest.mark.parametrize("option", WHOLE, ids=label)
+@for_each(WHOLE)
 def test_whole_number_is_not_cut_from_a_fraction(option):
     group, name = option
     good = int(in_range(group.specs()[name]))
@@ -123,7 +122,7 @@ def test_whole_number_is_not_cut_from_a_fraction(option):
         refusal(group, name, value)
 
 
-@pytest.mark.parametrize("option", ALL, ids=label)
+@for_each(ALL)
 def test_auto_is_taken_only_where_its_rule_is_told(option):
     group, name = option
     spec = group.specs()[name]
@@ -136,7 +135,7 @@ def test_auto_is_taken_only_where_its_rule_is_told(option):
         assert "or auto" not in refusal(group, name, "auto")
 
 
-@pytest.mark.parametrize("option", ALL, ids=label)
+@for_each(ALL)
 def test_default_is_a_value_the_option_would_take_and_help_says_what_it_does(option):
     group, name = option
     spec, default = group.specs()[name], group.default(name)
@@ -145,7 +144,7 @@ def test_default_is_a_value_the_option_would_take_and_help_says_what_it_does(opt
     assert re.match(r"[A-Z].*\.$", spec.help, re.DOTALL) and "\n" not in spec.help
 
 
-@pytest.mark.parametrize("option", ALL, ids=label)
+@for_each(ALL)
 def test_none_is_taken_only_where_it_is_the_default(option):
     group, name = option
     if group.default(name) is None:
@@ -154,7 +153,7 @@ def test_none_is_taken_only_where_it_is_the_default(option):
         refusal(group, name, None)
 
 
-@pytest.mark.parametrize("option", CHOICES, ids=label)
+@for_each(CHOICES)
 def test_choice_takes_its_words_and_suggests_the_nearest(option):
     group, name = option
     words = group.specs()[name].words()

@@ -44,6 +44,7 @@ from charlm.spec import flag
 from charlm.training import auto
 from charlm.training.runs import describe, summarize
 
+pytestmark = pytest.mark.every_case
 ROOT = Path(__file__).resolve().parent.parent
 INTERFACE = (ROOT / "docs" / "interface.md").read_text(encoding="utf-8")
 CHECKPOINT = (ROOT / "docs" / "checkpoint.md").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from site_of_faults import catalogue_of, site, stay_here, text
+from soaking import for_each
 from texts import text_of
 
 import charlm
@@ -33,7 +34,7 @@ def test_the_reading_order_lists_every_module_once() -> None:
     assert sorted(LISTED) == [path.relative_to(ROOT).as_posix() for path in MODULES]
 
 
-@pytest.mark.parametrize("module", LISTED)
+@for_each(LISTED)
 def test_a_module_imports_only_from_above_it(module: str) -> None:
     above = set(LISTED[: LISTED.index(module)])
     assert imports(ROOT / module) <= above, "imports run down the list"

@@ -14,6 +14,7 @@ from charlm import cells
 from charlm.cells._cell import sigmoid, split
 from charlm.errors import UsageError
 
+pytestmark = pytest.mark.every_case
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
 TORCH = {
     ("rnn", "tanh"): lambda i, h: torch.nn.RNN(i, h, nonlinearity="tanh"),

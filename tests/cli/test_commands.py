@@ -213,7 +213,6 @@ def test_a_prompt_with_an_unknown_character_prints_nothing_but_the_error(trained
     assert "'é'" in line and "U+00E9" in line and "4" in line
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [

@@ -9,6 +9,7 @@ from charlm.corpora import http
 from charlm.corpora.catalogue import Entry, builtin_names, catalogue, entries_of, find_entry, read_catalogue
 from charlm.errors import CharlmError, CorpusError, UsageError
 
+pytestmark = pytest.mark.every_case
 WHOLE = """[novel]
 kind = "download"
 description = "A novel."

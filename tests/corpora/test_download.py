@@ -319,6 +319,7 @@ def test_nobody_there_and_no_such_host(monkeypatch: pytest.MonkeyPatch) -> None:
     assert time.perf_counter() - began < 5
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(
     "address",
     [

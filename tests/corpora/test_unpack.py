@@ -89,6 +89,7 @@ def test_an_archive_without_a_wanted_member_is_refused(tmp_path: Path, pack: Cal
         unpacked(tmp_path, pack(FILES), kind, 100_000, "*.tex")
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(("pack", "kind"), [(zipped, "zip"), (tarred, "tar")])
 @pytest.mark.parametrize(
     "name", ["../evil", "/evil", "a/../../evil", "a/../evil", "..", "C:evil", "c:/evil", "a\\..\\..\\evil", "\\evil"]

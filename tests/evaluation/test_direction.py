@@ -43,7 +43,6 @@ def turned(model: Model) -> Model:
     return replace(model, options=model.options.replace(direction="backward"))
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("cell", cells.names())
 def test_bits_are_those_of_the_reversed_text_to_the_last_digit(make_text_model, tmp_path, cell):
     model, text = make_text_model(cell, layers=2), text_of(1500)

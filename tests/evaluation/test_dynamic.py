@@ -40,7 +40,6 @@ def losses(model, ids, rule):
     return torch.cat(list(windows(model, ids, rule, CPU))).numpy()
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 @pytest.mark.parametrize("decay", [0.0, 0.3])
 def test_without_a_rate_it_is_the_exact_protocol(make_text_model, kind, decay) -> None:
@@ -53,7 +52,6 @@ def test_without_a_rate_it_is_the_exact_protocol(make_text_model, kind, decay) -
     assert found.nats == pytest.approx(exact.nats, rel=1e-6)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 @pytest.mark.parametrize("entering", ["one-hot", "embedding"])
 def test_it_is_the_papers_rule(make_text_model, kind, entering) -> None:

@@ -83,7 +83,6 @@ def eval_json(capfd: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     return json.loads(out)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("more", [{"layers": 1}, {"layers": 3, "input": "embedding"}], ids=["1", "3 embedding"])
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 def test_exact_is_a_loop_over_characters(
@@ -156,7 +155,7 @@ def test_every_character_of_every_document_counts_once(
         return
     made = [Document("d", lambda text=text: iter([text.encode()] if text else [])) for text in texts]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "WINDOW", window)
+        patch.setattr(scoring, "CHUNK_SYMBOLS", window)
         found = charlm.evaluate(model, Source("s", ["s"], lambda: made), batch_size=batch, exact=exact, threads=1)
     assert found.score.characters == len(wanted)
     assert found.documents == sum(1 for document in documents if document)

@@ -92,7 +92,6 @@ def extreme(spec: Spec) -> list[Any]:
     return [int(least), int(most)] if whole else [float(least), float(most)]
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(("command", "name", "spec"), OPTIONS, ids=lambda part: part if isinstance(part, str) else "")
 def test_a_value_without_sense_is_refused_with_one_line(
     house: Path, refused: Callable[..., str], command: str, name: str, spec: Spec
@@ -134,7 +133,6 @@ def applied(command: str, values: dict[str, Any], corpus: Corpus, model: Path, r
         prepare(takers[-1] if takers else "sea.txt", out=str(root), name="q", force=True, **values)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(("command", "name", "spec"), OPTIONS, ids=lambda part: part if isinstance(part, str) else "")
 def test_the_least_and_the_most_that_is_allowed_works_or_is_refused(
     house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str, spec: Spec

@@ -78,7 +78,6 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     shutil.rmtree(tmp_path)
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("name", "packed"), [*((name, False) for name in WORKING), *((name, True) for name in ("NUL", "mixed line ends"))]
 )

@@ -68,7 +68,6 @@ def test_several_runs_are_told_apart_by_their_names() -> None:
     assert set(names[:12]) <= set(found) and "seconds" in found
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("name", NASTY, ids=lambda name: repr(name)[:20])
 def test_names_of_strangers_are_harmless_and_are_shown(name: str) -> None:
     for others in ([], [run("other")]):

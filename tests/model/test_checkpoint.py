@@ -292,6 +292,7 @@ DAMAGED = {
 }
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize(("change", "words"), DAMAGED.values(), ids=DAMAGED)
 def test_damaged_header_is_refused_with_what_is_wrong(saved, change, words):
     rewrite(saved, change)

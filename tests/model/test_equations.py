@@ -15,6 +15,7 @@ from charlm.model import parameters, recurrence
 from charlm.model.network import Network
 from charlm.model.stepper import Stepper
 
+pytestmark = pytest.mark.every_case
 KINDS = [(name, activation) for name in cells.names() for activation in cells.make(name).activations]
 CPU = torch.device("cpu")
 PATHS = {"scan": cells.LinearCell, "whole": cells.WindowCell}

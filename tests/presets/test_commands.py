@@ -15,6 +15,7 @@ from charlm.model import checkpoint
 from charlm.spec import flag
 from charlm.training import presets
 
+pytestmark = pytest.mark.every_case
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "presets.md").read_text(encoding="utf-8")
 SMALL = ["--hidden", "4", "--batch-size", "2", "--seq-len", "8", "--threads", "1"]
 

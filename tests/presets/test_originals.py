@@ -15,6 +15,8 @@ from charlm.training.presets import with_preset
 from charlm.training.schedule import learning_rate
 from charlm.training.train import train
 
+pytestmark = pytest.mark.every_case
+
 
 def softmax(x: np.ndarray) -> np.ndarray:
     e = np.exp(x - x.max())

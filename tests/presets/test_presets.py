@@ -17,6 +17,7 @@ from charlm.training.resume import resume
 from charlm.training.runs import describe
 from charlm.training.train import plan, train
 
+pytestmark = pytest.mark.every_case
 GIST = {
     "cell": ("rnn", "hs[t] = tanh(Wxh x + Whh h + bh)"),
     "activation": ("tanh", "np.tanh"),

@@ -43,7 +43,6 @@ def drawn(source: synthetic.Source, size: int) -> bytes:
     return b"".join(source.blocks(size))
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(("name", "values"), SOURCES)
 def test_a_text_has_the_size_that_was_asked_for_and_a_longer_one_begins_with_it(name, values):
     source = make(name, 3, **values)
@@ -162,7 +161,6 @@ def test_brackets_without_a_bound_are_the_limit_of_deeper_ones():
     assert gaps == sorted(gaps, reverse=True) and gaps[0] > 0.1 and gaps[-1] < 1e-9
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize(("name", "values"), SOURCES)
 def test_a_perfect_models_mean_surprise_is_the_entropy_within_four_standard_errors(name, values):
     source = make(name, 11, **values)

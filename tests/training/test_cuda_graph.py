@@ -235,7 +235,6 @@ def test_what_cannot_be_recorded_or_is_not_replayed_goes_on_as_ever_and_says_so(
     assert why in said and said.endswith("which is slower") and "\n" not in said
 
 
-@pytest.mark.sampled
 @pytest.mark.parametrize("values", [
     {"cell": "lstm", "layers": 2, "path": "fused"},
     {"cell": "lstm", "layers": 2, "path": "fused", "dropout": 0.3, "clip_value": 1.0},
