@@ -1,5 +1,6 @@
 """Texts, corpora and models that several rooms need, made once."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ __all__ = [
 """Fixtures that several folders use, from the modules that make them."""
 
 torch.set_num_threads(1)
-"""The networks of the tests are tiny: a second thread would cost more than it brings."""
+os.environ["OMP_NUM_THREADS"] = "1"
+"""Here and in the processes that tests start: the networks are tiny, a second thread would cost more than it brings."""
 
 _SOAK = pytest.StashKey[Soak]()
 
@@ -43,6 +45,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = set(covering(items))
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = [item for item in items if item in chosen]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Begin with one thread, whatever `--threads` the test before gave."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture
