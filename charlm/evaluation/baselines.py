@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from charlm import memory
-from charlm.data.sources import Report
+from charlm.callbacks import NoticeFn
 from charlm.evaluation import compressors, ngrams
 from charlm.evaluation.texts import EvalText
 from charlm.tokenizers.vocabulary import Vocabulary
@@ -55,7 +55,7 @@ def check_memory(train: EvalText, text: EvalText) -> None:
 
 
 def baselines(
-    train: EvalText, text: EvalText, vocabulary: Vocabulary, *, lines: bool = False, report: Report | None = None
+    train: EvalText, text: EvalText, vocabulary: Vocabulary, *, lines: bool = False, report: NoticeFn | None = None
 ) -> list[Baseline]:
     """Every row.
 

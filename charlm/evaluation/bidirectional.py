@@ -4,7 +4,7 @@ A text is N + 1 symbols, the boundary first. The symbol at position p is predict
 and from N … p + 1, read from the right; behind the text is a boundary too. One reading needs the state from the left
 end, the other that from the right end. So the text is read from the right first, and the states are kept at some
 positions; then it is read from the left a block at a time, and each block from its right end once more. That takes
-half as long again, and memory that grows with the text only by a state every `BLOCK` symbols.
+half as long again, and memory that grows with the text only by a state every `BLOCK_SYMBOLS` symbols.
 
 The sum over a text is a pseudo-likelihood (Besag 1975), not the likelihood of the text: each symbol is predicted by
 help of the others, and these by help of it. It is no code length, and not comparable to that of other models.
@@ -14,7 +14,7 @@ Not here: which segments of a text, and what is read before them (`charlm.evalua
 Shapes: T time, B batch, V symbols.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -26,10 +26,10 @@ from charlm.model.network import Network, States
 from charlm.model.parameters import REVERSE
 from charlm.tokenizers.vocabulary import BOUNDARY
 
-WINDOW = 128
+CHUNK_SYMBOLS = 128
 """Symbols per call of the network, which bounds the memory for logits."""
 
-BLOCK = 64 * WINDOW
+BLOCK_SYMBOLS = 64 * CHUNK_SYMBOLS
 """Symbols of all segments together between two positions whose states are kept."""
 
 
@@ -74,13 +74,14 @@ def score_segments(
         right: states behind it, from reading from the right down to, and without, the symbol behind its last.
 
     Yields:
-        Input positions (T, B), each one before that of a symbol, and the nats (T, B) of those symbols.
+        Input positions (T·B,), each one before that of a symbol, and the nats (T·B,) of those symbols.
     """
-    length = WINDOW * max(1, BLOCK // WINDOW // len(starts))
+    length = CHUNK_SYMBOLS * max(1, BLOCK_SYMBOLS // CHUNK_SYMBOLS // len(starts))
     blocks = [range(first, min(first + length, size)) for first in range(0, size, length)]
     checkpoints = checkpoint_right_states(network, ids, starts, blocks, right)
     for block, states in zip(blocks, checkpoints, strict=True):
-        left = yield from score_block(network, ids, starts, block, left, states)
+        losses, left = score_block(network, ids, starts, block, left, states)
+        yield from losses
 
 
 def checkpoint_right_states(
@@ -98,9 +99,15 @@ def checkpoint_right_states(
 
 def score_block(
     network: Network, ids: np.ndarray, starts: np.ndarray, block: range, left: States, right: States
-) -> Generator[tuple[np.ndarray, Tensor], None, States]:
-    """Yield what `score_segments` does for a block, and return the states left of the next one."""
-    chunks, tops = _chunks(starts, block), []
+) -> tuple[list[tuple[np.ndarray, Tensor]], States]:
+    """What `score_segments` yields for a block, and the states left of the next one.
+
+    Args:
+        network, ids, starts: as there.
+        block: the offsets of its symbols in each segment.
+        left, right: the states before and behind it.
+    """
+    chunks, tops, losses = _chunks(starts, block), [], []
     for positions in reversed(chunks):
         top, right = read_from_right(network, right_symbols(ids, positions), right)
         tops.append(top)
@@ -108,15 +115,15 @@ def score_block(
         left_top, left = network.run_layers(network.to_tensor(ids[positions - 1]), left)
         logits = network.logits(torch.cat([left_top, right_top], -1))
         targets = network.to_tensor(ids[positions])
-        losses = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
-        yield positions - 1, losses.view(targets.shape)
-    return left
+        nats = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
+        losses.append((positions.ravel() - 1, nats))
+    return losses, left
 
 
 def _chunks(starts: np.ndarray, block: range) -> list[np.ndarray]:
-    """The positions (T, B) of a block's symbols, WINDOW of each segment at a time."""
-    firsts = range(block.start, block.stop, WINDOW)
-    return [starts + np.arange(first, min(first + WINDOW, block.stop))[:, None] + 1 for first in firsts]
+    """The positions (T, B) of a block's symbols, CHUNK_SYMBOLS of each segment at a time."""
+    firsts = range(block.start, block.stop, CHUNK_SYMBOLS)
+    return [starts + np.arange(first, min(first + CHUNK_SYMBOLS, block.stop))[:, None] + 1 for first in firsts]
 
 
 def conditionals(network: Network, ids: np.ndarray, positions: np.ndarray) -> Tensor:

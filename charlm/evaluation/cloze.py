@@ -21,9 +21,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from charlm import cells, memory
+from charlm.callbacks import NoticeFn
 from charlm.config import ScoreOptions
 from charlm.data import direction
-from charlm.data.sources import Report
 from charlm.errors import UsageError
 from charlm.evaluation.batch_scorer import BatchScorer
 from charlm.evaluation.lines import MARK, Lines, body, line_encoding, line_ends
@@ -117,7 +117,7 @@ class Filler:
         UsageError: the gap is not one symbol, none can fill it, or the model cannot score the wanted end.
     """
 
-    def __init__(self, model: Model, options: ScoreOptions, report: Report | None = None) -> None:
+    def __init__(self, model: Model, options: ScoreOptions, report: NoticeFn | None = None) -> None:
         check_model(model)
         self._report = report
         self._symbols, self._kind = model.vocabulary, model.vocabulary.tokenizer

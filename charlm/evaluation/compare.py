@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from charlm import memory
+from charlm.callbacks import EvalProgressFn, NoticeFn
 from charlm.config import MeasureOptions
 from charlm.data.corpus import Corpus
-from charlm.data.sources import Report, Source, open_sources
+from charlm.data.sources import Source, open_sources
 from charlm.errors import CorpusError, UsageError
 from charlm.evaluation import bootstrap
 from charlm.evaluation.bootstrap import Interval
-from charlm.evaluation.measure import Measure, Progress, measure, protocol, read_from
+from charlm.evaluation.measure import Measure, measure, protocol, read_from
 from charlm.evaluation.texts import EvalText, find_text, is_prepared
 from charlm.model.checkpoint import Model, check_model
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
@@ -114,8 +115,8 @@ def compare(
     text: str | Path | Source | Corpus | None = None,
     *,
     data: str | Path = Path("data"),
-    report: Report | None = None,
-    progress: Progress | None = None,
+    report: NoticeFn | None = None,
+    progress: EvalProgressFn | None = None,
     **values: Any,
 ) -> Comparison:
     """Score one text with several models.
@@ -173,7 +174,7 @@ def _texts(
     text: str | Path | Source | Corpus | None,
     options: MeasureOptions,
     data: str | Path,
-    report: Report | None,
+    report: NoticeFn | None,
 ) -> list[EvalText]:
     """The text as each model reads it; opened once, as stdin can be read only once."""
     if not all(model.options.bidirectional for model in models):
@@ -193,8 +194,8 @@ def _measured(
     texts: Sequence[EvalText],
     starts: Sequence[np.ndarray],
     options: MeasureOptions,
-    progress: Progress | None,
-    report: Report | None,
+    progress: EvalProgressFn | None,
+    report: NoticeFn | None,
 ) -> list[Measure]:
     """What each model makes of its text, and of the pieces (K,) that begin at its symbols `starts`."""
     found: list[Measure] = []
@@ -213,7 +214,7 @@ def _ends(interval: Interval | None) -> dict[str, Any]:
     }
 
 
-def _further(progress: Progress | None, before: int, whole: int) -> Progress | None:
+def _further(progress: EvalProgressFn | None, before: int, whole: int) -> EvalProgressFn | None:
     if progress is None:
         return None
     return lambda done, total, nats: progress(before + done, whole, nats)

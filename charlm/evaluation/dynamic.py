@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from charlm.callbacks import ScoreProgressFn
 from charlm.data.memmap import PageReleaser
-from charlm.evaluation.scoring import Progress, Score, symbol_losses
+from charlm.evaluation.scoring import Score, symbol_losses
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network, States
 from charlm.model.stepper import Stepper
@@ -55,7 +56,7 @@ class DynamicUpdate:
 
 
 def score(
-    model: Model, ids: np.ndarray, rule: DynamicUpdate, device: torch.device, progress: Progress | None = None
+    model: Model, ids: np.ndarray, rule: DynamicUpdate, device: torch.device, progress: ScoreProgressFn | None = None
 ) -> Score:
     """Score a text in one pass, with weights that follow it.
 

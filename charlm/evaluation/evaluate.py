@@ -18,14 +18,15 @@ from typing import Any
 
 import numpy as np
 
+from charlm.callbacks import EvalProgressFn, NoticeFn
 from charlm.config import EvalOptions
 from charlm.data.corpus import Corpus
-from charlm.data.sources import Report, Source
+from charlm.data.sources import Source
 from charlm.errors import CharlmError, UsageError
 from charlm.evaluation import bootstrap, dynamic
 from charlm.evaluation.baselines import Baseline, baselines, check_memory
 from charlm.evaluation.bootstrap import Interval
-from charlm.evaluation.measure import Progress, measure, protocol, read_from
+from charlm.evaluation.measure import measure, protocol, read_from
 from charlm.evaluation.scoring import Score
 from charlm.evaluation.texts import EvalText, find_text, in_order, train_text
 from charlm.model.checkpoint import Model, check_model
@@ -153,8 +154,8 @@ def evaluate(
     text: str | Path | Source | Corpus | EvalText | None = None,
     *,
     data: str | Path = Path("data"),
-    report: Report | None = None,
-    progress: Progress | None = None,
+    report: NoticeFn | None = None,
+    progress: EvalProgressFn | None = None,
     **values: Any,
 ) -> Evaluation:
     """Score a text with a model.
@@ -239,8 +240,8 @@ def _dynamic(
     model: Model,
     text: EvalText,
     options: EvalOptions,
-    progress: Progress | None,
-    report: Report | None,
+    progress: EvalProgressFn | None,
+    report: NoticeFn | None,
 ) -> Score:
     """The score with weights that follow the text; not a number, with a word why, where there is none."""
     device = find_device(options.device)
@@ -256,7 +257,7 @@ def _dynamic(
     return score
 
 
-def _dynamic_progress(progress: Progress, characters: int, done: int, nats: float) -> None:
+def _dynamic_progress(progress: EvalProgressFn, characters: int, done: int, nats: float) -> None:
     """Progress of the dynamic pass, which comes after the others and counts from the beginning."""
     progress(done, characters, nats / done)
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from charlm.callbacks import NoticeFn
 from charlm.data.prefetch import Prefetcher
-from charlm.data.sources import Report, Source, open_sources
+from charlm.data.sources import Source, open_sources
 from charlm.errors import CorpusError, UsageError
 from charlm.spec import AUTO
 from charlm.tokenizers.decoding import code_points, text_encoding
@@ -84,7 +85,7 @@ class Lines:
         self._size += sum(map(len, lines))
 
 
-def open_lines(word: str, report: Report | None = None) -> Lines:
+def open_lines(word: str, report: NoticeFn | None = None) -> Lines:
     """The lines of a text.
 
     Args:

@@ -4,33 +4,28 @@ Not here: what else is said of the text (`charlm.evaluation.evaluate`), and of s
 (`charlm.evaluation.compare`).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite, log
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
 from charlm import cells, memory
+from charlm.callbacks import EvalProgressFn, NoticeFn, ScoreProgressFn
 from charlm.config import MeasureOptions
 from charlm.data.direction import BACKWARD
-from charlm.data.sources import Report
 from charlm.errors import CharlmError
 from charlm.evaluation import scoring
-from charlm.evaluation.bidirectional import BLOCK
+from charlm.evaluation.bidirectional import BLOCK_SYMBOLS
 from charlm.evaluation.scoring import Score
 from charlm.evaluation.texts import EvalText
-from charlm.evaluation.warm_up import WARM_UP
+from charlm.evaluation.warm_up import WARM_UP_SYMBOLS
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
 from charlm.runtime import malloc
 from charlm.runtime.device import describe_device, find_device, set_threads
 from charlm.runtime.distributed import join
-
-Progress = Callable[[int, int, float], None]
-"""Called with the characters scored so far, how many there are, and the nats per character so far. An exact
-evaluation reads them twice: the default protocol, to be compared, comes second."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +52,8 @@ def measure(
     options: MeasureOptions,
     *,
     exact: bool = False,
-    progress: Progress | None = None,
-    report: Report | None = None,
+    progress: EvalProgressFn | None = None,
+    report: NoticeFn | None = None,
 ) -> Measure:
     """Score a text, by all the processes that there are together.
 
@@ -78,15 +73,16 @@ def measure(
     group = join()
     network = _network(model, text.symbols, options, report)
     total = (1 + exact) * text.symbols
-    segments: dict[str, Any] = {
-        "starts_at_boundary": model.starts_at_boundary,
-        "batch": options.batch_size,
-        "part": (group.rank, group.world),
-    }
-    block_losses, began = text.block_losses(starts), perf_counter()
-    score = scoring.score(
-        network, text.ids, exact=exact, block_losses=block_losses, progress=_from(progress, 0, total), **segments
+    score_text = partial(
+        scoring.score,
+        network,
+        text.ids,
+        starts_at_boundary=model.starts_at_boundary,
+        batch_size=options.batch_size,
+        shard=(group.rank, group.world),
     )
+    block_losses, began = text.block_losses(starts), perf_counter()
+    score = score_text(exact=exact, block_losses=block_losses, progress=_from(progress, 0, total))
     if not exact:
         score = score.summed_over(group)
     if not isfinite(score.nats):
@@ -97,7 +93,7 @@ def measure(
     seconds = perf_counter() - began
     if not exact:
         return Measure(score, group.all_reduce_sum(block_losses.nats), seconds)
-    default = scoring.score(network, text.ids, progress=_from(progress, text.symbols, total), **segments)
+    default = score_text(progress=_from(progress, text.symbols, total))
     return Measure(score, block_losses.nats, seconds, (default.summed_over(group).nats - score.nats) / log(2))
 
 
@@ -105,7 +101,7 @@ def protocol(exact: bool, noun: str) -> str:
     """How a text is scored, in words, with the lengths in symbols of the given name."""
     if exact:
         return "exact: one pass, the state carried through the whole text"
-    return f"segments of {scoring.SEGMENT} {noun}s, each warmed up on the {WARM_UP} before it"
+    return f"segments of {scoring.SEGMENT_SYMBOLS} {noun}s, each warmed up on the {WARM_UP_SYMBOLS} before it"
 
 
 def read_from(model: Model) -> str:
@@ -115,13 +111,13 @@ def read_from(model: Model) -> str:
     return ", from right to left" if model.options.direction == BACKWARD else ""
 
 
-def _network(model: Model, characters: int, options: MeasureOptions, report: Report | None) -> Network:
+def _network(model: Model, characters: int, options: MeasureOptions, report: NoticeFn | None) -> Network:
     """The network on its device, once it is known that scoring by segments fits into memory, which an exact score is
     compared with."""
     device = find_device(options.device)
     set_threads(options.threads)
     if device.type == "cpu":
-        read = _side_by_side(model, characters, options.batch_size) * scoring.WINDOW
+        read = _side_by_side(model, characters, options.batch_size) * scoring.CHUNK_SYMBOLS
         malloc.configure_malloc(model.options.cell, model.options.hidden, read, held=0)
     needed = _bytes(model, characters, options.batch_size)
     memory.check(needed, "scoring so many segments side by side", "choose a smaller --batch-size")
@@ -132,22 +128,22 @@ def _network(model: Model, characters: int, options: MeasureOptions, report: Rep
 
 def _side_by_side(model: Model, characters: int, batch: int) -> int:
     """Segments that are scored together."""
-    return min(scoring.max_segments(model.vocabulary.size, batch), characters // scoring.SEGMENT + 1)
+    return min(scoring.max_segments(model.vocabulary.size, batch), characters // scoring.SEGMENT_SYMBOLS + 1)
 
 
 def _bytes(model: Model, characters: int, batch: int) -> int:
     """What the largest arrays of scoring come to: of each symbol of a window a few rows of V and of H numbers."""
     segments = _side_by_side(model, characters, batch)
     gates = len(cells.of(model.options).gates)
-    numbers = segments * scoring.WINDOW * (3 * model.vocabulary.size + (gates + 2) * model.options.hidden)
+    numbers = segments * scoring.CHUNK_SYMBOLS * (3 * model.vocabulary.size + (gates + 2) * model.options.hidden)
     kept = 0
     if model.options.bidirectional:
         state = len(cells.of(model.options).state) * model.options.layers * model.options.hidden
-        kept = BLOCK * model.options.readout_size + characters // BLOCK * state
+        kept = BLOCK_SYMBOLS * model.options.readout_size + characters // BLOCK_SYMBOLS * state
     return 4 * (numbers + kept)
 
 
-def _from(progress: Progress | None, before: int, total: int) -> scoring.Progress | None:
+def _from(progress: EvalProgressFn | None, before: int, total: int) -> ScoreProgressFn | None:
     """Progress of one of several passes, of which those before it have read `before` of the `total` characters."""
     if progress is None:
         return None

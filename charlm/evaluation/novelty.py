@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from charlm.callbacks import NoticeFn
 from charlm.data.corpus import Corpus
-from charlm.data.sources import Report
 from charlm.errors import CorpusError, UsageError
 from charlm.evaluation.suffix_array import Matches, check_library, check_memory, longest_matches
 from charlm.evaluation.texts import own_corpus
@@ -120,7 +120,7 @@ class Reference:
 
 
 def novelty(
-    model: Model, texts: str | Sequence[str], *, data: str | Path = Path("data"), report: Report | None = None
+    model: Model, texts: str | Sequence[str], *, data: str | Path = Path("data"), report: NoticeFn | None = None
 ) -> Findings:
     """Hold texts against the one that a model learned from.
 
@@ -142,7 +142,7 @@ def novelty(
 
 
 def find_reference(
-    model: Model, characters: int, *, data: str | Path = Path("data"), report: Report | None = None
+    model: Model, characters: int, *, data: str | Path = Path("data"), report: NoticeFn | None = None
 ) -> Reference:
     """What texts of so many characters will be held against; all that can be refused is refused here.
 

@@ -13,9 +13,9 @@ from time import perf_counter
 
 import numpy as np
 
+from charlm.callbacks import NoticeFn
 from charlm.config import ScoreOptions
 from charlm.data import direction
-from charlm.data.sources import Report
 from charlm.errors import UsageError
 from charlm.evaluation.batch_scorer import BatchScorer
 from charlm.evaluation.lines import PIECE, LineIds, Lines, Stretch, body, decoded, line_encoding, line_ends
@@ -94,7 +94,7 @@ def score_lines(
     texts: Iterable[str],
     *,
     per_char: bool = False,
-    report: Report | None = None,
+    report: NoticeFn | None = None,
     **values: object,
 ) -> Iterator[Scored]:
     """Score texts, each by itself.
@@ -159,7 +159,7 @@ class Scorer:
         options: ScoreOptions,
         *,
         per_char: bool = False,
-        report: Report | None = None,
+        report: NoticeFn | None = None,
     ) -> None:
         if not models:
             raise UsageError("no model is given, and at least one is needed")

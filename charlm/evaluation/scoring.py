@@ -3,7 +3,7 @@
 A text is N + 1 symbols of which the first, the boundary, is input only; the N that follow are each
 scored exactly once. Two protocols:
 
-- *segments*, the default: the text is cut into segments of `SEGMENT` symbols that run side by side,
+- *segments*, the default: the text is cut into segments of `SEGMENT_SYMBOLS` symbols that run side by side,
   each warmed up on the symbols before it (`charlm.evaluation.warm_up`; the first starts from the zero
   state). What a segment scores depends on the text alone, not on how many run side by side.
 - *exact*: one pass, the state carried through the whole text.
@@ -11,10 +11,10 @@ scored exactly once. Two protocols:
 A bidirectional network scores each symbol given all others (`charlm.evaluation.bidirectional`): then a segment is
 warmed up from both sides, and the exact protocol carries a state from each end.
 
-What is left out: which text (`charlm.evaluation.evaluate`).
+Not here: which text (`charlm.evaluation.evaluate`).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import exp, inf, log
 
@@ -23,16 +23,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from charlm.callbacks import ScoreProgressFn
 from charlm.data.memmap import PageReleaser
-from charlm.evaluation.bidirectional import WINDOW as WINDOW
+from charlm.evaluation.bidirectional import CHUNK_SYMBOLS as CHUNK_SYMBOLS
 from charlm.evaluation.bidirectional import read_from_right, right_symbols, score_segments
 from charlm.evaluation.block_losses import BlockLosses
-from charlm.evaluation.warm_up import WARM_UP, warm_up_ids
+from charlm.evaluation.warm_up import WARM_UP_SYMBOLS, warm_up_ids
 from charlm.model.network import Network, States, reset_states
 from charlm.runtime.distributed import ProcessGroup
 from charlm.tokenizers.vocabulary import BOUNDARY
 
-SEGMENT = 1024
+SEGMENT_SYMBOLS = 1024
 """Symbols scored by one segment."""
 
 MAX_LOGITS_BYTES = 1 << 28
@@ -68,13 +69,10 @@ class Score:
         return exp(self.nats_per_char) if self.nats_per_char < 709 else inf
 
     def summed_over(self, group: ProcessGroup) -> "Score":
-        """The score of all the parts that the processes scored."""
+        """The score of all the shards that the processes scored."""
         nats, characters = group.all_reduce_sum(np.array([self.nats, self.characters]))
         return Score(float(nats), int(characters))
 
-
-Progress = Callable[[int, float], None]
-"""Called with the characters scored so far and the sum of their nats."""
 
 Losses = tuple[np.ndarray, Tensor]
 """Positions (T,) in the text, counted from the first symbol that is scored, and the losses (T,) there."""
@@ -86,27 +84,27 @@ def score(
     *,
     exact: bool = False,
     starts_at_boundary: bool = True,
-    batch: int = 64,
-    part: tuple[int, int] = (0, 1),
+    batch_size: int = 64,
+    shard: tuple[int, int] = (0, 1),
     block_losses: BlockLosses | None = None,
-    progress: Progress | None = None,
+    progress: ScoreProgressFn | None = None,
 ) -> Score:
-    """Score a text, or a part of it.
+    """Score a text, or a shard of it.
 
     Args:
         network: used as it is; neither its weights nor any state of it change.
         ids: (N + 1,) symbols, the boundary first.
         exact: carry the state through the whole text instead of scoring segments.
         starts_at_boundary: whether a warm-up begins with a boundary.
-        batch: segments side by side, at most; see `max_segments`.
-        part: which of how many parts to score; all parts together score every symbol once. Ignored with `exact`.
-        block_losses: filled with the losses of blocks of the text, with those of the part alone.
+        batch_size: segments side by side, at most; see `max_segments`.
+        shard: which of how many shards to score; all together score every symbol once. Ignored with `exact`.
+        block_losses: filled with the losses of blocks of the text, with those of the shard alone.
         progress: called with how many characters are done, and their nats.
     """
     nats, done, pages = 0.0, 0, PageReleaser(ids)
-    batch = max_segments(network.vocab_size, batch)
+    batch_size = max_segments(network.vocab_size, batch_size)
     with torch.inference_mode():
-        for positions, tensor in _losses(network, ids, exact, starts_at_boundary, batch, part):
+        for positions, tensor in _losses(network, ids, exact, starts_at_boundary, batch_size, shard):
             losses = tensor.cpu().double()  # mps has no float64
             nats += float(losses.sum())
             if block_losses is not None:
@@ -118,44 +116,37 @@ def score(
     return Score(nats, done)
 
 
-def max_segments(vocab_size: int, batch: int) -> int:
+def max_segments(vocab_size: int, batch_size: int) -> int:
     """How many segments run at once: `batch`, or fewer if their logits would take more than `MAX_LOGITS_BYTES`."""
-    return max(1, min(batch, MAX_LOGITS_BYTES // (4 * WINDOW * 3 * vocab_size)))
+    return max(1, min(batch_size, MAX_LOGITS_BYTES // (4 * CHUNK_SYMBOLS * 3 * vocab_size)))
 
 
 def _losses(
-    network: Network, ids: np.ndarray, exact: bool, starts_at_boundary: bool, batch: int, part: tuple[int, int]
+    network: Network, ids: np.ndarray, exact: bool, starts_at_boundary: bool, batch_size: int, shard: tuple[int, int]
 ) -> Iterator[Losses]:
-    """The losses of the text, or of a part of its segments, a chunk at a time."""
+    """The losses of the text, or of a shard of its segments, a chunk at a time; the exact protocol has one segment."""
     characters, both = len(ids) - 1, network.options.bidirectional
-    if exact:
-        yield from (_exact_from_both if both else _exact)(network, ids)
-        return
-    segments = _segments_from_both if both else _segments
-    starts = np.array_split(np.arange(0, characters, SEGMENT), part[1])[part[0]]
+    starts, size = np.zeros(1, np.int64), characters
+    if not exact:
+        starts, size = np.array_split(np.arange(0, characters, SEGMENT_SYMBOLS), shard[1])[shard[0]], SEGMENT_SYMBOLS
+    losses = _segments_from_both if both else _segments
     if both:  # those near the end are shorter, or have less behind them
-        near_end = starts + SEGMENT + WARM_UP > characters
+        near_end = starts + size + WARM_UP_SYMBOLS > characters
         for start in starts[near_end]:
-            yield from segments(network, ids, start[None], starts_at_boundary)
+            yield from losses(network, ids, start[None], size, starts_at_boundary)
         starts = starts[~near_end]
-    for first in range(0, len(starts), batch):
-        yield from segments(network, ids, starts[first : first + batch], starts_at_boundary)
+    for first in range(0, len(starts), batch_size):
+        yield from losses(network, ids, starts[first : first + batch_size], size, starts_at_boundary)
 
 
-def _exact(network: Network, ids: np.ndarray) -> Iterator[Losses]:
-    states = network.initial_state(1)
-    for first in range(0, len(ids) - 1, WINDOW):
-        positions = np.arange(first, min(first + WINDOW, len(ids) - 1))[:, None]
-        states, losses = symbol_losses(network, ids[positions], ids[positions + 1], states)
-        yield positions[:, 0], losses[:, 0]
-
-
-def _segments(network: Network, ids: np.ndarray, starts: np.ndarray, starts_at_boundary: bool) -> Iterator[Losses]:
-    """Losses of segments that run side by side, WINDOW symbols of each at a time."""
+def _segments(
+    network: Network, ids: np.ndarray, starts: np.ndarray, size: int, starts_at_boundary: bool
+) -> Iterator[Losses]:
+    """Losses of segments that run side by side, CHUNK_SYMBOLS of each at a time."""
     states = _warm_up(network, ids, starts, starts_at_boundary)
     characters = len(ids) - 1
-    for offset in range(0, SEGMENT, WINDOW):
-        positions = starts[None, :] + np.arange(offset, min(offset + WINDOW, SEGMENT))[:, None]
+    for offset in range(0, size, CHUNK_SYMBOLS):
+        positions = starts + np.arange(offset, min(offset + CHUNK_SYMBOLS, size))[:, None]
         if positions[0, 0] >= characters:
             return
         inside = positions < characters
@@ -170,43 +161,32 @@ def _warm_up(network: Network, ids: np.ndarray, starts: np.ndarray, starts_at_bo
     if starts[-1] == 0:
         return states
     before = warm_up_ids(ids, starts, starts_at_boundary)
-    for first in range(0, WARM_UP, WINDOW):
-        _, states = network.run_layers(network.to_tensor(before[first : first + WINDOW]), states)
+    for first in range(0, WARM_UP_SYMBOLS, CHUNK_SYMBOLS):
+        _, states = network.run_layers(network.to_tensor(before[first : first + CHUNK_SYMBOLS]), states)
     return reset_states(states, torch.from_numpy(starts == 0).to(network.device))
 
 
-def _exact_from_both(network: Network, ids: np.ndarray) -> Iterator[Losses]:
-    """Losses of the whole text as one segment, with a state that comes from each end."""
-    zeros = network.initial_state(1)
-    return _flat(score_segments(network, ids, np.zeros(1, np.int64), len(ids) - 1, zeros, zeros))
-
-
 def _segments_from_both(
-    network: Network, ids: np.ndarray, starts: np.ndarray, starts_at_boundary: bool
+    network: Network, ids: np.ndarray, starts: np.ndarray, size: int, starts_at_boundary: bool
 ) -> Iterator[Losses]:
     """Losses of segments of one length that run side by side, each warmed up from both sides."""
-    size = min(SEGMENT, len(ids) - 1 - int(starts[-1]))
+    size = min(size, len(ids) - 1 - int(starts[-1]))
     left = _warm_up(network, ids, starts, starts_at_boundary)
     right = _warm_up_from_right(network, ids, starts + size, starts_at_boundary)
-    return _flat(score_segments(network, ids, starts, size, left, right))
+    return score_segments(network, ids, starts, size, left, right)
 
 
 def _warm_up_from_right(network: Network, ids: np.ndarray, ends: np.ndarray, starts_at_boundary: bool) -> States:
     """States (B, H) after the warm-up behind each end, or as many symbols as there are."""
     states = network.initial_state(len(ends))
-    length = min(WARM_UP, len(ids) - 1 - int(ends[-1]))
-    for offset in reversed(range(0, length, WINDOW)):
-        positions = ends[None, :] + np.arange(offset, min(offset + WINDOW, length))[:, None] + 1
+    length = min(WARM_UP_SYMBOLS, len(ids) - 1 - int(ends[-1]))
+    for offset in reversed(range(0, length, CHUNK_SYMBOLS)):
+        positions = ends + np.arange(offset, min(offset + CHUNK_SYMBOLS, length))[:, None] + 1
         behind = right_symbols(ids, positions)
-        if starts_at_boundary and offset + WINDOW >= length:
+        if starts_at_boundary and offset + CHUNK_SYMBOLS >= length:
             behind[-1] = BOUNDARY
         _, states = read_from_right(network, behind, states)
     return states
-
-
-def _flat(chunks: Iterator[Losses]) -> Iterator[Losses]:
-    """Positions and losses (T, B) in one row."""
-    return ((positions.ravel(), losses.flatten()) for positions, losses in chunks)
 
 
 def symbol_losses(network: Network, inputs: np.ndarray, targets: np.ndarray, states: States) -> tuple[States, Tensor]:

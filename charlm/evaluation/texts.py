@@ -11,10 +11,11 @@ from typing import TypeGuard
 
 import numpy as np
 
+from charlm.callbacks import NoticeFn
 from charlm.data import direction
 from charlm.data.corpus import INFO, Corpus, find_corpus, is_name
 from charlm.data.memmap import PageReleaser
-from charlm.data.sources import Report, Source, open_sources
+from charlm.data.sources import Source, open_sources
 from charlm.data.symbol_stream import encode_source
 from charlm.errors import CorpusError, UsageError
 from charlm.evaluation.block_losses import BlockLosses
@@ -108,7 +109,7 @@ def find_text(
     *,
     split: str | None = None,
     data: str | Path = Path("data"),
-    report: Report | None = None,
+    report: NoticeFn | None = None,
 ) -> EvalText:
     """The text that is meant.
 
@@ -210,7 +211,7 @@ def _corpus_name(model: Model, otherwise: str) -> str:
     return name
 
 
-def _own_split(corpus: Corpus, split: str | None, report: Report | None) -> EvalText:
+def _own_split(corpus: Corpus, split: str | None, report: NoticeFn | None) -> EvalText:
     """The split that was asked for; else test, or valid where there is no test."""
     chosen = split or ("test" if corpus.has("test") else "valid")
     if report is not None:
@@ -231,7 +232,7 @@ def _split_text(corpus: Corpus, split: str) -> EvalText:
     )
 
 
-def _given(model: Model, text: str | Path | Source, report: Report | None) -> EvalText:
+def _given(model: Model, text: str | Path | Source, report: NoticeFn | None) -> EvalText:
     source = text if isinstance(text, Source) else open_sources([text], report=report)
     encoded = encode_source(source, model.vocabulary, model.prepare_options)
     return EvalText(

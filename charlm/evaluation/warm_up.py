@@ -7,11 +7,13 @@ import numpy as np
 
 from charlm.tokenizers.vocabulary import BOUNDARY
 
-WARM_UP = 256
+WARM_UP_SYMBOLS = 256
 """Symbols read before a segment; in evaluation that costs a quarter more time."""
 
 
-def warm_up_ids(ids: np.ndarray, starts: np.ndarray, starts_at_boundary: bool, length: int = WARM_UP) -> np.ndarray:
+def warm_up_ids(
+    ids: np.ndarray, starts: np.ndarray, starts_at_boundary: bool, length: int = WARM_UP_SYMBOLS
+) -> np.ndarray:
     """The symbols (length, B) before each start.
 
     Reading begins in the way that the network learned to begin (`charlm.training.step`): after a boundary, unless

@@ -34,7 +34,7 @@ from torch.nn import functional as F
 from charlm import cells, memory
 from charlm.cells import Cell, Parameters, State
 from charlm.errors import CharlmError, UsageError
-from charlm.evaluation.warm_up import WARM_UP
+from charlm.evaluation.warm_up import WARM_UP_SYMBOLS
 from charlm.inspect.spectrum import Block, blocks, bound, slope
 from charlm.inspect.unrolled import Trail, Unrolled
 from charlm.model.checkpoint import Model
@@ -197,7 +197,7 @@ def _measured(
 ) -> list[dict[str, Norms]]:
     """The norms (K, B) by layer, kind and part, for k = 0 … window."""
     at = places + np.arange(-window, 1)[:, None]
-    trail = network.follow(ids[at], network.warm(ids, at[0], WARM_UP))
+    trail = network.follow(ids[at], network.warm(ids, at[0], WARM_UP_SYMBOLS))
     wanted = torch.from_numpy(ids[places + 1].astype(np.int64))
     loss = F.cross_entropy(trail.logits, wanted, reduction="sum")
     given = torch.autograd.grad(loss, list(trail.nudges.values()), materialize_grads=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from charlm.callbacks import NoticeFn
 from charlm.config import ReadOptions
 from charlm.data.corpus import Corpus
-from charlm.data.sources import Report, Source
+from charlm.data.sources import Source
 from charlm.evaluation.texts import EvalText, find_text, in_order
 from charlm.model.checkpoint import Model
 from charlm.tokenizers.vocabulary import FIRST_SYMBOL
@@ -22,7 +23,7 @@ def passage(
     options: ReadOptions,
     *,
     data: str | Path = Path("data"),
-    report: Report | None = None,
+    report: NoticeFn | None = None,
 ) -> EvalText:
     """The text that is meant, cut after `options.chars` characters.
 
@@ -40,7 +41,7 @@ def passage(
     return beginning(model, found, options.chars, report)
 
 
-def beginning(model: Model, text: EvalText, characters: int, report: Report | None = None) -> EvalText:
+def beginning(model: Model, text: EvalText, characters: int, report: NoticeFn | None = None) -> EvalText:
     """The first characters of a text from the left, ends of documents counted, as arrays in memory; all where it is not
     longer. A model that reads from the right reads them from the last one on.
 

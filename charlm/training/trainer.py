@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from charlm.callbacks import ScoreProgressFn
 from charlm.config import TrainOptions
 from charlm.data import direction
 from charlm.data.batches import Batches
 from charlm.data.corpus import Corpus
 from charlm.errors import DivergedError, Interrupted
-from charlm.evaluation.scoring import Progress as ScoreProgress
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
 from charlm.model.network import Network
@@ -294,7 +294,7 @@ class Trainer:
                 return None
         return self._validate(self.options.eval_chars)
 
-    def _validate(self, characters: int, progress: ScoreProgress | None = None) -> float:
+    def _validate(self, characters: int, progress: ScoreProgressFn | None = None) -> float:
         """Nats per character over the first `characters` of the validation split."""
         state = self.state
         score = self.validator.timed_score(self.network, characters, progress)
@@ -442,7 +442,7 @@ class Trainer:
         self.state.best_nats, self.state.best_characters = nats, characters
         self.writer.update_score(self.folder.model, model, nats, characters)
 
-    def _final_progress(self, characters: int) -> ScoreProgress:
+    def _final_progress(self, characters: int) -> ScoreProgressFn:
         """Report the long evaluation at the end, and leave it if asked to; resuming begins it again.
 
         Several processes are not at the same position, and read to the end.

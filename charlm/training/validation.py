@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from charlm.callbacks import ScoreProgressFn
 from charlm.evaluation import scoring
-from charlm.evaluation.scoring import Progress, Score
+from charlm.evaluation.scoring import Score
 from charlm.model.network import Network
 from charlm.runtime.distributed import ProcessGroup
 from charlm.training.time_budget import Throughput
@@ -38,7 +39,7 @@ class Validator:
         """Characters of the whole split, 0 if there is none."""
         return 0 if self.ids is None else len(self.ids) - 1
 
-    def score(self, network: Network, characters: int, progress: Progress | None = None) -> Score:
+    def score(self, network: Network, characters: int, progress: ScoreProgressFn | None = None) -> Score:
         """The score of the first `characters` of the split.
 
         Raises:
@@ -48,10 +49,10 @@ class Validator:
             raise ValueError("there is no validation split")
         part = self.group.rank, self.group.world
         ids, at_boundary = self.ids[: characters + 1], self.starts_at_boundary
-        score = scoring.score(network, ids, starts_at_boundary=at_boundary, part=part, progress=progress)
+        score = scoring.score(network, ids, starts_at_boundary=at_boundary, shard=part, progress=progress)
         return score.summed_over(self.group)
 
-    def timed_score(self, network: Network, characters: int, progress: Progress | None = None) -> Score:
+    def timed_score(self, network: Network, characters: int, progress: ScoreProgressFn | None = None) -> Score:
         """The same, and note how fast it was: the end of a run with `--time` is planned by it."""
         began = self.clock()
         score = self.score(network, characters, progress)

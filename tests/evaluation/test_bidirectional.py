@@ -12,8 +12,8 @@ from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import UsageError
 from charlm.evaluation.bidirectional import conditionals, read_from_right
 from charlm.evaluation.block_losses import BlockLosses
-from charlm.evaluation.scoring import SEGMENT, score
-from charlm.evaluation.warm_up import WARM_UP
+from charlm.evaluation.scoring import SEGMENT_SYMBOLS, score
+from charlm.evaluation.warm_up import WARM_UP_SYMBOLS
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.model.initializers import initialize
@@ -110,7 +110,7 @@ def test_a_symbol_is_predicted_by_all_others_and_not_by_itself(case):
         assert torch.equal(found, asked) == (place == 6), place
 
 
-@pytest.mark.parametrize("size", [1, 2, 127, 128, 129, 700, SEGMENT, SEGMENT + 1, 9000])
+@pytest.mark.parametrize("size", [1, 2, 127, 128, 129, 700, SEGMENT_SYMBOLS, SEGMENT_SYMBOLS + 1, 9000])
 def test_the_whole_text_is_its_blocks(size):
     network, ids = network_of(make("gru", layers=1)), text(size)
     with torch.inference_mode():
@@ -119,27 +119,36 @@ def test_the_whole_text_is_its_blocks(size):
 
 
 @pytest.mark.parametrize("bounded", [True, False])
-@pytest.mark.parametrize("size", [500, 3 * SEGMENT, 3 * SEGMENT + 100, 4 * SEGMENT - WARM_UP, 4 * SEGMENT - 1])
+@pytest.mark.parametrize(
+    "size",
+    [
+        500,
+        3 * SEGMENT_SYMBOLS,
+        3 * SEGMENT_SYMBOLS + 100,
+        4 * SEGMENT_SYMBOLS - WARM_UP_SYMBOLS,
+        4 * SEGMENT_SYMBOLS - 1,
+    ],
+)
 def test_a_segment_is_warmed_up_from_both_sides_and_hangs_on_nothing_else(size, bounded):
     network, ids = network_of(make("sum", layers=1, scale=0.1)), text(size)  # which forgets nothing
     whole = nats_of(network, ids, starts_at_boundary=bounded)
-    for start in range(0, size, SEGMENT):
-        first, end = max(0, start - WARM_UP), min(size, start + SEGMENT + WARM_UP)
+    for start in range(0, size, SEGMENT_SYMBOLS):
+        first, end = max(0, start - WARM_UP_SYMBOLS), min(size, start + SEGMENT_SYMBOLS + WARM_UP_SYMBOLS)
         part = np.append(ids, BOUNDARY)[first : end + 2].copy()
         if bounded or first == 0:
             part[0] = BOUNDARY
         if bounded or end == size:
             part[-1] = BOUNDARY
-        length, before = min(SEGMENT, size - start), start - first
+        length, before = min(SEGMENT_SYMBOLS, size - start), start - first
         with torch.inference_mode():
             left, _ = network.run_layers(network.to_tensor(part[:-2, None]), network.initial_state(1))
             right, _ = read_from_right(network, part[2:, None], network.initial_state(1))
             nats = -network.logits(torch.cat([left, right], -1)).log_softmax(-1)[:, 0].numpy()
         wanted = nats[np.arange(before, before + length), ids[start + 1 : start + 1 + length]]
         assert whole[start : start + length] == pytest.approx(wanted, abs=1e-5, rel=1e-6)
-    assert nats_of(network, ids, starts_at_boundary=bounded, batch=1) == pytest.approx(whole, abs=1e-6)
+    assert nats_of(network, ids, starts_at_boundary=bounded, batch_size=1) == pytest.approx(whole, abs=1e-6)
     parts = BlockLosses(np.arange(size))
-    sums = [score(network, ids, starts_at_boundary=bounded, part=(rank, 3), block_losses=parts) for rank in range(3)]
+    sums = [score(network, ids, starts_at_boundary=bounded, shard=(rank, 3), block_losses=parts) for rank in range(3)]
     assert parts.nats == pytest.approx(whole, abs=1e-6) and sum(found.characters for found in sums) == size
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from charlm.evaluation.block_losses import BlockLosses
-from charlm.evaluation.scoring import SEGMENT, score
+from charlm.evaluation.scoring import SEGMENT_SYMBOLS, score
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 
@@ -24,9 +24,9 @@ def losses(make_model):
 
 
 @pytest.mark.parametrize(
-    ("how", "parts"), [({"exact": True}, 1), ({"batch": 1}, 3), ({"batch": 7}, 1), ({"batch": 7}, 3)]
+    ("how", "parts"), [({"exact": True}, 1), ({"batch_size": 1}, 3), ({"batch": 7}, 1), ({"batch": 7}, 3)]
 )
-@pytest.mark.parametrize("characters", [1, 700, 3 * SEGMENT + 77])
+@pytest.mark.parametrize("characters", [1, 700, 3 * SEGMENT_SYMBOLS + 77])
 def test_pieces_hold_the_losses_of_their_characters(make_network, losses, characters, how, parts):
     model, loss = losses
     ids, draws = text(characters), np.random.default_rng(3)
@@ -34,7 +34,7 @@ def test_pieces_hold_the_losses_of_their_characters(make_network, losses, charac
     network, sums, nats = make_network(model), np.zeros(len(starts)), 0.0
     for number in range(parts):
         pieces = BlockLosses(starts)
-        nats += score(network, ids, part=(number, parts), block_losses=pieces, **how).nats
+        nats += score(network, ids, shard=(number, parts), block_losses=pieces, **how).nats
         sums += pieces.nats
     np.testing.assert_allclose(sums, np.add.reduceat(loss[ids[1:]], starts), rtol=1e-5, atol=1e-5)
     assert sums.sum() == pytest.approx(nats, rel=1e-9)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm import cells
-from charlm.evaluation.scoring import SEGMENT, WINDOW, Score, max_segments, score
-from charlm.evaluation.warm_up import WARM_UP
+from charlm.evaluation.scoring import CHUNK_SYMBOLS, SEGMENT_SYMBOLS, Score, max_segments, score
+from charlm.evaluation.warm_up import WARM_UP_SYMBOLS
 from charlm.model.network import Network
 from charlm.tokenizers.vocabulary import BOUNDARY
 
@@ -41,7 +41,7 @@ def counting(make_options):
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 def test_exact_protocol_is_one_pass_character_by_character(make_model, make_network, slow_losses, kind):
     model = make_model(*kind, layers=2, input="embedding")
-    ids = text(WINDOW * 3 + 5)
+    ids = text(CHUNK_SYMBOLS * 3 + 5)
     wanted = slow_losses(model, ids).sum()
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-6)):
         result = score(make_network(model, "plain", dtype), ids, exact=True)
@@ -57,26 +57,26 @@ def test_default_protocol_scores_each_segment_warmed_up_on_the_text_before_it(
     model = make_model("rnn", "linear", seed=3)
     for name, weight in model.weights.items():
         weight[:] = np.eye(7) if name.endswith("weight_hh") else weight / 10
-    ids = text(2 * SEGMENT + 300)
+    ids = text(2 * SEGMENT_SYMBOLS + 300)
 
     def by_definition(warm_up):
         nats = 0.0
-        for start in range(0, len(ids) - 1, SEGMENT):
+        for start in range(0, len(ids) - 1, SEGMENT_SYMBOLS):
             before = min(start, warm_up)
-            piece = ids[start - before : min(start + SEGMENT, len(ids) - 1) + 1].copy()
+            piece = ids[start - before : min(start + SEGMENT_SYMBOLS, len(ids) - 1) + 1].copy()
             if bounded and before:
                 piece[0] = BOUNDARY
             nats += slow_losses(model, piece)[before:].sum()
         return nats
 
     network = make_network(model, "plain", torch.float64)
-    wanted = by_definition(WARM_UP)
+    wanted = by_definition(WARM_UP_SYMBOLS)
     result = score(network, ids, starts_at_boundary=bounded)
     assert result.characters == len(ids) - 1
     assert result.nats == pytest.approx(wanted, rel=1e-7)
     for other in (
         score(network, ids, starts_at_boundary=not bounded).nats,
-        by_definition(WARM_UP - 1),
+        by_definition(WARM_UP_SYMBOLS - 1),
         by_definition(0),
         score(network, ids, exact=True).nats,
     ):
@@ -89,12 +89,14 @@ def test_every_character_is_scored_exactly_once(counting, characters, batch, exa
     """Each symbol of the text has a loss of its own, so that one left out or taken twice shows in the sum."""
     network, losses = counting
     ids = np.concatenate(([BOUNDARY], 1 + np.random.default_rng(characters).permutation(3000)[:characters]))
-    result = score(network, ids, exact=exact, batch=batch)
+    result = score(network, ids, exact=exact, batch_size=batch)
     assert result.characters == characters
     assert result.nats == pytest.approx(losses[ids[1:]].sum(), rel=1e-5, abs=1e-4)
 
 
-@pytest.mark.parametrize("characters", [1, 2, WINDOW - 1, WINDOW, WINDOW + 1, SEGMENT - 1, SEGMENT])
+@pytest.mark.parametrize(
+    "characters", [1, 2, CHUNK_SYMBOLS - 1, CHUNK_SYMBOLS, CHUNK_SYMBOLS + 1, SEGMENT_SYMBOLS - 1, SEGMENT_SYMBOLS]
+)
 def test_texts_that_fit_one_segment_score_the_same_in_both_protocols(make_model, make_network, characters):
     network = make_network(make_model("gru", layers=2))
     ids = text(characters)
@@ -103,18 +105,18 @@ def test_texts_that_fit_one_segment_score_the_same_in_both_protocols(make_model,
     assert one.nats == pytest.approx(other.nats, rel=1e-6)
 
 
-@pytest.mark.parametrize("characters", [SEGMENT + 1, 5 * SEGMENT + 77, 8 * SEGMENT])
+@pytest.mark.parametrize("characters", [SEGMENT_SYMBOLS + 1, 5 * SEGMENT_SYMBOLS + 77, 8 * SEGMENT_SYMBOLS])
 def test_batch_size_does_not_change_the_result(make_model, make_network, characters):
     network = make_network(make_model("lstm")).to_device(torch.device("cpu"))
-    found = [score(network, text(characters), batch=batch) for batch in (1, 7, 64)]
+    found = [score(network, text(characters), batch_size=batch) for batch in (1, 7, 64)]
     assert {result.characters for result in found} == {characters}
     assert [result.nats for result in found] == pytest.approx([found[0].nats] * 3, rel=1e-6)
 
 
 def test_of_a_large_table_fewer_segments_run_at_once_with_the_same_result(make_model, make_network, monkeypatch):
-    network, ids = make_network(make_model("gru")), text(5 * SEGMENT + 77)
+    network, ids = make_network(make_model("gru")), text(5 * SEGMENT_SYMBOLS + 77)
     wanted, seen = score(network, ids), []
-    monkeypatch.setattr("charlm.evaluation.scoring.MAX_LOGITS_BYTES", 2 * 4 * WINDOW * 3 * network.vocab_size)
+    monkeypatch.setattr("charlm.evaluation.scoring.MAX_LOGITS_BYTES", 2 * 4 * CHUNK_SYMBOLS * 3 * network.vocab_size)
     network.register_forward_pre_hook(lambda module, given: seen.append(given[0].shape[1]))
     assert score(network, ids).nats == pytest.approx(wanted.nats, rel=1e-6) and max(seen) == 2
 
@@ -125,11 +127,11 @@ def test_how_many_segments_run_at_once():
 
 
 @pytest.mark.parametrize("parts", [2, 3, 5])
-@pytest.mark.parametrize("characters", [1, SEGMENT, 2 * SEGMENT + 1, 7 * SEGMENT + 77])
+@pytest.mark.parametrize("characters", [1, SEGMENT_SYMBOLS, 2 * SEGMENT_SYMBOLS + 1, 7 * SEGMENT_SYMBOLS + 77])
 def test_the_parts_of_a_text_together_score_what_the_whole_does(make_model, make_network, characters, parts):
     network = make_network(make_model("gru")).to_device(torch.device("cpu"))
     whole = score(network, text(characters))
-    found = [score(network, text(characters), part=(number, parts)) for number in range(parts)]
+    found = [score(network, text(characters), shard=(number, parts)) for number in range(parts)]
     assert sum(part.characters for part in found) == characters
     assert sum(part.nats for part in found) == pytest.approx(whole.nats, rel=1e-6)
 
@@ -168,7 +170,7 @@ def test_scoring_leaves_weights_gradients_and_random_numbers_alone(make_model, m
     network(torch.tensor([[3], [4]]), network.initial_state(1))[0].sum().backward()
 
 
-@pytest.mark.parametrize("characters", [4 * WINDOW, 2500])
+@pytest.mark.parametrize("characters", [4 * CHUNK_SYMBOLS, 2500])
 @pytest.mark.parametrize(("exact", "batch"), [(True, 1), (False, 1), (False, 2), (False, 64)])
 def test_progress_rises_to_the_number_of_characters(make_model, make_network, exact, batch, characters):
     told = []
@@ -176,11 +178,13 @@ def test_progress_rises_to_the_number_of_characters(make_model, make_network, ex
         make_network(make_model("rnn")),
         text(characters),
         exact=exact,
-        batch=batch,
+        batch_size=batch,
         progress=lambda done, nats: told.append(done),
     )
     assert told[-1] == result.characters == characters
-    assert told[0] <= WINDOW * batch and all(before < after for before, after in zip(told, told[1:], strict=False))
+    assert told[0] <= CHUNK_SYMBOLS * batch and all(
+        before < after for before, after in zip(told, told[1:], strict=False)
+    )
 
 
 def test_ids_may_be_of_any_integer_type_and_read_only(make_model, make_network):
