@@ -24,7 +24,7 @@ def losses(make_model):
 
 
 @pytest.mark.parametrize(
-    ("how", "parts"), [({"exact": True}, 1), ({"batch_size": 1}, 3), ({"batch": 7}, 1), ({"batch": 7}, 3)]
+    ("how", "parts"), [({"exact": True}, 1), ({"batch_size": 1}, 3), ({"batch_size": 7}, 1), ({"batch_size": 7}, 3)]
 )
 @pytest.mark.parametrize("characters", [1, 700, 3 * SEGMENT_SYMBOLS + 77])
 def test_pieces_hold_the_losses_of_their_characters(make_network, losses, characters, how, parts):
