@@ -390,7 +390,7 @@ def test_keys_of_the_catalogue_and_of_its_list(tmp_path: Path, capsys: pytest.Ca
     from charlm.corpora import cache, catalogue
 
     told = [key for row in rows(section(CORPORA, "## A catalogue")) for key in words(row[0])]
-    assert sorted(told) == sorted(catalogue._TYPES)
+    assert sorted(told) == sorted(catalogue._SCHEMA)
     (example,) = re.findall(r"```toml\n(.*?)```", CORPORA, re.S)
     (tmp_path / "mine.toml").write_text(example)
     app(["corpora", "list", "--json", "--catalogue", str(tmp_path / "mine.toml")], standalone_mode=False)

@@ -15,6 +15,7 @@ from typing import Any
 
 from charlm.corpora.catalogue import Entry
 from charlm.files import write_atomically
+from charlm.schema import Schema, check, is_bool, is_count, is_text
 
 ROOT = Path("corpora")
 """Where downloaded texts lie, below the folder in which a command runs."""
@@ -49,13 +50,20 @@ class DownloadRecord:
 def read_record(folder: Path) -> DownloadRecord | None:
     """What is remembered of the download in a folder; None where there is none, or none that can be read."""
     try:
-        found: Any = json.loads(read_short(folder / RECORD))
-        return DownloadRecord(**{key: kind(found[key]) for key, kind in _TYPES.items()})
+        values = json.loads(read_short(folder / RECORD))
+        check(values, _SCHEMA)
+        return DownloadRecord(**{key: values[key] for key in _SCHEMA})
     except (OSError, ValueError, RecursionError, KeyError, TypeError):
         return None
 
 
-_TYPES: dict[str, Any] = {"address": str, "bytes": int, "sha256": str, "verified": bool, "fetched": str}
+_SCHEMA: Schema = {
+    "address": is_text,
+    "bytes": is_count,
+    "sha256": is_text,
+    "verified": is_bool,
+    "fetched": is_text,
+}
 
 
 def read_short(path: Path) -> str:

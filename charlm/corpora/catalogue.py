@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from charlm.errors import CharlmError, CorpusError, UsageError
+from charlm.schema import Schema, is_bool, misfit
 
 PACKAGE = Path(__file__).resolve().parent.parent
 PLACES = (PACKAGE / "corpora" / "catalogue.toml", PACKAGE.parent / "corpora" / "catalogue.toml")
@@ -149,10 +150,10 @@ def _entry(name: str, table: Any) -> Entry:
         raise ValueError(f"[{name!r:.80}] is no name: small letters, digits and . _ + - are, a letter or digit first")
     if not isinstance(table, Mapping):
         raise ValueError(f"{name} is no table; write [{name}]")
-    for key, value in table.items():
-        if key not in _TYPES or not _TYPES[key](value):
-            told = f"{key} = {value!r:.60}"
-            raise ValueError(f"[{name}] has {told}, which {'is no value for it' if key in _TYPES else 'is not known'}")
+    key = misfit(table, {key: _SCHEMA.get(key, lambda value: False) for key in table})
+    if key is not None:
+        reason = "is no value for it" if key in _SCHEMA else "is not known"
+        raise ValueError(f"[{name}] has {key} = {table[key]!r:.60}, which {reason}")
     for key in ("kind", "description"):
         if key not in table:
             raise ValueError(f"[{name}] has no {key}")
@@ -178,32 +179,32 @@ def _check_download(entry: Entry) -> None:
         raise ValueError(f"[{entry.name}] has members, which only a zip or a tar has")
 
 
-def _is_text(value: Any) -> bool:
+def _is_line(value: Any) -> bool:
     return isinstance(value, str) and bool(value) and value.isprintable()
 
 
-def _is_list(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_text, value))
+def _is_lines(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_line, value))
 
 
 def _is_size(value: Any) -> bool:
     return type(value) is int and 0 < value <= 1 << 50
 
 
-_TYPES = {
-    "kind": _is_text,
-    "description": _is_text,
-    "address": _is_text,
+_SCHEMA: Schema = {
+    "kind": _is_line,
+    "description": _is_line,
+    "address": _is_line,
     "bytes": _is_size,
     "about": _is_size,
     "characters": _is_size,
     "sha256": lambda value: isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None,
-    "verified": lambda value: isinstance(value, bool),
-    "licence": _is_text,
-    "languages": _is_list,
-    "scripts": _is_list,
+    "verified": is_bool,
+    "licence": _is_line,
+    "languages": _is_lines,
+    "scripts": _is_lines,
     "unpack": lambda value: value in UNPACK,
     "unpacked": _is_size,
-    "members": _is_list,
+    "members": _is_lines,
 }
 """What each key of an entry may hold."""

@@ -21,7 +21,7 @@ import numpy as np
 from charlm.config import PrepareOptions
 from charlm.errors import CheckpointError, CorpusError, UsageError
 from charlm.files import present
-from charlm.spec import MAX_INTEGER
+from charlm.schema import Schema, check, is_amount, is_count, is_int, is_list, is_number, is_object, is_text
 from charlm.tokenizers.vocabulary import Vocabulary
 
 FORMAT = 1
@@ -192,9 +192,9 @@ class Corpus:
 
     def _count(self, split: str) -> int:
         count = self.info["splits"][split]["symbols"]
-        if type(count) is not int or not 1 <= count <= MAX_INTEGER:
+        if not is_count(count) or count < 1:
             raise TypeError(f"the {split} split has {count!r} symbols")
-        return count
+        return int(count)
 
 
 def is_name(name: str) -> bool:
@@ -260,40 +260,26 @@ def _read_info(path: Path) -> dict[str, Any]:
 
 
 def _check_types(info: dict[str, Any]) -> None:
-    for key, kind in _TYPES.items():
-        if type(info[key]) is not kind:
-            raise TypeError(f"{key} is {info[key]!r:.40}")
+    check(info, _SCHEMA)
     if not is_name(info["name"]):
         raise TypeError(f"name is {info['name']!r:.40}, which is no folder's name")
     if not info["splits"] or not set(info["splits"]) <= set(SPLITS):
         raise TypeError(f"its splits are {', '.join(info['splits']) or 'none'}")
-    _check_entropy(info)
+    check(info, _ENTROPY_SCHEMA, optional=True)
     for split in info["splits"].values():
-        for key in ("bytes", "characters", "documents"):
-            if type(split[key]) is not int or not 0 <= split[key] <= MAX_INTEGER:
-                raise TypeError(f"{key} is {split[key]!r:.40}")
-        spelling = split.get("spelling", 0.0)  # which an older charlm did not write
-        if type(spelling) not in (int, float) or not 0 <= spelling <= MAX_INTEGER:
-            raise TypeError(f"spelling is {spelling!r:.40}")
+        check(split, _SPLIT_SCHEMA)
+        check(split, {"spelling": is_amount}, optional=True)  # an older charlm did not write it
 
 
-def _check_entropy(info: dict[str, Any]) -> None:
-    bounds = info.get("entropy_bounds_bits_per_char", [0, 0])
-    if type(bounds) is not list or len(bounds) != 2 or not all(map(_is_number, bounds)):
-        raise TypeError(f"entropy_bounds_bits_per_char is {bounds!r:.40}")
-    for key in ("entropy_bits_per_char", "entropy_error_bits_per_char"):
-        if not _is_number(info.get(key, 0.0)):
-            raise TypeError(f"{key} is {info[key]!r:.40}")
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= MAX_INTEGER
-
-
-_TYPES: dict[str, type] = {
-    "name": str, "characters": int, "bytes": int, "distinct": int, "documents": int,
-    "unit": str, "sha256": str, "fingerprint": str, "splits": dict, "options": dict, "origin": list,
+_SCHEMA: Schema = {
+    "name": is_text, "characters": is_int, "bytes": is_int, "distinct": is_int, "documents": is_int, "unit": is_text,
+    "sha256": is_text, "fingerprint": is_text, "splits": is_object, "options": is_object, "origin": is_list,
 }  # fmt: skip
+_ENTROPY_SCHEMA: Schema = {
+    "entropy_bounds_bits_per_char": lambda value: is_list(value) and len(value) == 2 and all(map(is_number, value)),
+    "entropy_bits_per_char": is_number, "entropy_error_bits_per_char": is_number,
+}  # fmt: skip
+_SPLIT_SCHEMA: Schema = {"bytes": is_count, "characters": is_count, "documents": is_count}
 
 
 def _check_size(file: Path, needed: int) -> None:

@@ -23,7 +23,8 @@ from charlm.config import WIRING, ModelOptions, PrepareOptions
 from charlm.errors import CheckpointError, UsageError
 from charlm.files import write_atomically
 from charlm.model import parameters
-from charlm.spec import AUTO, MAX_INTEGER
+from charlm.schema import Schema, is_count, is_number, is_object, is_text, misfit, or_null
+from charlm.spec import AUTO
 from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.version import __version__
 
@@ -325,45 +326,25 @@ def _table(path: Path, metadata: dict[str, Any], key: str) -> dict[str, Any]:
     return value
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= MAX_INTEGER
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) <= MAX_INTEGER
-
-
-def _is_number_or_null(value: Any) -> bool:
-    return value is None or _is_number(value)
-
-
-_KINDS: dict[str, dict[str, Callable[[Any], bool]]] = {
+_KINDS: dict[str, Schema] = {
     "corpus": {
-        "name": _is_text, "sha256": _is_text, "options": _is_object, "documents": _is_count,
-        "entropy_bits_per_char": _is_number,
+        "name": is_text, "sha256": is_text, "options": is_object, "documents": is_count,
+        "entropy_bits_per_char": is_number,
     },
     "training": {
-        "step": _is_count, "epoch": _is_number, "characters": _is_count, "valid_nats": _is_number_or_null,
-        "valid_characters": _is_count, "options": _is_object,
+        "step": is_count, "epoch": is_number, "characters": is_count, "valid_nats": or_null(is_number),
+        "valid_characters": is_count, "options": is_object,
     },
 }  # fmt: skip
 """What the information in a model may be, key by key; charlm shows it and computes with some of it."""
 
 
 def _check_kinds(path: Path, key: str, table: dict[str, Any]) -> None:
-    for name, fits in _KINDS[key].items():
-        if name in table and not fits(table[name]):
-            raise CheckpointError(
-                f"{path}: {name} in {key!r} is {_brief(repr(table[name]))}, which it cannot be; the file is damaged"
-            )
+    name = misfit(table, _KINDS[key])
+    if name is not None:
+        raise CheckpointError(
+            f"{path}: {name} in {key!r} is {_brief(repr(table[name]))}, which it cannot be; the file is damaged"
+        )
 
 
 def _symbols(path: Path, table: dict[str, Any]) -> Vocabulary:

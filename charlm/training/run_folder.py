@@ -31,7 +31,7 @@ from charlm.errors import CharlmError, CheckpointError, RunError, UsageError
 from charlm.files import failures, present, write_atomically
 from charlm.lock import Lock
 from charlm.model.checkpoint import Arrays, check_cell, read_tensors, write_tensors
-from charlm.spec import MAX_INTEGER
+from charlm.schema import Schema, check, is_amount, is_count, is_float, is_text, or_null
 
 MAX_NAME_BYTES = 200
 """Bytes that the name of a run may have, so that the files made beside it fit a file system too."""
@@ -302,27 +302,24 @@ def shell_quoted(path: Path) -> str:
     return quote(str(path) if len(path.parts) > 1 else f".{os.sep}{path}")
 
 
-def _is_number(value: Any) -> bool:
-    """Whether it is a float, or an integer that a float can hold."""
-    return type(value) is float or type(value) is int and abs(value) <= MAX_INTEGER
-
-
 def _check_types(state: TrainState) -> None:
-    """Raise a `TypeError` where a counter is of another kind than it starts as, or is not reached by counting."""
-    for f in fields(TrainState):
-        value = getattr(state, f.name)
-        if f.name == "finished":
-            fits = isinstance(value, str | None)
-        elif f.name in ("loss_sum", "learning_rate", "grad_norm"):
-            fits = _is_number(value)
-        elif f.name in ("best_nats", "evaluation_speed", "saving"):
-            fits = value is None or _is_number(value) and (f.name == "best_nats" or value >= 0)
-        elif f.name == "seconds":
-            fits = type(value) in (int, float) and 0 <= value <= MAX_INTEGER
-        else:
-            fits = type(value) is int and (-1 if f.name == "evaluated" else 0) <= value <= MAX_INTEGER
-        if not fits or f.name == "evaluation_speed" and value == 0:
-            raise TypeError(f"{_STATE_KEYS.get(f.name, f.name)} is {value!r:.40}")
+    """Raise a `TypeError` if a counter is of another type than it starts as, or cannot be reached by counting."""
+    values = {_STATE_KEYS.get(name, name): value for name, value in vars(state).items()}
+    check(values, {**dict.fromkeys(values, is_count), **_STATE_SCHEMA})
+
+
+_STATE_SCHEMA: Schema = {
+    "seconds": is_amount,
+    "best_nats": or_null(is_float),
+    "row_nats": is_float,
+    "learning_rate": is_float,
+    "grad_norm": is_float,
+    "evaluated": lambda value: type(value) is int and (value == -1 or is_count(value)),
+    "evaluation_speed": or_null(lambda value: is_float(value) and value > 0),
+    "saving": or_null(lambda value: is_float(value) and value >= 0),
+    "finished": or_null(is_text),
+}
+"""What those keys may hold that are no counts."""
 
 
 def _changed(run: Path) -> int:
