@@ -65,7 +65,7 @@ def test_all_situations_together_are_the_models_loss() -> None:
     whole = together(rows, "all")
     assert whole.characters == 3000 and not whole.memory
     assert whole.bits == pytest.approx(record(model, ids).bits.mean(), abs=1e-6)
-    assert whole.perfect_bits == pytest.approx(source.nats(text).mean() / np.log(2), abs=1e-9)
+    assert whole.perfect_bits == pytest.approx(source.expect(text).nats.mean() / np.log(2), abs=1e-9)
     assert whole.to_json()["excess"] == whole.bits - whole.perfect_bits > 0
 
 

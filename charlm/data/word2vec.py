@@ -2,17 +2,17 @@
 
 A line is a symbol and its numbers, separated by single blanks; word2vec has one line in front, of two whole numbers:
 how many vectors there are, and how many numbers each has. A symbol is written as itself, or where that cannot be seen
-by its number (`charlm.tokenizers.base.Tokenizer.written`); the boundary as `</s>`, which word2vec has at the end of
+by its number (`charlm.tokenizers.base.Tokenizer.written`); the document boundary as `</s>`, which word2vec has at the end of
 each line of its text, and the unknown symbol as `<unk>`.
 
     e 0.418 0.24968 -0.41242
     U+0020 0.013441 0.23682 -0.16899
     </s> 0.15164 0.30177 -0.16763
 
-The file is read line by line, and what is kept of it are the vectors of symbols that the table has. What is left out:
-where they go (`charlm.training.train`).
+The file is read line by line, and only vectors of symbols of the vocabulary are kept. What is left out: what they are
+used for (`charlm.training.pretrained`).
 
-Shapes: N vectors, E numbers of each.
+Shapes: N vectors of E numbers each.
 """
 
 from collections.abc import Iterator
@@ -30,12 +30,12 @@ MAX_LINE_BYTES = 1 << 21
 
 @dataclass(frozen=True)
 class Vectors:
-    """What a file says of the symbols of a table.
+    """The vectors that a file has of the symbols of a vocabulary.
 
     Attributes:
         ids: (N,) the symbols that it has, in rising order.
         values: (N, E) float32, a row for each.
-        others: how many of its vectors are of no symbol of the table.
+        others: the number of its vectors for other symbols.
     """
 
     ids: np.ndarray
@@ -44,7 +44,7 @@ class Vectors:
 
     @property
     def size(self) -> int:
-        """E."""
+        """E, the numbers of a vector."""
         return int(self.values.shape[1])
 
 
@@ -53,39 +53,39 @@ def read_vectors(path: Path, vocabulary: Vocabulary) -> Vectors:
 
     Args:
         path: of a text file.
-        symbols: whose vectors are wanted; those of other words are passed over.
+        vocabulary: whose vectors are wanted; those of other words are skipped.
 
     Raises:
-        InputError: it cannot be read, has no vectors or none of the table's, a line with another number of numbers
-            than the one before, a number that is none, or two vectors of one symbol.
+        InputError: it cannot be read, has no vectors or none of the vocabulary's, a line with another number of numbers
+            than the one before, something that is not a number, or two vectors of one symbol.
     """
-    known: dict[str, list[int]] = {}
+    symbols_of: dict[str, list[int]] = {}
     for symbol in range(vocabulary.size):
-        for name in _names(vocabulary, symbol):
-            known.setdefault(name, []).append(symbol)
+        for name in names(vocabulary, symbol):
+            symbols_of.setdefault(name, []).append(symbol)
     rows: dict[int, np.ndarray] = {}
-    places: dict[int, int] = {}
+    line_numbers: dict[int, int] = {}
     size, others = 0, 0
-    for number, line in _lines(path):
+    for line_number, line in _lines(path):
         fields = line.split(" ")
-        if number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
+        if line_number == 1 and len(fields) == 2 and all(field.isdigit() for field in fields):
             size = int(fields[1])
             continue
-        word, numbers = _parted(fields, size)
+        word, numbers = _split_line(fields, size)
         size = size or len(numbers)
         if not size or len(numbers) != size or not word:
             needed = f"{size} numbers, as the lines before it" if size else "numbers"
-            raise _refusal(path, number, f"has {len(fields) - 1} numbers behind its symbol, and needs {needed}")
-        wanted = known.get(word, [])
-        if not wanted:
+            raise _refusal(path, line_number, f"has {len(fields) - 1} numbers behind its symbol, and needs {needed}")
+        symbols = symbols_of.get(word, [])
+        if not symbols:
             others += 1
             continue
-        if wanted[0] in rows:
-            first = places[wanted[0]]
-            raise _refusal(path, number, f"has a second vector of {word!r:.40}; the first is in line {first}")
-        vector = _vector(path, number, numbers)
-        for symbol in wanted:
-            rows[symbol], places[symbol] = vector, number
+        if symbols[0] in rows:
+            first = line_numbers[symbols[0]]
+            raise _refusal(path, line_number, f"has a second vector of {word!r:.40}; the first is in line {first}")
+        vector = _vector(path, line_number, numbers)
+        for symbol in symbols:
+            rows[symbol], line_numbers[symbol] = vector, line_number
     if not rows:
         raise InputError(
             f"--embeddings {path} has no vector of any of the {vocabulary.size} symbols, and {others:,} of others; "
@@ -95,32 +95,19 @@ def read_vectors(path: Path, vocabulary: Vocabulary) -> Vectors:
     return Vectors(np.array(ids), np.stack([rows[symbol] for symbol in ids]), others)
 
 
-def lines(vocabulary: Vocabulary, table: np.ndarray) -> Iterator[str]:
-    """A table of embeddings (V, E) as the lines of a file that `read_vectors` reads back to the bit.
-
-    Of words that differ in the blank before them alone, which have one name in such a file, it has the first.
-    """
-    known: set[str] = set()
-    for symbol, vector in enumerate(table):
-        name = _names(vocabulary, symbol)[-1]
-        if name not in known:
-            known.add(name)
-            yield " ".join([name, *map(str, vector.tolist())])
-
-
-def _names(vocabulary: Vocabulary, symbol: int) -> tuple[str, ...]:
-    """How a file may write a symbol."""
+def names(vocabulary: Vocabulary, symbol: int) -> tuple[str, ...]:
+    """The names by which a file may write a symbol."""
     if symbol < FIRST_SYMBOL:
         return {BOUNDARY: ("</s>",), UNKNOWN: ("<unk>",)}[symbol]
     return vocabulary.tokenizer.written(vocabulary.code(symbol))
 
 
-def _parted(fields: list[str], size: int) -> tuple[str, list[str]]:
-    """The symbol and the numbers of a line; the words of some files have blanks in them, and no number behind one."""
-    at = len(fields) - size if 0 < size < len(fields) else 1
-    if all(_is_number(field) for field in fields[1:at]):
-        at = 1
-    return " ".join(fields[:at]), fields[at:]
+def _split_line(fields: list[str], size: int) -> tuple[str, list[str]]:
+    """The symbol and the numbers of a line; in some files words contain blanks, but no number after one."""
+    first = len(fields) - size if 0 < size < len(fields) else 1
+    if all(_is_number(field) for field in fields[1:first]):
+        first = 1
+    return " ".join(fields[:first]), fields[first:]
 
 
 def _is_number(field: str) -> bool:
@@ -131,20 +118,20 @@ def _is_number(field: str) -> bool:
     return True
 
 
-def _vector(path: Path, number: int, numbers: list[str]) -> np.ndarray:
+def _vector(path: Path, line_number: int, numbers: list[str]) -> np.ndarray:
     """(E,) float32."""
     try:
         with np.errstate(over="ignore"):
             vector = np.array([float(word) for word in numbers], np.float64).astype(np.float32)
     except ValueError as error:
-        raise _refusal(path, number, f"holds what is no number ({' '.join(str(error).split()):.80})") from None
+        raise _refusal(path, line_number, f"holds what is no number ({' '.join(str(error).split()):.80})") from None
     if not np.isfinite(vector).all():
-        raise _refusal(path, number, "holds a number that is not finite, or too large for 32 bits")
+        raise _refusal(path, line_number, "holds a number that is not finite, or too large for 32 bits")
     return vector
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines, counted from 1, without their ends and trailing blanks; empty ones are left out."""
+    """The lines with their numbers from 1, without line ends and trailing blanks; empty ones are left out."""
     try:
         with path.open("rb") as file:
             number = 0

@@ -151,10 +151,6 @@ class Source(ABC):
             if size <= 0:
                 return
 
-    def nats(self, text: bytes) -> np.ndarray:
-        """(T,) the surprise of a perfect model at each character of a text; raises as `expect` does."""
-        return self.expect(text).nats
-
     @cached_property
     def _places(self) -> dict[int, int]:
         return {letter: place for place, letter in enumerate(self.letters)}

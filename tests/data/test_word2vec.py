@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.vectors import lines
 from charlm.data import word2vec
 from charlm.data.word2vec import read_vectors
 from charlm.errors import InputError
@@ -52,7 +53,7 @@ def test_a_table_that_is_written_is_read_back_to_the_bit(write, unit: str) -> No
     codes = {"char": [10, 32, 65, 0xE9, 0x2603, 0xD800], "byte": [0, 10, 32, 65, 0xE9]}
     symbols = Vocabulary(unit, words if unit == "word" else np.array(codes[unit], np.uint32))
     vectors = np.random.default_rng(0).normal(size=(symbols.size, 3)).astype(np.float32) * np.float32(1e-30)
-    found = read_vectors(write("\n".join(word2vec.lines(symbols, vectors))), symbols)
+    found = read_vectors(write("\n".join(lines(symbols, vectors))), symbols)
     assert found.ids.tolist() == list(range(symbols.size)) and found.others == 0
     if unit == "word":  # " a" and "a" have one vector in such a file
         first, second = (FIRST_SYMBOL + words.tolist().index(word) for word in (" a", "a"))

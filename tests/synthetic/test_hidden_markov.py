@@ -46,7 +46,7 @@ def test_rows_sum_to_one_and_a_state_stays_as_often_as_it_is_told():
 def test_the_filter_gives_every_text_the_sum_over_all_paths():
     even = np.full(3, 1 / 3)
     for text in product(range(2), repeat=5):
-        found = np.exp(-SMALL.nats(bytes(b"ab"[letter] for letter in text)).sum())
+        found = np.exp(-SMALL.expect(bytes(b"ab"[letter] for letter in text)).nats.sum())
         assert found == pytest.approx(by_paths(SMALL, even, text), abs=1e-12)
 
 

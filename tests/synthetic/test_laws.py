@@ -114,7 +114,7 @@ def test_brackets_have_the_probabilities_of_their_grammar(kinds, depth):
     lines = bracket_lines(kinds, depth, 8)
     assert len(lines) > 100 and sum(lines.values()) < 1
     for line, share in lines.items():
-        assert source.nats(line.encode()).sum() == pytest.approx(-log(share), abs=1e-6), line
+        assert source.expect(line.encode()).nats.sum() == pytest.approx(-log(share), abs=1e-6), line
 
 
 def stationary_bits(source: Automaton) -> float:
@@ -165,7 +165,7 @@ def test_brackets_without_a_bound_are_the_limit_of_deeper_ones():
 def test_a_perfect_models_mean_surprise_is_the_entropy_within_four_standard_errors(name, values):
     source = make(name, 11, **values)
     size = 120_000
-    surprise = source.nats(drawn(source, size)) / log(2)
+    surprise = source.expect(drawn(source, size)).nats / log(2)
     blocks = surprise.reshape(120, -1).mean(1)
     entropy = source.entropy()
     error = blocks.std(ddof=1) / sqrt(len(blocks)) + (entropy.error or 0)
@@ -225,7 +225,7 @@ def test_in_memory_one_letter_is_the_likeliest_alone(name, values):
 )
 def test_a_text_of_another_source_is_refused_and_its_place_is_named(name, text, at):
     with pytest.raises(CorpusError, match=rf"never writes .* \(at {at}, counted from 0\)"):
-        make(name).nats(text)
+        make(name).expect(text)
 
 
 def test_a_text_of_any_size_is_drawn_in_bounded_memory():
