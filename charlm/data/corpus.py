@@ -3,10 +3,9 @@
     corpus.json                        what the text is and how it was made into ids
     train.bin  valid.bin  test.bin     ids, little endian, in the smallest unsigned type for V
 
-The corpus is one stream of symbols: each document's characters and then a boundary. The splits are
-contiguous cuts of it; where lines are documents, none is cut in two. Every split file begins with one
-more boundary, which is input only: a file of n + 1 ids has n symbols to predict. A split of fraction 0
-has no file.
+The corpus is one stream of symbols: each document's characters and then a boundary symbol. The splits are
+contiguous parts of it; if lines are documents, none is cut in two. Every split file begins with one more
+boundary, which is input only: a file of n + 1 ids has n symbols to predict. A split of fraction 0 has no file.
 What is left out: making one (`charlm.data.prepare`).
 """
 
@@ -29,20 +28,20 @@ SPLITS = ("train", "valid", "test")
 INFO = "corpus.json"
 
 MAX_INFO_BYTES = 32_000_000
-"""Bytes that `corpus.json` may have: more than a table of all of Unicode needs."""
+"""Bytes that `corpus.json` may have: more than a vocabulary of all of Unicode needs."""
 
 CHECK_SYMBOLS = 1 << 22
-"""Ids that are looked at together."""
+"""Ids that are checked together."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A prepared corpus. Its splits are mapped from the disk when asked for.
+    """A prepared corpus. Its splits are mapped from the disk on demand.
 
     Args:
         path: its folder.
         info: the content of `corpus.json`.
-        symbols: the symbol table, made of the whole corpus.
+        vocabulary: made of the whole corpus.
         options: how it was prepared.
     """
 
@@ -104,12 +103,12 @@ class Corpus:
 
     @property
     def entropy_bits_per_char(self) -> float | None:
-        """Entropy of the source of the text, where it is known."""
+        """Entropy of the source of the text, if it is known."""
         return self.info.get("entropy_bits_per_char")
 
     @property
     def entropy_error(self) -> float | None:
-        """The standard error of that entropy in bits per character, where it is an estimate."""
+        """The standard error of that entropy in bits per character, if it is an estimate."""
         return self.info.get("entropy_error_bits_per_char")
 
     @property
@@ -124,18 +123,18 @@ class Corpus:
         entropy where it is known.
         """
         recipe = {name: value for name, value in self.options.values().items() if name not in ("name", "out")}
-        found: dict[str, Any] = {"name": self.name, "sha256": self.sha256, "options": recipe}
-        found["documents"] = self.documents_of("train")
+        identity: dict[str, Any] = {"name": self.name, "sha256": self.sha256, "options": recipe}
+        identity["documents"] = self.documents_of("train")
         if self.entropy_bits_per_char is not None:
-            found["entropy_bits_per_char"] = self.entropy_bits_per_char
-        return found
+            identity["entropy_bits_per_char"] = self.entropy_bits_per_char
+        return identity
 
     def has(self, split: str) -> bool:
         """Whether the corpus has this split."""
         return split in self.info["splits"]
 
     def file(self, split: str) -> Path:
-        """Where the ids of a split lie."""
+        """The file of a split's ids."""
         return self.path / f"{split}.bin"
 
     def split(self, name: str) -> np.ndarray:
@@ -151,12 +150,12 @@ class Corpus:
             raise _damaged(self.file(name), str(error)) from error
 
     def checked(self, name: str) -> np.ndarray:
-        """A split as `split` gives it, once read through for ids that the table does not have.
+        """The ids of a split, after all of them were checked against the vocabulary.
 
-        What reads little of a split, or reads it but once, looks at its own windows instead (`charlm.data.batches`).
+        Code that reads little of a split, or reads it once, checks what it reads instead (`charlm.data.batches`).
 
         Raises:
-            CorpusError: as in `split`, or there is such an id.
+            CorpusError: as in `split`, or an id is outside the vocabulary.
         """
         ids = self.split(name)
         if self.vocabulary.size <= np.iinfo(ids.dtype).max:
@@ -165,14 +164,14 @@ class Corpus:
         return ids
 
     def _split_info(self, name: str) -> dict[str, Any]:
-        """What `corpus.json` says of a split."""
+        """The entry of a split in `corpus.json`."""
         if not self.has(name):
-            more = f", or prepare it again with another --{name}-fraction" if name in ("valid", "test") else ""
+            remedy = f", or prepare it again with another --{name}-fraction" if name in ("valid", "test") else ""
             raise CorpusError(
-                f"{self.path} has no {name} split, only {' and '.join(self.info['splits'])}; choose one of them{more}"
+                f"{self.path} has no {name} split, only {' and '.join(self.info['splits'])}; choose one of them{remedy}"
             )
-        found: dict[str, Any] = self.info["splits"][name]
-        return found
+        split: dict[str, Any] = self.info["splits"][name]
+        return split
 
     def documents_of(self, split: str) -> int:
         """Documents that end within a split."""
@@ -198,15 +197,15 @@ class Corpus:
 
 
 def is_name(name: str) -> bool:
-    """Whether a corpus may have this name: that of a folder, printable, and no way out of the folder it lies in."""
+    """Whether a corpus may have this name: printable, and a folder name that cannot lead out of its parent."""
     return bool(name) and name.isprintable() and not name.startswith(".") and "/" not in name and "\\" not in name
 
 
 def check_ids(ids: np.ndarray, vocab_size: int) -> None:
-    """Refuse symbols that the table does not have.
+    """Refuse ids outside the vocabulary.
 
     Raises:
-        CorpusError: the largest id is beyond V - 1; a file of the corpus was damaged or exchanged.
+        CorpusError: the largest id is above V - 1; a file of the corpus was damaged or exchanged.
     """
     largest = int(ids.max())
     if largest >= vocab_size:
@@ -217,10 +216,10 @@ def check_ids(ids: np.ndarray, vocab_size: int) -> None:
 
 
 def find_corpus(word: str | Path | None, root: Path = Path("data")) -> Path:
-    """The folder of a prepared corpus: `word` itself, a name below `root`, or the most recently prepared there.
+    """Find the folder of a corpus: `word` itself, a name below `root`, or the most recently prepared one there.
 
     Raises:
-        CorpusError: there is none; the names that there are are listed.
+        CorpusError: there is none; the existing names are listed.
     """
     known = {path.parent.name: path for path in root.glob(f"*/{INFO}") if not path.parent.name.startswith(".")}
     if word is None:
@@ -284,11 +283,11 @@ _SPLIT_SCHEMA: Schema = {"bytes": is_count, "characters": is_count, "documents":
 
 def _check_size(file: Path, needed: int) -> None:
     try:
-        found = file.stat().st_size
+        size = file.stat().st_size
     except OSError as error:
         raise _damaged(file, error.strerror or str(error)) from None
-    if found != needed:
-        raise _damaged(file, f"it has {found} bytes where {INFO} says {needed}")
+    if size != needed:
+        raise _damaged(file, f"it has {size} bytes where {INFO} says {needed}")
 
 
 def _damaged(file: Path, reason: str) -> CorpusError:

@@ -1,4 +1,4 @@
-"""Sources: where a text comes from, as documents of byte chunks that can be walked more than once.
+"""Sources: where a text comes from, as documents of byte chunks that can be read more than once.
 
     a file            and .gz, .xz, .bz2 files, read as they unpack
     a folder          its text files, one document each
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from charlm import synthetic
+from charlm.callbacks import NoticeFn, ignore
 from charlm.corpora.builtin import stdlib_files
 from charlm.corpora.cache import find_cached
 from charlm.corpora.catalogue import Entry, builtin_names, catalogue
@@ -39,19 +40,17 @@ from charlm.spec import flag
 from charlm.synthetic import Entropy
 
 READ_BYTES = 1 << 19
-"""Bytes that are read at a time; they stay in the cache as code points."""
+"""Bytes that are read at a time: few enough that their code points fit into the processor's cache."""
 
 BINARY_CHECK_BYTES = 8192
-"""Bytes in which a NUL tells that a file of a folder is not text."""
+"""Bytes at the beginning of a file in a folder; a NUL among them means that it is not text."""
 
 DECOMPRESSORS: dict[str, Callable[..., IO[bytes]]] = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}  # type: ignore[dict-item]
-
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Document:
-    """One document. `chunks()` walks its bytes from the start, each time it is called."""
+    """One document; each call of `chunks()` reads its bytes from the start."""
 
     name: str
     chunks: Callable[[], Iterator[bytes]]
@@ -64,9 +63,9 @@ class Source:
     Args:
         name: a name for the corpus made of it, fit for a folder.
         origin: absolute paths and built-in names that it was opened from.
-        documents: walks the documents, each time it is called.
-        entropy: where the text was drawn from a source of known entropy.
-        bytes: raw bytes of all documents, where that is known before reading.
+        documents: each call iterates over the documents.
+        entropy: of the synthetic source that the text was drawn from.
+        bytes: raw bytes of all documents, if that is known before reading.
         drawn: size, seed and parameters of a synthetic source, those chosen for the user included.
     """
 
@@ -80,7 +79,7 @@ class Source:
 
 @dataclass(frozen=True)
 class _OpenedSource:
-    """What one word of the command line stands for."""
+    """The documents of one word of the command line."""
 
     name: str
     origin: str
@@ -90,7 +89,7 @@ class _OpenedSource:
     drawn: dict[str, Any] = field(default_factory=dict)
 
 
-def open_sources(words: Sequence[str | Path], *, report: Report | None = None, **drawing: Any) -> Source:
+def open_sources(words: Sequence[str | Path], *, report: NoticeFn | None = None, **drawing: Any) -> Source:
     """Make one source of files, folders, `-` and built-in names, in the order given.
 
     A string that names a built-in corpus means that corpus, and one that names no file or folder but a downloaded
@@ -102,7 +101,7 @@ def open_sources(words: Sequence[str | Path], *, report: Report | None = None, *
         drawing: size, seed and parameters of the synthetic source among them, by the names of the options.
 
     Raises:
-        CorpusError: one is missing, unreadable, damaged or without text.
+        CorpusError: a source is missing, unreadable, damaged or without text.
         UsageError: nothing is given or an empty name, stdin twice, or something for a synthetic source that none of
             them takes.
     """
@@ -112,20 +111,24 @@ def open_sources(words: Sequence[str | Path], *, report: Report | None = None, *
         raise UsageError("a source has an empty name; name a file, a folder, . for this one, or - for stdin")
     if sum(word == "-" for word in words) > 1:
         raise UsageError("- (the standard input) is given twice, and can be read only once; give it once")
-    tell = report or (lambda line: None)
     drawing = {name: value for name, value in drawing.items() if value is not None}
     _check_takers(words, drawing)
-    parts = [_open_source(word, drawing, tell) for word in words]
-    documents = [document for part in parts for document in part.documents]
-    sizes = [part.bytes for part in parts]
+    opened = [_open_source(word, drawing, report or ignore) for word in words]
+    documents = [document for source in opened for document in source.documents]
     return Source(
-        name=parts[0].name,
-        origin=[part.origin for part in parts],
+        name=opened[0].name,
+        origin=[source.origin for source in opened],
         documents=lambda: iter(documents),
-        entropy=parts[0].entropy if len(parts) == 1 else None,
-        bytes=None if None in sizes else sum(size or 0 for size in sizes),
-        drawn=next((part.drawn for part in parts if part.drawn), {}),
+        entropy=opened[0].entropy if len(opened) == 1 else None,
+        bytes=_total(source.bytes for source in opened),
+        drawn=next((source.drawn for source in opened if source.drawn), {}),
     )
+
+
+def _total(sizes: Iterable[int | None]) -> int | None:
+    """The sum of sizes, None if one is not known."""
+    known = list(sizes)
+    return None if None in known else sum(size or 0 for size in known)
 
 
 def folder_name(word: str) -> str:
@@ -134,14 +137,14 @@ def folder_name(word: str) -> str:
 
 
 def _check_takers(words: Sequence[str | Path], drawing: dict[str, Any]) -> None:
-    """Refuse what was said of a synthetic source where no word is a source that it fits."""
+    """Refuse an option of synthetic sources that none of the words takes."""
     drawn = [str(word) for word in words if isinstance(word, str) and word in synthetic.names()]
     for name, value in drawing.items():
         takers = synthetic.takers(name)
         if not set(drawn) & set(takers):
             kind = "a synthetic source such as markov" if len(takers) > 2 else "the source " + " or ".join(takers)
-            found = f"{drawn[0]} has only {_flags_of(drawn[0])}" if drawn else f"{words[0]} is none"
-            raise UsageError(f"{flag(name)} {value} is for {kind}; {found}")
+            reason = f"{drawn[0]} has only {_flags_of(drawn[0])}" if drawn else f"{words[0]} is none"
+            raise UsageError(f"{flag(name)} {value} is for {kind}; {reason}")
 
 
 def _flags_of(source: str) -> str:
@@ -149,31 +152,31 @@ def _flags_of(source: str) -> str:
     return f"{', '.join(others)} and {last}"
 
 
-def _open_source(word: str | Path, drawing: dict[str, Any], tell: Report) -> _OpenedSource:
+def _open_source(word: str | Path, drawing: dict[str, Any], notify: NoticeFn) -> _OpenedSource:
     path = Path(word)
     if word == "-":
         return _standard_input()
     entry = catalogue().get(word) if isinstance(word, str) else None
     if entry is not None and entry.kind == "builtin":
         if path.exists():
-            tell(f"{word} is taken as the built-in corpus; for the file or folder of that name write ./{word}")
+            notify(f"{word} is taken as the built-in corpus; for the file or folder of that name write ./{word}")
         return _builtin(entry.name, drawing)
-    found = _stat(path)
-    if found is None:
-        shelved = find_cached(word) if isinstance(word, str) else None
-        if shelved is None:
+    status = _stat(path)
+    if status is None:
+        cached = find_cached(word) if isinstance(word, str) else None
+        if cached is None:
             raise _missing(word, entry)
-        tell(f"{word} is the downloaded text in {shelved}")
-        return _folder(shelved, tell)
-    if stat.S_ISDIR(found.st_mode):
+        notify(f"{word} is the downloaded text in {cached}")
+        return _folder(cached, notify)
+    if stat.S_ISDIR(status.st_mode):
         if present(path / "corpus.json"):
             raise CorpusError(f"{word} is a prepared corpus, not a text; name the text that it was made from")
-        return _folder(path, tell)
-    return _file(path, found)
+        return _folder(path, notify)
+    return _file(path, status)
 
 
 def _stat(path: Path) -> os.stat_result | None:
-    """What is at `path`, None where there is nothing."""
+    """The status of `path`, None if nothing is there."""
     try:
         with _reading(path):
             return path.stat()
@@ -207,10 +210,10 @@ def _standard_input() -> _OpenedSource:
     return _OpenedSource("stdin", "-", [Document("the standard input", spool.chunks)], spool.size)
 
 
-def _file(path: Path, found: os.stat_result) -> _OpenedSource:
+def _file(path: Path, status: os.stat_result) -> _OpenedSource:
     stem = path.name.removesuffix(path.suffix) if path.suffix.lower() in DECOMPRESSORS else path.name
     name, origin = folder_name(Path(stem).stem), str(path.absolute())
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         # A pipe, such as a shell's <(command), can be read only once.
         with _reading(path), open(path, "rb") as stream:
             spool = _SpooledStream(stream, str(path))
@@ -222,34 +225,37 @@ def _file(path: Path, found: os.stat_result) -> _OpenedSource:
 
 
 def _regular(path: Path, name: str) -> tuple[Document, int]:
-    """A plain file with the size it has now, so that one that grows is the same text in every pass."""
+    """A regular file with its present size, so that one that grows is the same text in every pass."""
     with _reading(path):
         size = path.stat().st_size
     return Document(name, partial(_read_plain, path, size)), size
 
 
-def _folder(path: Path, tell: Report) -> _OpenedSource:
+def _folder(path: Path, notify: NoticeFn) -> _OpenedSource:
     documents: list[Document] = []
     sizes: list[int | None] = []
     skipped = 0
     for relative, file in _files_below(path):
-        packed = file.suffix.lower() in DECOMPRESSORS
-        document, size = (Document(relative, partial(_decompress, file)), None) if packed else _regular(file, relative)
-        if b"\0" in _check_not_binary(document):
+        compressed = file.suffix.lower() in DECOMPRESSORS
+        document, size = (
+            (Document(relative, partial(_decompress, file)), None) if compressed else _regular(file, relative)
+        )
+        if b"\0" in _first_bytes(document):
             skipped += 1
             continue
         documents.append(Document(_display_path(file), document.chunks))
         sizes.append(size)
     if skipped:
-        tell(
+        notify(
             f"{path}: skipped {skipped} binary file{'s' * (skipped > 1)} "
             f"(a NUL byte in the first {BINARY_CHECK_BYTES} bytes)"
         )
     if not documents:
-        found = f"only {skipped} binary files" if skipped else "no files"
-        raise CorpusError(f"{path} holds {found}, and at least one text file is needed; name a folder with text files")
-    total = None if None in sizes else sum(size or 0 for size in sizes)
-    return _OpenedSource(folder_name(path.resolve().name), str(path.absolute()), documents, total)
+        content = f"only {skipped} binary files" if skipped else "no files"
+        raise CorpusError(
+            f"{path} holds {content}, and at least one text file is needed; name a folder with text files"
+        )
+    return _OpenedSource(folder_name(path.resolve().name), str(path.absolute()), documents, _total(sizes))
 
 
 def _files_below(root: Path) -> list[tuple[str, Path]]:
@@ -257,25 +263,25 @@ def _files_below(root: Path) -> list[tuple[str, Path]]:
 
     A folder that links lead to twice, or into itself, is entered once.
     """
-    seen: set[tuple[int, int]] = set()
-    found: list[Path] = []
+    visited: set[tuple[int, int]] = set()
+    paths: list[Path] = []
 
     def refuse(error: OSError) -> None:
         raise _unreadable(Path(error.filename or root), error)
 
     for folder, names, files in os.walk(root, followlinks=True, onerror=refuse):
         with _reading(Path(folder)):
-            here = os.stat(folder)
-        if (here.st_dev, here.st_ino) in seen:
+            status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in visited:
             names.clear()
             continue
-        seen.add((here.st_dev, here.st_ino))
+        visited.add((status.st_dev, status.st_ino))
         names[:] = sorted(name for name in names if not name.startswith("."))
-        found += [Path(folder, name) for name in files if not name.startswith(".") and Path(folder, name).is_file()]
-    return sorted((path.relative_to(root).as_posix(), path) for path in found)
+        paths += [Path(folder, name) for name in files if not name.startswith(".") and Path(folder, name).is_file()]
+    return sorted((path.relative_to(root).as_posix(), path) for path in paths)
 
 
-def _check_not_binary(document: Document) -> bytes:
+def _first_bytes(document: Document) -> bytes:
     chunks = document.chunks()
     return next(chunks, b"")[:BINARY_CHECK_BYTES]
 
@@ -308,19 +314,19 @@ class _SpooledStream:
         self.size: int = self._file.tell()
 
     def chunks(self) -> Iterator[bytes]:
-        place = 0
+        offset = 0
         while True:
-            self._file.seek(place)
+            self._file.seek(offset)
             chunk = self._file.read(READ_BYTES)
             if not chunk:
                 return
-            place += len(chunk)
+            offset += len(chunk)
             yield chunk
 
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while a file is read into a `CorpusError` that names it."""
+    """Turn errors while a file is read into a `CorpusError` that names it."""
     try:
         yield
     except (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile) as error:
@@ -349,8 +355,8 @@ def _missing(word: str | Path, entry: Entry | None) -> CorpusError:
             how = f"download it first: charlm corpora get {entry.name} ({entry.licence})"
         return CorpusError(f"{entry.name} is not here; {how}")
     path = Path(word)
-    beside = os.listdir(path.parent) if os.path.isdir(path.parent) and os.access(path.parent, os.R_OK) else []
-    known = [*beside, *catalogue()] if path.parent == Path() else beside
+    siblings = os.listdir(path.parent) if os.path.isdir(path.parent) and os.access(path.parent, os.R_OK) else []
+    known = [*siblings, *catalogue()] if path.parent == Path() else siblings
     near = difflib.get_close_matches(path.name, known, n=1)
     hint = f" (did you mean {path.parent / near[0]}?)" if near else ""
     return CorpusError(

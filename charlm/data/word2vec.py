@@ -1,9 +1,9 @@
 """Vectors of symbols from a file, in the text format of word2vec and of GloVe.
 
 A line is a symbol and its numbers, separated by single blanks; word2vec has one line in front, of two whole numbers:
-how many vectors there are, and how many numbers each has. A symbol is written as itself, or where that cannot be seen
-by its number (`charlm.tokenizers.base.Tokenizer.written`); the document boundary as `</s>`, which word2vec has at the end of
-each line of its text, and the unknown symbol as `<unk>`.
+how many vectors there are, and how many numbers each has. A symbol is written as itself, or by its number if it cannot
+be seen (`charlm.tokenizers.base.Tokenizer.written`). The document boundary is `</s>`, which word2vec writes at the end
+of each line of its text, and the unknown symbol `<unk>`.
 
     e 0.418 0.24968 -0.41242
     U+0020 0.013441 0.23682 -0.16899

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charlm.data import fingerprints, leaks
-from charlm.data.leaks import MIN_OVERLAP, MAX_SEGMENTS, SEGMENT_SYMBOLS, Overlap, find_overlaps
+from charlm.data.leaks import MAX_SEGMENTS, MIN_OVERLAP, SEGMENT_SYMBOLS, Overlap, find_overlaps
 
 
 def slow(train: np.ndarray, other: np.ndarray) -> tuple[int, int]:
