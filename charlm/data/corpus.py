@@ -117,10 +117,10 @@ class Corpus:
         return list(self.info["origin"])
 
     def identity(self) -> dict[str, Any]:
-        """What a model says of the text it learned from.
+        """What a model file records of its training text.
 
-        Its name, SHA-256 and preparation options, how many documents end within the train split, and the
-        entropy where it is known.
+        That is its name, SHA-256 and preparation options, the number of documents that end within the train split, and
+        the entropy if it is known.
         """
         recipe = {name: value for name, value in self.options.values().items() if name not in ("name", "out")}
         identity: dict[str, Any] = {"name": self.name, "sha256": self.sha256, "options": recipe}

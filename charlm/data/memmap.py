@@ -1,8 +1,8 @@
-"""Pages of a mapped text: what was read goes back, so that memory does not grow with what a run has read.
+"""Releasing the pages of a mapped text, so that memory does not grow with what a run has read.
 
-A page that was read once counts as the process's memory until the mapping goes, though the system could take it
-back: a pass over a corpus of 5 GB would show as 5 GB. Giving the pages back costs a page fault for each place
-that is read next; the file's pages stay in the system's cache. What is left out: mapping (`charlm.data.corpus`).
+A page that was read counts as the process's memory until the file is unmapped, though the system could take it
+back: a pass over a corpus of 5 GB would show as 5 GB. Releasing pages costs a page fault at each position
+that is read next; they stay in the system's page cache. What is left out: mapping (`charlm.data.corpus`).
 """
 
 import mmap
@@ -10,23 +10,23 @@ import mmap
 import numpy as np
 
 RESIDENT_BYTES = 8 << 20
-"""Bytes that are read before their pages are given back."""
+"""Bytes that are read before their pages are released."""
 
 
 class PageReleaser:
-    """Those of one text.
+    """Releases the pages of one text.
 
     Args:
-        ids: a mapped text; anything else is left alone.
+        ids: a mapped text; an array in memory is left alone.
     """
 
     def __init__(self, ids: np.ndarray) -> None:
-        self._mapped = None if ids.flags.writeable else _mapping(ids)  # what was written to a page must stay
+        self._mapped = None if ids.flags.writeable else _mapping(ids)  # written pages must stay
         self._size = ids.itemsize
         self._read = 0
 
     def advance(self, symbols: int) -> None:
-        """Take note that so many symbols were read, and copied."""
+        """Count symbols that were read and copied, and release their pages if they are many."""
         self._read += symbols * self._size
         if self._read >= RESIDENT_BYTES:
             self._read = 0
@@ -35,7 +35,7 @@ class PageReleaser:
 
 
 def _mapping(ids: np.ndarray) -> mmap.mmap | None:
-    """The mapped file that an array, or what it is a view of, lies in."""
+    """The memory map that an array is a view of."""
     base: object = ids
     while isinstance(base, np.ndarray):
         base = base.base

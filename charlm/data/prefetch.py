@@ -1,7 +1,7 @@
-"""Reading ahead: a generator runs in a thread of its own, a few items before whoever takes them.
+"""Prefetching: a generator runs in a thread of its own, a few items ahead of its consumer.
 
-What takes time without Python's lock (reading, hashing, NumPy on large arrays) is then done beside what
-is done with the items. What is left out: what the items are (`charlm.data.symbol_stream`).
+Work that releases Python's global lock (reading, hashing, NumPy on large arrays) then runs in parallel with the
+consumer. What is left out: what the items are (`charlm.data.symbol_stream`).
 """
 
 from collections.abc import Generator, Iterator
@@ -12,65 +12,65 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 QUEUE_DEPTH = 2
-"""Items that wait to be taken: little memory, and enough that neither side waits for the other's slower moments."""
+"""Items in the queue: little memory, and enough that neither thread waits for a slow item of the other."""
 
 POLL_SECONDS = 0.1
-"""Seconds after which a reader without room looks whether it is still wanted."""
+"""Seconds after which a producer with a full queue checks whether the consumer has left."""
 
 JOIN_SECONDS = 1.0
-"""Seconds that a taker who leaves early waits for the reader, which may itself be waiting for a pipe."""
+"""Seconds that `close` waits for the producer, which may itself be waiting for a pipe."""
 
 
 class Prefetcher(Generic[Item]):
-    """Items that are made in another thread; `close` it when done.
+    """Items that are produced in another thread; `close` it when done.
 
     Args:
         items: run and closed in the other thread.
     """
 
     def __init__(self, items: Generator[Item, None, None]) -> None:
-        self._ready: Queue[_Fetched[Item]] = Queue(QUEUE_DEPTH)
-        self._left = Event()
-        self._reader = Thread(target=_read, args=(items, self._ready, self._left), daemon=True)
-        self._reader.start()
+        self._queue: Queue[_Fetched[Item]] = Queue(QUEUE_DEPTH)
+        self._closed = Event()
+        self._thread = Thread(target=_produce, args=(items, self._queue, self._closed), daemon=True)
+        self._thread.start()
 
     def take(self) -> Item:
-        """The next item, waited for.
+        """Wait for the next item.
 
         Raises:
-            StopIteration: there is none; or whatever ended the items.
+            StopIteration: there is none. Any other exception that ended the generator is raised too.
         """
-        found = self._ready.get()
-        if found.error is not None:
-            raise found.error
-        return found.items[0]
+        fetched = self._queue.get()
+        if fetched.error is not None:
+            raise fetched.error
+        return fetched.items[0]
 
-    def at_hand(self) -> bool:
+    def ready(self) -> bool:
         """Whether `take` would not wait."""
-        return not self._ready.empty()
+        return not self._queue.empty()
 
     def close(self) -> None:
-        """Let the reader go."""
-        self._left.set()
-        self._reader.join(JOIN_SECONDS)
+        """End the other thread."""
+        self._closed.set()
+        self._thread.join(JOIN_SECONDS)
 
 
 def prefetch(items: Generator[Item, None, None]) -> Iterator[Item]:
-    """The same items in the same order; an exception is raised where it would have been.
+    """The same items in the same order; an exception of the generator is raised after those before it.
 
     Args:
         items: run and closed in the other thread.
     """
-    reader = Prefetcher(items)
+    prefetcher = Prefetcher(items)
     try:
         while True:
             try:
-                item = reader.take()
+                item = prefetcher.take()
             except StopIteration:
                 return
             yield item
     finally:
-        reader.close()
+        prefetcher.close()
 
 
 class _Fetched(Generic[Item]):
@@ -80,9 +80,9 @@ class _Fetched(Generic[Item]):
         self.items, self.error = items, error
 
 
-def _read(items: Generator[Item, None, None], ready: "Queue[_Fetched[Item]]", left: Event) -> None:
+def _produce(items: Generator[Item, None, None], queue: "Queue[_Fetched[Item]]", closed: Event) -> None:
     try:
-        while _hand_over(_next(items), ready, left):
+        while _put(_next(items), queue, closed):
             pass
     finally:
         items.close()
@@ -95,12 +95,12 @@ def _next(items: Generator[Item, None, None]) -> _Fetched[Item]:
         return _Fetched((), error)
 
 
-def _hand_over(found: _Fetched[Item], ready: "Queue[_Fetched[Item]]", left: Event) -> bool:
-    """Whether more is wanted."""
-    while not left.is_set():
+def _put(fetched: _Fetched[Item], queue: "Queue[_Fetched[Item]]", closed: Event) -> bool:
+    """Put an item into the queue; False if there are no more, or the consumer has left."""
+    while not closed.is_set():
         try:
-            ready.put(found, timeout=POLL_SECONDS)
-            return found.error is None
+            queue.put(fetched, timeout=POLL_SECONDS)
+            return fetched.error is None
         except Full:
             continue
     return False

@@ -48,7 +48,7 @@ class Lines:
         Raises:
             CorpusError: the stream cannot be read, or whatever its chunks raise.
         """
-        while not self._ended and (not self._whole or self._size < room and self._chunks.at_hand()):
+        while not self._ended and (not self._whole or self._size < room and self._chunks.ready()):
             self._read()
         taken: list[bytes] = []
         while self._whole and (not taken or len(self._whole[0]) <= room):
@@ -60,7 +60,7 @@ class Lines:
     @property
     def waiting(self) -> bool:
         """Whether more is at hand."""
-        return bool(self._whole) or not self._ended and self._chunks.at_hand()
+        return bool(self._whole) or not self._ended and self._chunks.ready()
 
     def close(self) -> None:
         """Let the thread go."""

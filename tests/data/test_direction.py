@@ -63,7 +63,7 @@ def test_a_large_text_is_not_copied(tmp_path):
 
 
 def test_a_copy_that_does_not_fit_is_refused(monkeypatch):
-    monkeypatch.setattr(direction, "MIN_BLOCKWISE", 100)
+    monkeypatch.setattr(direction, "MIN_CHECKED_BYTES", 100)
     monkeypatch.setattr(memory, "available", lambda: 150)
     ids = np.array([0, *[1] * 199], np.uint8)
     with pytest.raises(UsageError, match="cut inside a document, needs about .* choose another split"):
