@@ -13,6 +13,7 @@ from texts import text_of
 
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
+from charlm.training import trainer
 
 __all__ = [
     "kinds", "lively", "make_model", "make_network", "make_options", "make_symbols", "make_text_model",
@@ -48,9 +49,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Begin with one thread, whatever `--threads` the test before gave."""
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin with one thread, whatever `--threads` the test before gave; time steps without a second to warm up."""
     torch.set_num_threads(1)
+    monkeypatch.setattr(trainer, "UNTIMED_SECONDS", 0.0)
 
 
 @pytest.fixture

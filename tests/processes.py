@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import pytest
+import torch._dynamo  # noqa: F401  what the first step of training loads: once here, not in every child
 
 from charlm.cli import main as entry
 

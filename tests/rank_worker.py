@@ -1,45 +1,34 @@
-"""One of several processes that train together; started by `tests/runtime/test_distributed.py`.
+"""What one of several processes that train together does, a child of `tests/runtime/test_distributed.py`.
 
-    python rank_worker.py JOBS.json
-
-Each job is a call of `charlm.train` or `charlm.resume`. Only the first process may write: in the others every way to do
-it fails.
+Each job is a call of `charlm.train` or `charlm.resume`, or a command line. Only the first process may write: in the
+others every way to do it fails.
 """
 
-import atexit
 import itertools
-import json
 import os
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
-import torch
-
 from charlm import files
+from charlm.cli import main as entry
 from charlm.errors import CharlmError, Interrupted
 from charlm.model import checkpoint
 from charlm.training import run_folder
 from charlm.training.resume import resume
 from charlm.training.train import train
 
-torch.set_num_threads(1)
-RANK = int(os.environ["RANK"])
 
-
-@atexit.register
-def no_thread_of_the_group_is_left():
+def check_no_thread_of_the_group_is_left():
     """One that outlives the interpreter aborts the process now and then."""
     tasks = Path("/proc/self/task")
     names = {(task / "comm").read_text().strip() for task in tasks.iterdir()} if tasks.exists() else set()
-    if any("gloo" in name for name in names):
-        sys.stderr.write(f"process {RANK} ends with {sorted(names)}\n")
-        sys.stderr.flush()
-        os._exit(99)
+    assert not any("gloo" in name for name in names), f"the process ends with {sorted(names)}"
 
 
 def forbidden(*_arguments, **_more):
-    raise AssertionError(f"process {RANK} writes")
+    raise AssertionError("a process writes that is not the first")
 
 
 def forbid_writing():
@@ -50,46 +39,52 @@ def forbid_writing():
     Path.mkdir = Path.write_text = Path.write_bytes = forbidden
 
 
-def stopping(job):
+def stopping(job, rank):
     asked = itertools.count()
-    after, rank = job.pop("stop_after", None), job.pop("stop_rank", 0)
-    return (lambda: next(asked) >= after) if after is not None and rank == RANK else (lambda: False)
+    after, stop_rank = job.pop("stop_after", None), job.pop("stop_rank", 0)
+    return (lambda: next(asked) >= after) if after is not None and stop_rank == rank else (lambda: False)
 
 
-def ticking(job):
+def ticking(job, rank):
     """A clock that goes at another pace in each process."""
-    pace = 1 + RANK * job.pop("clock_skew", 0)
+    pace = 1 + rank * job.pop("clock_skew", 0)
     return lambda: pace * time.perf_counter()
 
 
-def dying(job):
+def dying(job, rank):
     """A report is only made by the first process, the stop is asked in all: there one can die."""
-    after, rank, stop = job.pop("die_after", None), job.pop("die_rank", 1), stopping(job)
+    after, die_rank, stop = job.pop("die_after", None), job.pop("die_rank", 1), stopping(job, rank)
     asked = itertools.count()
 
     def ask():
-        if after is not None and rank == RANK and next(asked) >= after:
+        if after is not None and die_rank == rank and next(asked) >= after:
             os.kill(os.getpid(), 9)
         return stop()
 
     return ask
 
 
-def main():
-    if RANK:
+def work(rank, jobs):
+    """Do the jobs; the exit code."""
+    if rank:
         forbid_writing()
-    for job in json.loads(Path(sys.argv[1]).read_text()):
+    for job in jobs:
+        job = dict(job)
+        if "command" in job:
+            with open(job["out"], "a", encoding="utf-8") as out, redirect_stdout(out):
+                code = entry.run(job["command"])
+            if code:
+                return code
+            continue
         do = {"train": train, "resume": resume}[job.pop("do")]
         what = job.pop("what")
         if isinstance(what, list):
-            what = what[RANK]
+            what = what[rank]
         try:
-            do(what, stop=dying(job), clock=ticking(job), **job)
+            do(what, stop=dying(job, rank), clock=ticking(job, rank), **job)
         except Interrupted:
             pass
         except CharlmError as error:
-            sys.stderr.write(f"{RANK}: {error}\n")
-            sys.exit(error.exit_code)
-
-
-main()
+            sys.stderr.write(f"{rank}: {error}\n")
+            return error.exit_code
+    return 0

@@ -1,19 +1,27 @@
 """Several processes that train together do what one does."""
 
+import atexit
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import traceback
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import rank_worker
 import torch
+from processes import ended, fork, forks
 from running import TINY, interrupted, rows
+from soaking import Soak
 
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
@@ -25,14 +33,11 @@ from charlm.training import dropout
 from charlm.training.resume import resume
 from charlm.training.train import train
 
-WORKER = Path(__file__).parent.parent / "rank_worker.py"
+pytestmark = forks
 PATIENT = 120
 STEPS = {**TINY, "steps": 50, "report_every": 1, "eval_every": 20, "seed": 3}
 KINDS: dict[str, dict[str, Any]] = {
-    "rnn": {"cell": "rnn", "layers": 2},
-    "relu": {"cell": "rnn", "activation": "relu", "optimizer": "rmsprop"},
     "lstm": {"cell": "lstm", "layers": 2, "dropout": 0.3, "input": "embedding"},
-    "gru": {"cell": "gru", "layers": 2, "dropout": 0.4, "weight_drop": 0.2, "cold_starts": 0.3},
     "wired": {
         "cell": "lstm",
         "layers": 3,
@@ -46,38 +51,55 @@ KINDS: dict[str, dict[str, Any]] = {
         "embedding_dropout": 0.3,
     },
     "both sides": {"cell": "gru", "layers": 2, "dropout": 0.4, "cold_starts": 0.3, "direction": "bidirectional"},
+    "rnn": {"cell": "rnn", "layers": 2},
+    "relu": {"cell": "rnn", "activation": "relu", "optimizer": "rmsprop"},
+    "gru": {"cell": "gru", "layers": 2, "dropout": 0.4, "weight_drop": 0.2, "cold_starts": 0.3},
 }
 
 
 class Several:
-    """Processes that were started together."""
+    """Processes that were started together, children of this one."""
 
-    def __init__(self, place: Path, world: int, jobs: list[dict]) -> None:
-        file = place / f"jobs-{time.monotonic_ns()}.json"
-        file.write_text(json.dumps(jobs))
+    def __init__(self, folder: Path, world: int, jobs: list[dict]) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        common = {**os.environ, "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        common |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-        self.processes = [
-            subprocess.Popen(
-                [sys.executable, str(WORKER), str(file)],
-                env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for rank in range(world)
-        ]
+        common = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        self.errors = [folder / f"stderr-{time.monotonic_ns()}-{rank}" for rank in range(world)]
+        self.processes = [fork(partial(self._work, rank, common, jobs)) for rank in range(world)]
+
+    def _work(self, rank: int, common: dict[str, str], jobs: list[dict]) -> None:
+        """As a process of its own would, which ends with what was registered for its end."""
+        atexit._clear()
+        sys.stderr = self.errors[rank].open("w", encoding="utf-8", buffering=1)
+        os.dup2(sys.stderr.fileno(), 2)
+        os.environ |= {**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        code = 1
+        try:
+            code = rank_worker.work(rank, jobs)
+            atexit._run_exitfuncs()
+            rank_worker.check_no_thread_of_the_group_is_left()
+        except Exception:
+            traceback.print_exc()
+            code = 99
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
 
     def ended(self) -> tuple[list[int], list[str]]:
-        """Exit codes and what was said on stderr; none may hang."""
+        """Exit codes and what was written to stderr; none may hang."""
+        deadline = threading.Timer(PATIENT, self._kill)
+        deadline.start()
         try:
-            said = [process.communicate(timeout=PATIENT)[1] for process in self.processes]
+            codes = [ended(process) for process in self.processes]
         finally:
-            for process in self.processes:
-                process.kill()
-        return [process.returncode for process in self.processes], said
+            deadline.cancel()
+        return codes, [path.read_text(encoding="utf-8") for path in self.errors]
+
+    def _kill(self) -> None:
+        for process in self.processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
 
 
 def together(place: Path, world: int, *jobs: dict) -> None:
@@ -98,13 +120,16 @@ def assert_close(one: Path, other: Path) -> None:
             np.testing.assert_allclose(mine[key], theirs[key], rtol=1e-3, atol=1e-4)
 
 
-def test_two_processes_learn_what_one_learns_and_only_the_first_writes(small_corpus: Corpus, tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_learns_and_only_the_first_writes(
+    small_corpus: Corpus, tmp_path: Path, soak: Soak
+) -> None:
+    kinds = dict(list(KINDS.items())[: soak.count(3, len(KINDS))])
     jobs = [
         {"do": "train", "what": str(small_corpus.path), "root": str(tmp_path), "run": f"two-{name}", **STEPS, **kind}
-        for name, kind in KINDS.items()
+        for name, kind in kinds.items()
     ]
     together(tmp_path, 2, *jobs)
-    for name, kind in KINDS.items():
+    for name, kind in kinds.items():
         train(small_corpus, root=tmp_path, run=name, **STEPS, **kind)
         assert_close(tmp_path / name, tmp_path / f"two-{name}")
 
@@ -130,7 +155,7 @@ def test_a_run_goes_on_with_another_number_of_processes(small_corpus: Corpus, tm
 
 
 def test_the_first_process_clock_decides_for_all(small_corpus: Corpus, tmp_path: Path) -> None:
-    values = {**TINY, "time": 3, "clock_skew": 1.5, "root": str(tmp_path), "run": "timed"}
+    values = {**TINY, "time": 1, "clock_skew": 1.5, "root": str(tmp_path), "run": "timed"}
     together(tmp_path, 2, {"do": "train", "what": str(small_corpus.path), **values})
     last = rows(tmp_path / "timed")[-1]
     assert last["step"] >= 1 and "valid_nats" in last
@@ -198,9 +223,10 @@ def test_torchrun_starts_the_commands_and_one_result_is_printed(small_corpus: Co
     model = tmp_path / "runs" / "told" / "model.safetensors"
     assert trained.stdout.splitlines() == [str(model.relative_to(tmp_path))]
     assert trained.stderr.count("done in") == 1, "one process reports"
-    scored = torchrun(tmp_path, "eval", str(small_corpus.path), "--split", "train", "--json")
+    words = ["eval", str(small_corpus.path), "--model", str(model), "--split", "train", "--json"]
+    together(tmp_path, 2, {"command": words, "out": str(tmp_path / "scored")})
     found = evaluate(checkpoint.load(model), small_corpus.path, split="train").to_json()
-    (line,) = scored.stdout.splitlines()
+    (line,) = (tmp_path / "scored").read_text(encoding="utf-8").splitlines()
     told = json.loads(line)
     assert told["characters"] == found["characters"]
     for key in ("nats_per_char", "nats_per_char_low", "nats_per_char_high"):

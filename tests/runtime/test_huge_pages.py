@@ -1,5 +1,6 @@
 """Large pages are asked for where they help, and in time: torch decides at the first tensor of a process."""
 
+import json
 import os
 import subprocess
 import sys
@@ -17,70 +18,77 @@ of_linux = pytest.mark.skipif(
     reason="large pages cannot be asked for",
 )
 
-HUGE = """
-large = torch.ones(1 << 24)
-with open("/proc/self/smaps") as file:
-    print(sum(int(line.split()[1]) for line in file if line.startswith("AnonHugePages:")) << 10 >= large.nbytes // 2)
-"""
-
-PLAN = f"""
-import sys, torch, charlm
+CASES = """
+import gc, json, os, pkgutil, sys, torch, charlm
 from charlm.runtime import malloc
-corpus, cell, malloc.LARGE_BLOCK_BYTES = *sys.argv[1:3], int(sys.argv[3])
-charlm.plan(corpus, measure=1, cell=cell, hidden=8, layers=1, batch_size=4, seq_len=10)
-{HUGE}"""
-
-EVALUATION = f"""
-import sys, torch, charlm
-from charlm.runtime import malloc
-malloc.LARGE_BLOCK_BYTES = int(sys.argv[3])
-charlm.evaluate(charlm.load(sys.argv[1]), data=sys.argv[2], split="valid")
-{HUGE}"""
-
-ASKED = """
-import sys, torch
-from charlm.runtime import malloc
-if sys.argv[1] == "late":
-    torch.ones(1)
-print(malloc.use_huge_pages())
-"""
-
-MODULES = """
-import gc, pkgutil, torch, charlm
 for module in pkgutil.walk_packages(charlm.__path__, "charlm."):
     if not module.name.endswith("__main__"):
         __import__(module.name)
-print([type(found) for found in gc.get_objects() if isinstance(found, torch.Tensor)])
+tensors = [str(type(found)) for found in gc.get_objects() if isinstance(found, torch.Tensor)]
+
+import torch._dynamo  # what the first step of training loads
+from charlm.training import trainer
+trainer.UNTIMED_SECONDS = 0
+
+def huge():
+    large = torch.ones(1 << 24)
+    with open("/proc/self/smaps") as file:
+        kilobytes = sum(int(line.split()[1]) for line in file if line.startswith("AnonHugePages:"))
+    return kilobytes << 10 >= large.nbytes // 2
+
+def plan(corpus, cell, least):
+    malloc.LARGE_BLOCK_BYTES = least
+    charlm.plan(corpus, measure=1, cell=cell, hidden=8, layers=1, batch_size=4, seq_len=10)
+    return huge()
+
+def evaluate(model, data, least):
+    malloc.LARGE_BLOCK_BYTES = least
+    charlm.evaluate(charlm.load(model), data=data, split="valid")
+    return huge()
+
+def asked(late):
+    if late:
+        torch.ones(1)
+    return malloc.use_huge_pages()
+
+for name, arguments, environment in json.loads(sys.argv[1]):
+    reader, writer = os.pipe()
+    if not os.fork():
+        os.environ |= environment
+        os.write(writer, json.dumps(globals()[name](*arguments)).encode())
+        os._exit(0)
+    os.close(writer)
+    print(os.read(reader, 100).decode())
+    os.wait()
+print(json.dumps(tensors))
 """
+"""Each case is a child of a process that has loaded everything and has made no tensor, which is the last line."""
 
 
-def said_by(script: str, *words: object, **more: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != NAME} | more
-    command = [sys.executable, "-c", script, *map(str, words)]
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+def of_cases(*cases: tuple[str, list[object], dict[str, str]]) -> list[object]:
+    """What each case found, and then the tensors that loading all modules made."""
+    environment = {name: value for name, value in os.environ.items() if name != NAME}
+    command = [sys.executable, "-c", CASES, json.dumps(cases)]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 @of_linux
-def test_a_large_lstm_has_large_pages(small_corpus: Corpus) -> None:
+def test_a_large_lstm_has_large_pages_and_one_that_is_evaluated_too(small_corpus: Corpus, tmp_path: Path) -> None:
     gates = 4 * 8 * 4 * 10 * 4  # bytes of a window of 4 x 10, H 8
-    for cell, least, wanted in (("lstm", gates, True), ("lstm", gates + 1, False), ("gru", 1, False)):
-        assert said_by(PLAN, small_corpus.path, cell, least) == str(wanted), (cell, least)
-    assert said_by(PLAN, small_corpus.path, "lstm", gates, **{NAME: "0"}) == "False", "the user has the say"
-
-
-@of_linux
-def test_a_large_lstm_that_is_evaluated_has_them_too(small_corpus: Corpus, tmp_path: Path) -> None:
     charlm.train(small_corpus, run=tmp_path / "run", hidden=8, layers=1, steps=1, batch_size=4, seq_len=10)
-    for least, wanted in ((1, True), (1 << 30, False)):
-        found = said_by(EVALUATION, tmp_path / "run/model.safetensors", small_corpus.path.parent, least)
-        assert found == str(wanted), least
+    corpus, model = str(small_corpus.path), str(tmp_path / "run" / "model.safetensors")
+    assert of_cases(
+        ("plan", [corpus, "lstm", gates], {}),
+        ("plan", [corpus, "lstm", gates + 1], {}),
+        ("plan", [corpus, "gru", 1], {}),
+        ("plan", [corpus, "lstm", gates], {NAME: "0"}),  # the user has the say
+        ("evaluate", [model, str(small_corpus.path.parent), 1], {}),
+        ("evaluate", [model, str(small_corpus.path.parent), 1 << 30], {}),
+    ) == [True, False, False, False, True, False, []]
 
 
 @of_linux
-def test_it_is_known_whether_they_were_asked_for_in_time() -> None:
-    assert [said_by(ASKED, when) for when in ("early", "late")] == ["True", "False"]
-    assert said_by(ASKED, "early", **{NAME: "0"}) == "False"
-
-
-def test_no_module_makes_a_tensor_while_it_is_loaded() -> None:
-    assert said_by(MODULES) == "[]"
+def test_it_is_known_whether_they_were_asked_for_in_time_and_no_module_makes_a_tensor() -> None:
+    asked = of_cases(("asked", [False], {}), ("asked", [True], {}), ("asked", [False], {NAME: "0"}))
+    assert asked == [True, False, False, []]
