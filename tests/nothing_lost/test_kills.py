@@ -134,7 +134,7 @@ def test_resuming_can_be_killed_too(small_corpus: Corpus, tmp_path: Path, soak: 
         train(small_corpus, root=tmp_path, run=name, **values)
 
     def go_on(name: str) -> None:
-        resume(name, root=tmp_path, corpus=small_corpus)
+        begin_or_go_on(small_corpus, tmp_path, name, **values)
 
     def killed(action: Any, name: str, moment: int) -> bool:
         return ended(fork(lambda: dies(name, moment, action))) == -9
