@@ -19,8 +19,8 @@ def available() -> int | None:
 
     None where the system does not tell.
     """
-    found = [bytes for bytes in (_free(), *map(_number, LIMITS)) if bytes is not None]
-    return min(found) if found else _installed()
+    limits = [bytes for bytes in (_free(), *map(_number, LIMITS)) if bytes is not None]
+    return min(limits) if limits else _installed()
 
 
 def check(needed: int, what: str, advice: str, room: int | None = None) -> None:

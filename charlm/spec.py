@@ -74,8 +74,8 @@ class Spec:
             )
             if limit is not None
         ]
-        wanted = ", ".join([noun, " and ".join(bounds)] if bounds else [noun])
-        return wanted + (", or auto" if self.auto else "")
+        bounds_text = ", ".join([noun, " and ".join(bounds)] if bounds else [noun])
+        return bounds_text + (", or auto" if self.auto else "")
 
     def read(self, name: str, value: Any) -> Any:
         """Turn a word from the command line, or a value from TOML or Python, into the option's value.
@@ -107,12 +107,12 @@ class Spec:
 
     def refusal(self, name: str, value: Any, *, beyond: bool = False) -> UsageError:
         """The error for a value that this option cannot take, perhaps as no option takes so large a number."""
-        found = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+        shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
         near = difflib.get_close_matches(str(value), self.words(), n=1) if self.kind == "choice" else []
         hint = f"; did you mean {near[0]}?" if near else f"; {self.unknown}" if self.unknown else ""
         if beyond:
             hint = f"; no option takes more than {MAX_INTEGER:,}"
-        return UsageError(f"{flag(name)} must be {self.range()}, got {found}{hint}")
+        return UsageError(f"{flag(name)} must be {self.range()}, got {shown}{hint}")
 
 
 def _integer(value: Any) -> int:
@@ -223,8 +223,8 @@ class Options:
     def merged(cls, under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         """Values of two places, `over` winning; an alternative given there takes the place of the others."""
         decided = any(name in over for name in cls.alternatives)
-        kept = {name: value for name, value in under.items() if not (decided and name in cls.alternatives)}
-        return {**kept, **over}
+        remaining = {name: value for name, value in under.items() if not (decided and name in cls.alternatives)}
+        return {**remaining, **over}
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some options changed, checked again."""

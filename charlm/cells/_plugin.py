@@ -27,11 +27,11 @@ _INPUTS, _HIDDEN = 3, 2
 """Sizes of the layer that a plugin's cell is tried with."""
 
 
-def plugin(place: str | Path) -> str:
+def plugin(source: str | Path) -> str:
     """Run a Python file, or import a module, and register the cell that it exposes as `CELL`.
 
     Args:
-        place: a file that ends in `.py`, or the name of a module that can be imported.
+        source: a file that ends in `.py`, or the name of a module that can be imported.
 
     Returns:
         The name of the cell, as `--cell` takes it.
@@ -39,14 +39,14 @@ def plugin(place: str | Path) -> str:
     Raises:
         UsageError: there is no such file or module, it fails, its `CELL` is no cell that works, or its name is taken.
     """
-    module = _module(str(place))
+    module = _module(str(source))
     kind = getattr(module, "CELL", None)
-    name = _checked(kind, str(place))
+    name = _checked(kind, str(source))
     origin = str(getattr(module, "__file__", None) or module.__name__)
     if name in own_cells():
-        raise _unfit(place, f"names its cell {name}, which charlm has itself; give it another name")
+        raise _unfit(source, f"names its cell {name}, which charlm has itself; give it another name")
     if _ORIGINS.get(name, origin) != origin:
-        raise _unfit(place, f"names its cell {name}, as {_ORIGINS[name]} does; give it another name")
+        raise _unfit(source, f"names its cell {name}, as {_ORIGINS[name]} does; give it another name")
     _ORIGINS[name] = origin
     PLUGIN_CELLS[name] = kind
     return name
@@ -58,13 +58,13 @@ def forget() -> None:
     PLUGIN_CELLS.clear()
 
 
-def _module(place: str) -> ModuleType:
+def _module(source: str) -> ModuleType:
     """The module, whose code has run."""
     try:
-        return _of_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        return _of_file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
     except (Exception, SystemExit) as error:  # whatever a stranger's module raises is a fault of that module
         reason = " ".join(str(error).split()) or "no reason given"
-        raise _unfit(place, f"cannot be loaded ({type(error).__name__}: {reason}); give a Python file") from error
+        raise _unfit(source, f"cannot be loaded ({type(error).__name__}: {reason}); give a Python file") from error
 
 
 def _of_file(path: Path) -> ModuleType:
@@ -79,43 +79,43 @@ def _of_file(path: Path) -> ModuleType:
     return module
 
 
-def _checked(kind: Any, place: str) -> str:
+def _checked(kind: Any, source: str) -> str:
     """The name of a class of cell that says of itself what a cell must, and whose step does what it says."""
     if not (isinstance(kind, type) and issubclass(kind, Cell)):
-        raise _unfit(place, "exposes no cell; it must end in CELL = a subclass of charlm.cells.Cell")
+        raise _unfit(source, "exposes no cell; it must end in CELL = a subclass of charlm.cells.Cell")
     name = getattr(kind, "name", None)
     if not (isinstance(name, str) and re.fullmatch("[a-z][a-z0-9-]{0,39}", name)):
-        raise _unfit(place, f"names its cell {name!r:.60}; a name has small letters, digits and -, at most 40")
-    _check_words(kind, place, "activations")
+        raise _unfit(source, f"names its cell {name!r:.60}; a name has small letters, digits and -, at most 40")
+    _check_words(kind, source, "activations")
     known = ModelOptions.specs()["activation"].words()
     if not set(kind.activations) <= set(known):
-        raise _unfit(place, f"has the activations {kind.activations!r:.60}; there are {', '.join(known)}")
+        raise _unfit(source, f"has the activations {kind.activations!r:.60}; there are {', '.join(known)}")
     for activation in kind.activations:
         try:
             cell = kind(activation)
-            _check_words(cell, place, "gates")
-            _check_words(cell, place, "state")
+            _check_words(cell, source, "gates")
+            _check_words(cell, source, "state")
             if cell.state[0] != "h":
                 raise _unfit(
-                    place, f"has the state {cell.state!r:.60}; its first part must be h, which the layer above reads"
+                    source, f"has the state {cell.state!r:.60}; its first part must be h, which the layer above reads"
                 )
             if cell.at(0).state != cell.state:
-                raise _unfit(place, f"has the state {cell.at(0).state!r:.60} in its lowest layer; it must be the same")
+                raise _unfit(source, f"has the state {cell.at(0).state!r:.60} in its lowest layer; it must be the same")
             for layer in (0, 1):
                 _try(cell.at(layer), layer)
         except UsageError:
             raise
         except Exception as error:  # as above: the cell is the plugin's own
             raise _unfit(
-                place, f"has a cell that fails ({type(error).__name__}: {' '.join(str(error).split())}); mend it"
+                source, f"has a cell that fails ({type(error).__name__}: {' '.join(str(error).split())}); mend it"
             ) from error
     return name
 
 
-def _check_words(of: Any, place: str, attribute: str) -> None:
+def _check_words(of: Any, source: str, attribute: str) -> None:
     words = getattr(of, attribute, None)
     if not (isinstance(words, tuple) and words and all(isinstance(word, str) for word in words)):
-        raise _unfit(place, f"has the {attribute} {words!r:.60}; they must be a tuple of words, at least one")
+        raise _unfit(source, f"has the {attribute} {words!r:.60}; they must be a tuple of words, at least one")
 
 
 def _try(cell: Cell, layer: int) -> None:
@@ -134,7 +134,7 @@ def _try(cell: Cell, layer: int) -> None:
     after, gates = cell.step(xp, p, xp.zeros((1, rows), xp.float32), state if layer else None, state)
     if tuple(gates) != cell.gates:
         raise ValueError(f"step must return the gates {', '.join(cell.gates)} by name")
-    if len(after) != len(state) or any(part.shape != (1, _HIDDEN) for part in (*after, *gates.values())):
+    if len(after) != len(state) or any(array.shape != (1, _HIDDEN) for array in (*after, *gates.values())):
         raise ValueError(f"step must return a state of {len(state)} parts, and it and the gates (B, H)")
     _try_window(xp, cell, p, state)
 
@@ -148,9 +148,9 @@ def _try_window(xp: Any, cell: Cell, p: Any, state: State) -> None:
             raise ValueError("coefficients must return a and b (T, B, H) for a window")
     if isinstance(cell, WindowCell):
         h, after = cell.window(xp, p, x, state)
-        if h.shape != (2, 1, _HIDDEN) or [part.shape for part in after] != [part.shape for part in state]:
+        if h.shape != (2, 1, _HIDDEN) or [array.shape for array in after] != [array.shape for array in state]:
             raise ValueError(f"window must return h (T, B, H), and a state of {len(state)} parts (B, H)")
 
 
-def _unfit(place: str | Path, why: str) -> UsageError:
-    return UsageError(f"--plugin {place} {why}")
+def _unfit(source: str | Path, why: str) -> UsageError:
+    return UsageError(f"--plugin {source} {why}")

@@ -26,20 +26,20 @@ def compare(
     from charlm.runtime.distributed import join
     from charlm.show import tables
 
-    ranks = join()
-    terminal = invocation.terminal if ranks.is_main else Terminal(quiet=True)
+    group = join()
+    terminal = invocation.terminal if group.is_main else Terminal(quiet=True)
     loaded = [load_model(invocation, word) for word in models]
     with terminal.scoring() as progress:
-        found = score(loaded, text, report=terminal.say, progress=progress, **invocation.values).to_json()
-    if not ranks.is_main:
+        comparison = score(loaded, text, report=terminal.say, progress=progress, **invocation.values).to_json()
+    if not group.is_main:
         return
     if as_json:
-        result(json.dumps(found))
+        result(json.dumps(comparison))
         return
-    for said in tables.comparison(found):
-        result(said)
-    if len({row["unknown"] for row in found["models"]}) > 1:
-        for row in found["models"]:
+    for line in tables.comparison(comparison):
+        result(line)
+    if len({row["unknown"] for row in comparison["models"]}) > 1:
+        for row in comparison["models"]:
             terminal.say(f"{row['model']} scored {row['unknown']:,} as unknown, which is easier than to name them")
 
 

@@ -43,18 +43,18 @@ def compress(
     from charlm.compression.compress import compress as pack
     from charlm.show import tables
 
-    place = _place(file, out, file + SUFFIX, force)
-    if as_json and place is None:
+    path = _place(file, out, file + SUFFIX, force)
+    if as_json and path is None:
         raise UsageError("--json and the compressed file each fill stdout; give --out FILE")
     loaded = load_model(invocation, model)
     data = _read(file)
     with invocation.terminal.reading("compressing") as progress:
-        found = pack(loaded, data, progress=progress, **invocation.values)
-    _write(place, found.data)
-    told = found.to_json()
-    invocation.terminal.facts(tables.compression(told))
-    if place is not None:
-        result(json.dumps({"file": str(place), **told}) if as_json else str(place))
+        compression = pack(loaded, data, progress=progress, **invocation.values)
+    _write(path, compression.data)
+    facts = compression.to_json()
+    invocation.terminal.facts(tables.compression(facts))
+    if path is not None:
+        result(json.dumps({"file": str(path), **facts}) if as_json else str(path))
 
 
 def decompress(
@@ -65,17 +65,17 @@ def decompress(
 
     if out is None and file != "-" and Path(file).suffix != SUFFIX:
         raise UsageError(f"{file} does not end in {SUFFIX}, so that its other name is not known; give --out FILE")
-    place = _place(file, out, file.removesuffix(SUFFIX), force)
+    path = _place(file, out, file.removesuffix(SUFFIX), force)
     loaded = load_model(invocation, model)
     data = _read(file)
     with invocation.terminal.reading("decompressing") as progress:
         try:
-            found = unpack(loaded, data, progress=progress)
+            decompressed = unpack(loaded, data, progress=progress)
         except PackedError as error:
             raise PackedError(f"{file} cannot be decompressed: {error}") from None
-    _write(place, found)
-    if place is not None:
-        result(str(place))
+    _write(path, decompressed)
+    if path is not None:
+        result(str(path))
 
 
 def _place(file: str, out: str | None, usual: str, force: bool) -> Path | None:
@@ -86,18 +86,18 @@ def _place(file: str, out: str | None, usual: str, force: bool) -> Path | None:
         if sys.stdout.isatty():
             raise UsageError("bytes do not belong on a terminal; give --out FILE, or send stdout elsewhere")
         return None
-    place = Path(out)
-    if file != "-" and present(place) and present(Path(file)) and place.samefile(file):
+    path = Path(out)
+    if file != "-" and present(path) and present(Path(file)) and path.samefile(file):
         raise UsageError(f"--out {out} is the file to be read, which is left alone; choose another name")
-    if place.is_dir() or not place.name:
+    if path.is_dir() or not path.name:
         raise InputError(f"{out or repr(out)} is a folder; name a file with --out")
-    if present(place) and not place.is_file():
+    if present(path) and not path.is_file():
         raise InputError(f"{out} is no plain file, and would be replaced by one; give --out - and send stdout there")
-    if present(place) and not force:
+    if present(path) and not force:
         raise InputError(f"{out} exists; give --force to replace it, or another name with --out")
-    if not present(place.parent):
-        raise InputError(f"the folder {place.parent} does not exist; make it, or choose another --out")
-    return place
+    if not present(path.parent):
+        raise InputError(f"the folder {path.parent} does not exist; make it, or choose another --out")
+    return path
 
 
 def _read(file: str) -> bytes:
@@ -110,8 +110,8 @@ def _read(file: str) -> bytes:
         raise InputError(f"{file} cannot be read: {reason}; give a file, or - for stdin") from None
 
 
-def _write(place: Path | None, data: bytes) -> None:
-    if place is None:
+def _write(path: Path | None, data: bytes) -> None:
+    if path is None:
         result_bytes(data)
     else:
-        write_atomically(place, data)
+        write_atomically(path, data)

@@ -63,8 +63,8 @@ def _get(invocation: Invocation, name: str, force: bool) -> Path:
     from charlm.corpora.download import download
 
     with invocation.terminal.counting(f"getting {name}") as counter:
-        tell: dict[str, Any] = {
+        callbacks: dict[str, Any] = {
             "report": invocation.terminal.say,
             "progress": lambda done, total, before: counter(done, total, "B", before=before),
         }
-        return download(name, force=force, **tell, **invocation.values)
+        return download(name, force=force, **callbacks, **invocation.values)

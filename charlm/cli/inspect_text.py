@@ -44,12 +44,12 @@ def surprise(
     with invocation.terminal.reading("reading") as progress:
         seen = record(loaded, chosen.ids, top=top, progress=progress)
     needed = as_json or page is not None or options.top == 0
-    found = summarize(loaded, chosen, seen).to_json() if needed else {}
+    summary = summarize(loaded, chosen, seen).to_json() if needed else {}
     if page is not None:
-        write_text(invocation, page, showing.view(found, loaded.vocabulary, seen))
+        write_text(invocation, page, showing.view(summary, loaded.vocabulary, seen))
     if as_json:
         each = {"each": showing.each(loaded.vocabulary, seen)} if options.top else {}
-        result(json.dumps(found | each))
+        result(json.dumps(summary | each))
     elif options.top:
         for line in showing.listed(loaded.vocabulary, seen):
             result(line)
@@ -57,8 +57,8 @@ def surprise(
         if page is None and on_terminal():
             coloured(loaded.vocabulary, seen.ids, track(seen.bits))
             result("")
-        tables.facts(showing.summary(found))
-        tables.grids(showing.grids(found))
+        tables.facts(showing.summary(summary))
+        tables.grids(showing.grids(summary))
 
 
 @command(app, CellsOptions, "inspect cells")
@@ -96,18 +96,18 @@ def cells(
         seen = record(loaded, chosen.ids, top=LIKELY if page else 0, units=units, parts=[part] * len(units),
                       progress=progress)  # fmt: skip
     profiles = [profile(one, seen.ids, values) for one, values in zip(units, seen.values.T, strict=True)]
-    found = showing.found(str(loaded.path), chosen.name, part, loaded.vocabulary, profiles)
+    report = showing.found(str(loaded.path), chosen.name, part, loaded.vocabulary, profiles)
     if page is not None:
-        write_text(invocation, page, showing.view(found, loaded.vocabulary, seen, options.palette))
+        write_text(invocation, page, showing.view(report, loaded.vocabulary, seen, options.palette))
     if as_json:
-        result(json.dumps(found | {"each": showing.each(loaded.vocabulary, seen)}))
+        result(json.dumps(report | {"each": showing.each(loaded.vocabulary, seen)}))
         return
     if page is None and on_terminal():
         for track in showing.tracks([str(one) for one in units], seen.values, part, options.palette):
             coloured(loaded.vocabulary, seen.ids, track)
             result("")
-    tables.facts({name: found[name] for name in ("model", "text")})
-    tables.grids((showing.grid(found),))
+    tables.facts({name: report[name] for name in ("model", "text")})
+    tables.grids((showing.grid(report),))
 
 
 def _reading(

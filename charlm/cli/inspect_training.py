@@ -49,7 +49,7 @@ def gradients(
     loaded = [load_model(invocation, word) for word in words]
     text_of = _read_once(text) if len(loaded) > 1 and options.split is None else text
     factors = (1.0,) if options.scale_recurrent == 1 else (1.0, options.scale_recurrent)
-    found: list[dict[str, Any]] = []
+    reports: list[dict[str, Any]] = []
     for model in loaded:
         read = find_text(model, text_of, split=options.split, report=invocation.terminal.say)
         for factor in factors:
@@ -59,16 +59,16 @@ def gradients(
                     scaled(model, factor), beginning(model, read, options.chars).ids, window=options.window,
                     positions=options.positions, seed=options.seed, progress=partial(counter, unit="places"),
                 )  # fmt: skip
-            found.append(
+            reports.append(
                 {"name": name, "model": str(model.path), "text": read.name, "cell": model.options.cell,
                  "activation": model.options.activation, "scale_recurrent": factor, **measured.to_json()}
             )  # fmt: skip
-    _name_apart(found, "name", "model")
-    drawing.write(lambda: show.plot(found), "gradients.html", lambda: show.report(found, options.seed))
+    _name_apart(reports, "name", "model")
+    drawing.write(lambda: show.plot(reports), "gradients.html", lambda: show.report(reports, options.seed))
     if as_json:
-        result(json.dumps({"seed": options.seed, "models": found}))
+        result(json.dumps({"seed": options.seed, "models": reports}))
     else:
-        show.in_terminal(found)
+        show.in_terminal(reports)
 
 
 @command(app, SurfaceOptions, "inspect surface", networks=False)
@@ -80,13 +80,13 @@ def surface(invocation: Invocation, html: HTML = None, svg: SVG = None, as_json:
 
     drawing = Drawing(invocation, html, svg)
     computed = compute(SurfaceOptions.of(invocation.values))
-    found = computed.to_json()
-    plot = (found, computed.w, computed.b, computed.error)
-    drawing.write(lambda: show.plot(*plot), "surface.html", lambda: show.report(found))
+    report = computed.to_json()
+    plot = (report, computed.w, computed.b, computed.error)
+    drawing.write(lambda: show.plot(*plot), "surface.html", lambda: show.report(report))
     if as_json:
-        result(json.dumps(found))
+        result(json.dumps(report))
     else:
-        tables.facts(show.facts(found))
+        tables.facts(show.facts(report))
 
 
 @command(app, LearningOptions, "inspect learning", networks=False)
@@ -109,21 +109,21 @@ def learning(
     paths = find_runs(runs or ())
     if not runs:
         invocation.terminal.say(f"run: {paths[0]}")
-    found: list[dict[str, Any]] = []
+    runs_read: list[dict[str, Any]] = []
     for path in paths:
         course = read_run(path)
         for notice in course.notices:
             invocation.terminal.say(notice)
-        found.append(course.to_json(options.x))
-    _name_apart(found, "run", "path")
-    samples = [spread_out(run["samples"], options.samples) for run in found]
+        runs_read.append(course.to_json(options.x))
+    _name_apart(runs_read, "run", "path")
+    samples = [spread_out(run["samples"], options.samples) for run in runs_read]
     drawing.write(
-        lambda: curves.plot(found, options.x), "learning.html", lambda: curves.report(found, samples, options.x)
+        lambda: curves.plot(runs_read, options.x), "learning.html", lambda: curves.report(runs_read, samples, options.x)
     )
     if as_json:
-        result(json.dumps({"x": options.x, "runs": found}))
+        result(json.dumps({"x": options.x, "runs": runs_read}))
     else:
-        curves.in_terminal(found, options.x)
+        curves.in_terminal(runs_read, options.x)
 
 
 def _read_once(text: str | None) -> "str | Source | None":
@@ -140,9 +140,9 @@ def _run_name(model: "Model") -> str:
     return path.resolve().parent.name if path.name == "model.safetensors" else path.name
 
 
-def _name_apart(found: list[dict[str, Any]], name: str, path: str) -> None:
+def _name_apart(rows: list[dict[str, Any]], name: str, path: str) -> None:
     """Put the path behind names that occur more than once."""
-    times = Counter(one[name] for one in found)
-    for one in found:
+    times = Counter(one[name] for one in rows)
+    for one in rows:
         if times[one[name]] > 1:
             one[name] = f"{one[name]} ({one[path]})"

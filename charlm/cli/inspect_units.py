@@ -44,19 +44,19 @@ def find(
         units.table(units.FOUND, units.found(report))
 
 
-def _write_found(invocation: Invocation, path: Path, model: "Model", text: "EvalText", found: dict[str, Any]) -> None:
+def _write_found(invocation: Invocation, path: Path, model: "Model", text: "EvalText", report: dict[str, Any]) -> None:
     """Write the report of what was found, with the beginning of the half that confirmed it."""
     from charlm.inspect.record import record
     from charlm.inspect.unit_reports import best_of, shown_of
     from charlm.show import units
     from charlm.show.text_view import LIKELY
 
-    best = best_of(found)
+    best = best_of(report)
     with invocation.terminal.reading("reading again") as progress:
         seen = record(model, shown_of(text.ids), top=LIKELY, units=[unit for unit, _ in best.values()],
                       parts=[part for _, part in best.values()], progress=progress)  # fmt: skip
     named = {feature: f"{unit} {part}" for feature, (unit, part) in best.items()}
-    write_text(invocation, path, units.view(found, model.vocabulary, seen, named))
+    write_text(invocation, path, units.view(report, model.vocabulary, seen, named))
 
 
 @command(app, AblateOptions, "inspect ablate")

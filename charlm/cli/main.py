@@ -55,8 +55,8 @@ def run(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return Interrupted.exit_code
     except OSError as error:
-        place = f" {error.filename}" if error.filename else ""
-        return _failed(f"{error.strerror or error}{place}", 1, arguments)
+        path = f" {error.filename}" if error.filename else ""
+        return _failed(f"{error.strerror or error}{path}", 1, arguments)
     except Exception as error:
         if _out_of_memory(error):
             return _failed("out of memory; choose smaller sizes, such as --hidden or --batch-size", 1, arguments)
@@ -66,9 +66,9 @@ def run(arguments: list[str]) -> int:
 
 def _out_of_memory(error: Exception) -> bool:
     """Whether memory ran out, in Python's way or in one of torch's."""
-    told = ("out of memory", "can't allocate memory")
+    phrases = ("out of memory", "can't allocate memory")
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in told)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in phrases)
     )
 
 
@@ -88,9 +88,9 @@ def _usage(error: TyperException, arguments: list[str]) -> str:
 
 def _known() -> set[str]:
     """Every command, and every command within another."""
-    found = {str(command.name) for command in commands.app.registered_commands}
+    names = {str(command.name) for command in commands.app.registered_commands}
     for group in commands.app.registered_groups:
         name = str(group.typer_instance.info.name) if group.typer_instance else ""
         inner = group.typer_instance.registered_commands if group.typer_instance else []
-        found |= {name, *(f"{name} {command.name}" for command in inner)}
-    return found
+        names |= {name, *(f"{name} {command.name}" for command in inner)}
+    return names

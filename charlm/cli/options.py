@@ -61,8 +61,8 @@ def command(
         def run(**arguments: Any) -> None:
             quiet, config = arguments.pop("quiet"), arguments.pop("config")
             arguments.pop("debug")
-            for place in arguments.pop("plugin", None) or ():
-                plugin(place)
+            for source in arguments.pop("plugin", None) or ():
+                plugin(source)
             written = read_config(Path(config), name, group) if config else {}
             flags = {key: arguments.pop(key) for key in group.specs()}
             flags = {key: value for key, value in flags.items() if value is not None}
@@ -114,17 +114,19 @@ def _plugins() -> inspect.Parameter:
 
 def _parameter(name: str, spec: Spec, default: Any) -> inspect.Parameter:
     """One option. Words go to `Spec.read`, so that every refusal reads alike; only switches are typer's."""
-    more: dict[str, Any] = {"help": _help(spec, default), "rich_help_panel": spec.panel, "show_default": False}
+    keywords: dict[str, Any] = {"help": _help(spec, default), "rich_help_panel": spec.panel, "show_default": False}
     if spec.kind == "switch":
-        declared = typer.Option(f"{flag(name)}/--no-{name.replace('_', '-')}", **more)
+        declared = typer.Option(f"{flag(name)}/--no-{name.replace('_', '-')}", **keywords)
         annotation: Any = Annotated[bool | None, declared]
     else:
         words = (*spec.words(), *((AUTO,) if spec.auto and spec.kind == "choice" else ()))
         metavar = "|".join(words) if spec.kind == "choice" else METAVARS[spec.kind]
         if words and len(metavar) > LONGEST_METAVAR:
-            metavar, more["help"] = "NAME", f"{more['help']} One of {', '.join(words)}."
+            metavar, keywords["help"] = "NAME", f"{keywords['help']} One of {', '.join(words)}."
         complete = (lambda: list(words)) if words else None
-        annotation = Annotated[str | None, typer.Option(flag(name), metavar=metavar, autocompletion=complete, **more)]
+        annotation = Annotated[
+            str | None, typer.Option(flag(name), metavar=metavar, autocompletion=complete, **keywords)
+        ]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 

@@ -37,13 +37,13 @@ class Train(TyperCommand):
 
 def _chosen(words: list[str]) -> str | None:
     """What follows the last `--preset`."""
-    found = None
+    preset = None
     for word, after in zip(words, [*words[1:], ""], strict=True):
         if word == "--preset":
-            found = after
+            preset = after
         elif word.startswith("--preset="):
-            found = word.removeprefix("--preset=")
-    return found
+            preset = word.removeprefix("--preset=")
+    return preset
 
 
 def _with_value(option: Any, preset: str, values: dict[str, Any]) -> Any:
@@ -65,14 +65,14 @@ def presets(
     from charlm.show import tables
     from charlm.training.presets import every, load
 
-    found = every() if name is None else [load(name)]
+    chosen = every() if name is None else [load(name)]
     if as_json:
-        for preset in found:
+        for preset in chosen:
             result(json.dumps(preset.to_json()))
     elif name is not None:
-        result(found[0].to_toml())
+        result(chosen[0].to_toml())
     else:
-        tables.presets([preset.to_json() for preset in found])
+        tables.presets([preset.to_json() for preset in chosen])
 
 
 def register(app: typer.Typer) -> None:

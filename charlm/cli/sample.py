@@ -97,12 +97,12 @@ def _when_complete(
     measured = None if reference is None else measure(reference, [drawn.text for drawn in written])
     for number, drawn in enumerate(written):
         if jsonl:
-            found = {"index": drawn.index, "seed": how["seed"], "prompt": how["prompt"], "text": drawn.text,
+            row = {"index": drawn.index, "seed": how["seed"], "prompt": how["prompt"], "text": drawn.text,
                      "characters": drawn.characters, "ended": drawn.ended, "model": str(model.path)}  # fmt: skip
-            result(json.dumps(found | ({"novelty": measured.to_json(number)} if measured else {})))
+            result(json.dumps(row | ({"novelty": measured.to_json(number)} if measured else {})))
         else:
-            whole = drawn.text + echo if _from_right(model) else echo + drawn.text
-            result(shown(("-" * 40 + "\n" if number else "") + whole))
+            text = drawn.text + echo if _from_right(model) else echo + drawn.text
+            result(shown(("-" * 40 + "\n" if number else "") + text))
     if measured is not None and not jsonl:
         _say_novelty(invocation, model, measured)
 
@@ -113,18 +113,18 @@ def _from_right(model: "Model") -> bool:
     return model.options.direction == BACKWARD
 
 
-def _keeping(pieces: Iterator[str], kept: list[str]) -> Iterator[str]:
+def _keeping(pieces: Iterator[str], collected: list[str]) -> Iterator[str]:
     for piece in pieces:
-        kept.append(piece)
+        collected.append(piece)
         yield piece
 
 
-def _say_novelty(invocation: Invocation, model: "Model", found: "Findings") -> None:
+def _say_novelty(invocation: Invocation, model: "Model", findings: "Findings") -> None:
     """The table and the passages, on stderr."""
     from charlm.show.novelty import lines
 
-    together, alone = found.together.to_json(), [one.to_json() for one in found.samples]
-    for line in lines(together, alone, found.other_to_json(), model.vocabulary.tokenizer.noun):
+    together, alone = findings.together.to_json(), [one.to_json() for one in findings.samples]
+    for line in lines(together, alone, findings.other_to_json(), model.vocabulary.tokenizer.noun):
         invocation.terminal.say(line)
 
 
@@ -152,8 +152,8 @@ def _prompt(prompt: str | None, prompt_file: str | None) -> str:
     except OSError as error:
         raise InputError(f"--prompt-file {prompt_file} cannot be read: {error.strerror}; give a text file") from None
     except UnicodeDecodeError as error:
-        found = f"byte {error.start} is 0x{error.object[error.start]:02x}"
-        raise InputError(f"--prompt-file {prompt_file} is not UTF-8 ({found}); convert it first") from None
+        problem = f"byte {error.start} is 0x{error.object[error.start]:02x}"
+        raise InputError(f"--prompt-file {prompt_file} is not UTF-8 ({problem}); convert it first") from None
 
 
 def register(app: typer.Typer) -> None:

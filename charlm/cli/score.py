@@ -78,17 +78,17 @@ def _cloze(invocation: Invocation, text: str, words: list[str | None], *, per_ch
         raise UsageError("--per-char is of scores; --cloze --json has the probability of what fills each gap")
     say = invocation.terminal.say
     filler = Filler(load(model_path(invocation, words[0])), ScoreOptions.of(invocation.values), say)
-    for found in fill_stream(filler, open_lines(text, report=say)):
+    for filled in fill_stream(filler, open_lines(text, report=say)):
         if as_json:
-            result(json.dumps(found.to_json()))
+            result(json.dumps(filled.to_json()))
         elif sys.stdout.isatty():
-            result(f"{_numbers_of(found)}\t{visible(found.text)}")
+            result(f"{_numbers_of(filled)}\t{visible(filled.text)}")
         else:
-            result_bytes(b"%s\t%s\n" % (_numbers_of(found).encode(), found.filled))
+            result_bytes(b"%s\t%s\n" % (_numbers_of(filled).encode(), filled.filled))
 
 
-def _numbers_of(found: "Filled") -> str:
-    return f"{found.bits:.4f}\t{len(found.gaps)}"
+def _numbers_of(filled: "Filled") -> str:
+    return f"{filled.bits:.4f}\t{len(filled.gaps)}"
 
 
 def _as_it_came(scored: "Scored") -> bytes:
@@ -100,31 +100,31 @@ def _columns(scored: "Scored") -> str:
     """What stands before the line."""
     if len(scored.scores) > 1:
         return f"{visible(scored.likeliest)}\t{scored.posteriors[scored.likeliest]:.6f}"
-    (found,) = scored.scores.values()
-    columns = [f"{found.bits:.4f}", str(found.characters)]
-    if found.per_char is not None:
-        columns.append(" ".join(f"{bits:.4f}" for bits in found.per_char.tolist()))
+    (score,) = scored.scores.values()
+    columns = [f"{score.bits:.4f}", str(score.characters)]
+    if score.per_char is not None:
+        columns.append(" ".join(f"{bits:.4f}" for bits in score.per_char.tolist()))
     return "\t".join(columns)
 
 
 def _object(scored: "Scored") -> dict[str, Any]:
     """The keys of `charlm score --json`."""
     if len(scored.scores) == 1:
-        (found,) = scored.scores.values()
-        return {**_numbers(found), "line": scored.text}
+        (score,) = scored.scores.values()
+        return {**_numbers(score), "line": scored.text}
     posteriors = {name: _number(share) for name, share in scored.posteriors.items()}
-    models = {name: {**_numbers(found), "posterior": posteriors[name]} for name, found in scored.scores.items()}
+    models = {name: {**_numbers(score), "posterior": posteriors[name]} for name, score in scored.scores.items()}
     return {"likeliest": scored.likeliest, "posterior": posteriors[scored.likeliest], "models": models,
             "line": scored.text}  # fmt: skip
 
 
-def _numbers(found: "LineScore") -> dict[str, Any]:
+def _numbers(score: "LineScore") -> dict[str, Any]:
     numbers: dict[str, Any] = {
-        "bits": _number(found.bits), "characters": found.characters, "unknown": found.unknown,
-        "spelling_bits": _number(found.escape_bits),
+        "bits": _number(score.bits), "characters": score.characters, "unknown": score.unknown,
+        "spelling_bits": _number(score.escape_bits),
     }  # fmt: skip
-    if found.per_char is not None:
-        numbers["per_char"] = [_number(bits) for bits in found.per_char.tolist()]
+    if score.per_char is not None:
+        numbers["per_char"] = [_number(bits) for bits in score.per_char.tolist()]
     return numbers
 
 

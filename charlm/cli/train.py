@@ -69,16 +69,16 @@ def train(
     display = TrainingDisplay(terminal)
     try:
         with display:
-            more: dict[str, Any] = {
+            keywords: dict[str, Any] = {
                 "report": display,
                 "stop": stop.patiently(),
                 "started": started,
                 **invocation.values,
             }
             if resume is not None:
-                done = go_on(resume, corpus=corpus, **more)
+                done = go_on(resume, corpus=corpus, **keywords)
             else:
-                done = begin(prepared, run=run, init_from=source, **more)
+                done = begin(prepared, run=run, init_from=source, **keywords)
         if group.is_main:
             result(str(done.model))
     finally:

@@ -65,10 +65,12 @@ def coder_version() -> tuple[int, int]:
         UsageError: it is not installed, or too old.
     """
     _coder()
-    found = version("constriction")
-    major, minor, *_ = (int(word) for word in found.split(".")[:2])
+    installed = version("constriction")
+    major, minor, *_ = (int(word) for word in installed.split(".")[:2])
     if (major, minor) < OLDEST_CODER:
-        raise UsageError(f'constriction {found} is too old to compress with; pip install --upgrade "charlm[compress]"')
+        raise UsageError(
+            f'constriction {installed} is too old to compress with; pip install --upgrade "charlm[compress]"'
+        )
     return major, minor
 
 
@@ -152,15 +154,15 @@ def decode(
     reading = _read(_stepper(model), symbols, streams)
     at, expected, _ = next(reading)
     while at is not None:
-        found = _decoded(decoder, kind, expected).astype(np.int64)
-        ids[at] = found
-        room -= float(_bits(expected, found).sum())
+        symbols_now = _decoded(decoder, kind, expected).astype(np.int64)
+        ids[at] = symbols_now
+        room -= float(_bits(expected, symbols_now).sum())
         if room < 0:
             raise PackedError(f"its bits end after {done:,} of {symbols:,} characters")
         done += len(at)
         if progress is not None:
             progress(done)
-        at, expected, _ = reading.send(found)
+        at, expected, _ = reading.send(symbols_now)
     return ids, _spelled(decoder, model, int(np.count_nonzero(ids == UNKNOWN)), room)
 
 
@@ -199,15 +201,15 @@ def _read(stepper: Stepper, symbols: int, streams: int) -> _Reading:
     """
     states, before = stepper.start(), np.array([BOUNDARY])
     head = symbols if streams == 1 else min(symbols, SELF_TEST_SYMBOLS)
-    for place in range(head):
+    for position in range(head):
         expected, states, logits = _step(stepper, before, states)
-        before = yield np.array([place]), expected, logits
+        before = yield np.array([position]), expected, logits
     length, longer = divmod(symbols - head, streams)
     starts = head + np.arange(streams) * length + np.minimum(np.arange(streams), longer)
     states, before = stepper.repeat(states, streams), before.repeat(streams)
     for step in range(length + (longer > 0)):
         live = streams if step < length else longer
-        states = [tuple(part[:live] for part in state) for state in states]
+        states = [tuple(array[:live] for array in state) for state in states]
         expected, states, logits = _step(stepper, before[:live], states)
         before = yield starts[:live] + step, expected, logits
     yield None, before, before
@@ -271,10 +273,10 @@ def _letters(model: Model) -> Any:
     return _coder().stream.model.Categorical(model.vocabulary.escape_code.shares, perfect=False)
 
 
-def _decoded(decoder: Any, kind: Any, more: Any) -> np.ndarray:
+def _decoded(decoder: Any, kind: Any, parameters: Any) -> np.ndarray:
     """The next symbols; a state of the coder that no bits lead to is damage."""
     try:
-        return np.asarray(decoder.decode(kind, more))
+        return np.asarray(decoder.decode(kind, parameters))
     except AssertionError as error:
         raise PackedError(f"its bits are none that a coder makes ({error})") from None
 

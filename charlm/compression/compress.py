@@ -104,8 +104,10 @@ def compress(model: Model, data: bytes, *, progress: Progress | None = None, **v
     stored = CompressedFile(STORED, model_digest(model), digest(data), data)
     packed, nats, sizes = stored, 0.0, model.vocabulary.sizes
     if len(ids):
-        told = None if progress is None else lambda done: progress(done, len(ids))
-        bits, nats = arithmetic_coding.encode(model, *_coded(model, ids, raw), streams=streams, progress=told)
+        symbol_progress = None if progress is None else lambda done: progress(done, len(ids))
+        bits, nats = arithmetic_coding.encode(
+            model, *_coded(model, ids, raw), streams=streams, progress=symbol_progress
+        )
         answer = arithmetic_coding.self_test(model)
         coded = CompressedFile(kind, stored.model, stored.original, bits, answer, version, len(ids), streams)
         packed = min(coded, stored, key=lambda file: len(file.to_bytes()))
@@ -162,9 +164,11 @@ def _decoded(model: Model, compressed: CompressedFile, progress: Progress | None
             f"constriction {compressed.coder[0]}.{compressed.coder[1]}, this one is {version[0]}.{version[1]}; "
             f"decompress it where it was made"
         )
-    told = None if progress is None else lambda done: progress(done, total)
-    found = arithmetic_coding.decode(model, compressed.payload, total, streams=compressed.streams, progress=told)
-    ids, raw = _coded(model, *found)
+    symbol_progress = None if progress is None else lambda done: progress(done, total)
+    decoded = arithmetic_coding.decode(
+        model, compressed.payload, total, streams=compressed.streams, progress=symbol_progress
+    )
+    ids, raw = _coded(model, *decoded)
     try:
         return _alphabet(model, compressed.kind).decode(ids, raw)
     except ValueError:

@@ -98,16 +98,16 @@ def model_digest(model: Model) -> bytes:
 
     They begin a SHA-256 over the network, the symbols, how text is read, and the weights; docs/compressed.md says how.
     """
-    told: dict[str, object] = {
+    description: dict[str, object] = {
         "config": [model.options.cell, model.options.activation, model.options.layers, model.options.hidden],
         "symbols": [model.vocabulary.unit, model.vocabulary.codes.tolist()],
         "reading": [model.encoding, model.line_documents],
     }
     if model.options.wiring():
-        told["wiring"] = model.options.wiring()
+        description["wiring"] = model.options.wiring()
     if model.options.direction == BACKWARD:
-        told["direction"] = BACKWARD
-    digest = sha256(json.dumps(told, sort_keys=True).encode())
+        description["direction"] = BACKWARD
+    digest = sha256(json.dumps(description, sort_keys=True).encode())
     for name in sorted(model.weights):
         digest.update(f"{name} {model.weights[name].shape}".encode())
         digest.update(model.weights[name].astype("<f4").tobytes())
@@ -125,18 +125,18 @@ def _checksum(start: bytes, rest: bytes) -> bytes:
 
 def _number(value: int) -> bytes:
     """Seven bits a byte, the lowest first, the top bit set in all but the last (LEB128)."""
-    found = bytearray()
+    encoded = bytearray()
     while value > 0x7F:
-        found.append(0x80 | value & 0x7F)
+        encoded.append(0x80 | value & 0x7F)
         value >>= 7
-    return bytes((*found, value))
+    return bytes((*encoded, value))
 
 
 def _read_number(data: bytes, at: int) -> tuple[int, int]:
     """A number that begins at `at`, and where it ends."""
     value = 0
-    for place, byte in enumerate(data[at : at + LONGEST_NUMBER]):
-        value |= (byte & 0x7F) << (7 * place)
+    for number, byte in enumerate(data[at : at + LONGEST_NUMBER]):
+        value |= (byte & 0x7F) << (7 * number)
         if byte < 0x80:
-            return value, at + place + 1
+            return value, at + number + 1
     raise PackedError("a number in its head does not end")

@@ -81,11 +81,11 @@ class ExactWeight:
     __array_ufunc__ = None  # NumPy leaves `h @ weight` to this class
 
     def __init__(self, weight: np.ndarray) -> None:
-        whole, columns = weight.astype(np.float64), weight.shape[1]
+        exact, columns = weight.astype(np.float64), weight.shape[1]
         # The sums too are made exact first, by grains that need no sum, lest one near a power of two hang on its order.
-        grain = _grain(columns * np.abs(whole).max(1, keepdims=True), WEIGHT_BITS)
-        sums = np.abs(_rounded(whole, grain)).sum(1, keepdims=True) + columns * grain
-        self._rounded = _rounded(whole, _grain(sums, WEIGHT_BITS))
+        grain = _grain(columns * np.abs(exact).max(1, keepdims=True), WEIGHT_BITS)
+        sums = np.abs(_rounded(exact, grain)).sum(1, keepdims=True) + columns * grain
+        self._rounded = _rounded(exact, _grain(sums, WEIGHT_BITS))
 
     @property
     def T(self) -> "ExactWeight":

@@ -81,7 +81,7 @@ def _by_name(table: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _table(document: dict[str, Any], command: str) -> dict[str, Any]:
     """The table of a command, empty where there is none; that of `inspect find` lies in the one of `inspect`."""
-    found: Any = document
+    table: Any = document
     for word in command.split():
-        found = found.get(word, {}) if isinstance(found, dict) else {}
-    return found if isinstance(found, dict) else {}
+        table = table.get(word, {}) if isinstance(table, dict) else {}
+    return table if isinstance(table, dict) else {}

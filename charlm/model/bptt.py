@@ -161,8 +161,8 @@ class LSTMWindow(Function):
         gates, tanh_c = torch.empty_like(x), torch.empty_like(h_states[1:])
         h, *h_after = h_states.unbind()
         c, *c_after = c_states.unbind()
-        parts = (part.unbind() for part in gates.chunk(4, 2))
-        steps = zip(x.unbind(), gates.unbind(), *parts, tanh_c.unbind(), h_after, c_after, strict=True)
+        gates_by_step = (gate.unbind() for gate in gates.chunk(4, 2))
+        steps = zip(x.unbind(), gates.unbind(), *gates_by_step, tanh_c.unbind(), h_after, c_after, strict=True)
         with torch.inference_mode():
             for x_t, gates_t, i, f, g, o, tanh_c_t, h_t, c_t in steps:
                 a = into.add(x_t, h)
@@ -194,7 +194,7 @@ class LSTMWindow(Function):
         dh, dc = dh_last + dh_all[-1], dc_last.clone()
         of_c = da.view(*da.shape[:2], 4, hidden)[:, :, :3]
         steps = zip(
-            *(reversed(part.unbind()) for part in (da, of_c, da_o, f, through_c)),
+            *(reversed(tensor.unbind()) for tensor in (da, of_c, da_o, f, through_c)),
             reversed(_gradient_accumulator(dh_all)),
             strict=True,
         )
@@ -258,7 +258,9 @@ class GRUWindow(Function):
         x_rz, x_n = x.split(2 * hidden, 2)
         rz, multiply = (_apart if mkl_preferred() else _together)(weight, bias, x_rz)
         candidate, recurrent = x_n + x_n, torch.empty_like(states[1:])
-        steps = zip(*(part.unbind() for part in (x_rz, rz, *rz.chunk(2, 2), candidate, recurrent)), after, strict=True)
+        steps = zip(
+            *(tensor.unbind() for tensor in (x_rz, rz, *rz.chunk(2, 2), candidate, recurrent)), after, strict=True
+        )
         with torch.inference_mode():
             for x_rz_t, rz_t, r, z, m, recurrent_t, s_t in steps:
                 a_n = multiply(s, x_rz_t, rz_t)
@@ -287,7 +289,7 @@ class GRUWindow(Function):
         dh = dh_last + dh_all[-1]
         gates = da.view(*da.shape[:2], 3, hidden)
         steps = zip(
-            *(reversed(part.unbind()) for part in (da, gates, dx_n, z)),
+            *(reversed(tensor.unbind()) for tensor in (da, gates, dx_n, z)),
             reversed(_gradient_accumulator(dh_all)),
             strict=True,
         )
@@ -326,12 +328,12 @@ class Scan(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, dh_given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """dh_t = what the loss asks of it + a_(t+1) dh_(t+1); da_t = dh_t h_(t-1), db_t = dh_t, dh_0 = a_1 dh_1."""
         a, states = ctx.saved_tensors
         dh_all = torch.empty_like(states[1:])
-        dh_all[-1] = given[-1]
+        dh_all[-1] = dh_given[-1]
         dh, *before = reversed(dh_all.unbind())
-        for a_next, given_t, dh_t in zip(reversed(a.unbind()), reversed(given[:-1].unbind()), before, strict=False):
+        for a_next, given_t, dh_t in zip(reversed(a.unbind()), reversed(dh_given[:-1].unbind()), before, strict=False):
             dh = torch.addcmul(given_t, a_next, dh, out=dh_t)
         return dh_all * states[:-1], dh_all, a[0] * dh

@@ -131,14 +131,14 @@ class Header:
         return parameters.count(self.options, self.vocabulary.size)
 
 
-def check_model(given: object) -> None:
+def check_model(value: object) -> None:
     """Refuse what is no model, such as the name of one, where a model is wanted.
 
     Raises:
         UsageError: it is none.
     """
-    if not isinstance(given, Model):
-        shown = repr(given) if isinstance(given, str | Path) else f"a {type(given).__name__}"
+    if not isinstance(value, Model):
+        shown = repr(value) if isinstance(value, str | Path) else f"a {type(value).__name__}"
         raise UsageError(f"a model is wanted, as charlm.load(path) gives it, got {_brief(shown)}")
 
 
@@ -225,8 +225,8 @@ def _ordered(data: bytes) -> bytes:
 def _open_safetensors(path: Path, advice: str = "give a model.safetensors that `charlm train` wrote") -> Any:
     """`safe_open` with its refusals in our words."""
     if not path.is_file():
-        found = "is a folder" if path.is_dir() else "does not exist"
-        raise CheckpointError(f"{path} {found}; a model file is needed, such as runs/NAME/model.safetensors")
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"{path} {problem}; a model file is needed, such as runs/NAME/model.safetensors")
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -255,10 +255,10 @@ def check_cell(path: Path, config: Mapping[str, Any]) -> None:
 
 def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON, refused where a key stands twice: readers would disagree on what the file says."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    table = dict(pairs)
+    if len(table) != len(pairs):
         raise ValueError("a key stands there twice")
-    return found
+    return table
 
 
 def _reject_non_finite(word: str) -> float | None:
@@ -304,16 +304,16 @@ def _header(path: Path, file: Any) -> Header:
         raise CheckpointError(f"{path}: config and symbols disagree about the unit; the file is damaged")
     expected = parameters.shapes(options, symbols.size)
     _check_tensors(path, file, expected)
-    told = {key: _table(path, metadata, key) for key in _KINDS}
-    for key, table in told.items():
+    tables = {key: _table(path, metadata, key) for key in _KINDS}
+    for key, table in tables.items():
         _check_kinds(path, key, table)
     return Header(
         path=path,
         format=metadata["format"],
         options=options,
         vocabulary=symbols,
-        corpus=told["corpus"],
-        training=told["training"],
+        corpus=tables["corpus"],
+        training=tables["training"],
         version=str(metadata.get("version", "unknown")),
         shapes=expected,
     )
@@ -370,8 +370,8 @@ def _options(path: Path, config: dict[str, Any]) -> ModelOptions:
         )
     check_cell(path, config)
     try:
-        told = {**LATER_DEFAULTS, **config}
-        options = ModelOptions(**{name: told[name] for name in known_names})
+        completed = {**LATER_DEFAULTS, **config}
+        options = ModelOptions(**{name: completed[name] for name in known_names})
         undecided = [name for name in known_names if getattr(options, name) in (None, AUTO)]
         if undecided:
             raise CheckpointError(f"{path}: the header leaves {undecided[0]!r} open; the file is damaged")
@@ -392,10 +392,10 @@ def _check_tensors(path: Path, file: Any, expected: dict[str, tuple[int, ...]]) 
             f"{path}: tensor {_brief(odd)} is {'missing' if odd in expected else 'unexpected'}; the file is damaged"
         )
     for name, shape in expected.items():
-        part = file.get_slice(name)
-        if part.get_dtype() != "F32" or tuple(part.get_shape()) != shape:
+        tensor = file.get_slice(name)
+        if tensor.get_dtype() != "F32" or tuple(tensor.get_shape()) != shape:
             raise CheckpointError(
-                f"{path}: {name} is {part.get_dtype()} {tuple(part.get_shape())}, its config needs F32 {shape}; "
+                f"{path}: {name} is {tensor.get_dtype()} {tuple(tensor.get_shape())}, its config needs F32 {shape}; "
                 f"the file is damaged"
             )
 

@@ -82,9 +82,9 @@ def _fan_in(network: Network, name: str) -> int:
 def _set_biases(network: Network, layer: int, options: TrainOptions, side: str) -> None:
     """The starts that a cell asks for in its `bias_ih` (G·H), and the forget gate's where it is given."""
     cell, bias = network.cell.at(layer), network.weight(f"{side}layers.{layer}.bias_ih")
-    wanted = dict(cell.first_bias)
+    first_bias = dict(cell.first_bias)
     if options.forget_bias != AUTO:
-        wanted["f"] = options.forget_bias
+        first_bias["f"] = options.forget_bias
     for gate, block in zip(cell.gates, bias.split(network.options.hidden), strict=True):
-        if gate in wanted:
-            block.fill_(wanted[gate])
+        if gate in first_bias:
+            block.fill_(first_bias[gate])

@@ -112,12 +112,12 @@ class Network(nn.Module):
         """
         value = torch.zeros(shape)
         name = name.removeprefix(REVERSE)
-        part, kind = name.split(".")[0], name.rsplit(".", 1)[-1]
+        group, kind = name.split(".")[0], name.rsplit(".", 1)[-1]
         if name == "embedding.weight" and not self.options.tied:
             return value.normal_(generator=generator)
-        if part == "norm" and kind == "weight":
+        if group == "norm" and kind == "weight":
             return value.fill_(1.0)
-        if part == "highway" and kind == "bias":
+        if group == "highway" and kind == "bias":
             return value.fill_(wiring.TRANSFORM_BIAS)
         if kind == "weight_hh":
             for block in value.split(self.options.hidden):
@@ -234,62 +234,66 @@ class Network(nn.Module):
             What it hands to the readout (T, B, H), or with skip (T, B, L·H), and the states after the window.
         """
         bias = self.weight("readout.bias")
-        kept = None if drops.symbols is None else drops.symbols(0, bias.new_ones(self.vocab_size, 1))
+        symbol_mask = None if drops.symbols is None else drops.symbols(0, bias.new_ones(self.vocab_size, 1))
         weights = {} if wiring.is_plain_stack(self.options) else self._weights_of(side)
         masks = range(self.options.layers) if side == LEFT else range(self.options.layers, 2 * self.options.layers)
         layers = [self._dropped(self._layer(number, side), mask, drops) for number, mask in enumerate(masks)]
         if self.at_once and drops.activations is None:
-            return recurrence.run_fused_stack(self.cell, layers, self._inputs(ids, kept), states)
+            return recurrence.run_fused_stack(self.cell, layers, self._inputs(ids, symbol_mask), states)
         after: States = []
-        handed: list[Tensor] = []
-        below, read = None, None
+        outputs: list[Tensor] = []
+        below, below_output = None, None
         for number, (p, state, mask) in enumerate(zip(layers, states, masks, strict=True)):
-            x = self._layer_input(p, ids, read, kept)
+            x = self._layer_input(p, ids, below_output, symbol_mask)
             h, state, below = recurrence.run_layer(self.path, self.cell.at(number), p, x, below, state)
             after.append(state)
             if self.options.layer_norm:
                 h = h.to(bias.dtype)  # bfloat16 would round the mean and the variance
             masked = None if drops.activations is None else partial(drops.activations, mask)
-            read = wiring.layer_output(torch, self.options, weights, number, h, read, masked)
-            handed.append(read)
-        return torch.cat(handed, -1) if self.options.skip else handed[-1], after
+            below_output = wiring.layer_output(torch, self.options, weights, number, h, below_output, masked)
+            outputs.append(below_output)
+        return torch.cat(outputs, -1) if self.options.skip else outputs[-1], after
 
-    def _layer_input(self, p: dict[str, Tensor], ids: Tensor, read: Tensor | None, kept: Tensor | None) -> Tensor:
+    def _layer_input(
+        self, p: dict[str, Tensor], ids: Tensor, below_output: Tensor | None, symbol_mask: Tensor | None
+    ) -> Tensor:
         """What a layer's way through the window takes, from the symbols and what the layer below handed on.
 
         `kept` (V, 1) is what each symbol's x is multiplied by, None for 1.
         """
         by_products = recurrence.takes_projected_input(self.path)
-        if read is None:
+        if below_output is None:
             if by_products:
-                return ops.embedding_lookup(self._products(p["weight_ih"], kept) + p["bias_ih"], ids)
-            return self._inputs(ids, kept)
+                return ops.embedding_lookup(self._products(p["weight_ih"], symbol_mask) + p["bias_ih"], ids)
+            return self._inputs(ids, symbol_mask)
         looked_up = by_products and self.options.input == "one-hot"
         if self.options.skip and not looked_up:
-            read = torch.cat([read, self._inputs(ids, kept)], -1)
+            below_output = torch.cat([below_output, self._inputs(ids, symbol_mask)], -1)
         if not by_products:
-            return read
+            return below_output
         if not (self.options.skip and looked_up):
-            return ops.linear(read, p["weight_ih"], p["bias_ih"])
+            return ops.linear(below_output, p["weight_ih"], p["bias_ih"])
         into, entering = p["weight_ih"].tensor_split([self.options.hidden], 1)
-        return ops.linear(read, into, p["bias_ih"]) + ops.embedding_lookup(self._products(entering, kept), ids)
+        return ops.linear(below_output, into, p["bias_ih"]) + ops.embedding_lookup(
+            self._products(entering, symbol_mask), ids
+        )
 
-    def _inputs(self, ids: Tensor, kept: Tensor | None) -> Tensor:
+    def _inputs(self, ids: Tensor, symbol_mask: Tensor | None) -> Tensor:
         """x (T, B, E), or (T, B, V) with one-hot input."""
         if self.options.input == "embedding":
-            return F.embedding(ids, self._embedding(kept))
+            return F.embedding(ids, self._embedding(symbol_mask))
         x = self.weight("readout.bias").new_zeros(*ids.shape, self.vocab_size)
-        return x.scatter_(-1, ids[..., None], 1.0 if kept is None else F.embedding(ids, kept))
+        return x.scatter_(-1, ids[..., None], 1.0 if symbol_mask is None else F.embedding(ids, symbol_mask))
 
-    def _products(self, into: Tensor, kept: Tensor | None) -> Tensor:
+    def _products(self, into: Tensor, symbol_mask: Tensor | None) -> Tensor:
         """(V, G·H): W x of every symbol, so that a product becomes a look-up; W is (G·H, E), or (G·H, V)."""
         if self.options.input == "embedding":
-            return self._embedding(kept) @ into.T
-        return into.T if kept is None else into.T * kept
+            return self._embedding(symbol_mask) @ into.T
+        return into.T if symbol_mask is None else into.T * symbol_mask
 
-    def _embedding(self, kept: Tensor | None) -> Tensor:
+    def _embedding(self, symbol_mask: Tensor | None) -> Tensor:
         table = self.weight("embedding.weight")
-        return table if kept is None else table * kept
+        return table if symbol_mask is None else table * symbol_mask
 
     @staticmethod
     def _dropped(p: dict[str, Tensor], mask: int, drops: DropoutMasks) -> dict[str, Tensor]:
@@ -305,9 +309,9 @@ class Network(nn.Module):
         return {name: self.weight(f"{side}layers.{number}.{name}") for name in names}
 
 
-def reset_states(states: States, lanes: Tensor) -> States:
+def reset_states(states: States, mask: Tensor) -> States:
     """The states, those of some lanes (B,) zero."""
-    return [tuple(part.masked_fill(lanes[:, None], 0) for part in state) for state in states]
+    return [tuple(tensor.masked_fill(mask[:, None], 0) for tensor in state) for state in states]
 
 
 def _key(name: str) -> str:

@@ -51,32 +51,34 @@ def shapes(options: ModelOptions, vocab_size: int) -> dict[str, tuple[int, ...]]
     network has all layers twice, those that read from the right as `reverse.layers.{l}.…`, and its
     readout reads first what the others hand on.
     """
-    found: dict[str, tuple[int, ...]] = {}
+    shapes_by_name: dict[str, tuple[int, ...]] = {}
     if options.input == "embedding":
-        found["embedding.weight"] = (vocab_size, options.embedding)
+        shapes_by_name["embedding.weight"] = (vocab_size, options.embedding)
     stack = _stack(options, vocab_size)
-    found |= {name: shape for name, shape in stack.items() if name.startswith("layers.")}
+    shapes_by_name |= {name: shape for name, shape in stack.items() if name.startswith("layers.")}
     if not options.tied:
-        found["readout.weight"] = (vocab_size, options.readout_size)
-    found["readout.bias"] = (vocab_size,)
-    found |= stack
-    return found | ({f"{REVERSE}{name}": shape for name, shape in stack.items()} if options.bidirectional else {})
+        shapes_by_name["readout.weight"] = (vocab_size, options.readout_size)
+    shapes_by_name["readout.bias"] = (vocab_size,)
+    shapes_by_name |= stack
+    return shapes_by_name | (
+        {f"{REVERSE}{name}": shape for name, shape in stack.items()} if options.bidirectional else {}
+    )
 
 
 def _stack(options: ModelOptions, vocab_size: int) -> dict[str, tuple[int, ...]]:
     """The layers, and what belongs to the wiring between them."""
-    cell, found = cells.of(options), {}
+    cell, shapes_by_name = cells.of(options), {}
     entering = inputs = input_size(options, vocab_size)
     for layer in range(options.layers):
         for name, shape in cell.at(layer).shapes(inputs, options.hidden).items():
-            found[f"layers.{layer}.{name}"] = shape
+            shapes_by_name[f"layers.{layer}.{name}"] = shape
         inputs = options.hidden + (entering if options.skip else 0)
     for layer in range(options.layers) if options.layer_norm else ():
-        found[f"norm.{layer}.weight"] = found[f"norm.{layer}.bias"] = (options.hidden,)
+        shapes_by_name[f"norm.{layer}.weight"] = shapes_by_name[f"norm.{layer}.bias"] = (options.hidden,)
     for layer in range(1, options.layers) if options.between == "highway" else ():
-        found[f"highway.{layer}.weight"] = (options.hidden, options.hidden)
-        found[f"highway.{layer}.bias"] = (options.hidden,)
-    return found
+        shapes_by_name[f"highway.{layer}.weight"] = (options.hidden, options.hidden)
+        shapes_by_name[f"highway.{layer}.bias"] = (options.hidden,)
+    return shapes_by_name
 
 
 def count(options: ModelOptions, vocab_size: int) -> int:

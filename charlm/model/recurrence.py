@@ -98,16 +98,16 @@ def _plain(
 ) -> tuple[Tensor, State, tuple[Tensor, ...]]:
     states = []
     for t in range(len(x)):
-        beneath = None if below is None else tuple(part[t] for part in below)
+        beneath = None if below is None else tuple(tensors[t] for tensors in below)
         state, _ = cell.step(torch, p, x[t], beneath, state)
         states.append(state)
-    parts = tuple(torch.stack(part) for part in zip(*states, strict=True))
-    return parts[0], state, parts
+    all_states = tuple(torch.stack(tensors) for tensors in zip(*states, strict=True))
+    return all_states[0], state, all_states
 
 
 def _bptt(cell: Cell, p: Parameters, x: Tensor, state: State) -> tuple[Tensor, State]:
-    more = (cell.activation,) if len(cell.activations) > 1 else ()
-    h, *last = bptt.WINDOWS[cell.name].apply(x, p["weight_hh"], p["bias_hh"], *state, *more)
+    activation = (cell.activation,) if len(cell.activations) > 1 else ()
+    h, *last = bptt.WINDOWS[cell.name].apply(x, p["weight_hh"], p["bias_hh"], *state, *activation)
     return h, tuple(last)
 
 
@@ -149,12 +149,12 @@ def run_fused_stack(
         begun = first if len(first) > 1 else first[0]
         training = torch.is_grad_enabled()
         h, *last = run(x.to(dtype), begun, weights, True, len(layers), 0.0, training, False, False)
-    return h, list(zip(*(part.to(states[0][0].dtype).unbind() for part in last), strict=True))
+    return h, list(zip(*(tensor.to(states[0][0].dtype).unbind() for tensor in last), strict=True))
 
 
-def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
+def _side_by_side(tensors: Sequence[Tensor]) -> Tensor:
     """(L, B, H) of the parts (B, H) of L layers."""
-    return parts[0][None] if len(parts) == 1 else torch.stack(tuple(parts))
+    return tensors[0][None] if len(tensors) == 1 else torch.stack(tuple(tensors))
 
 
 @contextmanager
@@ -181,9 +181,9 @@ def flatten(cell: Cell, layers: Sequence[Parameters], path: Backend) -> None:
     if path != "fused" or layers[0]["weight_hh"].device.type != "cuda":
         return
     hidden, inputs = layers[0]["weight_hh"].shape[1], layers[0]["weight_ih"].shape[1]
-    more = {"nonlinearity": cell.activation} if cell.name == "rnn" else {}
+    keywords = {"nonlinearity": cell.activation} if cell.name == "rnn" else {}
     make = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell.name]
-    holder = make(inputs, hidden, len(layers), device="meta", **more)
+    holder = make(inputs, hidden, len(layers), device="meta", **keywords)
     for number, p in enumerate(layers):
         for name, weight in p.items():
             setattr(holder, f"{name}_l{number}", weight)

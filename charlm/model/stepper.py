@@ -60,8 +60,8 @@ class Stepper:
     def repeat(self, states: States, batch: int) -> States:
         """One stream's states (1, H), copied for `batch` streams (B, H)."""
         if self._numpy:
-            return [tuple(part.repeat(batch, 0) for part in state) for state in states]
-        return [tuple(part.repeat(batch, 1) for part in state) for state in states]
+            return [tuple(array.repeat(batch, 0) for array in state) for state in states]
+        return [tuple(array.repeat(batch, 1) for array in state) for state in states]
 
     def step(
         self, ids: np.ndarray, states: States, *, trace: Trace | None = None, edit: Edit | None = None
@@ -80,18 +80,18 @@ class Stepper:
         if not self._numpy:
             ids = self._xp.from_numpy(ids.astype(np.int64)).to(self._wired.like.device)
         below: State | None = None
-        read: Array | None = None
+        below_output: Array | None = None
         after: States = []
-        handed: list[Array] = []
+        outputs: list[Array] = []
         for number, (p, state) in enumerate(zip(self._wired.layers, states, strict=True)):
-            x = self._wired.layer_input(number, ids, read)
+            x = self._wired.layer_input(number, ids, below_output)
             below, gates = self.cell.at(number).step(self._xp, p, x, below, state)
             if edit is not None:
                 below = edit(number, below)
             if trace is not None:
                 trace(number, below, gates)
             after.append(below)
-            read = self._wired.layer_output(number, below[0], read)
-            handed.append(read)
-        logits = self._wired.logits(handed)
+            below_output = self._wired.layer_output(number, below[0], below_output)
+            outputs.append(below_output)
+        logits = self._wired.logits(outputs)
         return logits if self._numpy else logits.cpu().numpy(), after

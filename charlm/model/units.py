@@ -44,8 +44,8 @@ def parse_unit(word: str, model: Model) -> HiddenUnit:
     Raises:
         UsageError: it is not LAYER:UNIT, or the model has no such unit.
     """
-    found = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", word)
-    unit = HiddenUnit(int(found[1]), int(found[2])) if found else None
+    match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", word)
+    unit = HiddenUnit(int(match[1]), int(match[2])) if match else None
     layers, hidden = model.options.layers, model.options.hidden
     if unit is None or unit.layer >= layers or unit.index >= hidden:
         raise UsageError(
@@ -75,15 +75,15 @@ def split_clamps(words: Iterable[str]) -> dict[str, str]:
     Raises:
         UsageError: a word has no `=`, or names the place of an earlier one.
     """
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for word in words:
-        place, is_one, value = word.partition("=")
+        entry, is_one, value = word.partition("=")
         if not is_one:
             raise UsageError(f"--clamp {word!r:.60} says no value; give LAYER:UNIT=VALUE, such as 0:17=0.5")
-        if place in found:
-            raise _twice(place)
-        found[place] = value
-    return found
+        if entry in values:
+            raise _twice(entry)
+        values[entry] = value
+    return values
 
 
 def clamp(model: Model, held: Mapping[str, float | str]) -> Edit | None:
@@ -96,22 +96,22 @@ def clamp(model: Model, held: Mapping[str, float | str]) -> Edit | None:
     Raises:
         UsageError: there is no such place, two names stand for the same one, or a value is no finite number.
     """
-    places: dict[int, dict[StateEntry, float]] = {}
+    values_by_layer: dict[int, dict[StateEntry, float]] = {}
     for word, value in held.items():
         unit, part = _place(word, model)
-        layer = places.setdefault(unit.layer, {})
+        layer = values_by_layer.setdefault(unit.layer, {})
         if (part, unit.index) in layer:
             raise _twice(word)
         layer[part, unit.index] = _value(word, value)
-    return make_edit(model, places) if places else None
+    return make_edit(model, values_by_layer) if values_by_layer else None
 
 
-def make_edit(model: Model, places: Mapping[int, Mapping[StateEntry, float]]) -> Edit:
+def make_edit(model: Model, values_by_layer: Mapping[int, Mapping[StateEntry, float]]) -> Edit:
     """What puts values into their places, by layer, part of the state and unit; in NumPy and torch alike."""
     names = _parts(model)
 
     def edit(layer: int, state: State) -> State:
-        changes = places.get(layer, {})
+        changes = values_by_layer.get(layer, {})
         changed = {part for part, _ in changes}
         # A copy of what changes, as the step's own arrays may be those of its gates too.
         after = [part + 0 if name in changed else part for name, part in zip(names, state, strict=True)]
@@ -122,33 +122,33 @@ def make_edit(model: Model, places: Mapping[int, Mapping[StateEntry, float]]) ->
     return edit
 
 
-def _twice(place: str) -> UsageError:
-    return UsageError(f"--clamp {place!r:.60} names a unit that is held already; give each unit once")
+def _twice(entry: str) -> UsageError:
+    return UsageError(f"--clamp {entry!r:.60} names a unit that is held already; give each unit once")
 
 
 def _value(word: str, value: float | str) -> float:
     """A number that the network's arithmetic has."""
     try:
-        found = float(value)
+        number = float(value)
     except (TypeError, ValueError):
-        found = nan
-    if not abs(found) <= MAX_CLAMP_VALUE:  # false for what is no number
+        number = nan
+    if not abs(number) <= MAX_CLAMP_VALUE:  # false for what is no number
         raise UsageError(
             f"--clamp {word}={value!s:.40} must hold a finite number of at most {MAX_CLAMP_VALUE:.2g} in size"
         )
-    return found
+    return number
 
 
 def _place(word: str, model: Model) -> tuple[HiddenUnit, str]:
     """The unit and the part of its state that `0:17` or `0:17:c` stands for."""
     names = _parts(model)
-    place, part = word.rsplit(":", 1) if word.count(":") == 2 else (word, "h")
+    unit, part = word.rsplit(":", 1) if word.count(":") == 2 else (word, "h")
     if part not in names:
         raise UsageError(
             f"--clamp {word!r:.60}: the state of the {model.options.cell} has no part {part!r:.40}; "
             f"it has {', '.join(names)}"
         )
-    return parse_unit(place, model), part
+    return parse_unit(unit, model), part
 
 
 def _parts(model: Model) -> tuple[str, ...]:

@@ -56,14 +56,14 @@ def split_weights(options: ModelOptions, weights: Mapping[str, Array]) -> dict[s
     `layers.{n}.weight_ih` of a layer with skip is what r^(n-1) is multiplied with, `layers.{n}.weight_skip` what x is;
     `readout.weight` is there also where it is the table of embeddings.
     """
-    found = dict(weights)
+    split = dict(weights)
     if options.tied:
-        found["readout.weight"] = weights["embedding.weight"]
+        split["readout.weight"] = weights["embedding.weight"]
     for number in range(1, options.layers) if options.skip else ():
-        whole = weights[f"layers.{number}.weight_ih"]
-        found[f"layers.{number}.weight_ih"] = whole[:, : options.hidden]
-        found[f"layers.{number}.weight_skip"] = whole[:, options.hidden :]
-    return found
+        weight = weights[f"layers.{number}.weight_ih"]
+        split[f"layers.{number}.weight_ih"] = weight[:, : options.hidden]
+        split[f"layers.{number}.weight_skip"] = weight[:, options.hidden :]
+    return split
 
 
 def layer_norm(xp: Any, h: Array, gain: Array, bias: Array) -> Array:

@@ -13,7 +13,7 @@ MAX_THREADS = 32
 hidden units was not done after half a minute."""
 
 
-def find_device(wanted: str) -> torch.device:
+def find_device(name: str) -> torch.device:
     """The device of that name; `auto` is CUDA where there is a GPU, else the CPU. Products are exact from then on.
 
     torch lets cuDNN round the factors of float32 products to TF32 until it is told not to; `set_precision` may allow
@@ -23,16 +23,16 @@ def find_device(wanted: str) -> torch.device:
         UsageError: this machine or this build of torch does not have it.
     """
     _round_products(False)
-    if wanted == AUTO:
+    if name == AUTO:
         return find_device("cuda" if torch.cuda.is_available() else "cpu")
-    if wanted == "cuda" and not torch.cuda.is_available():
+    if name == "cuda" and not torch.cuda.is_available():
         build = "this torch is a CPU build" if torch.version.cuda is None else "no usable GPU was found"
         raise UsageError(f"--device cuda is not available: {build}; use --device cpu, or see the README on CUDA builds")
-    if wanted == "mps" and not torch.backends.mps.is_available():
+    if name == "mps" and not torch.backends.mps.is_available():
         raise UsageError("--device mps is not available on this machine; use --device cpu")
     # Where several processes share a machine, each has a GPU of its own as the current one
     # (`charlm.runtime.distributed`).
-    return torch.device("cuda", torch.cuda.current_device()) if wanted == "cuda" else torch.device(wanted)
+    return torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else torch.device(name)
 
 
 def set_threads(threads: int | str) -> None:
@@ -78,11 +78,11 @@ def _round_products(to_tf32: bool) -> None:
     torch.backends.cudnn.allow_tf32 = to_tf32
 
 
-def describe_device(device: torch.device, wanted: str) -> str:
+def describe_device(device: torch.device, name: str) -> str:
     """One line that says what was chosen and why."""
     if device.type == "cuda":
         return f"device: cuda ({torch.cuda.get_device_name(device)})"
-    why = "no usable GPU found, " if wanted == AUTO and torch.version.cuda else ""
+    why = "no usable GPU found, " if name == AUTO and torch.version.cuda else ""
     threads = torch.get_num_threads()
     noun = "thread" if threads == 1 else "threads"
     return f"device: cpu ({why}{threads} {noun})" if device.type == "cpu" else "device: mps"

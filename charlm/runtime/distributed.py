@@ -78,9 +78,9 @@ class ProcessGroup:
         """The sums (K,) over all processes of what each of them has."""
         return numbers
 
-    def all_gather(self, lanes: Tensor) -> Tensor:
+    def all_gather(self, states: Tensor) -> Tensor:
         """All lanes (B, H), from each process' own (B / world, H)."""
-        return lanes
+        return states
 
     def on_main(self, make: Callable[[], Made]) -> Made:
         """What the first process makes, or fails with, for all of them."""
@@ -98,40 +98,40 @@ class _TorchProcessGroup(ProcessGroup):
         with _reaching():
             dist.all_reduce(flat)
         flat /= self.world
-        for gradient, part in zip(gradients, flat[1:].split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
+        for gradient, mean in zip(gradients, flat[1:].split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
         return flat[0]
 
     def all_reduce_any(self, flag: bool) -> bool:
         return self._sum([float(flag)])[0] > 0
 
     def broadcast(self, number: float) -> float:
-        told = torch.tensor([number], dtype=torch.float64)
+        tensor = torch.tensor([number], dtype=torch.float64)
         with _reaching():
-            dist.broadcast(told, 0)
-        return float(told)
+            dist.broadcast(tensor, 0)
+        return float(tensor)
 
     def all_reduce_sum(self, numbers: np.ndarray) -> np.ndarray:
         return np.array(self._sum(numbers.tolist()))
 
-    def all_gather(self, lanes: Tensor) -> Tensor:
-        parts = [torch.empty_like(lanes) for _ in range(self.world)]
+    def all_gather(self, states: Tensor) -> Tensor:
+        gathered = [torch.empty_like(states) for _ in range(self.world)]
         with _reaching():
-            dist.all_gather(parts, lanes.contiguous())
-        return torch.cat(parts)
+            dist.all_gather(gathered, states.contiguous())
+        return torch.cat(gathered)
 
     def on_main(self, make: Callable[[], Made]) -> Made:
-        told: list[Any] = [None, None]
+        outcome: list[Any] = [None, None]
         if self.is_main:
             try:
-                told[0] = make()
+                outcome[0] = make()
             except CharlmError as error:
-                told[1] = error
+                outcome[1] = error
         with _reaching():
-            dist.broadcast_object_list(told, 0)
-        if told[1] is not None:
-            raise told[1]
-        return told[0]
+            dist.broadcast_object_list(outcome, 0)
+        if outcome[1] is not None:
+            raise outcome[1]
+        return outcome[0]
 
     def _sum(self, numbers: list[float]) -> list[float]:
         summed = torch.tensor(numbers, dtype=torch.float64)

@@ -78,7 +78,7 @@ def use_huge_pages() -> bool:
     if not _huge_pages_offered():
         return False
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    some = [torch.empty(HUGE_PAGE_BYTES + 64 * more, dtype=torch.uint8, device="cpu") for more in range(1, 5)]
+    some = [torch.empty(HUGE_PAGE_BYTES + 64 * number, dtype=torch.uint8, device="cpu") for number in range(1, 5)]
     return all(tensor.data_ptr() % mmap.PAGESIZE == 0 for tensor in some)
 
 

@@ -35,9 +35,9 @@ def top_k(logits: np.ndarray, k: int) -> np.ndarray:
     if k >= logits.shape[-1]:
         return logits
     order = np.argsort(-logits, axis=-1, kind="stable")
-    kept = np.full_like(logits, NEG_INF)
-    np.put_along_axis(kept, order[:, :k], np.take_along_axis(logits, order[:, :k], axis=-1), axis=-1)
-    return kept
+    filtered = np.full_like(logits, NEG_INF)
+    np.put_along_axis(filtered, order[:, :k], np.take_along_axis(logits, order[:, :k], axis=-1), axis=-1)
+    return filtered
 
 
 def top_p(logits: np.ndarray, p: float) -> np.ndarray:
@@ -45,9 +45,9 @@ def top_p(logits: np.ndarray, p: float) -> np.ndarray:
     order = np.argsort(-logits, axis=-1, kind="stable")
     ranked = np.exp(np.take_along_axis(log_softmax(logits), order, axis=-1))
     before = ranked.cumsum(axis=-1) - ranked
-    kept = np.empty_like(before, dtype=bool)
-    np.put_along_axis(kept, order, before < p, axis=-1)
-    return np.where(kept, logits, NEG_INF)
+    keep = np.empty_like(before, dtype=bool)
+    np.put_along_axis(keep, order, before < p, axis=-1)
+    return np.where(keep, logits, NEG_INF)
 
 
 def min_p(logits: np.ndarray, share: float) -> np.ndarray:
@@ -67,14 +67,14 @@ class SamplingParams:
 
     def apply(self, logits: np.ndarray) -> np.ndarray:
         """Filtered logits (B, V) in float64; what may not be drawn is -inf."""
-        kept = apply_temperature(logits.astype(np.float64), self.temperature)
+        filtered = apply_temperature(logits.astype(np.float64), self.temperature)
         if self.top_k:
-            kept = top_k(kept, self.top_k)
+            filtered = top_k(filtered, self.top_k)
         if self.top_p < 1:
-            kept = top_p(kept, self.top_p)
+            filtered = top_p(filtered, self.top_p)
         if self.min_p > 0:
-            kept = min_p(kept, self.min_p)
-        return kept
+            filtered = min_p(filtered, self.min_p)
+        return filtered
 
 
 def sample_ids(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ class ManyStreams:
 
     def repeat(self, states: States, batch: int) -> States:
         """One stream's states (1, H), copied for `batch` streams (B, H)."""
-        return [tuple(part.repeat(batch, 1) for part in state) for state in states]
+        return [tuple(tensor.repeat(batch, 1) for tensor in state) for state in states]
 
     @torch.inference_mode()
     def step(self, ids: np.ndarray, states: States, *, edit: Edit | None = None) -> tuple[np.ndarray, States]:

@@ -57,10 +57,10 @@ def each(vocabulary: Vocabulary, record: Record) -> list[dict[str, Any]]:
     ]
 
 
-def grid(found: Mapping[str, Any]) -> Grid:
+def grid(report: Mapping[str, Any]) -> Grid:
     """The units in a row each, from the keys of `--json`."""
     return Grid(
-        f"Units by {_called(found['part'])}",
+        f"Units by {_called(report['part'])}",
         ("unit", "mean", "deviation", "lowest", "highest", "high after", "low after"),
         [
             (
@@ -72,25 +72,25 @@ def grid(found: Mapping[str, Any]) -> Grid:
                 " ".join(row["high_after"]),
                 " ".join(row["low_after"]),
             )
-            for row in found["units"]
+            for row in report["units"]
         ],
         "High after and low after: the symbols after which the unit is highest and lowest in the mean.",
     )
 
 
-def view(found: Mapping[str, Any], vocabulary: Vocabulary, record: Record, palette: str) -> TextView:
+def view(report: Mapping[str, Any], vocabulary: Vocabulary, record: Record, palette: str) -> TextView:
     """The report, from the keys of `--json`. The surprise is the last of its tracks."""
-    units = [row["unit"] for row in found["units"]]
+    units = [row["unit"] for row in report["units"]]
     return TextView(
         title="What units of the network do",
         about="A character has the colour of a unit after it was read.",
-        facts={"model": found["model"], "text": found["text"]},
+        facts={"model": report["model"], "text": report["text"]},
         vocabulary=vocabulary,
         ids=record.ids,
-        tracks=(*tracks(units, record.values, found["part"], palette), surprise(record.bits)),
+        tracks=(*tracks(units, record.values, report["part"], palette), surprise(record.bits)),
         top=record.top,
         probabilities=record.probabilities,
-        tables=(grid(found),),
+        tables=(grid(report),),
     )
 
 

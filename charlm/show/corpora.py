@@ -16,13 +16,13 @@ HEAD = ("name", "size", "language", "script", "licence", "state")
 @to_stdout()
 def table(rows: Sequence[Mapping[str, Any]]) -> None:
     """The table of `charlm corpora list` on a terminal, from the keys of its JSON."""
-    found = Table(box=SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in HEAD:
-        whole = name in ("name", "size", "state")
-        found.add_column(name, justify="right" if name == "size" else "left", no_wrap=whole, overflow="fold")
+        no_wrap = name in ("name", "size", "state")
+        grid.add_column(name, justify="right" if name == "size" else "left", no_wrap=no_wrap, overflow="fold")
     for row in rows:
-        found.add_row(*map(Text, words(row)))
-    Screen(highlight=False).print(found)
+        grid.add_row(*map(Text, words(row)))
+    Screen(highlight=False).print(grid)
 
 
 def words(row: Mapping[str, Any]) -> tuple[str, ...]:

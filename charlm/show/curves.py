@@ -23,37 +23,37 @@ MOST_IN_LEGEND = 12
 
 
 @to_stdout()
-def in_terminal(found: Sequence[Run], x: str) -> None:
+def in_terminal(runs: Sequence[Run], x: str) -> None:
     """The numbers and sparklines of runs on stdout."""
     console = Screen(highlight=False, soft_wrap=True)
-    for run in found:
+    for run in runs:
         console.print(Text.assemble((line(run["run"]), "bold"), f"  {headline(run)}"))
         for split in ("train", "valid"):
             console.print(Text(f"  {split}  {_course(run, split)}"))
         if run["clipped"] is not None:
-            told = f"above {run['clip_norm']:g} in {run['clipped']:.0%} of the rows, and clipped there"
-            console.print(Text(f"  gradient norm  {told}"))
+            clipping = f"above {run['clip_norm']:g} in {run['clipped']:.0%} of the rows, and clipped there"
+            console.print(Text(f"  gradient norm  {clipping}"))
     console.print(Text(f"over {x}; nats per character", style="dim"))
 
 
 def headline(run: Run) -> str:
     """What a run was: `lstm 1x128, 6,887 steps, 7.05M characters, 1:30`."""
-    told = [
+    facts = [
         line(run["network"]),
         f"{run['steps']:,.0f} steps",
         *([f"{count(run['characters'])} characters"] if run["characters"] is not None else []),
         *([duration(run["seconds"])] if run["seconds"] is not None else []),
     ]
-    return ", ".join(part for part in told if part)
+    return ", ".join(fact for fact in facts if fact)
 
 
-def report(found: Sequence[Run], samples: Sequence[Sequence[Mapping[str, Any]]], x: str) -> dict[str, Any]:
+def report(runs: Sequence[Run], samples: Sequence[Sequence[Mapping[str, Any]]], x: str) -> dict[str, Any]:
     """What the report of `learning.html` names, with the samples of each run that it is to show."""
     return {
         "title": "Learning",
-        "about": line(", ".join(run["run"] for run in found), 1000),
+        "about": line(", ".join(run["run"] for run in runs), 1000),
         "x": x,
-        "runs": [_in_report(run, chosen) for run, chosen in zip(found, samples, strict=True)],
+        "runs": [_in_report(run, chosen) for run, chosen in zip(runs, samples, strict=True)],
     }
 
 
@@ -95,14 +95,14 @@ def _top(values: Sequence[float]) -> float:
     return min(max(values), 2.4 * median(values))
 
 
-def plot(found: Sequence[Run], x: str) -> str:
+def plot(runs: Sequence[Run], x: str) -> str:
     """Losses, learning rate and gradient norm of runs over x (steps, characters or seconds), as SVG."""
 
     def draw(figure: "Figure") -> None:
         losses, rate, norm = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 1.4))
-        for number, run in enumerate(found):
-            _draw_run(losses, rate, norm, run, number, alone=len(found) == 1)
-        shown = [run["curves"][f"{split}_nats"]["y"] for run in found for split in ("train", "valid")]
+        for number, run in enumerate(runs):
+            _draw_run(losses, rate, norm, run, number, alone=len(runs) == 1)
+        shown = [run["curves"][f"{split}_nats"]["y"] for run in runs for split in ("train", "valid")]
         tops, bottoms = [_top(values) for values in shown if values], [min(values) for values in shown if values]
         losses.set(ylabel="nats per character")
         if tops:
@@ -111,8 +111,8 @@ def plot(found: Sequence[Run], x: str) -> str:
         rate.set(ylabel="learning rate", ylim=(0, None))
         norm.set(ylabel="gradient norm", xlabel=x)
         short_numbers(norm.xaxis)
-        _legend(losses, found)
-        _thresholds(norm, found)
+        _legend(losses, runs)
+        _thresholds(norm, runs)
         figure.align_ylabels()
 
     return svg(draw, 8, 6.6)
@@ -131,33 +131,33 @@ def _draw_run(losses: "Axes", rate: "Axes", norm: "Axes", run: Run, number: int,
     norm.plot(*norms, color=tone, linestyle=style, linewidth=1.0)
 
 
-def _legend(axes: "Axes", found: Sequence[Run]) -> None:
+def _legend(axes: "Axes", runs: Sequence[Run]) -> None:
     """One run: which line is which split. Several: which colour is which run."""
     from matplotlib.lines import Line2D
 
-    if len(found) == 1:
+    if len(runs) == 1:
         handles = [
             Line2D([], [], color=colour(0)[0], linewidth=1.0),
             Line2D([], [], color=colour(1)[0], marker="o", markersize=3),
         ]
         names = ["train", "valid"]
-        axes.set_title(label(f"{found[0]['run']}: {headline(found[0])}", 100))
+        axes.set_title(label(f"{runs[0]['run']}: {headline(runs[0])}", 100))
     else:
-        tones = [colour(number) for number in range(len(found))][:MOST_IN_LEGEND]
+        tones = [colour(number) for number in range(len(runs))][:MOST_IN_LEGEND]
         handles = [Line2D([], [], color=tone, linestyle=style) for tone, style in tones]
-        names = [label(run["run"], 40) for run in found][:MOST_IN_LEGEND]
+        names = [label(run["run"], 40) for run in runs][:MOST_IN_LEGEND]
         axes.set_title("valid thick, train thin", color=FAINT, fontsize=9)
     axes.legend(handles, names, loc="upper right")
 
 
-def _thresholds(axes: "Axes", found: Sequence[Run]) -> None:
+def _thresholds(axes: "Axes", runs: Sequence[Run]) -> None:
     """The clipping thresholds, and a logarithmic axis where there is something above 0."""
-    for threshold in sorted({run["clip_norm"] for run in found if run["clip_norm"] is not None}):
+    for threshold in sorted({run["clip_norm"] for run in runs if run["clip_norm"] is not None}):
         axes.axhline(threshold, color=FAINT, linestyle="--", linewidth=1.0)
         axes.annotate(
             f"clipped above {threshold:g}", (1, threshold), xycoords=("axes fraction", "data"), xytext=(0, 2),
             textcoords="offset points", ha="right", va="bottom", fontsize=8, color=FAINT,
         )  # fmt: skip
-    shown = [value for run in found for value in (*run["curves"]["grad_norm"]["y"], run["clip_norm"] or 0) if value > 0]
+    shown = [value for run in runs for value in (*run["curves"]["grad_norm"]["y"], run["clip_norm"] or 0) if value > 0]
     if shown:
         logarithmic(axes, min(shown), max(shown))

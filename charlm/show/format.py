@@ -25,8 +25,8 @@ def duration(seconds: float | None) -> str:
     """Seconds as `1:02:03`, `2:03` or `9s`."""
     if seconds is None:
         return "?"
-    whole = round(seconds)
-    hours, rest = divmod(whole, 3600)
+    rounded = round(seconds)
+    hours, rest = divmod(rounded, 3600)
     minutes, left = divmod(rest, 60)
     if hours:
         return f"{hours}:{minutes:02}:{left:02}"
@@ -62,9 +62,9 @@ def visible(text: str) -> str:
 
 def line(text: str, longest: int = 200) -> str:
     """The text in one line, visible, its middle left out where it is longer."""
-    whole = " ".join(visible(text).split())
+    joined = " ".join(visible(text).split())
     half = (longest - 3) // 2
-    return whole if len(whole) <= longest else f"{whole[:half]}...{whole[-half:]}"
+    return joined if len(joined) <= longest else f"{joined[:half]}...{joined[-half:]}"
 
 
 DIRECTIONS = {"forward": "", "backward": "reads from right to left", "bidirectional": "reads from both sides"}

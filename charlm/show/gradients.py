@@ -44,27 +44,27 @@ class Row:
 
 
 @to_stdout()
-def in_terminal(found: Sequence[Measured]) -> None:
+def in_terminal(models: Sequence[Measured]) -> None:
     """The tables and sentences on stdout."""
     console = wide_screen()
-    ks = distances(found[0]["window"])
+    ks = distances(models[0]["window"])
     chosen = ks if console.width >= WIDE else sorted({0, *ks[1::2], ks[-1]})
     console.print(Text(_plainly("‖·‖ by layer, k characters back, medians over the places"), style="dim"))
-    floor, top = _heights(found)
-    for model in found:
+    floor, top = _heights(models)
+    for model in models:
         console.print()
         console.print(Text(line(model["name"]), style="bold"))
         console.print(_curves(model, chosen, floor, top))
-    if any(layer["recurrent"] for model in found for layer in model["layers"]):
-        console.print(_weights(found))
-    for told in _all_sentences(found):
-        console.print(Text(_plainly(told)), soft_wrap=True)
+    if any(layer["recurrent"] for model in models for layer in model["layers"]):
+        console.print(_weights(models))
+    for sentence in _all_sentences(models):
+        console.print(Text(_plainly(sentence)), soft_wrap=True)
 
 
-def _heights(found: Sequence[Measured]) -> tuple[float, float]:
+def _heights(models: Sequence[Measured]) -> tuple[float, float]:
     """The range of all sparklines, in powers of ten; bounds, which may be astronomical, do not count."""
     logs = [
-        log10(value) for model in found for row in rows(model) if row.what != BOUND for value in row.values if value
+        log10(value) for model in models for row in rows(model) if row.what != BOUND for value in row.values if value
     ]
     return max(min(logs, default=0), -12), max(logs, default=0)
 
@@ -83,12 +83,12 @@ def _curves(model: Measured, ks: Sequence[int], floor: float, top: float) -> Tab
     return table
 
 
-def _weights(found: Sequence[Measured]) -> Table:
+def _weights(models: Sequence[Measured]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("model", overflow="fold")
     for title in ("layer", "gate", "largest singular value", "spectral radius"):
         table.add_column(title, justify="right")
-    for model in found:
+    for model in models:
         for layer in model["layers"]:
             for block in layer["recurrent"]:
                 table.add_row(
@@ -104,26 +104,26 @@ BOUND = "(β_W β_h)^k"
 def rows(model: Measured) -> Iterator[Row]:
     """Every curve of a model, from its lowest layer on."""
     for layer in model["layers"]:
-        place = model["name"], layer["layer"]
+        key = model["name"], layer["layer"]
         for part, spread in layer["loss"].items():
-            yield Row(*place, f"∂L/∂{part}", spread["median"])
+            yield Row(*key, f"∂L/∂{part}", spread["median"])
         for part, spread in layer["own"].items():
-            yield Row(*place, f"∂{part}/∂{part}", spread["median"])
+            yield Row(*key, f"∂{part}/∂{part}", spread["median"])
         for part, spread in _carousels(layer):
-            yield Row(*place, f"∂{part}/∂{part} carousel", spread["median"])
+            yield Row(*key, f"∂{part}/∂{part} carousel", spread["median"])
         if layer["bound"] is not None:
-            yield Row(*place, BOUND, layer["bound"])
+            yield Row(*key, BOUND, layer["bound"])
 
 
-def report(found: Sequence[Measured], seed: int) -> dict[str, Any]:
+def report(models: Sequence[Measured], seed: int) -> dict[str, Any]:
     """What the report of `gradients.html` names."""
-    window, places = found[0]["window"], found[0]["positions"]
+    window, positions = models[0]["window"], models[0]["positions"]
     ks = distances(window)
-    texts = line(", ".join(dict.fromkeys(model["text"] for model in found)), 1000)
+    texts = line(", ".join(dict.fromkeys(model["text"] for model in models)), 1000)
     return {
         "title": "Gradients through time",
-        "about": f"{window} characters back from {places} places, seed {seed}; {texts}",
-        "sentences": list(_all_sentences(found)),
+        "about": f"{window} characters back from {positions} places, seed {seed}; {texts}",
+        "sentences": list(_all_sentences(models)),
         "ks": ks,
         "rows": [
             {
@@ -132,12 +132,12 @@ def report(found: Sequence[Measured], seed: int) -> dict[str, Any]:
                 "what": row.what,
                 "numbers": [number(row.values[k]) for k in ks],
             }
-            for model in found
+            for model in models
             for row in rows(model)
         ],
         "blocks": [
             {"model": line(model["name"]), "layer": layer["layer"], **block}
-            for model in found
+            for model in models
             for layer in model["layers"]
             for block in layer["recurrent"]
         ],
@@ -168,13 +168,16 @@ def sentences(model: Measured) -> Iterator[str]:
         return
     (block,) = top["recurrent"]
     factor, radius = block["singular_value"] * top["slope"], block["spectral_radius"] * top["slope"]
-    told = f"{name}: with the largest slope, {top['slope']:g}, the singular value is {factor:.3f}"
+    sentence = f"{name}: with the largest slope, {top['slope']:g}, the singular value is {factor:.3f}"
     if factor < 1:
-        yield f"{told}: gradients must vanish"
+        yield f"{sentence}: gradients must vanish"
     elif radius < 1:
-        yield f"{told} and the eigenvalue {radius:.3f}: gradients may grow, not for long where all slopes are as large"
+        yield (
+            f"{sentence} and the eigenvalue {radius:.3f}: gradients may grow, "
+            f"not for long where all slopes are as large"
+        )
     else:
-        yield f"{told} and the eigenvalue {radius:.3f}: gradients may explode where the slopes are largest"
+        yield f"{sentence} and the eigenvalue {radius:.3f}: gradients may explode where the slopes are largest"
 
 
 def _carousels(layer: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -191,11 +194,11 @@ def _most_left(layer: Mapping[str, Any], k: int) -> tuple[str, float | None]:
     return "h", left["h"]
 
 
-def _all_sentences(found: Sequence[Measured]) -> Iterator[str]:
+def _all_sentences(models: Sequence[Measured]) -> Iterator[str]:
     """Those of every model, and of which cells the bound says nothing."""
-    for model in found:
+    for model in models:
         yield from sentences(model)
-    cells = dict.fromkeys(line(model["cell"]) for model in found if model["layers"][-1]["slope"] is None)
+    cells = dict.fromkeys(line(model["cell"]) for model in models if model["layers"][-1]["slope"] is None)
     if cells:
         yield f"the bound (β_W β_h)^k is one of simple recurrent networks, and says nothing of {', '.join(cells)}"
 
@@ -216,26 +219,26 @@ def _plainly(text: str) -> str:
     return text
 
 
-def plot(found: Sequence[Measured]) -> str:
+def plot(models: Sequence[Measured]) -> str:
     """What is left of the gradient, and what a layer passes on, over k, as SVG; a row of axes for each layer."""
-    layers = max(len(model["layers"]) for model in found)
+    layers = max(len(model["layers"]) for model in models)
 
     def draw(figure: "Figure") -> None:
         grid = figure.subplots(layers, 2, sharex=True, squeeze=False)
         for number, (left, right) in enumerate(grid):
             of = f", layer {number + 1}" if layers > 1 else ""
-            there = [model["layers"][number] for model in found if number < len(model["layers"])]
-            read, kept = (" or ".join(dict.fromkeys(map(part_of, there))) for part_of in (_part_of_loss, _memory))
+            there = [model["layers"][number] for model in models if number < len(model["layers"])]
+            read, carried = (" or ".join(dict.fromkeys(map(part_of, there))) for part_of in (_part_of_loss, _memory))
             left.set_title(f"of the loss: ‖∂L_t/∂s_(t-k)‖ over ‖∂L_t/∂h_t‖, s = {read}{of}")
-            right.set_title(f"of the layer alone: ‖∂s_t/∂s_(t-k)‖, s = {kept}{of}")
-            for place, model in enumerate(found):
+            right.set_title(f"of the layer alone: ‖∂s_t/∂s_(t-k)‖, s = {carried}{of}")
+            for index, model in enumerate(models):
                 if number < len(model["layers"]):
-                    _draw_layer(left, right, model["layers"][number], place)
+                    _draw_layer(left, right, model["layers"][number], index)
             for axes in (left, right):
-                _scale(axes, found, number, "left" if axes is left else "own")
+                _scale(axes, models, number, "left" if axes is left else "own")
         for axes in grid[-1]:
             axes.set_xlabel("k, characters back")
-        _legend(grid[0][1], found)
+        _legend(grid[0][1], models)
 
     return svg(draw, 11.5, 0.7 + 4.0 * layers)
 
@@ -250,8 +253,8 @@ def _memory(layer: Mapping[str, Any]) -> str:
     return next((part for part, _ in _carousels(layer)), "h")
 
 
-def _draw_layer(left: "Axes", right: "Axes", layer: Mapping[str, Any], place: int) -> None:
-    tone, style = colour(place)
+def _draw_layer(left: "Axes", right: "Axes", layer: Mapping[str, Any], index: int) -> None:
+    tone, style = colour(index)
     _draw_spread(left, layer["left"][_part_of_loss(layer)], tone, style)
     memory = _memory(layer)
     _draw_spread(right, layer["own"][memory], tone, style)
@@ -278,11 +281,11 @@ def _points(values: Sequence[float | None]) -> tuple[list[int], list[float]]:
     return [k for k, _ in points], [value for _, value in points]
 
 
-def _scale(axes: "Axes", found: Sequence[Measured], number: int, kind: str) -> None:
+def _scale(axes: "Axes", models: Sequence[Measured], number: int, kind: str) -> None:
     """Fit the axis to what was measured; a bound may leave the frame."""
     spreads = [
         spread
-        for model in found
+        for model in models
         if number < len(model["layers"])
         for of in (kind, *(["carousel"] if kind == "own" else []))
         for spread in model["layers"][number][of].values()
@@ -292,12 +295,12 @@ def _scale(axes: "Axes", found: Sequence[Measured], number: int, kind: str) -> N
         logarithmic(axes, max(min(shown), FAINTEST), max(shown))
 
 
-def _legend(axes: "Axes", found: Sequence[Measured]) -> None:
+def _legend(axes: "Axes", models: Sequence[Measured]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=colour(place)[0], linestyle=colour(place)[1]) for place in range(len(found))]
-    names = [label(model["name"], 40) for model in found]
-    layers = [layer for model in found for layer in model["layers"]]
+    handles = [Line2D([], [], color=colour(index)[0], linestyle=colour(index)[1]) for index in range(len(models))]
+    names = [label(model["name"], 40) for model in models]
+    layers = [layer for model in models for layer in model["layers"]]
     if any(_memory(layer) != "h" for layer in layers):
         handles.append(Line2D([], [], color=INK, linestyle="--", marker="."))
         names.append("carousel, ∂s/∂s alone")

@@ -52,8 +52,8 @@ def _share(share: float | None) -> str:
     return "-" if share is None else f"{share:.1%}"
 
 
-def _longest(name: str, found: _Found, noun: str) -> str:
-    span = found["longest"]
+def _longest(name: str, match: _Found, noun: str) -> str:
+    span = match["longest"]
     if not span["length"]:
         return f"longest copy in {name}: none"
     passage = line(repr(span["text"]), PASSAGE)

@@ -55,4 +55,4 @@ def style(palette: Palette, level: int) -> str:
     hue = palette.high if level > 0 else palette.low
     mixed = [round(255 + (int(hue[at : at + 2], 16) - 255) * share) for at in (1, 3, 5)]
     mark = "" if abs(level) < STEPS else "bold " if level > 0 else "underline "
-    return f"{mark}#000000 on #{''.join(f'{part:02x}' for part in mixed)}"
+    return f"{mark}#000000 on #{''.join(f'{channel:02x}' for channel in mixed)}"

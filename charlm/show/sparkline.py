@@ -35,8 +35,8 @@ def sparkline(
     left, right = points[0][0], points[-1][0]
     stretches: list[list[float]] = [[] for _ in range(width)]
     for a, b in points:
-        place = (a - left) / (right - left) if right > left else 0.0
-        stretches[min(int(place * width), width - 1)].append(b)
+        share = (a - left) / (right - left) if right > left else 0.0
+        stretches[min(int(share * width), width - 1)].append(b)
     bottom = min(b for _, b in points) if low is None else low
     top = max(b for _, b in points) if high is None else high
     marks, drawn = BLOCKS if can_show(BLOCKS) else PLAIN, ""

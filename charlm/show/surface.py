@@ -16,26 +16,27 @@ PLAIN, CLIPPED = COLOURS[1], "#ffffff"
 LEVELS = 30
 
 
-def facts(found: Mapping[str, Any]) -> dict[str, str]:
+def facts(report: Mapping[str, Any]) -> dict[str, str]:
     """Name and value, from the keys of `charlm inspect surface --json`."""
-    steepest, lowest, options = found["steepest"], found["lowest"], found["options"]
+    steepest, lowest, options = report["steepest"], report["lowest"], report["options"]
     return {
         "network": f"h_t = w sigmoid(h_(t-1)) + b, {options['length']} steps from h_0 = {options['first']:g}; "
         f"E = (sigmoid(h_{options['length']}) - {options['target']:g})^2",
-        "errors": f"{lowest['error']:.3g} at w {lowest['w']:.3f}, b {lowest['b']:.3f}, to {found['highest_error']:.3g}",
+        "errors": f"{lowest['error']:.3g} at w {lowest['w']:.3f}, b {lowest['b']:.3f}, "
+        f"to {report['highest_error']:.3g}",
         "steepest": f"gradient of norm {steepest['norm']:.4g} at w {steepest['w']:.3f}, b {steepest['b']:.3f}",
-        "unclipped": _descent(found["plain"], options["rate"]),
-        "clipped": _descent(found["clipped"], options["rate"], options["clip_norm"]),
+        "unclipped": _descent(report["plain"], options["rate"]),
+        "clipped": _descent(report["clipped"], options["rate"], options["clip_norm"]),
         "threshold": f"{options['clip_norm']:g}, rate {options['rate']:g}",
     }
 
 
-def report(found: Mapping[str, Any]) -> dict[str, Any]:
+def report(values: Mapping[str, Any]) -> dict[str, Any]:
     """What the report of `surface.html` names."""
     return {
         "title": "The error surface of one unit",
         "about": "why gradients are clipped",
-        "facts": facts(found),
+        "facts": facts(values),
     }
 
 
@@ -50,11 +51,11 @@ def _descent(path: Mapping[str, Any], rate: float, threshold: float | None = Non
     )
 
 
-def plot(found: Mapping[str, Any], w: "np.ndarray", b: "np.ndarray", error: "np.ndarray") -> str:
+def plot(report: Mapping[str, Any], w: "np.ndarray", b: "np.ndarray", error: "np.ndarray") -> str:
     """The surface as a relief and from above with both paths, as SVG.
 
     Args:
-        found: the keys of `charlm inspect surface --json`.
+        report: the keys of `charlm inspect surface --json`.
         w, b: (P,) the axes.
         error: (P, P) at b[i], w[j].
     """
@@ -63,7 +64,7 @@ def plot(found: Mapping[str, Any], w: "np.ndarray", b: "np.ndarray", error: "np.
         relief = figure.add_subplot(1, 2, 1, projection="3d")
         _draw_relief(relief, w, b, error)
         above = figure.add_subplot(1, 2, 2)
-        _draw_above(above, found, w, b, error)
+        _draw_above(above, report, w, b, error)
 
     return svg(draw, 12, 5.4)
 
@@ -73,23 +74,23 @@ def _draw_relief(axes: Any, w: "np.ndarray", b: "np.ndarray", error: "np.ndarray
     from matplotlib import colormaps
 
     tones = colormaps["viridis"]
-    for place in range(0, len(w), max(1, len(w) // 50)):
-        axes.plot(0 * b + w[place], b, error[:, place], color=tones(0.9 * place / len(w)), linewidth=1.0)
+    for column in range(0, len(w), max(1, len(w) // 50)):
+        axes.plot(0 * b + w[column], b, error[:, column], color=tones(0.9 * column / len(w)), linewidth=1.0)
     axes.view_init(elev=28, azim=-35)
     axes.set(xlabel="w", ylabel="b")
     axes.set_title("the wall: error over w and b")
 
 
-def _draw_above(axes: "Axes", found: Mapping[str, Any], w: "np.ndarray", b: "np.ndarray", error: "np.ndarray") -> None:
+def _draw_above(axes: "Axes", report: Mapping[str, Any], w: "np.ndarray", b: "np.ndarray", error: "np.ndarray") -> None:
     from matplotlib.lines import Line2D
 
     drawn = axes.contourf(w, b, error, levels=LEVELS, cmap="viridis")
     drawn.set_rasterized(True)
     axes.figure.colorbar(drawn, ax=axes, label="error", shrink=0.9)
-    for path, tone, size in ((found["plain"], PLAIN, 5.0), (found["clipped"], CLIPPED, 3.0)):
+    for path, tone, size in ((report["plain"], PLAIN, 5.0), (report["clipped"], CLIPPED, 3.0)):
         axes.plot(path["w"], path["b"], color=tone, linewidth=1.1, marker="o", markersize=size, markeredgewidth=0)
     axes.plot(
-        found["plain"]["w"][0], found["plain"]["b"][0], marker="*", markersize=14, color=INK, markeredgecolor="white"
+        report["plain"]["w"][0], report["plain"]["b"][0], marker="*", markersize=14, color=INK, markeredgecolor="white"
     )
     axes.set(xlabel="w", ylabel="b", xlim=(w[0], w[-1]), ylim=(b[0], b[-1]))
     axes.grid(False)
@@ -99,7 +100,7 @@ def _draw_above(axes: "Axes", found: Mapping[str, Any], w: "np.ndarray", b: "np.
         Line2D([], [], color=CLIPPED, marker="o", markersize=3, markeredgecolor=INK, markeredgewidth=0.3),
         Line2D([], [], color=INK, marker="*", markersize=10, linestyle=""),
     ]
-    names = [f"as it is, to {_end(found['plain'])}", f"clipped, to {_end(found['clipped'])}", "start"]
+    names = [f"as it is, to {_end(report['plain'])}", f"clipped, to {_end(report['clipped'])}", "start"]
     legend = axes.legend(handles, names, loc="upper right")
     legend.set(frame_on=True)
     legend.get_frame().set(facecolor="#d9d9d9", edgecolor="none", alpha=0.9)

@@ -43,34 +43,34 @@ def _rows(record: Record) -> Iterator[tuple[int, float, list[tuple[int, float]]]
         yield int(symbol), float(bits), list(zip(likely.tolist(), shares.tolist(), strict=True))
 
 
-def summary(found: Mapping[str, Any]) -> dict[str, str]:
+def summary(report: Mapping[str, Any]) -> dict[str, str]:
     """Names and values, from the keys of `--json`."""
     return {
-        "model": found["model"],
-        "text": found["text"],
-        "characters": f"{found['characters']:,}, of which {found['documents']:,} are ends of documents "
-        f"and {found['unknown']:,} unknown",
-        "surprise": f"{found['bits_per_char']:.4f} bits per character",
+        "model": report["model"],
+        "text": report["text"],
+        "characters": f"{report['characters']:,}, of which {report['documents']:,} are ends of documents "
+        f"and {report['unknown']:,} unknown",
+        "surprise": f"{report['bits_per_char']:.4f} bits per character",
     }
 
 
-def grids(found: Mapping[str, Any]) -> tuple[Grid, ...]:
+def grids(report: Mapping[str, Any]) -> tuple[Grid, ...]:
     """The tables, from the keys of `--json`."""
     classes = Grid(
         CLASSES,
         ("class", "characters", "share", "bits per character", "share of all bits"),
         [
             (row["name"], f"{row['characters']:,}", f"{row['share']:.1%}", f"{row['bits_per_char']:.3f}",
-             f"{row['share_of_bits']:.1%}") for row in found["classes"]
+             f"{row['share_of_bits']:.1%}") for row in report["classes"]
         ],
     )  # fmt: skip
     context = Grid(
         CONTEXT,
         ("read since reset", "characters", "bits after reset", "bits with all read", "difference"),
-        [_context(row) for row in found["context"]],
+        [_context(row) for row in report["context"]],
         HOW_TO_READ,
     )
-    return (classes, context) if found["context"] else (classes,)
+    return (classes, context) if report["context"] else (classes,)
 
 
 def _context(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -80,9 +80,9 @@ def _context(row: Mapping[str, Any]) -> tuple[str, ...]:
             f"{row['carried_bits_per_char']:.3f}", f"{row['worth']:+.4f}{error}")  # fmt: skip
 
 
-def view(found: Mapping[str, Any], vocabulary: Vocabulary, record: Record) -> TextView:
+def view(report: Mapping[str, Any], vocabulary: Vocabulary, record: Record) -> TextView:
     """The report, from the keys of `--json`."""
-    facts = summary(found)
+    facts = summary(report)
     return TextView(
         title="What surprises the network",
         about="The stronger the colour, the less the network expected the character.",
@@ -92,5 +92,5 @@ def view(found: Mapping[str, Any], vocabulary: Vocabulary, record: Record) -> Te
         tracks=(surprise(record.bits),),
         top=record.top,
         probabilities=record.probabilities,
-        tables=grids(found),
+        tables=grids(report),
     )

@@ -66,20 +66,20 @@ def facts(pairs: Mapping[str, str]) -> None:
 def corpus(info: Mapping[str, Any], vocabulary: int) -> dict[str, str]:
     """The summary of `charlm prepare`, from `corpus.json` and V."""
     noun = "bytes" if info["unit"] == "byte" else "characters"
-    found = {
+    facts = {
         noun: f"{info['characters']:,}",
         "bytes": f"{info['bytes']:,}",
         "distinct": f"{info['distinct']:,} ({vocabulary:,} symbols with boundary and unknown)",
         "documents": f"{info['documents']:,}",
     }
     for name, split in info["splits"].items():
-        found[name] = f"{split['characters']:,} {noun}{_as_symbols(split)}"
+        facts[name] = f"{split['characters']:,} {noun}{_as_symbols(split)}"
     if info.get("entropy_bits_per_char") is not None:
-        found["entropy"] = (
+        facts["entropy"] = (
             f"{info['entropy_bits_per_char']:.6f}{_entropy_error(info)} bits per character, {_known(info)}"
         )
-    found["sha256"] = info["sha256"]
-    return found
+    facts["sha256"] = info["sha256"]
+    return facts
 
 
 def _as_symbols(split: Mapping[str, Any]) -> str:
@@ -90,8 +90,8 @@ def _as_symbols(split: Mapping[str, Any]) -> str:
     return f" in {split['symbols']:,} symbols, {share:.2%} unknown"
 
 
-def _entropy_error(found: Mapping[str, Any]) -> str:
-    error = found.get("entropy_error_bits_per_char")
+def _entropy_error(row: Mapping[str, Any]) -> str:
+    error = row.get("entropy_error_bits_per_char")
     return "" if error is None else f" ± {error:.4f}"
 
 
@@ -103,76 +103,74 @@ def _known(info: Mapping[str, Any]) -> str:
     return f"an estimate with its standard error; between {low:.4f} and {high:.4f} for certain"
 
 
-def evaluation(found: Mapping[str, Any]) -> dict[str, str]:
+def evaluation(scores: Mapping[str, Any]) -> dict[str, str]:
     """The result of `charlm eval`, from its JSON keys."""
-    perplexity = inf if found["perplexity"] is None else found["perplexity"]
+    perplexity = inf if scores["perplexity"] is None else scores["perplexity"]
     rows = {
-        "nats": f"{found['nats_per_char']:.4f} per character{_bounds(found, 'nats_per_char')}",
-        "bits": f"{found['bits_per_char']:.4f} per character{_bounds(found, 'bits_per_char')}, "
-        f"{found['bits_per_byte']:.4f} per byte",
-        "perplexity": f"{perplexity:.4f} per character{_bounds(found, 'perplexity')}",
-        "interval": uncertainty(found),
-        "characters": f"{found['characters']:,}, of which {found['documents']:,} are ends of documents"
-        + f" and {found['unknown']:,} unknown" * (found["symbols"] == found["characters"]),
+        "nats": f"{scores['nats_per_char']:.4f} per character{_bounds(scores, 'nats_per_char')}",
+        "bits": f"{scores['bits_per_char']:.4f} per character{_bounds(scores, 'bits_per_char')}, "
+        f"{scores['bits_per_byte']:.4f} per byte",
+        "perplexity": f"{perplexity:.4f} per character{_bounds(scores, 'perplexity')}",
+        "interval": uncertainty(scores),
+        "characters": f"{scores['characters']:,}, of which {scores['documents']:,} are ends of documents"
+        + f" and {scores['unknown']:,} unknown" * (scores["symbols"] == scores["characters"]),
     }
-    if found["symbols"] != found["characters"]:
-        perplexity = inf if found["perplexity_per_symbol"] is None else found["perplexity_per_symbol"]
+    if scores["symbols"] != scores["characters"]:
+        perplexity = inf if scores["perplexity_per_symbol"] is None else scores["perplexity_per_symbol"]
         rows["symbols"] = (
-            f"{found['symbols']:,}, of which {found['unknown']:,} are unknown; "
-            f"{found['bits_per_symbol']:.4f} bits and perplexity {perplexity:.4f} each"
+            f"{scores['symbols']:,}, of which {scores['unknown']:,} are unknown; "
+            f"{scores['bits_per_symbol']:.4f} bits and perplexity {perplexity:.4f} each"
         )
-    if found["unknown"]:
+    if scores["unknown"]:
         rows["spelled"] = (
-            f"{found['spelled_bits_per_char']:.4f} bits per character with the unknown symbols, "
-            f"{found['unknown'] / found['symbols']:.2%} of all, spelled out"
+            f"{scores['spelled_bits_per_char']:.4f} bits per character with the unknown symbols, "
+            f"{scores['unknown'] / scores['symbols']:.2%} of all, spelled out"
         )
-    if "entropy_bits_per_char" in found:
+    if "entropy_bits_per_char" in scores:
         rows["entropy"] = (
-            f"{found['entropy_bits_per_char']:.4f}{_entropy_error(found)} bits per character; "
-            f"the model is {found['gap_bits_per_char']:.4f} bits above it"
+            f"{scores['entropy_bits_per_char']:.4f}{_entropy_error(scores)} bits per character; "
+            f"the model is {scores['gap_bits_per_char']:.4f} bits above it"
         )
-    rows["protocol"] = found["protocol"]
-    if "default_off_bits_per_char" in found:
-        rows["default"] = default_off(found)
-    if "dynamic_protocol" in found:
-        rows["dynamic"] = dynamic(found)
-    rows["speed"] = f"{count(found['chars_per_second'])} characters/s"
+    rows["protocol"] = scores["protocol"]
+    if "default_off_bits_per_char" in scores:
+        rows["default"] = default_off(scores)
+    if "dynamic_protocol" in scores:
+        rows["dynamic"] = dynamic(scores)
+    rows["speed"] = f"{count(scores['chars_per_second'])} characters/s"
     return rows
 
 
-def uncertainty(found: Mapping[str, Any], key: str | None = None) -> str:
+def uncertainty(scores: Mapping[str, Any], key: str | None = None) -> str:
     """What the brackets are, from the keys of `charlm eval --json`; with the bounds of one of them."""
-    if not found["interval_blocks"]:
+    if not scores["interval_blocks"]:
         return "none: the text is too short to say how sure this is"
-    bounds = _bounds(found, key) if key else ""
-    return f"95 %{bounds or ', in brackets'}, by a bootstrap of {found['interval_blocks']} blocks of the text"
+    bounds = _bounds(scores, key) if key else ""
+    return f"95 %{bounds or ', in brackets'}, by a bootstrap of {scores['interval_blocks']} blocks of the text"
 
 
-def _bounds(found: Mapping[str, Any], key: str) -> str:
-    low, high = found[f"{key}_low"], found[f"{key}_high"]
+def _bounds(row: Mapping[str, Any], key: str) -> str:
+    low, high = row[f"{key}_low"], row[f"{key}_high"]
     return "" if low is None else f" ({low:.4f} to {inf if high is None else high:.4f})"
 
 
-def compression(found: Mapping[str, Any]) -> dict[str, str]:
+def compression(row: Mapping[str, Any]) -> dict[str, str]:
     """The summary of `charlm compress`, from its JSON keys."""
-    before, after, predicted = found["bytes"], found["compressed_bytes"], found["predicted_bytes"]
+    before, after, predicted = row["bytes"], row["compressed_bytes"], row["predicted_bytes"]
     share = f", {after / before:.2%} of them" if before else ""
     rows = {"bytes": f"{before:,} in, {after:,} out{share}"}
-    if found["stored"]:
+    if row["stored"]:
         rows["stored"] = "as it is: coded it would be longer"
     else:
-        rows["bits"] = f"{found['bits_per_char']:.4f} per character"
+        rows["bits"] = f"{row['bits_per_char']:.4f} per character"
         rows["predicted"] = f"{predicted:,} bytes by the model's probabilities; the file has {after - predicted:+,}"
-    rows["characters"] = (
-        f"{found['characters']:,} in {found['symbols']:,} symbols, of which {found['unknown']:,} are unknown"
-    )
-    rows["streams"] = f"{found['streams']:,}, {duration(found['seconds'])}"
+    rows["characters"] = f"{row['characters']:,} in {row['symbols']:,} symbols, of which {row['unknown']:,} are unknown"
+    rows["streams"] = f"{row['streams']:,}, {duration(row['seconds'])}"
     return rows
 
 
-def default_off(found: Mapping[str, Any]) -> str:
+def default_off(scores: Mapping[str, Any]) -> str:
     """How far the default protocol is off an exact score, from the keys of `charlm eval --exact --json`."""
-    off = found["default_off_bits_per_char"]
+    off = scores["default_off_bits_per_char"]
     if off is None:
         return "the default protocol gives no finite number"
     return f"the default protocol is {abs(off):.6f} bits per character {'below' if off < 0 else 'above'} that"
@@ -193,13 +191,13 @@ _BASELINES = {
 
 
 @to_stdout()
-def baselines(found: Mapping[str, Any]) -> None:
+def baselines(scores: Mapping[str, Any]) -> None:
     """The table of `charlm eval --baselines` on stdout, from its JSON keys, the fewest bits first."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in ("", "bits", "to the model", "seconds"):
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
     table.add_column("what it is", overflow="fold")
-    rows = found["baselines"]
+    rows = scores["baselines"]
     best = next(row["name"] for row in rows if row["name"].endswith("gram"))
     for row in rows:
         if row["name"].endswith("-gram") and row["name"] not in _SHOWN | {best}:
@@ -209,62 +207,62 @@ def baselines(found: Mapping[str, Any]) -> None:
         table.add_row(
             Text(name, style="bold" if own else ""),
             f"{row['bits_per_char']:.4f}",
-            "" if own else f"{row['bits_per_char'] - found['bits_per_char']:+.4f}",
+            "" if own else f"{row['bits_per_char'] - scores['bits_per_char']:+.4f}",
             "" if row["seconds"] is None else f"{row['seconds']:.1f}",
-            Text(line(found["model"]) if own else what),
+            Text(line(scores["model"]) if own else what),
         )
     wide_screen().print(table)
 
 
-def comparison(found: Mapping[str, Any]) -> list[str]:
+def comparison(compared: Mapping[str, Any]) -> list[str]:
     """The result of `charlm compare` in lines, from its JSON keys."""
     lines = [
         f"{row['bits_per_char']:.4f} bits per character{_bounds(row, 'bits_per_char')}  {line(row['model'])}"
-        for row in found["models"]
+        for row in compared["models"]
     ]
-    return [*lines, "", *(_difference(row) for row in found["differences"])]
+    return [*lines, "", *(_difference(row) for row in compared["differences"])]
 
 
-def _difference(found: Mapping[str, Any]) -> str:
-    better, worse = line(found["better"]), line(found["worse"])
-    bits = f"{found['bits_per_char']:.4f} bits per character{_bounds(found, 'bits_per_char')}"
-    if found["beyond_chance"] is None:
+def _difference(row: Mapping[str, Any]) -> str:
+    better, worse = line(row["better"]), line(row["worse"])
+    bits = f"{row['bits_per_char']:.4f} bits per character{_bounds(row, 'bits_per_char')}"
+    if row["beyond_chance"] is None:
         return f"{better} is {bits} below {worse}; the text is too short to tell whether that is chance"
-    if found["beyond_chance"]:
+    if row["beyond_chance"]:
         return f"{better} is better than {worse} by {bits}: that is beyond chance"
     return f"no difference between {better} and {worse} that could be told from chance: {bits}"
 
 
-def dynamic(found: Mapping[str, Any]) -> str:
+def dynamic(scores: Mapping[str, Any]) -> str:
     """The number of dynamic evaluation beside the static one, from the keys of `charlm eval --dynamic --json`."""
-    bits = found["dynamic_bits_per_char"]
+    bits = scores["dynamic_bits_per_char"]
     if bits is None:
-        return f"no finite number; {found['dynamic_protocol']}"
-    gain = found["bits_per_char"] - bits
+        return f"no finite number; {scores['dynamic_protocol']}"
+    gain = scores["bits_per_char"] - bits
     return (
         f"{bits:.4f} bits per character, {abs(gain):.4f} {'below' if gain > 0 else 'above'} the static number; "
-        f"{found['dynamic_protocol']}"
+        f"{scores['dynamic_protocol']}"
     )
 
 
-def model(found: Mapping[str, Any]) -> dict[str, str]:
+def model(description: Mapping[str, Any]) -> dict[str, str]:
     """The result of `charlm info`, from its JSON keys."""
-    config, training = found["config"], found["training"]
+    config, corpus, training = description["config"], description["corpus"], description["training"]
     entering = f"embedding of {config['embedding']}" if config["input"] == "embedding" else "one-hot input"
     rows = {
-        "model": f"{found['model']} ({size(found['bytes'])}, format {found['format']}, "
-        f"charlm {line(found['version'])})",
+        "model": f"{description['model']} ({size(description['bytes'])}, format {description['format']}, "
+        f"charlm {line(description['version'])})",
         "network": f"{cell_words(config)}, {config['layers']} x {config['hidden']}, {entering}{wiring(config)}, "
         f"dropout {config['dropout']:g}",
-        "parameters": f"{found['parameters']:,}",
-        "symbols": f"{found['vocabulary']:,} ({config['unit']})",
-        "corpus": f"{line(found['corpus'].get('name', '?'))}, sha256 {line(found['corpus'].get('sha256', '?'))}",
+        "parameters": f"{description['parameters']:,}",
+        "symbols": f"{description['vocabulary']:,} ({config['unit']})",
+        "corpus": f"{line(corpus.get('name', '?'))}, sha256 {line(corpus.get('sha256', '?'))}",
         "trained": f"{training.get('step', 0):,} steps, {training.get('epoch', 0):.2f} epochs",
     }
-    if found["preset"]:
-        changed = found["preset"]["changed"]
+    if description["preset"]:
+        changed = description["preset"]["changed"]
         how = "which this charlm does not know" if changed is None else f"but for {', '.join(changed)}"
-        rows["preset"] = found["preset"]["name"] + (f", {how}" if changed != [] else "")
+        rows["preset"] = description["preset"]["name"] + (f", {how}" if changed != [] else "")
     nats = training.get("valid_nats")
     if isinstance(nats, int | float):
         over = training.get("valid_characters", 0)

@@ -190,12 +190,12 @@ class Counter:
         every: seconds between two tellings.
     """
 
-    def __init__(self, tell: Callable[[int, int, str], None], every: float) -> None:
-        self._tell = tell
+    def __init__(self, show: Callable[[int, int, str], None], every: float) -> None:
+        self._tell = show
         self._every = every
         self._began = self._told = time.perf_counter()
 
-    def __call__(self, done: int, total: int, unit: str, more: str = "", before: int = 0) -> None:
+    def __call__(self, done: int, total: int, unit: str, detail: str = "", before: int = 0) -> None:
         """Say that `done` of `total` units are done, `before` of them by somebody else."""
         now = time.perf_counter()
         if now - self._told < self._every or not total:
@@ -205,7 +205,7 @@ class Counter:
         own = done - before
         left = duration(spent * (total - done) / max(own, 1))
         try:
-            self._tell(done, total, f"{count(own / spent)} {unit}/s  {left} left  {more}".rstrip())
+            self._tell(done, total, f"{count(own / spent)} {unit}/s  {left} left  {detail}".rstrip())
         except Unprintable:
             self._every = float("inf")
 

@@ -142,12 +142,12 @@ def report(view: TextView) -> str:
     Raises:
         UsageError: it would be too large (see `plan`).
     """
-    wanted = view.top.shape[1]
-    packing = plan(len(view.ids), view.vocabulary, len(view.tracks), wanted)
+    likeliest = view.top.shape[1]
+    packing = plan(len(view.ids), view.vocabulary, len(view.tracks), likeliest)
     facts = {**view.facts, "characters": f"{len(view.ids):,}"}
-    if packing.top < wanted:
+    if packing.top < likeliest:
         facts["likely symbols"] = (
-            f"{packing.top} of {wanted} at each character, so that the file stays below {LARGEST // 10**6} MB; "
+            f"{packing.top} of {likeliest} at each character, so that the file stays below {LARGEST // 10**6} MB; "
             f"fewer --chars have room for more"
         )
     return page(
@@ -166,15 +166,15 @@ def report(view: TextView) -> str:
 def _data(view: TextView, packing: Packing) -> dict[str, Any]:
     """What the script of the page reads."""
     table, shown = glyphs(view.vocabulary, view.ids)
-    kept = slice(0, packing.top)
+    columns = slice(0, packing.top)
     return {
         "names": names(view.vocabulary),
         "glyphs": table,
         "ids": _array(view.ids.astype(view.vocabulary.dtype)),
         "shown": None if shown is view.ids else _array(shown),
         "tracks": [_track(track, packing.width) for track in view.tracks],
-        "top": _array(view.top[:, kept].astype(view.vocabulary.dtype)),
-        "probabilities": _array(np.rint(view.probabilities[:, kept] * 65535).astype(np.uint16)),
+        "top": _array(view.top[:, columns].astype(view.vocabulary.dtype)),
+        "probabilities": _array(np.rint(view.probabilities[:, columns] * 65535).astype(np.uint16)),
         "likely": packing.top,
     }
 
@@ -185,7 +185,7 @@ def _track(track: Track, width: int) -> dict[str, Any]:
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     steps = 256**width - 1
     step = (high - low) / steps or 1.0
-    whole = np.rint((values - low) / step).astype(np.uint16 if width == 2 else np.uint8)
+    levels = np.rint((values - low) / step).astype(np.uint16 if width == 2 else np.uint8)
     return {
         "name": line(track.name),
         "noun": track.noun,
@@ -194,7 +194,7 @@ def _track(track: Track, width: int) -> dict[str, Any]:
         "signed": PALETTES[track.palette].signed,
         "low": low,
         "step": step,
-        "values": _array(whole),
+        "values": _array(levels),
     }
 
 

@@ -117,9 +117,9 @@ class TrainingDisplay:
     def _evaluated(self, event: Evaluated) -> None:
         train = "" if event.train_nats is None else f"train {event.train_nats:.4f}  "
         mark = "  best" if event.best else ""
-        part = f"{'all' if event.whole else 'the first'} {event.characters:,}"
+        scope = f"{'all' if event.whole else 'the first'} {event.characters:,}"
         self._terminal.say(
-            f"step {event.step:,}  {train}valid {loss(event.nats)} per {self._symbol} over {part}{mark}",
+            f"step {event.step:,}  {train}valid {loss(event.nats)} per {self._symbol} over {scope}{mark}",
             style="green" if event.best else "",
         )
 
@@ -161,8 +161,8 @@ def settings(plan: Plan) -> str:
 def _dropping(options: TrainOptions) -> str:
     """`dropout 0.4`, and what else is dropped."""
     kind = "locked dropout" if options.dropout_kind == "locked" and options.dropout else "dropout"
-    more = {"of recurrent weights": options.weight_drop, "of symbols": options.embedding_dropout}
-    return ", ".join([f"{kind} {options.dropout:g}", *(f"{rate:g} {what}" for what, rate in more.items() if rate)])
+    kinds = {"of recurrent weights": options.weight_drop, "of symbols": options.embedding_dropout}
+    return ", ".join([f"{kind} {options.dropout:g}", *(f"{rate:g} {what}" for what, rate in kinds.items() if rate)])
 
 
 def result_line(result: Result, symbol: str) -> str:

@@ -26,8 +26,8 @@ SIZE = 2_000_000
 @cache
 def _sources() -> dict[str, type[Source]]:
     files = sorted(path.stem for path in Path(__file__).parent.glob("[!_]*.py"))
-    found = [import_module(f"charlm.synthetic.{stem}").SOURCE for stem in files]
-    return {source.name: source for source in found}
+    classes = [import_module(f"charlm.synthetic.{stem}").SOURCE for stem in files]
+    return {source.name: source for source in classes}
 
 
 def names() -> tuple[str, ...]:
@@ -57,8 +57,8 @@ def make(name: str, seed: int = 0, **values: Any) -> Source:
         if value not in parameters(name):
             raise UsageError(f"{name} has no parameter {value!r}; it has {', '.join(('seed', *parameters(name)))}")
     options = PrepareOptions.of({"seed": seed, **values})
-    given = {key: getattr(options, key) for key in ("seed", *values)}
-    return _sources()[name](**{key: value for key, value in given.items() if value is not None})
+    parameters_set = {key: getattr(options, key) for key in ("seed", *values)}
+    return _sources()[name](**{key: value for key, value in parameters_set.items() if value is not None})
 
 
 def takers(option: str) -> tuple[str, ...]:

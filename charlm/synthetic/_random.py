@@ -25,8 +25,8 @@ GAMMA = 0x9E3779B97F4A7C15
 
 def splitmix64(start: int, first: int, count: int) -> np.ndarray:
     """Numbers `first` to `first + count - 1` (count,) uint64 of the SplitMix64 stream with state `start`."""
-    place = np.arange(first + 1, first + 1 + count, dtype=np.uint64)
-    z = np.uint64(start & MASK) + place * np.uint64(GAMMA)
+    index = np.arange(first + 1, first + 1 + count, dtype=np.uint64)
+    z = np.uint64(start & MASK) + index * np.uint64(GAMMA)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
@@ -59,20 +59,20 @@ def _uneven(numbers: list[int]) -> tuple[int, ...]:
 
 def to_one(weights: Sequence[int]) -> tuple[int, ...]:
     """The weights with what they lack of `ONE`, or have beyond it, given to the largest."""
-    found = list(weights)
-    found[found.index(max(found))] += ONE - sum(found)
-    return tuple(found)
+    shares_left = list(weights)
+    shares_left[shares_left.index(max(shares_left))] += ONE - sum(shares_left)
+    return tuple(shares_left)
 
 
-def shares(parts: Sequence[int]) -> tuple[int, ...]:
+def shares(weights: Sequence[int]) -> tuple[int, ...]:
     """Weights in these proportions, which sum to `ONE`; a part of 0 stays 0."""
-    return to_one([part * ONE // sum(parts) for part in parts])
+    return to_one([weight * ONE // sum(weights) for weight in weights])
 
 
 def running(weights: Sequence[int]) -> list[int]:
     """Running sums without the last: the number of them that are <= a 32-bit number is the place drawn."""
-    found, total = [], 0
+    sums, total = [], 0
     for weight in weights[:-1]:
         total += weight
-        found.append(total)
-    return found
+        sums.append(total)
+    return sums

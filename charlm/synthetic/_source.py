@@ -45,12 +45,12 @@ class Entropy:
 
     def to_json(self) -> dict[str, Any]:
         """The keys of `corpus.json` about it."""
-        found: dict[str, Any] = {"entropy_bits_per_char": self.bits}
+        values: dict[str, Any] = {"entropy_bits_per_char": self.bits}
         if self.error is not None:
-            found["entropy_error_bits_per_char"] = self.error
+            values["entropy_error_bits_per_char"] = self.error
         if self.bounds is not None:
-            found["entropy_bounds_bits_per_char"] = list(self.bounds)
-        return found
+            values["entropy_bounds_bits_per_char"] = list(self.bounds)
+        return values
 
 
 @dataclass(frozen=True)
@@ -153,13 +153,13 @@ class Source(ABC):
 
     @cached_property
     def _places(self) -> dict[int, int]:
-        return {letter: place for place, letter in enumerate(self.letters)}
+        return {letter: index for index, letter in enumerate(self.letters)}
 
     def _refusal(self, text: bytes, at: int) -> CorpusError:
-        found = bytes(text[at : at + 1])
+        letter = bytes(text[at : at + 1])
         before = bytes(text[max(0, at - 20) : at])
         return CorpusError(
-            f"{self.name} with these parameters never writes {found!r} after {before!r} (at {at:,}, counted from 0); "
+            f"{self.name} with these parameters never writes {letter!r} after {before!r} (at {at:,}, counted from 0); "
             f"give a text of this source that begins where a line does"
         )
 

@@ -79,8 +79,8 @@ class Brackets(Automaton):
         kind, closes = divmod(letter - _FIRST_BRACKET, 2)
         return stack[:-1] if closes else (*stack, kind), 0, True
 
-    def _law(self, parts: dict[int, int], situation: int) -> Law:
-        return Law(shares([parts.get(letter, 0) for letter in range(len(self.letters))]), situation)
+    def _law(self, weights: dict[int, int], situation: int) -> Law:
+        return Law(shares([weights.get(letter, 0) for letter in range(len(self.letters))]), situation)
 
     @cached_property
     def _opening(self) -> dict[int, int]:
@@ -95,14 +95,14 @@ class Brackets(Automaton):
     @cached_property
     def _between(self) -> dict[tuple[bool, int | None], Law]:
         """By whether the depth is reached, and the kind that is open; without one, the line may end."""
-        found = {}
+        laws = {}
         for full in (False, True):
             opening = {QUOTE: self._opening[QUOTE]} if full else self._opening
             for kind in (None, *range(self.kinds)):
                 closing = LINE_END if kind is None else _FIRST_BRACKET + 2 * kind + 1
-                parts = opening | {closing: CLOSES * self.kinds}
-                found[full, kind] = self._law(parts, OUTSIDE if kind is None else INSIDE)
-        return found
+                weights = opening | {closing: CLOSES * self.kinds}
+                laws[full, kind] = self._law(weights, OUTSIDE if kind is None else INSIDE)
+        return laws
 
     @cached_property
     def _in_quote(self) -> tuple[Law, Law]:

@@ -60,8 +60,8 @@ class Copy(Automaton):
             return self._certain[FILLER]
         if written == self.copied + self.delay:
             return self._certain[MARK]
-        place = written - self.copied - self.delay - 1
-        return self._certain[string[place] if place < self.copied else LINE_END]
+        position = written - self.copied - self.delay - 1
+        return self._certain[string[position] if position < self.copied else LINE_END]
 
     def after(self, state: State, letter: int) -> State:
         """One letter more; the string grows while it is drawn."""
@@ -79,7 +79,7 @@ class Copy(Automaton):
         """The law that writes one letter for certain, by that letter."""
         kinds = {FILLER: 1, MARK: 2, LINE_END: 4}
         size = len(self.letters)
-        return [Law(shares([place == sure for place in range(size)]), kinds.get(sure, 3)) for sure in range(size)]
+        return [Law(shares([position == sure for position in range(size)]), kinds.get(sure, 3)) for sure in range(size)]
 
     def entropy(self) -> Entropy:
         """Exact: a string's bits over a line's length."""

@@ -123,9 +123,9 @@ class HiddenMarkov(Source):
         They are drawn by the seed's own numbers, so that the estimate is the same each time; it is rounded to six
         digits after the point. The error is that of the mean of as many independent texts.
         """
-        found = self._estimates()
-        error = float(found.std(ddof=1)) / sqrt(len(found))
-        return Entropy(round(float(found.mean()), 6), round(error, 6), self.bounds())
+        estimates = self._estimates()
+        error = float(estimates.std(ddof=1)) / sqrt(len(estimates))
+        return Entropy(round(float(estimates.mean()), 6), round(error, 6), self.bounds())
 
     def _estimates(self) -> np.ndarray:
         """(R,) mean bits of each text, begun in the stationary process and counted once its beginning is forgotten."""
