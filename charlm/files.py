@@ -112,7 +112,7 @@ def _replace_folder(path: Path, new: Path) -> None:
     shutil.rmtree(retired, ignore_errors=True)
 
 
-HEAD = 4096
+MARK_SEARCH_BYTES = 4096
 """Bytes at a file's beginning that are looked through for a mark."""
 
 
@@ -135,7 +135,7 @@ def check_place(path: Path, option: str, mark: bytes) -> None:
     if not path.is_file():
         raise InputError(f"{option} {path} is no plain file, and would be replaced by one; choose another name")
     with failures(path, "reading"), path.open("rb") as file:
-        head = file.read(HEAD)
+        head = file.read(MARK_SEARCH_BYTES)
     if head and mark not in head:
         raise InputError(f"{option} {path} is there, and no earlier {path.suffix} of charlm; choose another name")
 

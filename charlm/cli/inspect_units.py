@@ -41,7 +41,7 @@ def find(
     if as_json:
         result(json.dumps(report))
     else:
-        units.table(units.FOUND, units.found(report))
+        units.table(units.FIND_COLUMNS, units.find_rows(report))
 
 
 def _write_found(invocation: Invocation, path: Path, model: "Model", text: "EvalText", report: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ def ablate(
         result(json.dumps(report))
         return
     invocation.terminal.say(f"with every unit: {report['bits_per_char']:.4f} bits per character")
-    units.table(units.ABLATED, units.ablated(report))
+    units.table(units.ABLATION_COLUMNS, units.ablation_rows(report))
 
 
 @command(app, ReadOptions, "inspect gates")
@@ -101,5 +101,5 @@ def gates(invocation: Invocation, text: TextChoice = None, model: ModelChoice = 
         result(json.dumps(report))
         return
     if report["gates"]:
-        units.table(units.GATES, units.gates(report))
-    units.table(units.OUTPUTS, units.outputs(report))
+        units.table(units.GATE_COLUMNS, units.gates(report))
+    units.table(units.OUTPUT_COLUMNS, units.outputs(report))

@@ -19,7 +19,7 @@ from charlm.spec import AUTO, Options, Spec, flag
 
 METAVARS = {"integer": "INTEGER", "number": "NUMBER", "count": "COUNT", "duration": "TIME", "text": "TEXT"}
 
-LONGEST_METAVAR = 60
+MAX_METAVAR = 60
 """Characters of the words of a choice that stand beside its flag; more of them stand in the help text."""
 
 
@@ -121,7 +121,7 @@ def _parameter(name: str, spec: Spec, default: Any) -> inspect.Parameter:
     else:
         words = (*spec.words(), *((AUTO,) if spec.auto and spec.kind == "choice" else ()))
         metavar = "|".join(words) if spec.kind == "choice" else METAVARS[spec.kind]
-        if words and len(metavar) > LONGEST_METAVAR:
+        if words and len(metavar) > MAX_METAVAR:
             metavar, keywords["help"] = "NAME", f"{keywords['help']} One of {', '.join(words)}."
         complete = (lambda: list(words)) if words else None
         annotation = Annotated[

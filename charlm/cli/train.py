@@ -101,7 +101,7 @@ def _draw_curve(run: Path | None) -> None:
 
 
 def _dry_run(invocation: Invocation, corpus: str | None, init_from: str | None) -> None:
-    from charlm.show.training import TrainingDisplay, plan_lines, settings
+    from charlm.show.training import TrainingDisplay, plan_lines, settings_line
     from charlm.training.train import plan
 
     if init_from is not None:
@@ -118,7 +118,7 @@ def _dry_run(invocation: Invocation, corpus: str | None, init_from: str | None) 
         steps = int(planned.options.time * 1000 / milliseconds)
         passes = steps / planned.batches_per_epoch
         lines.append(f"steps: about {steps:,}, {passes:.1f} passes over the text, fewer by what evaluations take")
-    for line in [*lines, "", settings(planned)]:
+    for line in [*lines, "", settings_line(planned)]:
         result(line)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.compression.exact_arithmetic import LEAST, exact_stepper, frequencies
+from charlm.compression.exact_arithmetic import MIN_FREQUENCY, exact_stepper, frequencies
 from charlm.config import PLUGIN_CELLS
 from charlm.errors import CharlmError, PackedError, UsageError
 from charlm.model.checkpoint import Model
@@ -33,7 +33,7 @@ SELF_TEST_SYMBOLS = 256
 MIN_STREAM_SYMBOLS = 1 << 13
 """Symbols for each stream, where nobody says how many there are; a stream's beginning costs some bits."""
 
-MOST_STREAMS = 64
+MAX_STREAMS = 64
 """Of those; more would bring little."""
 
 OLDEST_CODER = (0, 4)
@@ -41,7 +41,7 @@ OLDEST_CODER = (0, 4)
 PRECISION = 24
 """Bits of the coder's probabilities; no symbol costs more."""
 
-SLACK = 128
+SLACK_BITS = 128
 """Bits by which rounding may let symbols seem to take more than there are."""
 
 Progress = Callable[[int], None]
@@ -50,12 +50,12 @@ Progress = Callable[[int], None]
 
 def streams_for(symbols: int) -> int:
     """How many streams a text is cut into: one for every `STRETCH` symbols, at most `MOST_STREAMS`."""
-    return max(1, min(MOST_STREAMS, symbols // MIN_STREAM_SYMBOLS))
+    return max(1, min(MAX_STREAMS, symbols // MIN_STREAM_SYMBOLS))
 
 
 def most_symbols(size: int) -> int:
     """How many symbols `size` bytes can stand for, since each takes `LEAST` bits or, of three symbols, two thirds."""
-    return int((8 * size + SLACK) / LEAST * 1.5)
+    return int((8 * size + SLACK_BITS) / MIN_FREQUENCY * 1.5)
 
 
 def coder_version() -> tuple[int, int]:
@@ -150,7 +150,7 @@ def decode(
     if len(data) % 4 or symbols > most_symbols(len(data)):
         raise PackedError(f"it claims {symbols:,} characters in {len(data):,} bytes of bits, which do not hold them")
     decoder, kind = _coder().stream.queue.RangeDecoder(np.frombuffer(data, "<u4").astype(np.uint32)), _categorical()
-    ids, room, done = np.zeros(symbols, model.vocabulary.dtype), 8.8 * len(data) + SLACK, 0
+    ids, room, done = np.zeros(symbols, model.vocabulary.dtype), 8.8 * len(data) + SLACK_BITS, 0
     reading = _read(_stepper(model), symbols, streams)
     at, expected, _ = next(reading)
     while at is not None:

@@ -21,13 +21,13 @@ VERSION = 1
 STORED, OWN, UTF8 = range(3)
 """Kinds: the bytes as they are; coded, read in the encoding of the model's corpus; coded, read as UTF-8."""
 
-FIXED = 26
+FIXED_HEADER_BYTES = 26
 """Bytes before what a coded file alone has."""
 
-MOST_STREAMS = 4096
+MAX_STREAMS = 4096
 """Of a file; each takes memory."""
 
-LONGEST_NUMBER = 9
+MAX_NUMBER_BYTES = 9
 """Bytes of a number that may have any length."""
 
 
@@ -71,26 +71,28 @@ class CompressedFile:
         """
         if data[:4] != MAGIC:
             raise PackedError("it is not a file that `charlm compress` wrote")
-        if len(data) < FIXED:
-            raise PackedError(f"it is cut short: {len(data)} bytes, its head alone has {FIXED}")
+        if len(data) < FIXED_HEADER_BYTES:
+            raise PackedError(f"it is cut short: {len(data)} bytes, its head alone has {FIXED_HEADER_BYTES}")
         if data[6:10] != _checksum(data[:6], data[10:]):
             raise PackedError("it is damaged: the checksum is not that of its bytes")
         if data[4] != VERSION:
             raise PackedError(f"it has version {data[4]}, this charlm {__version__} reads {VERSION}; update charlm")
         kind, model, original = data[5], data[10:18], data[18:26]
         if kind == STORED:
-            return cls(kind, model, original, data[FIXED:])
+            return cls(kind, model, original, data[FIXED_HEADER_BYTES:])
         if kind not in (OWN, UTF8):
             raise PackedError(f"it is of the kind {kind}, and there are {STORED}, {OWN} and {UTF8}")
-        if len(data) < FIXED + 6:
+        if len(data) < FIXED_HEADER_BYTES + 6:
             raise PackedError("it is cut short within its head")
-        at = FIXED + 6
+        at = FIXED_HEADER_BYTES + 6
         symbols, at = _read_number(data, at)
         streams, at = _read_number(data, at)
-        if not 1 <= streams <= min(symbols, MOST_STREAMS):
+        if not 1 <= streams <= min(symbols, MAX_STREAMS):
             raise PackedError(f"it claims {streams:,} streams of {symbols:,} characters")
-        coder = data[FIXED + 4], data[FIXED + 5]
-        return cls(kind, model, original, data[at:], data[FIXED : FIXED + 4], coder, symbols, streams)
+        coder = data[FIXED_HEADER_BYTES + 4], data[FIXED_HEADER_BYTES + 5]
+        return cls(
+            kind, model, original, data[at:], data[FIXED_HEADER_BYTES : FIXED_HEADER_BYTES + 4], coder, symbols, streams
+        )
 
 
 def model_digest(model: Model) -> bytes:
@@ -135,7 +137,7 @@ def _number(value: int) -> bytes:
 def _read_number(data: bytes, at: int) -> tuple[int, int]:
     """A number that begins at `at`, and where it ends."""
     value = 0
-    for number, byte in enumerate(data[at : at + LONGEST_NUMBER]):
+    for number, byte in enumerate(data[at : at + MAX_NUMBER_BYTES]):
         value |= (byte & 0x7F) << (7 * number)
         if byte < 0x80:
             return value, at + number + 1

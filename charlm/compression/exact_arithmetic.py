@@ -30,19 +30,19 @@ WEIGHT_BITS = 28
 MEAN_BITS = 36
 """Of what a mean is made of, beside the largest: 65,536 of them, the most units of a layer, add up below 2^53."""
 
-LEAST_MEAN = 2.0**-100
+MIN_MEAN = 2.0**-100
 """What is below counts as nothing in a mean."""
 
-ONE = 2.0**30
+EXP_ONE = 2.0**30
 """What a probability of 1 is as a frequency, before those of the other symbols are added."""
 
-LEAST = 1 / 4096
+MIN_FREQUENCY = 1 / 4096
 """Bits that a symbol costs at least, about: a share of probability is spread over all symbols for that."""
 
-_STEPS = 64
+_EXP_TABLE_STEPS = 64
 """Entries of the table of e^x from one whole number to the next."""
 
-_WIDEST = 44.0
+_MAX_EXPONENT = 44.0
 """Where the table ends: tanh is 1 and a frequency 0 long before."""
 
 EXACT = frozenset(
@@ -134,7 +134,7 @@ class _Functions:
     @staticmethod
     def mean(x: np.ndarray, axis: int, keepdims: bool) -> np.ndarray:
         """The mean of up to 65,536 numbers, each rounded to `MEAN_BITS` beside the largest, so that no sum is."""
-        largest = np.maximum(np.abs(x).max(axis, keepdims=True), LEAST_MEAN)
+        largest = np.maximum(np.abs(x).max(axis, keepdims=True), MIN_MEAN)
         return _rounded(x, _grain(largest, MEAN_BITS)).sum(axis, keepdims=keepdims) / x.shape[axis]
 
     @staticmethod
@@ -151,30 +151,33 @@ def frequencies(logits: np.ndarray) -> np.ndarray:
 
     Below 2^53 in sum, so that they too can be added in any order.
     """
-    counts = np.rint(_exp(logits - logits.max(-1, keepdims=True)) * ONE)
-    share = 1 - 2.0**-LEAST
+    counts = np.rint(_exp(logits - logits.max(-1, keepdims=True)) * EXP_ONE)
+    share = 1 - 2.0**-MIN_FREQUENCY
     counts += np.rint(counts.sum(-1, keepdims=True) * (share / counts.shape[-1]))
     return counts
 
 
 _POWERS = np.array(
-    [1 / power for power in accumulate(repeat(1.0157477085866857, int(_WIDEST * _STEPS)), float.__mul__)][::-1]
+    [
+        1 / power
+        for power in accumulate(repeat(1.0157477085866857, int(_MAX_EXPONENT * _EXP_TABLE_STEPS)), float.__mul__)
+    ][::-1]
     + [1.0]
-    + list(accumulate(repeat(1.0157477085866857, int(_WIDEST * _STEPS)), float.__mul__))
+    + list(accumulate(repeat(1.0157477085866857, int(_MAX_EXPONENT * _EXP_TABLE_STEPS)), float.__mul__))
 )
 """e^(n/64) for n from -2816 to 2816, multiplied up from e^(1/64)."""
 
 
 def _exp(x: np.ndarray) -> np.ndarray:
     """e^x to nine digits for x up to 44 either way, and e^±44 beyond: e^(n/64) e^r, the latter by Taylor's series."""
-    x = np.minimum(np.maximum(x, -_WIDEST), _WIDEST)
-    n = np.rint(x * _STEPS)
-    r = x - n * (1 / _STEPS)
+    x = np.minimum(np.maximum(x, -_MAX_EXPONENT), _MAX_EXPONENT)
+    n = np.rint(x * _EXP_TABLE_STEPS)
+    r = x - n * (1 / _EXP_TABLE_STEPS)
     y = r * (1 / 6)
     y += 0.5
     y *= r
     y += 1.0
     y *= r
     y += 1.0
-    y *= _POWERS.take(n.astype(np.int64) + int(_WIDEST * _STEPS), mode="clip")
+    y *= _POWERS.take(n.astype(np.int64) + int(_MAX_EXPONENT * _EXP_TABLE_STEPS), mode="clip")
     return y

@@ -6,7 +6,7 @@ What is left out: the list of characters and everything else that is not about c
 import numpy as np
 from rich.text import Text
 
-from charlm.show.palettes import PALETTES, STEPS, Palette, level, style
+from charlm.show.palettes import COLOUR_STEPS, PALETTES, Palette, level, style
 from charlm.show.symbols import glyphs
 from charlm.show.terminal import Screen, to_stdout
 from charlm.show.text_view import Track
@@ -30,7 +30,7 @@ def coloured(vocabulary: Vocabulary, ids: np.ndarray, track: Track) -> None:
     console = Screen(highlight=False, soft_wrap=True)
     palette = PALETTES[track.palette]
     # Sixteen colours have no pale ones: both hues would be the same grey.
-    least = STEPS // 2 + 1 if console.color_system == "standard" else 1
+    least = COLOUR_STEPS // 2 + 1 if console.color_system == "standard" else 1
     console.print(legend(track, palette, least))
     table, shown = glyphs(vocabulary, ids)
     levels = [level(fraction, least) for fraction in (track.values / track.full).tolist()]
@@ -51,8 +51,8 @@ def legend(track: Track, palette: Palette, least: int = 1) -> Text:
     """What each colour stands for; levels below `least` have none."""
     signed = palette.signed
     line = Text(f"{track.name}: ")
-    for step in range(-STEPS if signed else 0, STEPS + 1):
-        fraction = step / STEPS
+    for step in range(-COLOUR_STEPS if signed else 0, COLOUR_STEPS + 1):
+        fraction = step / COLOUR_STEPS
         value = f"{fraction * track.full:+.3g}" if step and signed else f"{fraction * track.full:.3g}"
         line.append(f" {value} ", style(palette, level(fraction, least)))
     return line.append(f" {track.noun}" if track.noun else "")

@@ -10,14 +10,14 @@ from rich.text import Text
 from charlm.show.format import line, size
 from charlm.show.terminal import Screen, to_stdout
 
-HEAD = ("name", "size", "language", "script", "licence", "state")
+COLUMNS = ("name", "size", "language", "script", "licence", "state")
 
 
 @to_stdout()
 def table(rows: Sequence[Mapping[str, Any]]) -> None:
     """The table of `charlm corpora list` on a terminal, from the keys of its JSON."""
     grid = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for name in HEAD:
+    for name in COLUMNS:
         no_wrap = name in ("name", "size", "state")
         grid.add_column(name, justify="right" if name == "size" else "left", no_wrap=no_wrap, overflow="fold")
     for row in rows:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Run = Mapping[str, Any]
 """The keys of a run in `charlm inspect learning --json`."""
 
-MOST_IN_LEGEND = 12
+MAX_LEGEND_ENTRIES = 12
 """Runs that a legend names."""
 
 
@@ -143,9 +143,9 @@ def _legend(axes: "Axes", runs: Sequence[Run]) -> None:
         names = ["train", "valid"]
         axes.set_title(label(f"{runs[0]['run']}: {headline(runs[0])}", 100))
     else:
-        tones = [colour(number) for number in range(len(runs))][:MOST_IN_LEGEND]
+        tones = [colour(number) for number in range(len(runs))][:MAX_LEGEND_ENTRIES]
         handles = [Line2D([], [], color=tone, linestyle=style) for tone, style in tones]
-        names = [label(run["run"], 40) for run in runs][:MOST_IN_LEGEND]
+        names = [label(run["run"], 40) for run in runs][:MAX_LEGEND_ENTRIES]
         axes.set_title("valid thick, train thin", color=FAINT, fontsize=9)
     axes.legend(handles, names, loc="upper right")
 

@@ -37,13 +37,13 @@ PALETTES = {
 effectiveness of recurrent neural networks" (2015), red and blue as in the figures of Karpathy, Johnson & Fei-Fei
 (2016, arXiv 1506.02078)."""
 
-STEPS = 4
+COLOUR_STEPS = 4
 """Levels of colour on either side, on a terminal."""
 
 
 def level(fraction: float, least: int = 1) -> int:
     """The nearest level from -`STEPS` to `STEPS`; 0, which is no colour, for those below `least`."""
-    size = min(STEPS, int(abs(fraction) * STEPS + 0.5))
+    size = min(COLOUR_STEPS, int(abs(fraction) * COLOUR_STEPS + 0.5))
     return 0 if size < least else -size if fraction < 0 else size
 
 
@@ -51,8 +51,8 @@ def style(palette: Palette, level: int) -> str:
     """What rich calls the style of a level."""
     if level == 0:
         return ""
-    share = 0.3 + 0.7 * abs(level) / STEPS  # nothing so pale that on a dark ground it would be the brightest
+    share = 0.3 + 0.7 * abs(level) / COLOUR_STEPS  # nothing so pale that on a dark ground it would be the brightest
     hue = palette.high if level > 0 else palette.low
     mixed = [round(255 + (int(hue[at : at + 2], 16) - 255) * share) for at in (1, 3, 5)]
-    mark = "" if abs(level) < STEPS else "bold " if level > 0 else "underline "
+    mark = "" if abs(level) < COLOUR_STEPS else "bold " if level > 0 else "underline "
     return f"{mark}#000000 on #{''.join(f'{channel:02x}' for channel in mixed)}"

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from math import isfinite
 
-BLOCKS = "▁▂▃▄▅▆▇█"
+BAR_CHARACTERS = "▁▂▃▄▅▆▇█"
 PLAIN = "_.-~=+*#"
 """The same heights, for a terminal that knows only ASCII."""
 
@@ -39,7 +39,7 @@ def sparkline(
         stretches[min(int(share * width), width - 1)].append(b)
     bottom = min(b for _, b in points) if low is None else low
     top = max(b for _, b in points) if high is None else high
-    marks, drawn = BLOCKS if can_show(BLOCKS) else PLAIN, ""
+    marks, drawn = BAR_CHARACTERS if can_show(BAR_CHARACTERS) else PLAIN, ""
     for values in stretches:
         if not values:
             drawn += drawn[-1]  # the first stretch has the first point

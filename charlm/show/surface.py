@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 PLAIN, CLIPPED = COLOURS[1], "#ffffff"
 """The two paths, on a dark ground."""
 
-LEVELS = 30
+CONTOUR_LEVELS = 30
 
 
 def facts(report: Mapping[str, Any]) -> dict[str, str]:
@@ -84,7 +84,7 @@ def _draw_relief(axes: Any, w: "np.ndarray", b: "np.ndarray", error: "np.ndarray
 def _draw_above(axes: "Axes", report: Mapping[str, Any], w: "np.ndarray", b: "np.ndarray", error: "np.ndarray") -> None:
     from matplotlib.lines import Line2D
 
-    drawn = axes.contourf(w, b, error, levels=LEVELS, cmap="viridis")
+    drawn = axes.contourf(w, b, error, levels=CONTOUR_LEVELS, cmap="viridis")
     drawn.set_rasterized(True)
     axes.figure.colorbar(drawn, ax=axes, label="error", shrink=0.9)
     for path, tone, size in ((report["plain"], PLAIN, 5.0), (report["clipped"], CLIPPED, 3.0)):

@@ -14,7 +14,7 @@ from charlm.show.format import cell_words, count, duration, line, size, wiring
 from charlm.show.terminal import Screen, to_stdout, wide_screen
 from charlm.tokenizers import TOKENIZERS
 
-LONGEST_VALUE = 1000
+MAX_VALUE_CHARACTERS = 1000
 """Characters of a value in a table; a file may say more than anyone wants to read."""
 
 
@@ -60,7 +60,7 @@ def facts(pairs: Mapping[str, str]) -> None:
     width = max(len(name) for name in pairs)
     console = Screen(highlight=False, soft_wrap=True)
     for name, value in pairs.items():
-        console.print(Text.assemble((f"{name:<{width}}  ", "dim"), line(value, LONGEST_VALUE)))
+        console.print(Text.assemble((f"{name:<{width}}  ", "dim"), line(value, MAX_VALUE_CHARACTERS)))
 
 
 def corpus(info: Mapping[str, Any], vocabulary: int) -> dict[str, str]:
@@ -277,8 +277,8 @@ def presets(rows: Sequence[Mapping[str, Any]]) -> None:
     width = max(len(row["name"]) for row in rows) + 2
     console = Screen(highlight=False, soft_wrap=True)
     for row in rows:
-        console.print(Text.assemble((f"{row['name']:<{width}}", "bold"), line(row["about"], LONGEST_VALUE)))
-        console.print(Text.assemble(" " * width, (line(row["source"], LONGEST_VALUE), "dim")))
+        console.print(Text.assemble((f"{row['name']:<{width}}", "bold"), line(row["about"], MAX_VALUE_CHARACTERS)))
+        console.print(Text.assemble(" " * width, (line(row["source"], MAX_VALUE_CHARACTERS), "dim")))
 
 
 @to_stdout()
@@ -304,4 +304,4 @@ def runs(rows: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
     for row in rows:
         if row["problem"]:
-            console.print(Text(line(f"{row['run']}: {row['problem']}", LONGEST_VALUE)), soft_wrap=True)
+            console.print(Text(line(f"{row['run']}: {row['problem']}", MAX_VALUE_CHARACTERS)), soft_wrap=True)

@@ -23,10 +23,10 @@ Unprintable = (OSError, ValueError, UnicodeError)
 REDRAW = 0.2
 """Seconds between two updates of a moving line; drawn by whoever works, as a thread's failure could not be caught."""
 
-LONGEST_ERROR = 2000
+MAX_ERROR_CHARACTERS = 2000
 """Characters of an error's one line; of a longer one, the middle is left out."""
 
-LINE_EVERY = 5.0
+PROGRESS_LINE_SECONDS = 5.0
 """Seconds between two lines of progress where nothing can move."""
 
 
@@ -138,7 +138,9 @@ class Terminal:
     def counting(self, what: str) -> Iterator["Counter"]:
         """Progress of some long work: a moving bar on a terminal, a line now and then elsewhere."""
         if not self.live:
-            yield Counter(lambda done, total, note: self.say(f"{what}: {done / total:4.0%}  {note}"), LINE_EVERY)
+            yield Counter(
+                lambda done, total, note: self.say(f"{what}: {done / total:4.0%}  {note}"), PROGRESS_LINE_SECONDS
+            )
             return
         columns = (
             TextColumn("{task.description}"),
@@ -213,7 +215,7 @@ class Counter:
 def error(text: str) -> None:
     """The one line of a failure."""
     try:
-        sys.stderr.write(f"error: {line(text, LONGEST_ERROR)}\n")
+        sys.stderr.write(f"error: {line(text, MAX_ERROR_CHARACTERS)}\n")
         sys.stderr.flush()
     except Unprintable:
         return

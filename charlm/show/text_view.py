@@ -29,7 +29,7 @@ from charlm.show.symbols import glyphs, names
 from charlm.show.tables import Grid
 from charlm.tokenizers.vocabulary import Vocabulary
 
-LARGEST = 20_000_000
+MAX_REPORT_BYTES = 20_000_000
 """Bytes that a report may have, about: what a browser opens at once."""
 
 _FRAME, _SYMBOL = 500_000, 40
@@ -115,7 +115,7 @@ def plan(characters: int, vocabulary: Vocabulary, tracks: int, top: int) -> Pack
         UsageError: so long a text with so many tracks does not fit at all; how much does, is said.
     """
     identity = vocabulary.dtype.itemsize + (4 if vocabulary.unit == "byte" else 0)
-    room = (LARGEST - _FRAME - _SYMBOL * vocabulary.size) * 3 // 4  # base64 writes three bytes as four
+    room = (MAX_REPORT_BYTES - _FRAME - _SYMBOL * vocabulary.size) * 3 // 4  # base64 writes three bytes as four
 
     def size(top: int, width: int) -> int:
         return identity + tracks * width + top * (vocabulary.dtype.itemsize + 2)
@@ -128,11 +128,11 @@ def plan(characters: int, vocabulary: Vocabulary, tracks: int, top: int) -> Pack
     if not most:
         raise UsageError(
             f"a report names the model's {vocabulary.size:,} symbols, which alone would make it larger than "
-            f"{LARGEST // 10**6} MB, more than a browser likes; leave out --html"
+            f"{MAX_REPORT_BYTES // 10**6} MB, more than a browser likes; leave out --html"
         )
     raise UsageError(
-        f"a report of {characters:,} characters would be larger than {LARGEST // 10**6} MB, more than a browser likes; "
-        f"give --chars {most} or fewer"
+        f"a report of {characters:,} characters would be larger than {MAX_REPORT_BYTES // 10**6} MB, "
+        f"more than a browser likes; give --chars {most} or fewer"
     )
 
 
@@ -147,8 +147,8 @@ def report(view: TextView) -> str:
     facts = {**view.facts, "characters": f"{len(view.ids):,}"}
     if packing.top < likeliest:
         facts["likely symbols"] = (
-            f"{packing.top} of {likeliest} at each character, so that the file stays below {LARGEST // 10**6} MB; "
-            f"fewer --chars have room for more"
+            f"{packing.top} of {likeliest} at each character, so that the file stays below "
+            f"{MAX_REPORT_BYTES // 10**6} MB; fewer --chars have room for more"
         )
     return page(
         "text.html",

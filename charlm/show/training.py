@@ -13,7 +13,7 @@ from rich.text import Text
 
 from charlm.config import TrainOptions
 from charlm.show.format import cell_words, count, duration, loss, size, visible, wiring
-from charlm.show.terminal import LINE_EVERY, REDRAW, Terminal
+from charlm.show.terminal import PROGRESS_LINE_SECONDS, REDRAW, Terminal
 from charlm.training.events import Evaluated, Event, FinalEvaluation, Notice, Plan, Result, Sampled, Stepped
 
 
@@ -95,7 +95,7 @@ class TrainingDisplay:
 
     def _judging(self, event: FinalEvaluation) -> None:
         now = time.perf_counter()
-        if now - self._drawn < (REDRAW if self._bar is not None else LINE_EVERY):
+        if now - self._drawn < (REDRAW if self._bar is not None else PROGRESS_LINE_SECONDS):
             return
         self._drawn = now
         line = (
@@ -153,7 +153,7 @@ def plan_lines(plan: Plan) -> list[str]:
     ]
 
 
-def settings(plan: Plan) -> str:
+def settings_line(plan: Plan) -> str:
     """Every option of a run, as its `config.toml` will have them."""
     return tomli_w.dumps({"train": plan.options.values()}).rstrip("\n")
 

@@ -15,7 +15,7 @@ from charlm.tokenizers.vocabulary import Vocabulary
 Row = Sequence[str]
 
 
-def found(report: Mapping[str, Any]) -> list[Row]:
+def find_rows(report: Mapping[str, Any]) -> list[Row]:
     """Rows of what `charlm inspect find` found, from its JSON keys; `FOUND` names the columns."""
     rows: list[Row] = []
     for feature in report["features"]:
@@ -33,7 +33,17 @@ def found(report: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-FOUND = ("feature", "unit", "part", "r, 1st half", "r, 2nd half", "baseline", "plain r", "verdict", "bits lost without")
+FIND_COLUMNS = (
+    "feature",
+    "unit",
+    "part",
+    "r, 1st half",
+    "r, 2nd half",
+    "baseline",
+    "plain r",
+    "verdict",
+    "bits lost without",
+)
 
 
 def view(report: Mapping[str, Any], vocabulary: Vocabulary, record: Record, best: Mapping[str, str]) -> TextView:
@@ -58,7 +68,7 @@ def view(report: Mapping[str, Any], vocabulary: Vocabulary, record: Record, best
         tracks=(*tracks, surprise(record.bits)),
         top=record.top,
         probabilities=record.probabilities,
-        tables=(Grid("Units and features", FOUND, [tuple(row) for row in found(report)], _READING_FOUND),),
+        tables=(Grid("Units and features", FIND_COLUMNS, [tuple(row) for row in find_rows(report)], _READING_FOUND),),
     )
 
 
@@ -72,7 +82,7 @@ _READING_FOUND = (
 )
 
 
-def ablated(report: Mapping[str, Any]) -> list[Row]:
+def ablation_rows(report: Mapping[str, Any]) -> list[Row]:
     """Rows of what `charlm inspect ablate` measured, from its JSON keys; `ABLATED` names the columns."""
     rows: list[Row] = []
     for ablation in report["ablations"]:
@@ -86,7 +96,7 @@ def ablated(report: Mapping[str, Any]) -> list[Row]:
     return rows
 
 
-ABLATED = ("unit", "feature", "bits lost on it", "off it", "characters on it", "off it")
+ABLATION_COLUMNS = ("unit", "feature", "bits lost on it", "off it", "characters on it", "off it")
 
 
 def gates(report: Mapping[str, Any]) -> list[Row]:
@@ -98,7 +108,7 @@ def gates(report: Mapping[str, Any]) -> list[Row]:
     ]  # fmt: skip
 
 
-GATES = ("layer", "gate", "mean", "below 0.1", "above 0.9", "units always below", "units always above")
+GATE_COLUMNS = ("layer", "gate", "mean", "below 0.1", "above 0.9", "units always below", "units always above")
 
 
 def outputs(report: Mapping[str, Any]) -> list[Row]:
@@ -110,7 +120,7 @@ def outputs(report: Mapping[str, Any]) -> list[Row]:
     ]  # fmt: skip
 
 
-OUTPUTS = ("layer", "output", "mean |h|", "|h| above 0.9", "units always above", "dead units (always 0)")
+OUTPUT_COLUMNS = ("layer", "output", "mean |h|", "|h| above 0.9", "units always above", "dead units (always 0)")
 
 
 @to_stdout()

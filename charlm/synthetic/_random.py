@@ -10,23 +10,23 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-ONE = 1 << 32
+PROBABILITY_ONE = 1 << 32
 """The probability 1: weights are whole numbers out of this."""
 
 UNEVENNESS = 3
 """Power to which uniform weights are raised: entropies near 2 of the 3 bits that 8 letters could have."""
 
-BLOCK = 1 << 16
+BLOCK_NUMBERS = 1 << 16
 """Numbers that are made together."""
 
-MASK = (1 << 64) - 1
+MASK_64_BITS = (1 << 64) - 1
 GAMMA = 0x9E3779B97F4A7C15
 
 
 def splitmix64(start: int, first: int, count: int) -> np.ndarray:
     """Numbers `first` to `first + count - 1` (count,) uint64 of the SplitMix64 stream with state `start`."""
     index = np.arange(first + 1, first + 1 + count, dtype=np.uint64)
-    z = np.uint64(start & MASK) + index * np.uint64(GAMMA)
+    z = np.uint64(start & MASK_64_BITS) + index * np.uint64(GAMMA)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
@@ -41,8 +41,8 @@ def endless(start: int) -> Iterator[np.ndarray]:
     """The whole stream with state `start`, in blocks (BLOCK,) uint64."""
     first = 0
     while True:
-        yield splitmix64(start, first, BLOCK)
-        first += BLOCK
+        yield splitmix64(start, first, BLOCK_NUMBERS)
+        first += BLOCK_NUMBERS
 
 
 def uneven_rows(start: int, rows: int, width: int) -> list[tuple[int, ...]]:
@@ -54,19 +54,19 @@ def uneven_rows(start: int, rows: int, width: int) -> list[tuple[int, ...]]:
 def _uneven(numbers: list[int]) -> tuple[int, ...]:
     powers = [number**UNEVENNESS + 1 for number in numbers]
     total = sum(powers)
-    return to_one([max(1, power * ONE // total) for power in powers])
+    return to_one([max(1, power * PROBABILITY_ONE // total) for power in powers])
 
 
 def to_one(weights: Sequence[int]) -> tuple[int, ...]:
     """The weights with what they lack of `ONE`, or have beyond it, given to the largest."""
     shares_left = list(weights)
-    shares_left[shares_left.index(max(shares_left))] += ONE - sum(shares_left)
+    shares_left[shares_left.index(max(shares_left))] += PROBABILITY_ONE - sum(shares_left)
     return tuple(shares_left)
 
 
 def shares(weights: Sequence[int]) -> tuple[int, ...]:
     """Weights in these proportions, which sum to `ONE`; a part of 0 stays 0."""
-    return to_one([weight * ONE // sum(weights) for weight in weights])
+    return to_one([weight * PROBABILITY_ONE // sum(weights) for weight in weights])
 
 
 def running(weights: Sequence[int]) -> list[int]:

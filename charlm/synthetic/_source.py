@@ -23,7 +23,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from charlm.errors import CorpusError
-from charlm.synthetic._random import ONE, endless, running, stream
+from charlm.synthetic._random import PROBABILITY_ONE, endless, running, stream
 
 State = Any
 """What a source remembers of the text so far: all that its next letter depends on."""
@@ -73,12 +73,12 @@ class Law:
     @cached_property
     def probabilities(self) -> np.ndarray:
         """(L,) the probabilities."""
-        return np.array(self.weights) / ONE
+        return np.array(self.weights) / PROBABILITY_ONE
 
     @cached_property
     def bits(self) -> float:
         """The entropy of one draw."""
-        return -sum(weight / ONE * log2(weight / ONE) for weight in self.weights if weight)
+        return -sum(weight / PROBABILITY_ONE * log2(weight / PROBABILITY_ONE) for weight in self.weights if weight)
 
 
 @dataclass(frozen=True)

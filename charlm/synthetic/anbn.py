@@ -11,7 +11,7 @@ from functools import cached_property
 from math import log2
 from typing import ClassVar
 
-from charlm.synthetic._random import ONE
+from charlm.synthetic._random import PROBABILITY_ONE
 from charlm.synthetic._source import Automaton, Entropy, Law
 
 A, B, LINE_END = range(3)
@@ -56,7 +56,7 @@ class AnBn(Automaton):
             return self._certain[B if b < a else LINE_END]
         weight = self._stop(a)
         if weight not in self._uncertain:
-            self._uncertain[weight] = Law((ONE - weight, weight, 0), 0)
+            self._uncertain[weight] = Law((PROBABILITY_ONE - weight, weight, 0), 0)
         return self._uncertain[weight]
 
     def after(self, state: State, letter: int) -> State:
@@ -71,8 +71,8 @@ class AnBn(Automaton):
         if not a:
             return 0
         if self.counts == "geometric":
-            return ONE // self.mean
-        return ONE // max(1, 2 * self.mean - a)
+            return PROBABILITY_ONE // self.mean
+        return PROBABILITY_ONE // max(1, 2 * self.mean - a)
 
     @cached_property
     def _uncertain(self) -> dict[int, Law]:
@@ -81,12 +81,12 @@ class AnBn(Automaton):
 
     @cached_property
     def _certain(self) -> dict[int, Law]:
-        return {B: Law((0, ONE, 0), 1), LINE_END: Law((0, 0, ONE), 1)}
+        return {B: Law((0, PROBABILITY_ONE, 0), 1), LINE_END: Law((0, 0, PROBABILITY_ONE), 1)}
 
     def entropy(self) -> Entropy:
         """Exact: the entropy of n over the mean of 2 n + 1."""
         if self.counts == "geometric":
-            p = ONE // self.mean / ONE
+            p = PROBABILITY_ONE // self.mean / PROBABILITY_ONE
             bits = 0.0 if p == 1 else -(p * log2(p) + (1 - p) * log2(1 - p)) / p
             return Entropy(bits / (2 / p + 1))
         bits, mean = 0.0, 0.0
@@ -99,7 +99,7 @@ class AnBn(Automaton):
         """Of n = 1, 2, …, 2 mean - 1 where n is uniform: each but for the rounding of the weights."""
         left = 1.0
         for a in range(1, 2 * self.mean):
-            stop = self._stop(a) / ONE
+            stop = self._stop(a) / PROBABILITY_ONE
             yield left * stop
             left *= 1 - stop
 

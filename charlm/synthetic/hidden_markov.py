@@ -19,20 +19,20 @@ from typing import ClassVar
 
 import numpy as np
 
-from charlm.synthetic._random import ONE, endless, running, splitmix64, stream, to_one, uneven_rows
+from charlm.synthetic._random import PROBABILITY_ONE, endless, running, splitmix64, stream, to_one, uneven_rows
 from charlm.synthetic._source import Entropy, Expected, Source, stationary
 
 ALPHABET = b"abcdefghijklmnopqrstuvwxyz"
-TEXTS = 4096
+ENTROPY_TEXTS = 4096
 """R: texts that the entropy is estimated from."""
 
-STEPS = 200
+ENTROPY_STEPS = 200
 """Characters of each that count for the estimate, after those that bring the filter up."""
 
 FORGOTTEN = 1e-6
 """The share of the texts that has not changed its state even once when the counting begins."""
 
-SHORTEST = 50
+MIN_ENTROPY_STEPS = 50
 """Characters before the counting begins, at least."""
 
 ENUMERATED = 1 << 18
@@ -75,10 +75,10 @@ class HiddenMarkov(Source):
     @cached_property
     def goes(self) -> list[tuple[int, ...]]:
         """For each state the weights (S,) of the one after it: to stay, and beyond that an uneven row."""
-        stays = int(self.stay * ONE)
+        stays = int(self.stay * PROBABILITY_ONE)
         rows = []
         for state, row in enumerate(uneven_rows(stream(self.seed, 0), self.states, self.states)):
-            moved = [max(1, weight * (ONE - stays) // ONE) for weight in row]
+            moved = [max(1, weight * (PROBABILITY_ONE - stays) // PROBABILITY_ONE) for weight in row]
             moved[state] += stays
             rows.append(to_one(moved))
         return rows
@@ -91,7 +91,7 @@ class HiddenMarkov(Source):
             drawn = bytearray()
             for number in numbers.tolist():
                 drawn.append(letters[bisect_right(writes[state], number >> 32)])
-                state = bisect_right(goes[state], number & (ONE - 1))
+                state = bisect_right(goes[state], number & (PROBABILITY_ONE - 1))
             yield bytes(drawn)
 
     def expect(self, text: bytes) -> Expected:
@@ -110,7 +110,7 @@ class HiddenMarkov(Source):
     @cached_property
     def _matrices(self) -> tuple[np.ndarray, np.ndarray]:
         """(S, L) and (S, S), the probabilities of letters and of states to come."""
-        return np.array(self.writes) / ONE, np.array(self.goes) / ONE
+        return np.array(self.writes) / PROBABILITY_ONE, np.array(self.goes) / PROBABILITY_ONE
 
     @cached_property
     def stationary(self) -> np.ndarray:
@@ -130,20 +130,20 @@ class HiddenMarkov(Source):
     def _estimates(self) -> np.ndarray:
         """(R,) mean bits of each text, begun in the stationary process and counted once its beginning is forgotten."""
         writes, goes = self._matrices
-        before = max(SHORTEST, ceil(log(FORGOTTEN) / log(self.stay)) if self.stay else 0)
+        before = max(MIN_ENTROPY_STEPS, ceil(log(FORGOTTEN) / log(self.stay)) if self.stay else 0)
         letters_by, states_by = np.cumsum(writes, 1), np.cumsum(goes, 1)
         random = _uniform(stream(self.seed, 4))
         state = _drawn(np.cumsum(self.stationary)[None, :], next(random))
-        belief = np.tile(self.stationary, (TEXTS, 1))
-        sums = np.zeros(TEXTS)
-        for step in range(before + STEPS):
+        belief = np.tile(self.stationary, (ENTROPY_TEXTS, 1))
+        sums = np.zeros(ENTROPY_TEXTS)
+        for step in range(before + ENTROPY_STEPS):
             expected = belief @ writes
             if step >= before:
                 sums += bits(expected)
             letter = _drawn(letters_by[state], next(random))
             belief = (belief * writes.T[letter] / np.take_along_axis(expected, letter[:, None], 1)) @ goes
             state = _drawn(states_by[state], next(random))
-        return sums / STEPS
+        return sums / ENTROPY_STEPS
 
     def bounds(self, length: int | None = None) -> tuple[float, float]:
         """H(X_n | X_1 … X_(n-1), S_1) and H(X_n | X_1 … X_(n-1)) in bits, exactly, by going through all texts.
@@ -176,8 +176,8 @@ def _uniform(start: int) -> Iterator[np.ndarray]:
     """(R,) numbers from 0 to below 1, again and again."""
     first = 0
     while True:
-        yield (splitmix64(start, first, TEXTS) >> np.uint64(11)) * 2.0**-53
-        first += TEXTS
+        yield (splitmix64(start, first, ENTROPY_TEXTS) >> np.uint64(11)) * 2.0**-53
+        first += ENTROPY_TEXTS
 
 
 def _drawn(sums: np.ndarray, number: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from charlm.synthetic._random import ONE, stream, uneven_rows
+from charlm.synthetic._random import PROBABILITY_ONE, stream, uneven_rows
 from charlm.synthetic._source import Automaton, Entropy, Law, stationary
 
 LETTERS = b"abcdefgh"
@@ -57,7 +57,7 @@ class Markov(Automaton):
     def entropy(self) -> Entropy:
         """Exact: the entropy of each row, by how often its context is met in the long run."""
         letters = len(LETTERS)
-        p = np.array(self.weights, dtype=np.float64) / ONE
+        p = np.array(self.weights, dtype=np.float64) / PROBABILITY_ONE
         step = np.zeros((CONTEXTS, CONTEXTS))
         for context in range(CONTEXTS):
             after = (context * letters + np.arange(letters)) % CONTEXTS

@@ -300,7 +300,7 @@ def test_a_report_is_written_and_said(shell, monkeypatch):
 def test_a_report_that_would_be_too_large_is_refused_before_anything_is_read(shell, monkeypatch):
     from charlm.show import text_view
 
-    monkeypatch.setattr(text_view, "LARGEST", 505_000)
+    monkeypatch.setattr(text_view, "MAX_REPORT_BYTES", 505_000)
     told = refused(shell(*SURPRISE, "--html", "a.html"))
     most = int(re.search(r"give --chars (\d+) or fewer", told)[1])
     assert 0 < most < 701
