@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from charlm.cli.models import JSON, load_model
-from charlm.cli.options import Invocation, command
-from charlm.config import MeasureOptions
+from charlm.cli.options import Invocation
 from charlm.show.terminal import Terminal, result
 
 
@@ -41,8 +40,3 @@ def compare(
     if len({row["unknown"] for row in comparison["models"]}) > 1:
         for row in comparison["models"]:
             terminal.say(f"{row['model']} scored {row['unknown']:,} as unknown, which is easier than to name them")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to those of `app`."""
-    command(app, MeasureOptions, "compare")(compare)

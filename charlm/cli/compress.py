@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from charlm.cli.models import JSON, ModelChoice, load_model
-from charlm.cli.options import Invocation, command, plain
-from charlm.config import CompressOptions
+from charlm.cli.options import Invocation
 from charlm.errors import InputError, PackedError, UsageError
 from charlm.files import present, write_atomically
 from charlm.show.terminal import result, result_bytes
@@ -23,12 +22,6 @@ Out = Annotated[
                  help=f"Where to write, - for stdout. Default: FILE{SUFFIX} and back; stdout where FILE is -."),
 ]  # fmt: skip
 Force = Annotated[bool, typer.Option("--force", help="Replace a file that is there.", show_default=False)]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to those of `app`."""
-    command(app, CompressOptions, "compress")(compress)
-    plain(app, "decompress")(decompress)
 
 
 def compress(

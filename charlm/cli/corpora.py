@@ -12,11 +12,7 @@ from charlm.cli.options import Invocation, command
 from charlm.config import CatalogueOptions, GetOptions
 from charlm.show.terminal import result
 
-app = typer.Typer(
-    name="corpora",
-    help="Texts that are known by name: list them, get one.",
-    invoke_without_command=True,
-)
+app = typer.Typer(name="corpora", help="Texts that are known by name: list them, get one.", invoke_without_command=True)
 
 
 @app.callback()

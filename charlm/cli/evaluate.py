@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from charlm.cli.models import JSON, ModelChoice, load_model
-from charlm.cli.options import Invocation, command
-from charlm.config import EvalOptions
+from charlm.cli.options import Invocation
 from charlm.errors import UsageError
 from charlm.show.terminal import Terminal, result
 
@@ -63,8 +62,3 @@ def evaluate(
         tables.facts(tables.evaluation(scores))
         if "baselines" in scores:
             tables.baselines(scores)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to those of `app`."""
-    command(app, EvalOptions, "eval")(evaluate)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from charlm.cli.models import JSON, model_path
-from charlm.cli.options import Invocation, plain
+from charlm.cli.options import Invocation
 from charlm.show.terminal import result
 
 
@@ -41,9 +41,3 @@ def list_runs(invocation: Invocation, as_json: JSON = False) -> None:
         tables.runs(rows)
     else:
         invocation.terminal.say("there are no runs below runs; train one: charlm train")
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to those of `app`."""
-    plain(app, "info")(info)
-    plain(app, "runs")(list_runs)

@@ -5,9 +5,7 @@ import typer
 from charlm.show.terminal import result
 
 app = typer.Typer(
-    name="inspect",
-    help="See inside a model: surprise, cells, gates, gradients, learning.",
-    invoke_without_command=True,
+    name="inspect", help="See inside a model: surprise, cells, gates, gradients, learning.", invoke_without_command=True
 )
 
 

@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 
 @command(app, SurpriseOptions, "inspect surprise")
 def surprise(
-    invocation: Invocation,
-    text: TextChoice = None,
-    model: ModelChoice = None,
-    html: HTML = None,
-    as_json: JSON = False,
+    invocation: Invocation, text: TextChoice = None, model: ModelChoice = None, html: HTML = None, as_json: JSON = False
 ) -> None:
     """See how surprised a model is by each character, by which characters, and after how much context."""
     from charlm.inspect.record import record

@@ -37,12 +37,7 @@ class Invocation:
 
 
 def command(
-    app: typer.Typer,
-    group: type[Options],
-    name: str,
-    *,
-    networks: bool = True,
-    cls: type[TyperCommand] = TyperCommand,
+    app: typer.Typer, group: type[Options], name: str, *, networks: bool = True, cls: type[TyperCommand] = TyperCommand
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a command with its own parameters, the options of `group`, and the common ones.
 

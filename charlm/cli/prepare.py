@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from charlm.cli.options import Invocation, command
+from charlm.cli.options import Invocation
 from charlm.config import PrepareOptions
 from charlm.show.terminal import result
 
@@ -32,8 +32,3 @@ def prepare(
         )
     invocation.terminal.facts(tables.corpus(corpus.info, corpus.vocabulary.size))
     result(str(corpus.path))
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to those of `app`."""
-    command(app, PrepareOptions, "prepare", networks=False)(prepare)

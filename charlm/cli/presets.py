@@ -8,11 +8,11 @@ import typer
 from typer.core import TyperCommand
 
 from charlm.cli.models import JSON
-from charlm.cli.options import Invocation, plain
+from charlm.cli.options import Invocation
 from charlm.show.terminal import result
 
 
-class Train(TyperCommand):
+class TrainCommand(TyperCommand):
     """The command `charlm train`, whose `--help` says what a preset makes of each option where one is given."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -73,8 +73,3 @@ def presets(
         result(chosen[0].to_toml())
     else:
         tables.presets([preset.to_json() for preset in chosen])
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to those of `app`."""
-    plain(app, "presets", networks=False)(presets)

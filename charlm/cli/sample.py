@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm.cli.models import ModelChoice, load_model
-from charlm.cli.options import Invocation, command
+from charlm.cli.options import Invocation
 from charlm.config import SampleOptions
 from charlm.errors import InputError, UsageError
 from charlm.show.terminal import result, shown
@@ -154,8 +154,3 @@ def _prompt(prompt: str | None, prompt_file: str | None) -> str:
     except UnicodeDecodeError as error:
         problem = f"byte {error.start} is 0x{error.object[error.start]:02x}"
         raise InputError(f"--prompt-file {prompt_file} is not UTF-8 ({problem}); convert it first") from None
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to those of `app`."""
-    command(app, SampleOptions, "sample")(sample)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm.cli.models import JSON, model_path
-from charlm.cli.options import Invocation, command
+from charlm.cli.options import Invocation
 from charlm.config import ScoreOptions
 from charlm.errors import UsageError
 from charlm.show.format import visible
@@ -17,11 +17,6 @@ from charlm.show.terminal import result, result_bytes
 if TYPE_CHECKING:
     from charlm.evaluation.cloze import Filled
     from charlm.evaluation.score_lines import LineScore, Scored
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the program's."""
-    command(app, ScoreOptions, "score")(score)
 
 
 def score(

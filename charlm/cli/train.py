@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm.cli.models import model_path
-from charlm.cli.options import Invocation, command
-from charlm.cli.presets import Train
+from charlm.cli.options import Invocation
 from charlm.cli.signals import stop
-from charlm.config import TrainOptions
 from charlm.errors import UsageError
 from charlm.show.format import duration
 from charlm.show.terminal import Terminal, result
@@ -131,8 +129,3 @@ def open_corpus(invocation: Invocation, word: str | None, elsewhere: Path | None
         return open_or_prepare(
             word, root=root, report=invocation.terminal.say, progress=lambda done, total: counter(done, total, "B")
         )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to those of `app`."""
-    command(app, TrainOptions, "train", cls=Train)(train)
