@@ -50,12 +50,7 @@ class Cell(ABC):
         rows = len(self.gates) * hidden
         if not self.recurrent:
             return {"weight_ih": (rows, inputs), "bias_ih": (rows,)}
-        return {
-            "weight_ih": (rows, inputs),
-            "weight_hh": (rows, hidden),
-            "bias_ih": (rows,),
-            "bias_hh": (rows,),
-        }
+        return {"weight_ih": (rows, inputs), "weight_hh": (rows, hidden), "bias_ih": (rows,), "bias_hh": (rows,)}
 
     @abstractmethod
     def step(

@@ -103,11 +103,7 @@ class TrainOptions(ModelOptions):
         auto="the cell's own: 1 for lstm",
     )
     optimizer: str = option(
-        "adamw",
-        "choice",
-        "Optimiser.",
-        choices=("sgd", "rmsprop", "adagrad", "adam", "adamw"),
-        panel="Learning",
+        "adamw", "choice", "Optimiser.", choices=("sgd", "rmsprop", "adagrad", "adam", "adamw"), panel="Learning"
     )
     lr: float = option(
         AUTO,
@@ -150,12 +146,7 @@ class TrainOptions(ModelOptions):
         auto="adamw 1 / (4 x rate x steps per pass), at most 0.1; else 0",
     )
     weight_drop: float = option(
-        0.0,
-        "number",
-        "Share of the recurrent weights dropped in each window.",
-        low=0,
-        below=1,
-        panel="Learning",
+        0.0, "number", "Share of the recurrent weights dropped in each window.", low=0, below=1, panel="Learning"
     )
     dropout_kind: str = option(
         "element",
@@ -165,12 +156,7 @@ class TrainOptions(ModelOptions):
         panel="Learning",
     )
     embedding_dropout: float = option(
-        0.0,
-        "number",
-        "Share of the symbols whose input is dropped in each window.",
-        low=0,
-        below=1,
-        panel="Learning",
+        0.0, "number", "Share of the symbols whose input is dropped in each window.", low=0, below=1, panel="Learning"
     )
     embeddings: str | None = option(
         None,
@@ -224,11 +210,7 @@ class TrainOptions(ModelOptions):
         auto="cuda where there is one, else cpu",
     )
     precision: str = option(
-        "float32",
-        "choice",
-        "Arithmetic of the products.",
-        choices=("float32", "tf32", "bfloat16"),
-        panel="Running",
+        "float32", "choice", "Arithmetic of the products.", choices=("float32", "tf32", "bfloat16"), panel="Running"
     )
     threads: int = option(
         AUTO, "integer", "Processor threads.", low=1, high=4096, auto="torch's own choice", panel="Running"
@@ -268,11 +250,7 @@ class TrainOptions(ModelOptions):
         auto="at each evaluation, and after ten minutes without one",
     )
     report_every: int = option(
-        100,
-        "integer",
-        "Steps between reports and rows of metrics.jsonl; 0 = only the last.",
-        low=0,
-        panel="Running",
+        100, "integer", "Steps between reports and rows of metrics.jsonl; 0 = only the last.", low=0, panel="Running"
     )
 
     def __post_init__(self) -> None:

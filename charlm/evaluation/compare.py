@@ -208,10 +208,7 @@ def _measured(
 
 
 def _ends(interval: Interval | None) -> dict[str, Any]:
-    return {
-        "bits_per_char_low": interval and interval.low,
-        "bits_per_char_high": interval and interval.high,
-    }
+    return {"bits_per_char_low": interval and interval.low, "bits_per_char_high": interval and interval.high}
 
 
 def _further(progress: EvalProgressFn | None, before: int, whole: int) -> EvalProgressFn | None:

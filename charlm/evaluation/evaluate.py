@@ -237,11 +237,7 @@ def score_text(model: Model, text: str, *, data: str | Path = Path("data"), **va
 
 
 def _dynamic(
-    model: Model,
-    text: EvalText,
-    options: EvalOptions,
-    progress: EvalProgressFn | None,
-    report: NoticeFn | None,
+    model: Model, text: EvalText, options: EvalOptions, progress: EvalProgressFn | None, report: NoticeFn | None
 ) -> Score:
     """The score with weights that follow the text; not a number, with a word why, where there is none."""
     device = find_device(options.device)

@@ -16,16 +16,7 @@ from charlm.model.checkpoint import Model
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
 from charlm.tokenizers.word import JOINS_NEXT_WORD
 
-CLASSES = (
-    "letters",
-    "capitals",
-    "digits",
-    "spaces",
-    "punctuation",
-    "line starts",
-    "others",
-    "ends of documents",
-)
+CLASSES = ("letters", "capitals", "digits", "spaces", "punctuation", "line starts", "others", "ends of documents")
 """Every character is of one class, a word of that of its first letter; the first of a line is of `line starts`,
 whatever it is."""
 

@@ -168,12 +168,7 @@ def gates_report(model: Model, text: EvalText, progress: Progress | None = None)
 
 
 def _heading(model: Model, text: EvalText) -> dict[str, Any]:
-    return {
-        "model": model.label,
-        "text": text.name,
-        "characters": len(text.ids) - 1,
-        "hidden": model.options.hidden,
-    }
+    return {"model": model.label, "text": text.name, "characters": len(text.ids) - 1, "hidden": model.options.hidden}
 
 
 def _followed(each: Followed, best: HiddenUnit | None, ablations: dict[HiddenUnit, Ablation]) -> dict[str, Any]:

@@ -33,11 +33,7 @@ def facts(report: Mapping[str, Any]) -> dict[str, str]:
 
 def report(values: Mapping[str, Any]) -> dict[str, Any]:
     """What the report of `surface.html` names."""
-    return {
-        "title": "The error surface of one unit",
-        "about": "why gradients are clipped",
-        "facts": facts(values),
-    }
+    return {"title": "The error surface of one unit", "about": "why gradients are clipped", "facts": facts(values)}
 
 
 def _descent(path: Mapping[str, Any], rate: float, threshold: float | None = None) -> str:

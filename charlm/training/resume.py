@@ -28,15 +28,7 @@ from charlm.training.events import Report, Result
 from charlm.training.optimizer import load_state_arrays
 from charlm.training.run_folder import RunFolder, TrainCheckpoint
 from charlm.training.schedule import RunLength
-from charlm.training.train import (
-    Clock,
-    configure_device,
-    ignore_event,
-    make_plan,
-    model_options,
-    never,
-    open_corpus,
-)
+from charlm.training.train import Clock, configure_device, ignore_event, make_plan, model_options, never, open_corpus
 from charlm.training.trainer import Trainer
 
 RESUMABLE = {
