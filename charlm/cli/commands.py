@@ -23,16 +23,7 @@ from charlm.cli import (  # noqa: F401 - they add commands
     score,
     train,
 )
-from charlm.cli.options import command, plain
-from charlm.config import (
-    CompressOptions,
-    EvalOptions,
-    MeasureOptions,
-    PrepareOptions,
-    SampleOptions,
-    ScoreOptions,
-    TrainOptions,
-)
+from charlm.cli.options import command
 from charlm.show.terminal import result
 from charlm.version import __version__
 
@@ -63,16 +54,16 @@ def _root(
 
 
 # In the order in which --help lists them.
-command(app, PrepareOptions, "prepare", networks=False)(prepare.prepare)
-command(app, TrainOptions, "train", cls=presets.TrainCommand)(train.train)
-command(app, EvalOptions, "eval")(evaluate.evaluate)
-command(app, SampleOptions, "sample")(sample.sample)
-plain(app, "info")(info.info)
-plain(app, "runs")(info.list_runs)
-command(app, MeasureOptions, "compare")(compare.compare)
-command(app, CompressOptions, "compress")(compress.compress)
-plain(app, "decompress")(compress.decompress)
-command(app, ScoreOptions, "score")(score.score)
-plain(app, "presets", networks=False)(presets.presets)
+command(app, "prepare", networks=False)(prepare.prepare)
+command(app, "train", cls=presets.TrainCommand)(train.train)
+command(app, "eval")(evaluate.evaluate)
+command(app, "sample")(sample.sample)
+command(app, "info")(info.info)
+command(app, "runs")(info.list_runs)
+command(app, "compare")(compare.compare)
+command(app, "compress")(compress.compress)
+command(app, "decompress")(compress.decompress)
+command(app, "score")(score.score)
+command(app, "presets", networks=False)(presets.presets)
 app.add_typer(inspect.app)
 app.add_typer(corpora.app)

@@ -9,7 +9,7 @@ import typer
 
 from charlm.cli.models import JSON
 from charlm.cli.options import Invocation, command
-from charlm.config import CatalogueOptions, GetOptions
+from charlm.config import CatalogueOptions
 from charlm.show.terminal import result
 
 app = typer.Typer(name="corpora", help="Texts that are known by name: list them, get one.", invoke_without_command=True)
@@ -21,7 +21,7 @@ def _root(context: typer.Context) -> None:
         result(context.get_help())
 
 
-@command(app, CatalogueOptions, "corpora list", networks=False)
+@command(app, "corpora list", networks=False)
 def list_texts(invocation: Invocation, as_json: JSON = False) -> None:
     """List the texts: size, language, licence, and which are here."""
     from charlm.corpora.cache import listing
@@ -40,7 +40,7 @@ def list_texts(invocation: Invocation, as_json: JSON = False) -> None:
             result("\t".join(corpora.words(row)))
 
 
-@command(app, GetOptions, "corpora get", networks=False)
+@command(app, "corpora get", networks=False)
 def get(
     invocation: Invocation,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False,

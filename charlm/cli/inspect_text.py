@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from charlm.model.checkpoint import Model
 
 
-@command(app, SurpriseOptions, "inspect surprise")
+@command(app, "inspect surprise")
 def surprise(
     invocation: Invocation, text: TextChoice = None, model: ModelChoice = None, html: HTML = None, as_json: JSON = False
 ) -> None:
@@ -57,7 +57,7 @@ def surprise(
         tables.grids(showing.grids(summary))
 
 
-@command(app, CellsOptions, "inspect cells")
+@command(app, "inspect cells")
 def cells(
     invocation: Invocation,
     text: TextChoice = None,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from charlm.model.checkpoint import Model
 
 
-@command(app, GradientOptions, "inspect gradients")
+@command(app, "inspect gradients")
 def gradients(
     invocation: Invocation,
     text: Annotated[
@@ -71,7 +71,7 @@ def gradients(
         show.in_terminal(reports)
 
 
-@command(app, SurfaceOptions, "inspect surface", networks=False)
+@command(app, "inspect surface", networks=False)
 def surface(invocation: Invocation, html: HTML = None, svg: SVG = None, as_json: JSON = False) -> None:
     """Why gradients are clipped: the error surface of one unit, and descents on it."""
     from charlm.inspect.surface import surface as compute
@@ -89,7 +89,7 @@ def surface(invocation: Invocation, html: HTML = None, svg: SVG = None, as_json:
         tables.facts(show.facts(report))
 
 
-@command(app, LearningOptions, "inspect learning", networks=False)
+@command(app, "inspect learning", networks=False)
 def learning(
     invocation: Invocation,
     runs: Annotated[

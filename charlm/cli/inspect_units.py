@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from charlm.model.checkpoint import Model
 
 
-@command(app, FindOptions, "inspect find")
+@command(app, "inspect find")
 def find(
     invocation: Invocation,
     text: TextChoice = None,
@@ -59,7 +59,7 @@ def _write_found(invocation: Invocation, path: Path, model: "Model", text: "Eval
     write_text(invocation, path, units.view(report, model.vocabulary, seen, named))
 
 
-@command(app, AblateOptions, "inspect ablate")
+@command(app, "inspect ablate")
 def ablate(
     invocation: Invocation,
     text: TextChoice = None,
@@ -86,7 +86,7 @@ def ablate(
     units.table(units.ABLATION_COLUMNS, units.ablation_rows(report))
 
 
-@command(app, ReadOptions, "inspect gates")
+@command(app, "inspect gates")
 def gates(invocation: Invocation, text: TextChoice = None, model: ModelChoice = None, as_json: JSON = False) -> None:
     """Say how often gates are shut or open, and outputs at their ends."""
     from charlm.inspect.passage import passage

@@ -12,7 +12,7 @@ from typer.core import TyperCommand
 from typer.models import ArgumentInfo
 
 from charlm.cells._plugin import plugin
-from charlm.config import read_config
+from charlm.config import COMMANDS, read_config
 from charlm.errors import UsageError
 from charlm.show.terminal import NobodyReads, Terminal
 from charlm.spec import AUTO, Options, Spec, flag
@@ -37,14 +37,19 @@ class Invocation:
 
 
 def command(
-    app: typer.Typer, group: type[Options], name: str, *, networks: bool = True, cls: type[TyperCommand] = TyperCommand
+    app: typer.Typer, name: str, *, networks: bool = True, cls: type[TyperCommand] = TyperCommand
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function as a command with its own parameters, the options of `group`, and the common ones.
+    """Register a function as a command with its own parameters, its group of options, and the common ones.
 
-    The name of a command within another is both words. The function's first parameter receives a `Given`. A
-    command that has to do with networks takes cells from plugins, which are known before an option is read.
-    `cls` is for one whose help is its own.
+    Args:
+        app: the program, or a group of commands.
+        name: a key of `charlm.config.COMMANDS`, or of a command without options; of a command in a group both words.
+        networks: whether it takes cells from plugins, which are loaded before an option is read.
+        cls: of a command with a help of its own.
+
+    The function's first parameter receives an `Invocation`.
     """
+    group = COMMANDS.get(name, _NoOptions)
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         own = [
@@ -79,13 +84,6 @@ def command(
         return run
 
     return register
-
-
-def plain(
-    app: typer.Typer, name: str, *, networks: bool = True
-) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command that has no options but its own and the common ones."""
-    return command(app, _NoOptions, name, networks=networks)
 
 
 @dataclass(frozen=True)
