@@ -1,4 +1,4 @@
-"""How long a run lasts and what the learning rate does meanwhile: functions of the share that is done."""
+"""The learning-rate scheduler, and the length of a run: functions of the fraction that is done."""
 
 from dataclasses import dataclass
 from math import cos, floor, pi
