@@ -1,11 +1,11 @@
-"""Where downloaded texts lie: a folder each, with what was remembered of the download beside the text.
+"""The cache of downloaded texts: a folder for each, with a record of the download next to the text.
 
     corpora/NAME/            the text, as one file or a folder of files
     corpora/NAME/.download.json
-                             its address, size, SHA-256 and day; hidden, and so no part of the text
-    corpora/.NAME.part/      a download that is under way or broke off
+                             its URL, size, SHA-256 and date; hidden, and so not part of the text
+    corpora/.NAME.part/      a partial download
 
-A folder without that record is none of ours. What is left out: how a text comes there (`charlm.corpora.download`).
+A folder without that record was not downloaded by charlm. What is left out: downloading (`charlm.corpora.download`).
 """
 
 import json
@@ -18,22 +18,22 @@ from charlm.files import write_atomically
 from charlm.schema import Schema, check, is_bool, is_count, is_text
 
 ROOT = Path("corpora")
-"""Where downloaded texts lie, below the folder in which a command runs."""
+"""Folder of downloaded texts, below the folder in which a command runs."""
 
 RECORD = ".download.json"
 MAX_RECORD_BYTES = 1 << 16
-"""Bytes that a record may have; ours has a few hundred."""
+"""Bytes that a record may have; one of charlm has a few hundred."""
 
 
 @dataclass(frozen=True)
 class DownloadRecord:
-    """What is remembered of a download.
+    """The record of a download.
 
     Attributes:
-        address: where it came from.
-        bytes, sha256: of the file as it came, before it was unpacked.
-        verified: whether the catalogue knew its SHA-256.
-        fetched: when, in UTC, ISO 8601.
+        address: URL of the file.
+        bytes, sha256: of the downloaded file, before it was unpacked.
+        verified: whether the catalogue had its SHA-256.
+        fetched: time of the download in UTC, ISO 8601.
     """
 
     address: str
@@ -43,12 +43,12 @@ class DownloadRecord:
     fetched: str
 
     def write(self, folder: Path) -> None:
-        """Leave it in the folder of its text. Raises `CharlmError` where that fails."""
+        """Write the record into the folder of its text. Raises `CharlmError` if that fails."""
         write_atomically(folder / RECORD, json.dumps(asdict(self), indent=1) + "\n")
 
 
 def read_record(folder: Path) -> DownloadRecord | None:
-    """What is remembered of the download in a folder; None where there is none, or none that can be read."""
+    """The record of the download in a folder; None if there is none, or it is damaged."""
     try:
         values = json.loads(read_short(folder / RECORD))
         check(values, _SCHEMA)
@@ -57,17 +57,11 @@ def read_record(folder: Path) -> DownloadRecord | None:
         return None
 
 
-_SCHEMA: Schema = {
-    "address": is_text,
-    "bytes": is_count,
-    "sha256": is_text,
-    "verified": is_bool,
-    "fetched": is_text,
-}
+_SCHEMA: Schema = {"address": is_text, "bytes": is_count, "sha256": is_text, "verified": is_bool, "fetched": is_text}
 
 
 def read_short(path: Path) -> str:
-    """The text of a small file. Raises `OSError` or `ValueError` where there is none, or a large one."""
+    """The text of a small file. Raises `OSError` or `ValueError` if there is none, or it is large."""
     with path.open("rb") as file:
         data = file.read(MAX_RECORD_BYTES + 1)
     if len(data) > MAX_RECORD_BYTES:
@@ -76,11 +70,11 @@ def read_short(path: Path) -> str:
 
 
 def find_cached(name: str, root: Path = ROOT) -> Path | None:
-    """The folder of a downloaded text, None where it is not there.
+    """The folder of a downloaded text, None if it is not there.
 
     Args:
-        name: as its catalogue has it; anything with a separator is none.
-        root: where downloaded texts lie.
+        name: as in its catalogue; one with a separator is never found.
+        root: folder of downloaded texts.
     """
     if not name or name in (".", "..") or Path(name).name != name:
         return None
@@ -88,17 +82,17 @@ def find_cached(name: str, root: Path = ROOT) -> Path | None:
 
 
 def partial_path(path: Path) -> Path:
-    """Where the beginning of a download is kept until it is whole: a folder beside the one that it becomes."""
+    """The folder of a partial download, next to the one of the complete text."""
     return path.parent / f".{path.name}.part"
 
 
-def part_in(place: Path) -> Path:
-    """The file with the beginning itself, in that folder."""
-    return place / "text"
+def part_in(folder: Path) -> Path:
+    """The file of a partial download in its folder."""
+    return folder / "text"
 
 
 def state(entry: Entry, root: Path = ROOT) -> str:
-    """How far a text is: `built in`, `downloaded`, `begun`, `not yet`, or `elsewhere` where charlm fetches none."""
+    """State of a text: `built in`, `downloaded`, `begun`, `not yet`, or `elsewhere` if charlm does not download it."""
     if entry.kind == "elsewhere":
         return "elsewhere"
     if entry.kind != "download":
@@ -109,7 +103,7 @@ def state(entry: Entry, root: Path = ROOT) -> str:
 
 
 def listing(entry: Entry, root: Path = ROOT) -> dict[str, Any]:
-    """An entry with its state, in plain values: what `charlm corpora list` shows."""
+    """An entry with its state in plain values, for `charlm corpora list`."""
     return {
         "name": entry.name,
         "bytes": entry.size,

@@ -1,7 +1,7 @@
 """The catalogue of corpora that charlm knows by name, and catalogues of users.
 
-charlm's own is the file `corpora/catalogue.toml`, which an installed package carries inside itself and a
-checkout has beside it; docs/corpora.md describes the format. What is left out: fetching (`charlm.corpora.download`).
+charlm's own is the file `corpora/catalogue.toml`, inside an installed package and next to it in a checkout;
+docs/corpora.md describes the format. What is left out: downloading (`charlm.corpora.download`).
 """
 
 import difflib
@@ -17,10 +17,10 @@ from charlm.errors import CharlmError, CorpusError, UsageError
 from charlm.schema import Schema, is_bool, misfit
 
 PACKAGE = Path(__file__).resolve().parent.parent
-PLACES = (PACKAGE / "corpora" / "catalogue.toml", PACKAGE.parent / "corpora" / "catalogue.toml")
+CATALOGUE_PATHS = (PACKAGE / "corpora" / "catalogue.toml", PACKAGE.parent / "corpora" / "catalogue.toml")
 
-UNPACK = ("zip", "tar", "gz", "xz", "bz2")
-"""What a download may be unpacked from; `tar` also where it is compressed itself."""
+ARCHIVE_TYPES = ("zip", "tar", "gz", "xz", "bz2")
+"""Types of downloads that are unpacked; a `tar` may be compressed."""
 
 MAX_CATALOGUE_BYTES = 1 << 20
 """Bytes that a catalogue may have."""
@@ -31,20 +31,20 @@ class Entry:
     """One corpus of the catalogue.
 
     Args:
-        name: what `charlm prepare` takes.
-        kind: `builtin` (made on the spot), `download`, or `elsewhere` (has its owner's conditions, and is got by hand).
+        name: the source of `charlm prepare`.
+        kind: `builtin` (needs no download), `download`, or `elsewhere` (its owner's terms require a manual download).
         description: one sentence.
-        address: where it is, or the page of its owner.
-        bytes: the size of the download, exactly; None where that is not known.
-        about: its size roughly, where that is all that is known.
+        address: its URL, or that of its owner's page.
+        bytes: exact size of the download; None if unknown.
+        about: approximate size, if the exact one is unknown.
         characters: of the text.
         sha256: of the download, in hexadecimal.
-        verified: whether the size and the SHA-256 were seen with the file itself; where not, there is no SHA-256.
-        licence: under what conditions it may be used.
+        verified: whether size and SHA-256 were computed from the file itself; if not, there is no SHA-256.
+        licence: terms of use.
         languages, scripts: of the text.
-        unpack: what it is unpacked from, one of `UNPACK`; None leaves it as it is.
-        unpacked: the most bytes that may come out of it.
-        members: patterns of the files of an archive that are wanted, all where there are none.
+        unpack: type of the archive, one of `ARCHIVE_TYPES`; None if it is not unpacked.
+        unpacked: the most bytes of the unpacked files.
+        members: patterns of the wanted files of an archive; without any, all.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Entry:
 
     @property
     def size(self) -> int | None:
-        """Bytes of the download, exactly or roughly."""
+        """Bytes of the download, exact or approximate."""
         return self.bytes if self.bytes is not None else self.about
 
 
@@ -76,11 +76,11 @@ def catalogue() -> dict[str, Entry]:
     Raises:
         CharlmError: the file is missing from the installation, or damaged.
     """
-    place = next((place for place in PLACES if place.is_file()), None)
-    if place is None:
-        raise CharlmError(f"{PLACES[0]} is missing; the installation is incomplete, install charlm again")
+    path = next((path for path in CATALOGUE_PATHS if path.is_file()), None)
+    if path is None:
+        raise CharlmError(f"{CATALOGUE_PATHS[0]} is missing; the installation is incomplete, install charlm again")
     try:
-        return read_catalogue(place)
+        return read_catalogue(path)
     except CorpusError as error:
         raise CharlmError(f"{error}; install charlm again") from None
 
@@ -104,7 +104,7 @@ def read_catalogue(path: Path) -> dict[str, Entry]:
 
 
 def entries_of(path: str | None) -> dict[str, Entry]:
-    """The entries of a user's catalogue, or of charlm's own where none is given.
+    """The entries of a user's catalogue, or of charlm's own if `path` is None.
 
     Raises:
         CorpusError: it cannot be used.
@@ -114,8 +114,8 @@ def entries_of(path: str | None) -> dict[str, Entry]:
     entries = read_catalogue(Path(path))
     for entry in entries.values():
         if entry.kind not in ("download", "elsewhere"):
-            told = f"[{entry.name}] has kind = {entry.kind!r:.60}, and download or elsewhere is needed"
-            raise CorpusError(f"the catalogue {path} cannot be used: {told}")
+            reason = f"[{entry.name}] has kind = {entry.kind!r:.60}, and download or elsewhere is needed"
+            raise CorpusError(f"the catalogue {path} cannot be used: {reason}")
     return entries
 
 
@@ -123,7 +123,7 @@ def find_entry(name: str, path: str | None = None) -> Entry:
     """The entry of that name.
 
     Args:
-        name: as the catalogue has it.
+        name: as in the catalogue.
         path: of a user's catalogue; None for charlm's own.
 
     Raises:
@@ -145,7 +145,7 @@ def builtin_names() -> list[str]:
 
 
 def _entry(name: str, table: Any) -> Entry:
-    """One table of the file as an entry. Raises `ValueError` for whatever is wrong with it."""
+    """Convert one table of the file. Raises `ValueError` if something is wrong with it."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9._+-]{0,99}", name):
         raise ValueError(f"[{name!r:.80}] is no name: small letters, digits and . _ + - are, a letter or digit first")
     if not isinstance(table, Mapping):
@@ -203,7 +203,7 @@ _SCHEMA: Schema = {
     "licence": _is_line,
     "languages": _is_lines,
     "scripts": _is_lines,
-    "unpack": lambda value: value in UNPACK,
+    "unpack": lambda value: value in ARCHIVE_TYPES,
     "unpacked": _is_size,
     "members": _is_lines,
 }

@@ -1,122 +1,123 @@
-"""A text of the catalogue, fetched, verified and put where `charlm prepare` finds it.
+"""Downloading a text of the catalogue, verified, into the folder in which `charlm prepare` finds it.
 
-Nothing is ever fetched that was not asked for by name. A text stands under its name only when it is whole and
-verified: with the SHA-256 of the catalogue, or, where that has none, with the one of the first download, which is
-remembered beside it. What is left out: the requests (`charlm.corpora.fetch`) and archives (`charlm.corpora.unpack`).
+Nothing is downloaded that was not asked for by name. A text gets its name only when it is complete and verified: with
+the SHA-256 of the catalogue, or, if that has none, with the one of the first download, which is stored next to it.
+What is left out: the requests (`charlm.corpora.fetch`) and archives (`charlm.corpora.unpack`).
 """
 
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from charlm.callbacks import DownloadProgressFn, NoticeFn, ignore
 from charlm.config import GetOptions
 from charlm.corpora.cache import DownloadRecord, find_cached, partial_path, read_record
 from charlm.corpora.catalogue import Entry, find_entry
-from charlm.corpora.fetch import DownloadSpec, Progress, ResumableDownload
+from charlm.corpora.fetch import DownloadSpec, ResumableDownload
 from charlm.corpora.http import check_url
 from charlm.corpora.unpack import unpack
 from charlm.errors import CorpusError, FetchError, Interrupted, UsageError
 from charlm.files import alone_at, failures, new_folder, present
 
 MAX_SIZE_FACTOR = 4
-"""How much larger than its rough size a text may be: those that grow, grow slowly."""
+"""How many times larger than its approximate size a text may be; texts grow slowly."""
 
 MAX_BYTES = 1 << 40
-"""Bytes of a text whose size the catalogue does not know at all."""
-
-Report = Callable[[str], None]
+"""Bytes that a text may have whose size the catalogue does not know."""
 
 
 def download(
     name: str,
     *,
     force: bool = False,
-    report: Report | None = None,
-    progress: Progress | None = None,
+    report: NoticeFn | None = None,
+    progress: DownloadProgressFn | None = None,
     **values: Any,
 ) -> Path:
-    """Fetch a text of the catalogue, where it is not there yet.
+    """Download a text of the catalogue, unless it is there.
 
     Args:
-        name: as the catalogue has it.
-        force: fetch it again where it is there; another text than then is refused.
-        report: told of new tries, and of a SHA-256 that nobody had told before.
-        progress: told how far it is: bytes that are there, bytes in all or 0, and bytes that were there before.
+        name: as in the catalogue.
+        force: download it again; another text than before is refused.
+        report: called before retries, and with the SHA-256 of a text if the catalogue does not have it.
+        progress: called with the bytes received, their total or 0, and the bytes that an earlier try received.
         values: options of `charlm corpora get` by name, such as `out`.
 
     Returns:
         The folder of the text.
 
     Raises:
-        FetchError: it does not come, or is another text than the catalogue or the first download says.
+        FetchError: the download fails, or the text differs from the catalogue or the first download.
         UsageError: the catalogue has no such text, or an option is wrong.
-        CorpusError: it is no text to fetch, or something else has its place.
+        CorpusError: it is not a text for download, or something else is in its folder.
         CharlmError: it cannot be written.
     """
     options = GetOptions.of(values)
-    tell = report or (lambda line: None)
+    notify = report or ignore
     entry = find_entry(name, options.catalogue)
     path = Path(options.out) / name
     fetch = ResumableDownload(
-        DownloadSpec(_address(entry), entry.bytes, _most(entry), entry.unpacked or 0, entry.about or 0),
+        DownloadSpec(_url(entry), entry.bytes, _max_bytes(entry), entry.unpacked or 0, entry.about or 0),
         partial_path(path),
         timeout=options.timeout,
         retries=options.retries,
-        report=tell,
-        progress=progress or (lambda done, total, start: None),
+        report=notify,
+        progress=progress or ignore,
     )
-    with alone_at(path, lambda: tell(f"another process downloads {name}, waiting until it is done")):
-        before = read_record(path) if find_cached(name, path.parent) else None
-        if before is None and present(path):
+    with alone_at(path, lambda: notify(f"another process downloads {name}, waiting until it is done")):
+        earlier = read_record(path) if find_cached(name, path.parent) else None
+        if earlier is None and present(path):
             raise CorpusError(f"{path} is there and no download of charlm; move it away, or choose another --out")
-        if before is not None and not force:
-            tell(f"{name} is here already; --force fetches it again")
+        if earlier is not None and not force:
+            notify(f"{name} is here already; --force fetches it again")
         else:
-            _bring(entry, path, fetch, before, tell)
+            _download(entry, path, fetch, earlier, notify)
         fetch.discard()
     return path
 
 
 def check(names: Iterable[str], **values: Any) -> None:
-    """Refuse texts that cannot be fetched, before the first one is.
+    """Refuse texts that cannot be downloaded, before the first one is.
 
     Args:
-        names: as the catalogue has them.
+        names: as in the catalogue.
         values: as those of `download`.
 
     Raises:
-        UsageError, CorpusError: as `download` does where a name or an option is wrong.
+        UsageError, CorpusError: a name or an option is wrong, as in `download`.
     """
     options = GetOptions.of(values)
     for name in names:
-        _address(find_entry(name, options.catalogue))
+        _url(find_entry(name, options.catalogue))
     if present(Path(options.out)) and not Path(options.out).is_dir():
         raise CorpusError(f"--out {options.out} is no folder; name one, and a folder for each text is made in it")
 
 
-def _bring(entry: Entry, path: Path, fetch: ResumableDownload, before: DownloadRecord | None, tell: Report) -> None:
-    """Fetch and verify it, and put it under its name in one step."""
+def _download(
+    entry: Entry, path: Path, fetch: ResumableDownload, earlier: DownloadRecord | None, notify: NoticeFn
+) -> None:
+    """Download and verify a text, and give it its name in one step."""
     try:
-        record = _verified(entry, fetch, before)
+        record = _verified(entry, fetch, earlier)
         with new_folder(path) as building:
             record.write(building)
-            _put(entry, fetch, building, tell)
+            _store(entry, fetch, building, notify)
     except Interrupted as error:
         raise Interrupted(f"{error}; what came of {entry.name} is kept, and the same command goes on with it") from None
-    if not entry.verified and before is None:
-        tell(
+    if not entry.verified and earlier is None:
+        notify(
             f"{entry.name}: nobody told its SHA-256 before; it has {record.sha256} ({record.bytes:,} bytes), which is "
             f"remembered"
         )
 
 
-def _address(entry: Entry) -> str:
-    """Where to fetch it. Raises `CorpusError` where it is not to be fetched."""
+def _url(entry: Entry) -> str:
+    """The URL of a text. Raises `CorpusError` if it is not for download."""
     if entry.kind == "elsewhere":
         raise CorpusError(
             f"{entry.name} is not fetched: {entry.licence}; get it from {entry.address} and give the file: "
@@ -128,39 +129,39 @@ def _address(entry: Entry) -> str:
     return entry.address
 
 
-def _most(entry: Entry) -> int:
+def _max_bytes(entry: Entry) -> int:
     if entry.bytes is not None:
         return entry.bytes
     return MAX_SIZE_FACTOR * entry.about if entry.about is not None else MAX_BYTES
 
 
-def _verified(entry: Entry, fetch: ResumableDownload, before: DownloadRecord | None) -> DownloadRecord:
-    """Fetch it, and once more from its beginning where it was put together of parts that do not fit."""
-    again = True
+def _verified(entry: Entry, fetch: ResumableDownload, earlier: DownloadRecord | None) -> DownloadRecord:
+    """Download a text; if it was resumed and is wrong, once more from its beginning."""
+    retry = True
     while True:
         fetch.run()
         size, digest = fetch.part.stat().st_size, _sha256(fetch.part)
-        wrong = _wrong(entry, digest, size, before)
-        if wrong is None:
+        error = _error(entry, digest, size, earlier)
+        if error is None:
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            return DownloadRecord(fetch.wanted.url, size, digest, entry.verified, now)
+            return DownloadRecord(fetch.spec.url, size, digest, entry.verified, now)
         fetch.discard()
-        if not (again and fetch.resumed):
-            raise FetchError(wrong)
-        again = False
+        if not (retry and fetch.resumed):
+            raise FetchError(error)
+        retry = False
 
 
-def _wrong(entry: Entry, digest: str, size: int, before: DownloadRecord | None) -> str | None:
-    """What is wrong with a file that came whole; None where nothing is."""
+def _error(entry: Entry, digest: str, size: int, earlier: DownloadRecord | None) -> str | None:
+    """What is wrong with a complete file; None if it is as expected."""
     if entry.sha256 is not None and digest != entry.sha256:
         return (
             f"{entry.address} gave another text than the catalogue knows: its SHA-256 is {digest}, and {entry.sha256} "
             f"was expected; nothing was taken"
         )
-    if entry.sha256 is None and before is not None and before.address == entry.address and digest != before.sha256:
+    if entry.sha256 is None and earlier is not None and earlier.address == entry.address and digest != earlier.sha256:
         return (
-            f"{entry.address} gives another text now than on {before.fetched[:10]}: its SHA-256 is {digest}, and was "
-            f"{before.sha256}; the old one is kept, remove its folder first if the new one is wanted"
+            f"{entry.address} gives another text now than on {earlier.fetched[:10]}: its SHA-256 is {digest}, and was "
+            f"{earlier.sha256}; the old one is kept, remove its folder first if the new one is wanted"
         )
     return f"{entry.address} is empty; nothing was taken" if size == 0 else None
 
@@ -170,23 +171,23 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _put(entry: Entry, fetch: ResumableDownload, building: Path, tell: Report) -> None:
-    """The text in the folder: unpacked, or the file as it came, moved there as the last thing that can fail."""
+def _store(entry: Entry, fetch: ResumableDownload, building: Path, notify: NoticeFn) -> None:
+    """Put the text into the folder: unpacked, or the file itself, moved there as the last step that can fail."""
     name = _file_name(entry)
     if entry.unpack is None or entry.unpacked is None:
         os.replace(fetch.part, building / name)
         return
-    tell(f"unpacking {entry.name}")
+    notify(f"unpacking {entry.name}")
     single = name.removesuffix(f".{entry.unpack}")
     try:
-        unpack(fetch.part, building, entry.unpack, entry.unpacked, name=single, members=entry.members, report=tell)
+        unpack(fetch.part, building, entry.unpack, entry.unpacked, name=single, members=entry.members, report=notify)
     except FetchError as error:
         fetch.discard()
         raise FetchError(f"{entry.name} cannot be unpacked: {error}; nothing was taken") from None
 
 
 def _file_name(entry: Entry) -> str:
-    """What the file is called: as at its address, where that ends in a name."""
+    """The name of the file: as in its URL, if that ends in a name."""
     parts = urlsplit(entry.address or "")
     last = "" if parts.query else unquote(parts.path).rpartition("/")[2]
     name = re.sub(r"[^\w.+-]+", "-", last).strip("-.")[:100]

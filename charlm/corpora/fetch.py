@@ -1,9 +1,9 @@
-"""A file from an address, into a part file that survives whatever breaks off.
+"""Downloading a file into a partial file that survives interruptions.
 
-What came is kept, with what the server said of it, and a later try, of this process or another, asks for the rest
-(`Range`). It says which text it has the beginning of (`If-Range`), so that one that has changed meanwhile
-begins anew. What is left out: what an answer is of (`charlm.corpora.http`), telling whether it is the right text,
-and who may write the part (`charlm.corpora.download`).
+The bytes received are kept, with what the server's headers said of the text. A later try, of this process or another,
+requests the rest (`Range`). It names the text whose beginning it has (`If-Range`), so that a text that has changed
+meanwhile is sent from its beginning. What is left out: what a response means (`charlm.corpora.http`), whether it is the
+right text, and locking (`charlm.corpora.download`).
 """
 
 import json
@@ -15,48 +15,47 @@ from dataclasses import asdict, dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
-from charlm.corpora.cache import part_in
+from charlm.callbacks import DownloadProgressFn, NoticeFn
+from charlm.corpora.cache import part_in, read_short
 from charlm.corpora.http import (
     ContentChangedError,
     GzipDecoder,
+    PartialDownload,
     WebError,
     check_range,
     connection_error,
     host,
     is_gzipped,
     open_url,
-    read_partial,
 )
 from charlm.errors import CharlmError, FetchError
 from charlm.files import failures, write_atomically
+from charlm.schema import Schema, check, is_int, is_text, or_null
 
 READ_BYTES = 1 << 16
 FIRST_RETRY_SECONDS = 1.0
-"""Seconds before the first new try; each further pause is twice as long."""
+"""Seconds before the first retry; each further pause is twice as long."""
 
 MAX_RETRY_SECONDS = 60.0
-"""Seconds. Pauses stop growing here, and a server that asks for more patience is left alone."""
+"""Seconds of the longest pause; if a server asks for a longer one, the download fails."""
 
 MIN_KEPT_BYTES = 1 << 20
-"""Bytes more than ever before that make the tries count anew: a long text may break off often."""
+"""Bytes by which a download must grow to reset the number of tries, as the connection of a long one may break often."""
 
 MIN_BYTES_PER_SECOND = 1000
-"""Bytes that must come within the time-out; a server that sends fewer counts as one that sends nothing."""
-
-Progress = Callable[[int, int, int], None]
-"""Told how many bytes are there, how many there will be (0 where that is not known), and how many were there before."""
+"""Bytes that must arrive within the time-out; a slower server counts as one that sends nothing."""
 
 
 @dataclass(frozen=True)
 class DownloadSpec:
-    """What is to be fetched.
+    """What to download.
 
-    Args:
-        address: where from.
-        bytes: its size, where that is known for sure.
-        most: bytes that it must not exceed, whatever the server says.
-        room: bytes that will be needed on the disk beside it.
-        about: its size roughly, where the server does not say it.
+    Attributes:
+        url: of the file.
+        bytes: its exact size, if known.
+        max_bytes: bytes that it must not exceed, whatever the server says.
+        free_bytes: further bytes that must be free on the disk.
+        estimated_bytes: its approximate size, if neither `bytes` nor the server tells it.
     """
 
     url: str
@@ -67,153 +66,153 @@ class DownloadSpec:
 
 
 class ResumableDownload:
-    """The fetching of one file.
+    """The download of one file.
 
     Args:
-        wanted: what, and how much of it at most.
-        place: a folder for what came and what the server said of it.
+        spec: what to download.
+        folder: for the bytes received and what the server said of them.
         timeout: seconds without a byte after which a try has failed.
-        retries: tries after the first one, where trying again may help.
-        report: told of each new try.
-        progress: told how far it is.
+        retries: tries after the first one, if another try may help.
+        report: called before each retry.
+        progress: called after each chunk.
 
     Attributes:
-        part: the file with what came, or the beginning of it.
-        resumed: whether it was put together of what came at different times.
+        part: the file, or its beginning.
+        resumed: whether the file consists of bytes received at different times.
     """
 
     def __init__(
         self,
-        wanted: DownloadSpec,
-        place: Path,
+        spec: DownloadSpec,
+        folder: Path,
         *,
         timeout: float,
         retries: int,
-        report: Callable[[str], None],
-        progress: Progress,
+        report: NoticeFn,
+        progress: DownloadProgressFn,
     ) -> None:
-        self.wanted = wanted
-        self.part = part_in(place)
+        self.spec = spec
+        self.part = part_in(folder)
         self.timeout = timeout
         self.retries = retries
         self.report = report
         self.progress = progress
         self.resumed = False
-        self._place = place
-        self._told = place / "told.json"
+        self._folder = folder
+        self._headers = folder / "told.json"
 
     def run(self) -> None:
-        """Bring all of it.
+        """Download all of the file.
 
         Raises:
-            FetchError: it did not come; what came is kept where a later try can go on with it.
+            FetchError: it did not arrive; the bytes received are kept if a later try can resume from them.
             CharlmError: there is no room for it.
         """
-        tries, most = 0, self._size()
+        tries, largest = 0, self._size()
         while True:
             try:
                 return self._try()
             except WebError as error:
-                if self._size() >= most + MIN_KEPT_BYTES:
+                if self._size() >= largest + MIN_KEPT_BYTES:
                     tries = 0
-                most = max(most, self._size())
-                pause = max(error.wait, min(FIRST_RETRY_SECONDS * 2**tries, MAX_RETRY_SECONDS))
-                if not error.again or tries >= self.retries or pause > MAX_RETRY_SECONDS:
-                    raise FetchError(self._given_up(error)) from error
+                largest = max(largest, self._size())
+                pause = max(error.retry_after, min(FIRST_RETRY_SECONDS * 2**tries, MAX_RETRY_SECONDS))
+                if not error.retry or tries >= self.retries or pause > MAX_RETRY_SECONDS:
+                    raise FetchError(self._failure(error)) from error
                 tries += 1
                 self.report(f"{error}; trying again in {pause:g} s")
                 time.sleep(pause)
 
     def discard(self) -> None:
-        """Remove all that is kept."""
-        shutil.rmtree(self._place, ignore_errors=True)
+        """Remove all that was received."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _given_up(self, error: WebError) -> str:
-        if error.again and error.wait > MAX_RETRY_SECONDS:
-            return f"{error} and asks to wait for {error.wait:.0f} s; try again after that"
-        kept = self._size()
-        return f"{error}; " + (
-            f"{kept:,} bytes are kept, and the same command goes on with them" if kept else "try again later"
-        )
+    def _failure(self, error: WebError) -> str:
+        """The message of the last error, with what to do."""
+        if error.retry and error.retry_after > MAX_RETRY_SECONDS:
+            return f"{error} and asks to wait for {error.retry_after:.0f} s; try again after that"
+        size = self._size()
+        advice = f"{size:,} bytes are kept, and the same command goes on with them" if size else "try again later"
+        return f"{error}; {advice}"
 
     def _try(self) -> None:
-        address = self.wanted.url
-        begun = read_partial(self._told, address)
-        have = self._size() if begun is not None else 0
-        if begun is not None and have and have == begun.total:
+        url = self.spec.url
+        partial = _read_partial(self._headers, url)
+        offset = self._size() if partial is not None else 0
+        if partial is not None and offset and offset == partial.total:
             self.resumed = True
             return
-        validator = begun.validator if begun is not None else None
-        have = have if validator else 0
-        headers = {"Range": f"bytes={have}-", "If-Range": str(validator)} if have else {}
-        with closing(open_url(address, self.timeout, headers)) as response:
+        validator = partial.validator if partial is not None else None
+        offset = offset if validator else 0
+        headers = {"Range": f"bytes={offset}-", "If-Range": str(validator)} if offset else {}
+        with closing(open_url(url, self.timeout, headers)) as response:
             try:
-                start, now = check_range(response, address, have, begun)
+                start, now = check_range(response, url, offset, partial)
             except ContentChangedError:
                 self.discard()
                 raise
             with failures(self.part, "writing"):
                 self._check_size(now.total, start)
-                self._place.mkdir(exist_ok=True)
+                self._folder.mkdir(exist_ok=True)
                 if start == 0:
                     self.part.write_bytes(b"")
-                    write_atomically(self._told, json.dumps(asdict(now)))
+                    write_atomically(self._headers, json.dumps(asdict(now)))
                 self.resumed = start > 0
                 self._receive(response, start, now.total)
 
     def _check_size(self, total: int | None, start: int) -> None:
-        exact, most = self.wanted.bytes, self.wanted.max_bytes
-        if total is not None and exact is not None and total != exact:
-            raise FetchError(f"{self.wanted.url} has {total:,} bytes now, and the catalogue says {exact:,}: "
+        """Refuse a text of another size than expected, and one that does not fit on the disk."""
+        spec = self.spec
+        if total is not None and spec.bytes is not None and total != spec.bytes:
+            raise FetchError(f"{spec.url} has {total:,} bytes now, and the catalogue says {spec.bytes:,}: "
                              f"it is another text; nothing was taken")  # fmt: skip
-        if total is not None and total > most:
-            raise FetchError(f"{self.wanted.url} has {total:,} bytes, and at most {most:,} are expected: "
+        if total is not None and total > spec.max_bytes:
+            raise FetchError(f"{spec.url} has {total:,} bytes, and at most {spec.max_bytes:,} are expected: "
                              f"it is another text; nothing was taken")  # fmt: skip
-        needed = (
-            (total if total is not None else self.wanted.bytes or self.wanted.estimated_bytes)
-            - start
-            + self.wanted.free_bytes
-        )
-        free = shutil.disk_usage(self._place.parent).free
+        size = total if total is not None else spec.bytes or spec.estimated_bytes
+        needed = size - start + spec.free_bytes
+        free = shutil.disk_usage(self._folder.parent).free
         if needed > free:
-            raise CharlmError(f"{self._place.parent} has {free:,} bytes free, and {needed:,} are needed; "
+            raise CharlmError(f"{self._folder.parent} has {free:,} bytes free, and {needed:,} are needed; "
                               f"make room, or choose another place with --out")  # fmt: skip
 
     def _receive(self, response: HTTPResponse, start: int, total: int | None) -> None:
-        """Append the answer to the part file, up to its announced end."""
-        unzip = GzipDecoder(host(self.wanted.url)) if is_gzipped(response) else None
-        place, since, mark = start, time.monotonic(), start
-        ends = total if total is not None else self.wanted.bytes
+        """Append the response to the part file, up to its announced end."""
+        gzip = GzipDecoder(host(self.spec.url)) if is_gzipped(response) else None
+        end = total if total is not None else self.spec.bytes
+        offset, timed_from, timed_offset = start, time.monotonic(), start
         with self.part.open("r+b", buffering=0) as file:
             file.seek(start)
             file.truncate()
-            while total is None or place < total:
-                chunk = self._next(response, READ_BYTES if total is None else min(READ_BYTES, total - place))
+            while total is None or offset < total:
+                chunk = self._read(response, READ_BYTES if total is None else min(READ_BYTES, total - offset))
                 if not chunk:
                     break
-                data = chunk if unzip is None else unzip(chunk)
-                if place + len(data) > self.wanted.max_bytes:
+                data = chunk if gzip is None else gzip(chunk)
+                if offset + len(data) > self.spec.max_bytes:
                     self.discard()
-                    raise FetchError(f"{self.wanted.url} goes on beyond {self.wanted.max_bytes:,} bytes, more than "
+                    raise FetchError(f"{self.spec.url} goes on beyond {self.spec.max_bytes:,} bytes, more than "
                                      f"are expected: it is another text; nothing was taken")  # fmt: skip
-                _write(file.write, data)
-                place += len(data)
-                self.progress(place, ends or self.wanted.estimated_bytes, start)
+                _write_all(file.write, data)
+                offset += len(data)
+                self.progress(offset, end or self.spec.estimated_bytes, start)
                 now = time.monotonic()
-                if now - since >= self.timeout:
-                    if place - mark < MIN_BYTES_PER_SECOND:
-                        raise WebError(f"{host(self.wanted.url)} sent {place - mark} bytes in {now - since:.0f} s",
-                                       again=True)  # fmt: skip
-                    since, mark = now, place
-        if (ends is not None and place < ends) or (unzip is not None and not unzip.whole):
-            whole = f" of {ends:,}" if ends is not None else ""
-            raise WebError(f"{host(self.wanted.url)} broke off after {place:,} bytes{whole}", again=True)
+                if now - timed_from >= self.timeout:
+                    self._check_speed(offset - timed_offset, now - timed_from)
+                    timed_from, timed_offset = now, offset
+        if (end is not None and offset < end) or (gzip is not None and not gzip.finished):
+            of_all = f" of {end:,}" if end is not None else ""
+            raise WebError(f"{host(self.spec.url)} broke off after {offset:,} bytes{of_all}", retry=True)
 
-    def _next(self, response: HTTPResponse, most: int) -> bytes:
+    def _read(self, response: HTTPResponse, max_bytes: int) -> bytes:
         try:
-            return response.read1(most)
+            return response.read1(max_bytes)
         except (OSError, HTTPException, ValueError) as error:
-            raise connection_error(self.wanted.url, error, self.timeout) from error
+            raise connection_error(self.spec.url, error, self.timeout) from error
+
+    def _check_speed(self, received: int, seconds: float) -> None:
+        if received < MIN_BYTES_PER_SECOND:
+            raise WebError(f"{host(self.spec.url)} sent {received} bytes in {seconds:.0f} s", retry=True)
 
     def _size(self) -> int:
         try:
@@ -222,8 +221,22 @@ class ResumableDownload:
             return 0
 
 
-def _write(write: Callable[[bytes], int | None], data: bytes) -> None:
-    """Write all of it: without a buffer a nearly full disk takes a part."""
+def _read_partial(path: Path, url: str) -> PartialDownload | None:
+    """What was recorded of the text at a URL; None if there is no record, or it is of another URL."""
+    try:
+        values = json.loads(read_short(path))
+        partial = PartialDownload(**values)
+        check(values, _PARTIAL_SCHEMA)
+    except (OSError, ValueError, RecursionError, TypeError):
+        return None
+    return partial if partial.address == url else None
+
+
+_PARTIAL_SCHEMA: Schema = {"total": or_null(is_int), "etag": or_null(is_text), "modified": or_null(is_text)}
+
+
+def _write_all(write: Callable[[bytes], int | None], data: bytes) -> None:
+    """Write all of `data`: an unbuffered write to a nearly full disk may write less."""
     left = memoryview(data)
     while left:
         left = left[write(left) or 0 :]  # type: ignore[arg-type]

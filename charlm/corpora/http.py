@@ -1,14 +1,13 @@
-"""One request of the web: an address becomes an open answer, or a failure that says what it was.
+"""One HTTP request: a URL becomes an open response, complete or partial, or an error that says what failed.
 
-Only http and https are spoken; redirects are followed up to a limit, and never from https down to http; the
-environment's proxies are honoured (`http_proxy`, `https_proxy`, `no_proxy`).
-What is left out: what is done with the bytes, and trying again (`charlm.corpora.fetch`).
+Only http and https are allowed. Redirects are followed up to a limit, and never from https to http. The
+environment's proxies are used (`http_proxy`, `https_proxy`, `no_proxy`).
+What is left out: storing the bytes, and retries (`charlm.corpora.fetch`).
 
 The meaning of status codes and headers: RFC 9110, "HTTP semantics", 2022.
 """
 
 import errno
-import json
 import math
 import re
 import socket
@@ -20,24 +19,22 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import BadStatusLine, HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
-from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import HTTPHandler, HTTPSHandler, OpenerDirector, ProxyHandler, Request, UnknownHandler
 
-from charlm.corpora.cache import read_short
 from charlm.errors import FetchError
 from charlm.version import __version__
 
 MAX_REDIRECTS = 10
-"""Redirects that are followed, one after the other."""
+"""Redirects that one request follows."""
 
 REDIRECT_CODES = {301, 302, 303, 307, 308}
 SUCCESS_CODES = {200, 206, 416}
-"""What `charlm.corpora.fetch` knows what to do with."""
+"""Complete, partial, and a range beyond the end; `charlm.corpora.fetch` handles these."""
 
 RETRY_CODES = {408, 425, 429, 500, 502, 503, 504}
-"""Refusals of the moment."""
+"""Errors that may be temporary."""
 
 OFFLINE_ERRORS = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL}
 
@@ -47,136 +44,78 @@ class WebError(FetchError):
 
     Args:
         message: what happened, without what to do.
-        again: whether trying again may help.
-        wait: seconds that the server asks to wait before.
+        retry: whether another try may help.
+        retry_after: seconds that the server asks to wait before it.
     """
 
-    def __init__(self, message: str, again: bool = False, wait: float = 0.0) -> None:
+    def __init__(self, message: str, retry: bool = False, retry_after: float = 0.0) -> None:
         super().__init__(message)
-        self.again = again
-        self.wait = wait
+        self.retry = retry
+        self.retry_after = retry_after
 
 
-def open_url(address: str, timeout: float, headers: Mapping[str, str]) -> HTTPResponse:
-    """Ask for what is at an address, wherever redirects lead. The caller closes the answer.
+class ContentChangedError(WebError):
+    """The server has another text than the partial download, or cannot send the rest of it."""
+
+
+def open_url(url: str, timeout: float, headers: Mapping[str, str]) -> HTTPResponse:
+    """Request a URL and follow its redirects. The caller closes the response.
 
     Args:
-        address: http or https.
-        timeout: seconds to wait for a connection, and for each next piece of the answer.
+        url: http or https.
+        timeout: seconds to wait for a connection, and for each next part of the response.
         headers: further headers of the request.
 
     Returns:
-        An answer with status 200, 206 or 416.
+        A response with status 200, 206 or 416.
 
     Raises:
-        WebError: the address is none that may be asked, nobody answers, or with something else.
+        WebError: the URL may not be requested, there is no response, or it has another status.
     """
     for _ in range(MAX_REDIRECTS + 1):
-        check_url(address)
-        response = _request(address, timeout, headers)
+        check_url(url)
+        response = _request(url, timeout, headers)
         if response.status in SUCCESS_CODES:
             return response
         try:
             if response.status not in REDIRECT_CODES or "Location" not in response.headers:
-                raise _refusal(address, response)
-            address = redirect_url(address, response.headers["Location"])
+                raise _refusal(url, response)
+            url = redirect_url(url, response.headers["Location"])
         finally:
             response.close()
-    raise WebError(f"{address} was reached by more than {MAX_REDIRECTS} redirects, which may lead in circles")
+    raise WebError(f"{url} was reached by more than {MAX_REDIRECTS} redirects, which may lead in circles")
 
 
-def check_url(address: str) -> None:
-    """Refuse an address that is not to be asked.
-
-    Raises:
-        WebError: it is not http or https, names no host, or carries a password.
-    """
+def _request(url: str, timeout: float, headers: Mapping[str, str]) -> HTTPResponse:
+    own_headers = {"User-Agent": f"charlm/{__version__}", "Accept-Encoding": "identity"}
     try:
-        parts = urlsplit(address)
-        fit = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        fit = False
-    if not fit or not address.isascii() or any(character <= " " or character == "\x7f" for character in address):
-        raise WebError(f"{address!r:.200} is no address of http or https")
-    if "@" in parts.netloc:
-        raise WebError(f"the address of {parts.hostname} has a user name in it, which charlm does not send")
-
-
-def redirect_url(address: str, location: str) -> str:
-    """Where a redirect of `address` leads.
-
-    Raises:
-        WebError: from https down to http, where anybody on the way could put another text into its place.
-    """
-    try:
-        # Servers send letters and spaces in it that must not stand there.
-        target = urljoin(address, quote(location, safe="%/:?#[]@!$&'()*+,;=~", encoding="latin-1"))
-    except (ValueError, UnicodeError):
-        raise WebError(f"{host(address)} redirects to {location!r:.200}, which is no address") from None
-    if address.startswith("https:") and not target.startswith("https:"):
-        raise WebError(f"{host(address)} redirects from https to {target!r:.200}, which is not followed")
-    return target
-
-
-def host(address: str) -> str:
-    """The host of an address that was judged, for messages."""
-    return urlsplit(address).netloc
-
-
-def connection_error(address: str, error: Exception, timeout: float) -> WebError:
-    """What went wrong with a connection, in words, and whether trying again may help."""
-    where = host(address)
-    if isinstance(error, URLError) and isinstance(error.reason, Exception):
-        error = error.reason
-    if isinstance(error, socket.gaierror):
-        return WebError(f"{where} is not known here ({error.strerror}): this machine is offline, or the name is wrong")
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return WebError(f"{where} cannot prove that it is {where}: {error.verify_message}")
-    if isinstance(error, TimeoutError):
-        return WebError(f"{where} sent nothing for {timeout:g} s", again=True)
-    if isinstance(error, ConnectionRefusedError):
-        return WebError(f"{where} refuses the connection")
-    if isinstance(error, RemoteDisconnected | ConnectionError | IncompleteRead):
-        return WebError(f"{where} broke the connection off", again=True)
-    if isinstance(error, OSError) and error.errno in OFFLINE_ERRORS:
-        return WebError(f"{where} cannot be reached ({error.strerror}): is this machine offline?")
-    if isinstance(error, BadStatusLine):
-        return WebError(f"{where} answers with something that is not HTTP", again=True)
-    # An OSError without a number is a proxy's refusal or TLS gone wrong, and tells best in its own words.
-    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return WebError(f"asking {where} failed: {reason:.200}", again=isinstance(error, HTTPException | ssl.SSLError))
+        response = _opener().open(Request(url, headers={**own_headers, **headers}), timeout=timeout)
+    except (OSError, HTTPException, ValueError) as error:
+        raise connection_error(url, error, timeout) from error
+    if not isinstance(response, HTTPResponse):
+        raise WebError(f"{host(url)} gives no answer of HTTP")
+    return response
 
 
 def _opener() -> OpenerDirector:
-    """What speaks http and https, and nothing else: redirects and refusals come back as answers."""
+    """An opener of http and https alone, which returns redirects and errors as responses."""
     opener = OpenerDirector()
     for handler in (ProxyHandler(), UnknownHandler(), HTTPHandler(), HTTPSHandler()):
         opener.add_handler(handler)
     return opener
 
 
-def _request(address: str, timeout: float, headers: Mapping[str, str]) -> HTTPResponse:
-    own = {"User-Agent": f"charlm/{__version__}", "Accept-Encoding": "identity"}
-    try:
-        response = _opener().open(Request(address, headers={**own, **headers}), timeout=timeout)
-    except (OSError, HTTPException, ValueError) as error:
-        raise connection_error(address, error, timeout) from error
-    if not isinstance(response, HTTPResponse):
-        raise WebError(f"{host(address)} gives no answer of HTTP")
-    return response
-
-
-def _refusal(address: str, response: HTTPResponse) -> WebError:
+def _refusal(url: str, response: HTTPResponse) -> WebError:
     status = response.status
-    known = {code.value: code.phrase for code in HTTPStatus}
-    told = f"{host(address)} answers {status} {known.get(status, '')}".rstrip()
+    phrases = {code.value: code.phrase for code in HTTPStatus}
+    message = f"{host(url)} answers {status} {phrases.get(status, '')}".rstrip()
     if status in (404, 410):
-        told += f": nothing is at {address} any more"
-    return WebError(told, again=status in RETRY_CODES, wait=_retry_after(response.headers.get("Retry-After")))
+        message += f": nothing is at {url} any more"
+    return WebError(message, retry=status in RETRY_CODES, retry_after=_retry_after(response.headers.get("Retry-After")))
 
 
 def _retry_after(value: str | None) -> float:
-    """Seconds of a Retry-After header, which has a number or a date; 0 where it says nothing."""
+    """Seconds of a Retry-After header, which has a number or a date; 0 if it has neither."""
     if value is None:
         return 0.0
     try:
@@ -184,23 +123,81 @@ def _retry_after(value: str | None) -> float:
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError, OverflowError):  # a year or a zone of twenty digits is a date of no calendar
+        except (ValueError, TypeError, OverflowError):  # such as a year or a zone of twenty digits
             return 0.0
     return max(0.0, seconds) if math.isfinite(seconds) else 0.0
 
 
-class ContentChangedError(WebError):
-    """The server has another text than the one whose beginning is there, or cannot give its rest."""
+def redirect_url(url: str, location: str) -> str:
+    """The target of a redirect of `url`.
+
+    Raises:
+        WebError: it leads from https to http, where the text could be replaced on the way.
+    """
+    try:
+        # Some servers send letters and spaces that a URL must not contain.
+        target = urljoin(url, quote(location, safe="%/:?#[]@!$&'()*+,;=~", encoding="latin-1"))
+    except (ValueError, UnicodeError):
+        raise WebError(f"{host(url)} redirects to {location!r:.200}, which is no address") from None
+    if url.startswith("https:") and not target.startswith("https:"):
+        raise WebError(f"{host(url)} redirects from https to {target!r:.200}, which is not followed")
+    return target
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL that may not be requested.
+
+    Raises:
+        WebError: it is not http or https, has no host, or contains a user name.
+    """
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        valid = False
+    if not valid or not url.isascii() or any(character <= " " or character == "\x7f" for character in url):
+        raise WebError(f"{url!r:.200} is no address of http or https")
+    if "@" in parts.netloc:
+        raise WebError(f"the address of {parts.hostname} has a user name in it, which charlm does not send")
+
+
+def connection_error(url: str, error: Exception, timeout: float) -> WebError:
+    """Describe what went wrong with a connection, and whether another try may help."""
+    server = host(url)
+    if isinstance(error, URLError) and isinstance(error.reason, Exception):
+        error = error.reason
+    if isinstance(error, socket.gaierror):
+        return WebError(f"{server} is not known here ({error.strerror}): this machine is offline, or the name is wrong")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return WebError(f"{server} cannot prove that it is {server}: {error.verify_message}")
+    if isinstance(error, TimeoutError):
+        return WebError(f"{server} sent nothing for {timeout:g} s", retry=True)
+    if isinstance(error, ConnectionRefusedError):
+        return WebError(f"{server} refuses the connection")
+    if isinstance(error, RemoteDisconnected | ConnectionError | IncompleteRead):
+        return WebError(f"{server} broke the connection off", retry=True)
+    if isinstance(error, OSError) and error.errno in OFFLINE_ERRORS:
+        return WebError(f"{server} cannot be reached ({error.strerror}): is this machine offline?")
+    if isinstance(error, BadStatusLine):
+        return WebError(f"{server} answers with something that is not HTTP", retry=True)
+    # An OSError without a number is a proxy's refusal or a TLS error; its own message is the best one.
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return WebError(f"asking {server} failed: {reason:.200}", retry=isinstance(error, HTTPException | ssl.SSLError))
+
+
+def host(url: str) -> str:
+    """The host of a URL that `check_url` accepted, for messages."""
+    return urlsplit(url).netloc
 
 
 @dataclass(frozen=True)
 class PartialDownload:
-    """What a server said of a text.
+    """What a server's headers say of a text.
 
     Attributes:
-        address: where it was asked for.
-        total: its bytes, None where that was not said.
-        etag, modified: what tells it from others, as it was said.
+        address: URL that was requested.
+        total: bytes of the text, None if unknown.
+        etag, modified: its ETag and Last-Modified headers, which change with the text.
     """
 
     address: str
@@ -210,98 +207,87 @@ class PartialDownload:
 
     @property
     def validator(self) -> str | None:
-        """What tells this text from a later one; an ETag that begins with W/ does not tell every byte."""
+        """A header that changes with the text; an ETag that begins with W/ may be the same for other bytes."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
 
     def same(self, other: "PartialDownload") -> bool:
-        """Whether the other may be the same text, as far as the server says."""
+        """Whether the other may be the same text: no header of both differs."""
         pairs = ((self.total, other.total), (self.etag, other.etag), (self.modified, other.modified))
         return all(one == two for one, two in pairs if one is not None and two is not None)
 
 
-def read_partial(path: Path, address: str) -> PartialDownload | None:
-    """What was written down of the text at an address; None where that is nothing, or of another address."""
-    try:
-        found = PartialDownload(**json.loads(read_short(path)))
-    except (OSError, ValueError, RecursionError, TypeError):
-        return None
-    words = (found.etag, found.modified)
-    fit = (found.total is None or type(found.total) is int) and all(isinstance(word, str | None) for word in words)
-    return found if fit and found.address == address else None
-
-
 def check_range(
-    response: HTTPResponse, address: str, have: int, begun: PartialDownload | None
+    response: HTTPResponse, url: str, offset: int, partial: PartialDownload | None
 ) -> tuple[int, PartialDownload]:
-    """Where an answer begins, and what it is of.
+    """The offset at which a response begins, and what its headers say of the text.
 
     Args:
-        response: from `charlm.corpora.http.open_address`.
-        address: that was asked.
-        have: bytes after which the rest was asked for, 0 for all.
-        begun: what was said of the text that these bytes are of.
+        response: from `open_url`.
+        url: that was requested.
+        offset: first byte that was requested.
+        partial: what the headers said of the bytes before it.
 
     Raises:
-        AnotherText: it is not the rest that was asked for.
-        WebError: it is no text.
+        ContentChangedError: the response is not the rest of that text.
+        WebError: it is a web page.
     """
-    where, headers = host(address), response.headers
+    server, headers = host(url), response.headers
     if response.status == 416:
-        raise ContentChangedError(f"{where} does not have the rest; beginning anew", again=True)
-    if headers.get_content_type() == "text/html" and not _path(address).endswith((".html", ".htm")):
-        raise WebError(f"{where} answers with a web page instead of the text; open {address} to read it")
-    wrapped = is_gzipped(response)
-    # What was unpacked on the way cannot be gone on with in the middle.
-    validators = (None, None) if wrapped else (headers.get("ETag"), headers.get("Last-Modified"))
+        raise ContentChangedError(f"{server} does not have the rest; beginning anew", retry=True)
+    if headers.get_content_type() == "text/html" and not _path(url).endswith((".html", ".htm")):
+        raise WebError(f"{server} answers with a web page instead of the text; open {url} to read it")
+    gzipped = is_gzipped(response)
+    # A gzip stream cannot be resumed in the middle.
+    validators = (None, None) if gzipped else (headers.get("ETag"), headers.get("Last-Modified"))
     if response.status == 200:
-        return 0, PartialDownload(address, None if wrapped else response.length, *validators)
-    found = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", headers.get("Content-Range", ""))
-    now = PartialDownload(address, int(found[2]) if found else None, *validators)
-    if wrapped or not found or int(found[1]) != have or (begun is not None and have and not begun.same(now)):
-        raise ContentChangedError(f"{where} has another text by now; beginning anew", again=True)
-    return have, now
-
-
-class GzipDecoder:
-    """Undoes the gzip that a server put around a text on the way, a piece at a time.
-
-    Args:
-        where: the server, for messages.
-    """
-
-    def __init__(self, where: str) -> None:
-        self._where = where
-        self._stream = zlib.decompressobj(wbits=31)
-
-    @property
-    def whole(self) -> bool:
-        """Whether the end came."""
-        return self._stream.eof
-
-    def __call__(self, chunk: bytes) -> bytes:
-        """The text of the next piece, a thousand times as long at most. Raises `WebError` where it is damaged."""
-        try:
-            return self._stream.decompress(chunk)
-        except zlib.error as error:
-            raise WebError(f"{self._where} sends damaged gzip ({error})", again=True) from error
+        return 0, PartialDownload(url, None if gzipped else response.length, *validators)
+    match = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18})", headers.get("Content-Range", ""))
+    now = PartialDownload(url, int(match[2]) if match else None, *validators)
+    if gzipped or not match or int(match[1]) != offset or (partial is not None and offset and not partial.same(now)):
+        raise ContentChangedError(f"{server} has another text by now; beginning anew", retry=True)
+    return offset, now
 
 
 def is_gzipped(response: HTTPResponse) -> bool:
-    """Whether the server packed the text with gzip on the way, which nobody asked for.
+    """Whether the server compressed the text with gzip, though that was not requested.
 
-    A file that is a .gz itself is often announced in the same words, and is taken as it is.
+    The same header often announces a file that is a .gz itself, which is kept as it is.
 
     Raises:
-        WebError: it is packed otherwise.
+        WebError: it is compressed in another way.
     """
     coding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if coding in ("", "identity"):
         return False
-    address = response.geturl()
+    url = response.geturl()
     if coding not in ("gzip", "x-gzip"):
-        raise WebError(f"{host(address)} sends the encoding {coding!r:.40}, which nobody asked for")
-    return not _path(address).endswith((".gz", ".tgz"))
+        raise WebError(f"{host(url)} sends the encoding {coding!r:.40}, which nobody asked for")
+    return not _path(url).endswith((".gz", ".tgz"))
 
 
-def _path(address: str) -> str:
-    return urlsplit(address).path.lower()
+class GzipDecoder:
+    """Decompresses a response chunk by chunk.
+
+    Args:
+        server: for messages.
+    """
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._stream = zlib.decompressobj(wbits=31)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the end of the gzip stream was read."""
+        return self._stream.eof
+
+    def __call__(self, chunk: bytes) -> bytes:
+        """The text of the next chunk, at most a thousand times as long. Raises `WebError` if it is damaged."""
+        try:
+            return self._stream.decompress(chunk)
+        except zlib.error as error:
+            raise WebError(f"{self._server} sends damaged gzip ({error})", retry=True) from error
+
+
+def _path(url: str) -> str:
+    return urlsplit(url).path.lower()

@@ -1,7 +1,7 @@
-"""Archives as folders: what comes out lies inside the folder, and is no more than was said.
+"""Unpacking archives, with no file outside of the folder and no more bytes than a limit.
 
-A member that would lie outside, or more bytes than the limit, refuses the whole archive. Links, devices and
-whatever else is no file are left out, so that nothing leads out of the folder later either.
+An archive with a member outside, or with more bytes, is refused. Links, devices and other members that are not
+regular files are left out, so that nothing leads out of the folder later either.
 What is left out: compressed texts that are prepared as they are (`charlm.data.sources`).
 """
 
@@ -21,73 +21,73 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, Any
 
+from charlm.callbacks import NoticeFn
 from charlm.errors import FetchError
 
 READ_BYTES = 1 << 20
 MAX_MEMBERS = 1_000_000
-"""Files of an archive, beyond which it is refused; each takes room on the disk and in memory, however short it is."""
+"""Members of the largest archive that is unpacked; even an empty file takes room on the disk and in memory."""
 
-_Report = Callable[[str], None]
 _STREAMS: dict[str, Callable[..., Any]] = {"gz": gzip.open, "xz": lzma.open, "bz2": bz2.open}
 
 
 def unpack(
-    archive: Path, folder: Path, kind: str, most: int, *, name: str, members: Sequence[str] = (), report: _Report
+    archive: Path, folder: Path, kind: str, max_bytes: int, *, name: str, members: Sequence[str] = (), report: NoticeFn
 ) -> None:
     """Unpack a file.
 
     Args:
-        archive: what came.
-        folder: where its files go; it exists.
+        archive: the file.
+        folder: for its members; it exists.
         kind: `zip`, `tar` (also where that is compressed), or `gz`, `xz`, `bz2` for a single file.
-        most: bytes that may come out of it at most; of a tar its own headers count too.
-        name: of the file that a single one becomes.
-        members: patterns of the wanted files, such as `data/names/*.txt`; `*` stands for `/` too. All without any.
-        report: told of what was left out.
+        max_bytes: the most unpacked bytes; the headers of a tar count too.
+        name: of the unpacked file, if it is a single one.
+        members: patterns of the wanted files, such as `data/names/*.txt`; `*` matches `/` too. Without any, all.
+        report: called with the number of members that were left out.
 
     Raises:
-        FetchError: it is damaged, holds more than `most`, nothing that is wanted, or a file that would lie outside.
+        FetchError: it is damaged, too large, has no wanted file, or a member outside of the folder.
         OSError: a file cannot be written.
     """
-    gate = ExtractionGuard(folder, most, members)
-    with _damage(kind):
+    guard = ExtractionGuard(folder, max_bytes, members)
+    with _archive_errors(kind):
         if kind == "zip":
-            _zip(archive, gate)
+            _zip(archive, guard)
         elif kind == "tar":
-            _tar(archive, gate)
+            _tar(archive, guard)
         else:
             with _STREAMS[kind](archive, "rb") as stream:
-                gate.take(name, gate.counted(stream))
-    if not gate.taken:
+                guard.take(name, guard.counted(stream))
+    if not guard.taken:
         wanted = f" that is called {' or '.join(members)}" if members else ""
         raise FetchError(f"the archive holds no file{wanted}")
-    if gate.left_out:
-        report(f"left out {gate.left_out:,} of its members that are links or devices")
+    if guard.left_out:
+        report(f"left out {guard.left_out:,} of its members that are links or devices")
 
 
 class ExtractionGuard:
-    """What lets members into a folder, and counts them and the bytes that come out.
+    """Checks the members of an archive, writes them into a folder, and counts them and their bytes.
 
     Args:
-        folder: where they go.
-        most: bytes at most.
-        members: patterns of the wanted ones; all without any.
+        folder: for the members.
+        max_bytes: the most unpacked bytes.
+        members: patterns of the wanted ones; without any, all.
 
     Attributes:
-        taken, left_out: members that were written, and those that are no files.
+        taken, left_out: numbers of members that were written, and of those that are not regular files.
     """
 
-    def __init__(self, folder: Path, most: int, members: Sequence[str]) -> None:
+    def __init__(self, folder: Path, max_bytes: int, members: Sequence[str]) -> None:
         self.taken = 0
         self.left_out = 0
         self._folder = folder
-        self._most = most
-        self._left = most
+        self._max_bytes = max_bytes
+        self._bytes_left = max_bytes
         self._members = members
         self._seen = 0
 
     def wants(self, name: str) -> bool:
-        """Whether a member of this name is to come out. Raises `FetchError` where it would come out elsewhere."""
+        """Whether a member of this name is unpacked. Raises `FetchError` if it would be outside of the folder."""
         self._seen += 1
         if self._seen > MAX_MEMBERS:
             raise FetchError(f"the archive has more than {MAX_MEMBERS:,} members")
@@ -97,7 +97,7 @@ class ExtractionGuard:
         return not self._members or any(fnmatchcase(name.removeprefix("./"), pattern) for pattern in self._members)
 
     def take(self, name: str, stream: IO[bytes]) -> None:
-        """Write a member's file, whose bytes are counted where they come from."""
+        """Write a member; its bytes are counted where they are read."""
         path = self._folder / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,43 +109,45 @@ class ExtractionGuard:
         self.taken += 1
 
     def counted(self, stream: Any) -> Any:
-        """The stream, whose bytes are counted as they are read."""
+        """A stream whose bytes are counted as they are read."""
         return _Counted(stream, self)
 
     def count(self, number: int) -> None:
-        """So many bytes came out. Raises `FetchError` where that is too much."""
-        self._left -= number
-        if self._left < 0:
-            raise FetchError(f"more than {self._most:,} bytes come out of the archive, more than are expected of it")
+        """Count unpacked bytes. Raises `FetchError` if they are too many."""
+        self._bytes_left -= number
+        if self._bytes_left < 0:
+            raise FetchError(
+                f"more than {self._max_bytes:,} bytes come out of the archive, more than are expected of it"
+            )
 
 
-def _zip(archive: Path, gate: ExtractionGuard) -> None:
-    with zipfile.ZipFile(archive) as opened:
-        for member in opened.infolist():
-            if not gate.wants(member.filename) or member.is_dir():
+def _zip(archive: Path, guard: ExtractionGuard) -> None:
+    with zipfile.ZipFile(archive) as file:
+        for member in file.infolist():
+            if not guard.wants(member.filename) or member.is_dir():
                 continue
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
-                gate.left_out += 1
+                guard.left_out += 1
                 continue
-            with opened.open(member) as stream:
-                gate.take(member.filename, gate.counted(stream))
+            with file.open(member) as stream:
+                guard.take(member.filename, guard.counted(stream))
 
 
-def _tar(archive: Path, gate: ExtractionGuard) -> None:
-    # Counted from outside, so that long headers and holes in files cannot grow beyond the limit either.
-    with _plain(archive) as stream, tarfile.open(fileobj=gate.counted(stream), mode="r|") as opened:
-        for member in opened:
-            if not gate.wants(member.name) or member.isdir():
+def _tar(archive: Path, guard: ExtractionGuard) -> None:
+    # The stream itself is counted, so that long headers and holes in files cannot exceed the limit either.
+    with _decompressed(archive) as stream, tarfile.open(fileobj=guard.counted(stream), mode="r|") as file:
+        for member in file:
+            if not guard.wants(member.name) or member.isdir():
                 continue
-            held = opened.extractfile(member) if member.isreg() and not member.issparse() else None
-            if held is None:
-                gate.left_out += 1
+            content = file.extractfile(member) if member.isreg() and not member.issparse() else None
+            if content is None:
+                guard.left_out += 1
             else:
-                gate.take(member.name, held)
+                guard.take(member.name, content)
 
 
-def _plain(archive: Path) -> Any:
-    """The archive without the compression around it, by its first bytes."""
+def _decompressed(archive: Path) -> Any:
+    """Open an archive that may be compressed, which its first bytes tell."""
     with archive.open("rb") as file:
         start = file.read(6)
     for magic, kind in ((b"\x1f\x8b", "gz"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bz2")):
@@ -155,22 +157,22 @@ def _plain(archive: Path) -> Any:
 
 
 class _Counted:
-    """A stream whose bytes are counted as they come out of their compression."""
+    """A stream whose bytes a guard counts."""
 
-    def __init__(self, stream: IO[bytes], gate: ExtractionGuard) -> None:
+    def __init__(self, stream: IO[bytes], guard: ExtractionGuard) -> None:
         self._stream = stream
-        self._gate = gate
+        self._guard = guard
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes."""
         data = self._stream.read(size)
-        self._gate.count(len(data))
+        self._guard.count(len(data))
         return data
 
 
 @contextmanager
-def _damage(kind: str) -> Iterator[None]:
-    """Turn what the readers of archives raise into one `FetchError`."""
+def _archive_errors(kind: str) -> Iterator[None]:
+    """Turn the errors of the archive readers into one `FetchError`."""
     try:
         yield
     except (

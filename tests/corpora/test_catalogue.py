@@ -108,7 +108,7 @@ def test_a_users_catalogue_takes_the_place_of_charlms(tmp_path: Path) -> None:
 
 def test_an_installation_without_its_catalogue_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     catalogue.cache_clear()
-    monkeypatch.setattr(module, "PLACES", (tmp_path / "none.toml", tmp_path / "broken.toml"))
+    monkeypatch.setattr(module, "CATALOGUE_PATHS", (tmp_path / "none.toml", tmp_path / "broken.toml"))
     with pytest.raises(CharlmError, match="the installation is incomplete"):
         catalogue()
     (tmp_path / "broken.toml").write_text("[")
