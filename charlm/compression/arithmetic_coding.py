@@ -24,7 +24,7 @@ from charlm.config import PLUGIN_CELLS
 from charlm.errors import CharlmError, PackedError, UsageError
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import Stepper
-from charlm.tokenizers.escape import EMPTY
+from charlm.tokenizers.escape import NO_NUMBERS
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
 SELF_TEST_SYMBOLS = 256
@@ -170,7 +170,7 @@ def _spelled(decoder: Any, model: Model, unknown: int, room: float) -> np.ndarra
     """The codes (U,) behind so many unknown symbols, from no more bits than there are."""
     spelling, pieces, missing = (
         model.vocabulary.escape_code,
-        [EMPTY],
+        [NO_NUMBERS],
         unknown if model.vocabulary.escape_code.shares.size else 0,
     )
     few = PackedError(
@@ -186,7 +186,7 @@ def _spelled(decoder: Any, model: Model, unknown: int, room: float) -> np.ndarra
     plain = spelling.plain(letters, unknown)
     if plain * log2(spelling.limit) > room:
         raise few
-    return spelling.read(letters, _decoded(decoder, _uniform(model), plain) if plain else EMPTY)
+    return spelling.read(letters, _decoded(decoder, _uniform(model), plain) if plain else NO_NUMBERS)
 
 
 _Reading = Generator[tuple[np.ndarray | None, np.ndarray, np.ndarray], np.ndarray, None]

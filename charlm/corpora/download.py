@@ -188,7 +188,7 @@ def _store(entry: Entry, fetch: ResumableDownload, building: Path, notify: Notic
 
 def _file_name(entry: Entry) -> str:
     """The name of the file: as in its URL, if that ends in a name."""
-    parts = urlsplit(entry.address or "")
-    last = "" if parts.query else unquote(parts.path).rpartition("/")[2]
+    url_parts = urlsplit(entry.address or "")
+    last = "" if url_parts.query else unquote(url_parts.path).rpartition("/")[2]
     name = re.sub(r"[^\w.+-]+", "-", last).strip("-.")[:100]
     return name or f"{entry.name}.txt"

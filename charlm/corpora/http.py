@@ -151,14 +151,18 @@ def check_url(url: str) -> None:
         WebError: it is not http or https, has no host, or contains a user name.
     """
     try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        url_parts = urlsplit(url)
+        valid = (
+            url_parts.scheme in ("http", "https")
+            and bool(url_parts.hostname)
+            and (url_parts.port is None or url_parts.port > 0)
+        )
     except ValueError:
         valid = False
     if not valid or not url.isascii() or any(character <= " " or character == "\x7f" for character in url):
         raise WebError(f"{url!r:.200} is no address of http or https")
-    if "@" in parts.netloc:
-        raise WebError(f"the address of {parts.hostname} has a user name in it, which charlm does not send")
+    if "@" in url_parts.netloc:
+        raise WebError(f"the address of {url_parts.hostname} has a user name in it, which charlm does not send")
 
 
 def connection_error(url: str, error: Exception, timeout: float) -> WebError:

@@ -59,8 +59,8 @@ def unpack(
             with _STREAMS[kind](archive, "rb") as stream:
                 guard.take(name, guard.counted(stream))
     if not guard.taken:
-        wanted = f" that is called {' or '.join(members)}" if members else ""
-        raise FetchError(f"the archive holds no file{wanted}")
+        restriction = f" that is called {' or '.join(members)}" if members else ""
+        raise FetchError(f"the archive holds no file{restriction}")
     if guard.left_out:
         report(f"left out {guard.left_out:,} of its members that are links or devices")
 

@@ -66,12 +66,12 @@ def baselines(
         lines: whether documents are lines.
         report: told each row as it is known, in one line.
     """
-    found = []
+    rows = []
     for row in _rows(train, text, vocabulary, lines):
         if report is not None:
             report(f"baseline {row.name}: {row.bits_per_char:.4f} bits per character")
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def _rows(train: EvalText, text: EvalText, vocabulary: Vocabulary, lines: bool) -> Iterator[Baseline]:
@@ -89,7 +89,7 @@ def _rows(train: EvalText, text: EvalText, vocabulary: Vocabulary, lines: bool) 
     def reader(of: EvalText) -> Callable[[], Iterator[bytes]]:
         return lambda: compressors.text_bytes(of.ids, vocabulary, lines)
 
-    for name in compressors.NAMES:
+    for name in compressors.COMPRESSOR_NAMES:
         began = perf_counter()
         size = compressors.bits(name, reader(train), reader(text), train.bytes + text.bytes)
         yield Baseline(name, size / text.characters, perf_counter() - began)

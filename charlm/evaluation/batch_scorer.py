@@ -19,7 +19,7 @@ from charlm.cells import State
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import Stepper
 
-WINDOW = 32
+CHUNK_SYMBOLS = 32
 """Symbols of each text that are read before those that ended are dropped."""
 
 MAX_PADDED_SYMBOLS = 1 << 26
@@ -52,7 +52,7 @@ class BatchScorer:
         self._few: _Engine = _Stepping(model)
         self._many: _Engine = self._few
         row = 2 * model.vocabulary.size + 8 * model.options.hidden
-        self._most = max(1, MAX_PADDED_SYMBOLS // (4 * WINDOW * row))
+        self._most = max(1, MAX_PADDED_SYMBOLS // (4 * CHUNK_SYMBOLS * row))
         if device != "cpu":
             self.load()
             self._few = self._many
@@ -77,8 +77,8 @@ class BatchScorer:
         size = min(batch, self._most)
         for first in range(0, len(order), size):
             chosen = order[first : first + size]
-            for index, found in zip(chosen, self._group([texts[index] for index in chosen]), strict=True):
-                nats[index] = found
+            for index, losses in zip(chosen, self._group([texts[index] for index in chosen]), strict=True):
+                nats[index] = losses
         return nats
 
     def score_stream(self, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -93,8 +93,8 @@ class BatchScorer:
         states, last = self._few.start(1), np.zeros(0, np.int64)
         for piece in pieces:
             ids = np.concatenate([last, piece])
-            for at in range(0, len(ids) - 1, WINDOW):
-                targets = ids[at + 1 : at + 1 + WINDOW, None]
+            for at in range(0, len(ids) - 1, CHUNK_SYMBOLS):
+                targets = ids[at + 1 : at + 1 + CHUNK_SYMBOLS, None]
                 nats, states = self._few.read(ids[at : at + len(targets), None], targets, states)
                 yield nats[:, 0]
             last = ids[-1:]
@@ -108,10 +108,10 @@ class BatchScorer:
         nats = np.zeros((lengths[0], len(texts)), np.float32)
         engine = self._many if len(texts) >= MIN_TORCH_BATCH else self._few
         states = engine.start(len(texts))
-        for at in range(0, lengths[0], WINDOW):
+        for at in range(0, lengths[0], CHUNK_SYMBOLS):
             live = int(np.count_nonzero(lengths > at))
-            states = [tuple(part[:live] for part in state) for state in states]
-            read = ids[at : min(at + WINDOW, lengths[0]), :live]
+            states = [tuple(array[:live] for array in state) for state in states]
+            read = ids[at : min(at + CHUNK_SYMBOLS, lengths[0]), :live]
             targets = ids[at + 1 : at + 1 + len(read), :live]
             nats[at : at + len(read), :live], states = engine.read(read, targets, states)
         return [nats[:length, column] for column, length in enumerate(lengths)]

@@ -26,9 +26,9 @@ class BlockLosses:
         self._where = where
         self.nats = np.zeros(len(starts))
 
-    def add(self, places: np.ndarray, nats: np.ndarray) -> None:
+    def add(self, positions: np.ndarray, nats: np.ndarray) -> None:
         """Add the surprise (T,) of the symbols that are scored at `places` (T,)."""
         if self.starts.size:
-            at = places if self._where is None else self._where(places)
+            at = positions if self._where is None else self._where(positions)
             piece = np.searchsorted(self.starts, at, side="right") - 1
             self.nats += np.bincount(piece, weights=nats, minlength=self.nats.size)

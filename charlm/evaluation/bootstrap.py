@@ -17,7 +17,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-BLOCKS = 32
+MAX_BLOCKS = 32
 """Blocks that make up a text, and are drawn to make up another one."""
 
 MIN_BLOCKS = 10
@@ -26,11 +26,11 @@ MIN_BLOCKS = 10
 MIN_BLOCK_CHARACTERS = 64
 """Characters of a block, at least; a short text has fewer blocks."""
 
-PIECES = 32
+BLOCK_PIECES = 32
 """Pieces of a block: where one begins, a block can begin."""
 
-DRAWS = 10_000
-LEVEL = 0.95
+BOOTSTRAP_DRAWS = 10_000
+CONFIDENCE_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Interval:
 
 def block_starts(characters: int) -> np.ndarray:
     """Where the pieces (K,) of a text begin, which are as equal as can be; none where it is too short."""
-    blocks = min(BLOCKS, characters // MIN_BLOCK_CHARACTERS)
-    pieces = blocks * PIECES if blocks >= MIN_BLOCKS else 0
+    blocks = min(MAX_BLOCKS, characters // MIN_BLOCK_CHARACTERS)
+    pieces = blocks * BLOCK_PIECES if blocks >= MIN_BLOCKS else 0
     return np.arange(pieces, dtype=np.int64) * characters // max(pieces, 1)
 
 
@@ -65,21 +65,21 @@ def interval(sums: np.ndarray, characters: np.ndarray, seed: int = 0) -> Interva
     Returns:
         None where there are no pieces.
     """
-    blocks = len(sums) // PIECES
+    blocks = len(sums) // BLOCK_PIECES
     if not blocks:
         return None
     of_blocks, lengths = _circular(sums), _circular(characters)
-    drawn = np.random.default_rng(seed).integers(len(sums), size=(DRAWS, blocks))
+    drawn = np.random.default_rng(seed).integers(len(sums), size=(BOOTSTRAP_DRAWS, blocks))
     means = of_blocks[drawn].sum(1) / lengths[drawn].sum(1)
-    share = _expanded((1 - LEVEL) / 2, blocks)
+    share = _expanded((1 - CONFIDENCE_LEVEL) / 2, blocks)
     low, high = np.quantile(means, (share, 1 - share))
     return Interval(float(low), float(high), blocks)
 
 
 def _circular(values: np.ndarray) -> np.ndarray:
     """Sums (K,) over the block that begins with each piece; after the last piece comes the first."""
-    running = np.concatenate(([0.0], np.cumsum(np.concatenate((values, values[: PIECES - 1])))))
-    return running[PIECES:] - running[:-PIECES]
+    running = np.concatenate(([0.0], np.cumsum(np.concatenate((values, values[: BLOCK_PIECES - 1])))))
+    return running[BLOCK_PIECES:] - running[:-BLOCK_PIECES]
 
 
 def _expanded(share: float, blocks: int) -> float:

@@ -31,13 +31,13 @@ from charlm.evaluation.score_lines import device_of
 from charlm.model.checkpoint import Model, check_model
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN
 
-OTHERS = 4
+MAX_ALTERNATIVES = 4
 """How many of the next likeliest symbols are told of each gap."""
 
-ROUNDS = 10
+MAX_ROUNDS = 10
 """Changes for each gap, at most: conditionals of a bidirectional model need not agree on one line."""
 
-LINES = 1 << 14
+MAX_LINES = 1 << 14
 """Bytes of lines that are taken at once, where so many have arrived."""
 
 
@@ -101,7 +101,7 @@ class Filled:
 class _Conditionals(Protocol):
     """What a model says of single symbols."""
 
-    def __call__(self, ids: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def __call__(self, ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """(K, V) log-probabilities, up to a number for each row, of the symbols at `places` (K,) of a text (N + 1,)."""
 
 
@@ -148,20 +148,20 @@ class Filler:
             UsageError: it takes more memory than there is.
         """
         codes = self._kind.encode_text(self._text(body(line)))
-        places = np.flatnonzero(np.isin(codes, self._gaps))
+        positions = np.flatnonzero(np.isin(codes, self._gaps))
         ids = np.concatenate(([BOUNDARY], self._symbols.encode(codes), self._end)).astype(np.int64)
-        if len(places):
+        if len(positions):
             memory.check(
                 self._bytes * len(ids), f"filling gaps in a line of {len(codes):,} {self._kind.noun}s", "cut it"
             )
         try:
-            rows = self._settled(ids, places + 1)
+            rows = self._settled(ids, positions + 1)
         except FloatingPointError:
             return Filled(line, self._kind.utf8(codes), [], finite=False)
         codes = codes.copy()
-        codes[places] = self._symbols.codes[ids[places + 1] - FIRST_SYMBOL]
+        codes[positions] = self._symbols.codes[ids[positions + 1] - FIRST_SYMBOL]
         before = np.cumsum(self._kind.sizes(codes)) - self._kind.sizes(codes)
-        gaps = [self._gap(int(before[at]), row) for at, row in zip(places, rows, strict=True)]
+        gaps = [self._gap(int(before[at]), row) for at, row in zip(positions, rows, strict=True)]
         return Filled(line, self._kind.utf8(codes), gaps)
 
     def _text(self, line: bytes) -> str:
@@ -177,43 +177,43 @@ class Filler:
             self._report = None
         return text.removeprefix(MARK) if first else text
 
-    def _settled(self, ids: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def _settled(self, ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Fill the gaps at `places` (K,) of `ids`, and give the probabilities (K, V) of what could stand there."""
         known = np.ones(len(ids), bool)
-        known[places] = False
-        for place in places:
-            known[place] = True
-            (row,) = self._asked(ids[known], np.array([known[:place].sum()]))
-            ids[place] = row.argmax()
+        known[positions] = False
+        for position in positions:
+            known[position] = True
+            (row,) = self._asked(ids[known], np.array([known[:position].sum()]))
+            ids[position] = row.argmax()
         rows = np.zeros((0, self._symbols.size))
-        if len(places):  # the last gap was filled by all that is known, and of a single one there is no more to say
-            rows = row[None] if len(places) == 1 else self._asked(ids, places)
-        for _ in range(ROUNDS * len(places)):
-            gains = rows.max(1) - rows[np.arange(len(places)), ids[places]]
+        if len(positions):  # the last gap was filled by all that is known, and of a single one there is no more to say
+            rows = row[None] if len(positions) == 1 else self._asked(ids, positions)
+        for _ in range(MAX_ROUNDS * len(positions)):
+            gains = rows.max(1) - rows[np.arange(len(positions)), ids[positions]]
             most = int(gains.argmax())
             if gains[most] <= 0:
                 break
-            ids[places[most]] = rows[most].argmax()
-            rows = self._asked(ids, places)
+            ids[positions[most]] = rows[most].argmax()
+            rows = self._asked(ids, positions)
         return rows
 
-    def _asked(self, ids: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def _asked(self, ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Probabilities (K, V) of what can fill a gap: no end of a line or of a document, nothing unknown.
 
         Raises:
             FloatingPointError: the model gives no finite number.
         """
-        found = self._conditionals(ids, places).astype(np.float64)
-        found[:, self._never] = -np.inf
-        if not np.isfinite(found.max(1)).all():  # of a nan too
+        log_probabilities = self._conditionals(ids, positions).astype(np.float64)
+        log_probabilities[:, self._never] = -np.inf
+        if not np.isfinite(log_probabilities.max(1)).all():  # of a nan too
             raise FloatingPointError
-        shares = np.exp(found - found.max(1, keepdims=True))
+        shares = np.exp(log_probabilities - log_probabilities.max(1, keepdims=True))
         return shares / shares.sum(1, keepdims=True)
 
-    def _gap(self, place: int, row: np.ndarray) -> Gap:
-        likeliest = [symbol for symbol in np.argsort(-row)[: OTHERS + 1] if row[symbol] > 0]
+    def _gap(self, position: int, row: np.ndarray) -> Gap:
+        likeliest = [symbol for symbol in np.argsort(-row)[: MAX_ALTERNATIVES + 1] if row[symbol] > 0]
         best, *others = ((self._name(symbol), float(row[symbol])) for symbol in likeliest)
-        return Gap(place, *best, others)
+        return Gap(position, *best, others)
 
     def _name(self, symbol: int) -> str:
         code = self._symbols.code(int(symbol))
@@ -227,7 +227,7 @@ def fill_stream(filler: Filler, lines: Lines) -> Iterator[Filled]:
         CorpusError: the lines cannot be read.
     """
     try:
-        while batch := lines.take(LINES):
+        while batch := lines.take(MAX_LINES):
             yield from (filler.fill(line) for line in batch)
     finally:
         lines.close()
@@ -261,9 +261,9 @@ def _both_sides(model: Model, options: ScoreOptions) -> _Conditionals:
 
     network = Network.from_model(model, find_device(options.device))
 
-    def asked(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def asked(ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return bidirectional.conditionals(network, ids, places).cpu().numpy()
+            return bidirectional.conditionals(network, ids, positions).cpu().numpy()
 
     return asked
 
@@ -273,12 +273,12 @@ def _one_way(model: Model, options: ScoreOptions) -> _Conditionals:
     reader = BatchScorer(model, device_of(options))
     symbols = np.arange(model.vocabulary.size)
 
-    def asked(ids: np.ndarray, places: np.ndarray) -> np.ndarray:
-        return np.stack([likelihoods(ids, place) for place in places])
+    def asked(ids: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        return np.stack([likelihoods(ids, position) for position in positions])
 
-    def likelihoods(ids: np.ndarray, place: int) -> np.ndarray:
+    def likelihoods(ids: np.ndarray, position: int) -> np.ndarray:
         lines = np.repeat(ids[None], len(symbols), 0)
-        lines[:, place] = symbols
+        lines[:, position] = symbols
         texts = [direction.reading(line, model.options.direction) for line in lines]
         return np.array([-nats.sum(dtype=np.float64) for nats in reader.score_batch(texts, options.batch_size)])
 

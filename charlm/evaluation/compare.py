@@ -52,8 +52,8 @@ class ModelScore:
 
     def to_json(self) -> dict[str, Any]:
         """The keys of a model in `charlm compare --json`."""
-        found: dict[str, Any] = {"model": self.model, "bits_per_char": self.bits_per_char}
-        return found | _ends(self.interval) | {"unknown": self.unknown}
+        row: dict[str, Any] = {"model": self.model, "bits_per_char": self.bits_per_char}
+        return row | _ends(self.interval) | {"unknown": self.unknown}
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class Difference:
 
     def to_json(self) -> dict[str, Any]:
         """The keys of a difference in `charlm compare --json`."""
-        found: dict[str, Any] = {"better": self.better, "worse": self.worse, "bits_per_char": self.bits_per_char}
-        return found | _ends(self.interval) | {"beyond_chance": self.beyond_chance}
+        row: dict[str, Any] = {"better": self.better, "worse": self.worse, "bits_per_char": self.bits_per_char}
+        return row | _ends(self.interval) | {"beyond_chance": self.beyond_chance}
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,12 @@ def compare(
         raise UsageError(f"comparing needs two models or more, got {len(models)}; charlm eval scores one")
     names = [model.run_label for model in models]
     texts = _texts(models, text, options, data, report)
-    places = _paired(names, texts, [model.vocabulary for model in models])
-    starts, characters = bootstrap.block_starts(len(places[0])), len(places[0])
+    block_starts = _paired(names, texts, [model.vocabulary for model in models])
+    starts, characters = bootstrap.block_starts(len(block_starts[0])), len(block_starts[0])
     lengths = np.diff(starts, append=characters)
     if models[0].vocabulary.tokenizer.longer:
         characters, lengths = texts[0].characters, texts[0].lengths(starts, models[0].vocabulary.sizes)
-    measures = _measured(models, texts, [place[starts] for place in places], options, progress, report)
+    measures = _measured(models, texts, [place[starts] for place in block_starts], options, progress, report)
     nats, sums = [each.score.nats for each in measures], [each.blocks for each in measures]
 
     def bits(nats: float) -> float:
@@ -180,11 +180,11 @@ def _texts(
     if not all(model.options.bidirectional for model in models):
         for model in models:
             model.check_one_way("be compared with models that know one side")
-    given = text
+    opened = text
     if not (text is None or isinstance(text, Source | Corpus) or is_prepared(text)):
-        given = open_sources([text], report=report)
+        opened = open_sources([text], report=report)
     return [
-        find_text(model, given, split=options.split, data=data, report=report if number == 0 else None)
+        find_text(model, opened, split=options.split, data=data, report=report if number == 0 else None)
         for number, model in enumerate(models)
     ]
 
@@ -198,23 +198,25 @@ def _measured(
     report: NoticeFn | None,
 ) -> list[Measure]:
     """What each model makes of its text, and of the pieces (K,) that begin at its symbols `starts`."""
-    found: list[Measure] = []
-    whole, before = sum(text.symbols for text in texts), 0
-    for model, text, places in zip(models, texts, starts, strict=True):
-        told = _further(progress, before, whole)
-        found.append(measure(model, text, places, options, progress=told, report=None if found else report))
+    measures: list[Measure] = []
+    total, before = sum(text.symbols for text in texts), 0
+    for model, text, block_starts in zip(models, texts, starts, strict=True):
+        model_progress = _further(progress, before, total)
+        measures.append(
+            measure(model, text, block_starts, options, progress=model_progress, report=None if measures else report)
+        )
         before += text.symbols
-    return found
+    return measures
 
 
 def _ends(interval: Interval | None) -> dict[str, Any]:
     return {"bits_per_char_low": interval and interval.low, "bits_per_char_high": interval and interval.high}
 
 
-def _further(progress: EvalProgressFn | None, before: int, whole: int) -> EvalProgressFn | None:
+def _further(progress: EvalProgressFn | None, before: int, characters: int) -> EvalProgressFn | None:
     if progress is None:
         return None
-    return lambda done, total, nats: progress(before + done, whole, nats)
+    return lambda done, total, nats: progress(before + done, characters, nats)
 
 
 def _paired(names: Sequence[str], texts: Sequence[EvalText], tables: Sequence[Vocabulary]) -> list[np.ndarray]:
@@ -231,9 +233,9 @@ def _paired(names: Sequence[str], texts: Sequence[EvalText], tables: Sequence[Vo
             "charlm eval --json, one model after the other, against others"
         )
     mixed = len({symbols.unit for symbols in tables}) > 1
-    found = [_characters(text, symbols, mixed) for text, symbols in zip(texts, tables, strict=True)]
-    first = found[0][0]
-    for name, text, (codes, _) in zip(names, texts, found, strict=True):
+    characters = [_characters(text, symbols, mixed) for text, symbols in zip(texts, tables, strict=True)]
+    first = characters[0][0]
+    for name, text, (codes, _) in zip(names, texts, characters, strict=True):
         same = len(codes) == len(first) and bool(((codes == first) | (codes == ANY) | (first == ANY)).all())
         if not same:
             raise CorpusError(
@@ -241,7 +243,7 @@ def _paired(names: Sequence[str], texts: Sequence[EvalText], tables: Sequence[Vo
                 f"{text.name} has {len(codes):,}{', others' * (len(codes) == len(first))}; "
                 f"compare models whose corpora were prepared alike, or give another text"
             )
-    return [places for _, places in found]
+    return [positions for _, positions in characters]
 
 
 def _characters(text: EvalText, vocabulary: Vocabulary, mixed: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -254,8 +256,8 @@ def _characters(text: EvalText, vocabulary: Vocabulary, mixed: bool) -> tuple[np
     codes = table[np.asarray(text.written[1:])]
     if not mixed:
         return codes, np.arange(len(codes))
-    places = np.arange(len(codes))
+    positions = np.arange(len(codes))
     if vocabulary.unit == "byte":  # in UTF-8, every byte of a character but its first is from 0x80 to 0xBF
-        places = np.flatnonzero((codes < 0x80) | (codes >= 0xC0))
-        codes = codes[places]
-    return np.where(codes >= 0x80, ANY, codes), places
+        positions = np.flatnonzero((codes < 0x80) | (codes >= 0xC0))
+        codes = codes[positions]
+    return np.where(codes >= 0x80, ANY, codes), positions

@@ -22,13 +22,13 @@ from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabu
 CHUNK_SYMBOLS = 1 << 20
 """Symbols that are compressed at a time."""
 
-WINDOWS = 1 << 12, 1536 << 20
+WINDOW_BYTES_RANGE = 1 << 12, 1536 << 20
 """The smallest and the largest window that xz can have, in bytes."""
 
 MEMORY_OF_WINDOW = 12
 """Bytes that xz takes for each byte of its window, roughly (man xz: 674 MiB for 64 MiB)."""
 
-NAMES = ("gzip", "bzip2", "xz")
+COMPRESSOR_NAMES = ("gzip", "bzip2", "xz")
 
 
 class Compressor(Protocol):
@@ -63,7 +63,7 @@ def text_bytes(ids: np.ndarray, vocabulary: Vocabulary, lines: bool) -> Iterator
 
 def window(size: int) -> int:
     """The window of xz for so many bytes of text."""
-    return min(max(size, WINDOWS[0]), WINDOWS[1])
+    return min(max(size, WINDOW_BYTES_RANGE[0]), WINDOW_BYTES_RANGE[1])
 
 
 def bits(name: str, train: Callable[[], Iterator[bytes]], text: Callable[[], Iterator[bytes]], size: int) -> float:

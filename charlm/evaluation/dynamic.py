@@ -92,9 +92,9 @@ def windows(model: Model, ids: np.ndarray, rule: DynamicUpdate, device: torch.de
     with torch.no_grad():
         first = [weight.clone() for weight in weights]
         size = _sizes(network, model, rule.window)
-        mean = sum(float(part.sum()) for part in size) / sum(part.numel() for part in size)
-        steps = [-rule.rate / (part + SOFTEN * mean) for part in size]
-        back = [(rule.decay / mean * part).clamp(max=1) for part in size]
+        mean = sum(float(tensor.sum()) for tensor in size) / sum(tensor.numel() for tensor in size)
+        steps = [-rule.rate / (tensor + SOFTEN * mean) for tensor in size]
+        back = [(rule.decay / mean * tensor).clamp(max=1) for tensor in size]
     states = network.initial_state(1)
     for at in range(0, len(ids) - 1, rule.window):
         window = ids[at : at + rule.window + 1]
@@ -113,7 +113,7 @@ def _gradients(
     column = ids[:, None]
     states, losses = symbol_losses(network, column[:-1], column[1:], states)
     gradients = torch.autograd.grad(losses.mean(), weights)
-    after = [tuple(part.detach() for part in state) for state in states]
+    after = [tuple(tensor.detach() for tensor in state) for state in states]
     return losses.detach()[:, 0], list(gradients), after
 
 

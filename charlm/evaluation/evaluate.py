@@ -93,7 +93,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The keys of `charlm eval --json`."""
-        found: dict[str, Any] = {
+        values: dict[str, Any] = {
             "characters": self.score.characters,
             "symbols": self.symbols,
             "bytes": self.bytes,
@@ -114,31 +114,31 @@ class Evaluation:
             "protocol": self.protocol,
         }
         if self.entropy is not None:
-            found["entropy_bits_per_char"] = self.entropy
+            values["entropy_bits_per_char"] = self.entropy
             if self.entropy_error is not None:
-                found["entropy_error_bits_per_char"] = self.entropy_error
-            found["gap_bits_per_char"] = self.score.bits_per_char - self.entropy
+                values["entropy_error_bits_per_char"] = self.entropy_error
+            values["gap_bits_per_char"] = self.score.bits_per_char - self.entropy
         if self.default_off is not None:
-            found["default_off_bits_per_char"] = self.default_off if isfinite(self.default_off) else None
+            values["default_off_bits_per_char"] = self.default_off if isfinite(self.default_off) else None
         if self.baselines is not None:
-            found["baselines"] = [row.to_json() for row in self._by_merit(self.baselines)]
+            values["baselines"] = [row.to_json() for row in self._by_merit(self.baselines)]
         if self.dynamic is not None:
             finite = isfinite(self.dynamic.nats)
-            found["dynamic_nats_per_char"] = self.dynamic.nats_per_char if finite else None
-            found["dynamic_bits_per_char"] = self.dynamic.bits_per_char if finite else None
-            found["dynamic_protocol"] = self.dynamic_protocol
-        return found
+            values["dynamic_nats_per_char"] = self.dynamic.nats_per_char if finite else None
+            values["dynamic_bits_per_char"] = self.dynamic.bits_per_char if finite else None
+            values["dynamic_protocol"] = self.dynamic_protocol
+        return values
 
     def _bounds(self) -> dict[str, Any]:
         """The ends of the interval in every unit; without one, nothing."""
         ends = (self.interval.low, self.interval.high) if self.interval else (None, None)
-        found: dict[str, Any] = {"interval_blocks": self.interval.blocks if self.interval else 0}
+        row: dict[str, Any] = {"interval_blocks": self.interval.blocks if self.interval else 0}
         for name, nats in zip(("low", "high"), ends, strict=True):
             perplexity = inf if nats is None or nats > 709 else exp(nats)
-            found[f"nats_per_char_{name}"] = nats
-            found[f"bits_per_char_{name}"] = None if nats is None else nats / log(2)
-            found[f"perplexity_{name}"] = perplexity if isfinite(perplexity) else None
-        return found
+            row[f"nats_per_char_{name}"] = nats
+            row[f"bits_per_char_{name}"] = None if nats is None else nats / log(2)
+            row[f"perplexity_{name}"] = perplexity if isfinite(perplexity) else None
+        return row
 
     def _by_merit(self, rows: list[Baseline]) -> list[Baseline]:
         """The baselines, the model and the entropy, the fewest bits first."""

@@ -22,7 +22,7 @@ from charlm.spec import AUTO
 from charlm.tokenizers.decoding import code_points, text_encoding
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 
-CHUNK = 1 << 16
+READ_BYTES = 1 << 16
 """Bytes that are read from a pipe at once, at most."""
 
 
@@ -127,7 +127,7 @@ def _piped(word: str) -> Generator[bytes, None, None]:
 def _arriving(file: int, where: str) -> Generator[bytes, None, None]:
     """What a file's number gives, as soon as it gives something."""
     try:
-        while chunk := os.read(file, CHUNK):
+        while chunk := os.read(file, READ_BYTES):
             yield chunk
     except OSError as error:
         raise CorpusError(f"{where} cannot be read: {error.strerror}; name a text file, or pipe a text in") from error
@@ -143,7 +143,7 @@ def _documents(source: Source) -> Generator[bytes, None, None]:
             yield b"\n"
 
 
-PIECE = 1 << 16
+LINE_PIECE_BYTES = 1 << 16
 """Bytes of a line that are decoded at once."""
 
 MARK = "\ufeff"
@@ -198,8 +198,8 @@ class LineIds:
     def _points(self, body: bytes, first: bool) -> Iterator[np.ndarray]:
         """The line in code points, or in bytes where symbols are bytes."""
         if not self._symbols.tokenizer.decodes:
-            for at in range(0, len(body), PIECE):
-                yield np.frombuffer(body[at : at + PIECE], np.uint8)
+            for at in range(0, len(body), LINE_PIECE_BYTES):
+                yield np.frombuffer(body[at : at + LINE_PIECE_BYTES], np.uint8)
             return
         for text in decoded(body, self._encoding, "replace"):
             yield code_points(text.removeprefix(MARK) if first else text)
@@ -217,34 +217,35 @@ def decoded(body: bytes, encoding: str, errors: str) -> Iterator[str]:
     Raises:
         UnicodeError: it cannot be decoded, and `errors` is `strict`.
     """
-    if len(body) <= PIECE:
+    if len(body) <= LINE_PIECE_BYTES:
         yield body.decode(encoding, errors)
         return
     decoder = codecs.getincrementaldecoder(encoding)(errors)
-    for at in range(0, len(body), PIECE):
-        yield decoder.decode(body[at : at + PIECE])
+    for at in range(0, len(body), LINE_PIECE_BYTES):
+        yield decoder.decode(body[at : at + LINE_PIECE_BYTES])
     yield decoder.decode(b"", True)
 
 
-def line_encoding(theirs: Iterable[str], wanted: str) -> str:
+def line_encoding(theirs: Iterable[str], encoding: str) -> str:
     """The codec that lines are in.
 
     Args:
         theirs: the encodings of the models' corpora.
-        wanted: a name, or `auto` for the one that they have in common, if lines can be told apart in it, else UTF-8.
+        encoding: a name, or `auto` for the one that they have in common, if lines can be told apart in it, else UTF-8.
 
     Raises:
         UsageError: a line end in the wanted one is not the byte 10.
         CorpusError: there is no such encoding.
     """
-    if wanted == AUTO:
+    if encoding == AUTO:
         common = {text_encoding(name) for name in theirs}
         codec = common.pop() if len(common) == 1 else "utf-8"
         return codec if _tells_lines(codec) else "utf-8"
-    codec = text_encoding(wanted)
+    codec = text_encoding(encoding)
     if not _tells_lines(codec):
         raise UsageError(
-            f"--encoding {wanted}: a line end in it is not one byte, so that lines cannot be told apart as they come; "
+            f"--encoding {encoding}: a line end in it is not one byte, so that lines cannot be told apart as they "
+            f"come; "
             f"make the text UTF-8 first, as by iconv"
         )
     return codec
@@ -254,24 +255,24 @@ def _tells_lines(codec: str) -> bool:
     return "a\n".encode(codec) == b"a\n"
 
 
-def line_ends(tables: Mapping[str, tuple[Vocabulary, bool]], wanted: str) -> dict[str, int | None]:
+def line_ends(tables: Mapping[str, tuple[Vocabulary, bool]], end: str) -> dict[str, int | None]:
     """The symbol that ends a line in each table, None where the end is not scored, as they can be compared.
 
     Args:
         tables: by a name for messages: symbols, and whether lines were documents.
-        wanted: boundary, newline, none, or auto.
+        end: boundary, newline, none, or auto.
 
     Raises:
         UsageError: the newline is wanted, and a table does not have it.
     """
-    ends = {name: _end(name, symbols, lines, wanted) for name, (symbols, lines) in tables.items()}
+    ends = {name: _end(name, symbols, lines, end) for name, (symbols, lines) in tables.items()}
     return dict.fromkeys(ends) if None in ends.values() else ends
 
 
-def _end(name: str, vocabulary: Vocabulary, lines: bool, wanted: str) -> int | None:
+def _end(name: str, vocabulary: Vocabulary, lines: bool, end: str) -> int | None:
     newline = int(vocabulary.encode(np.array([vocabulary.tokenizer.line_feed], vocabulary.tokenizer.dtype))[0])
-    if wanted == "newline" and newline == UNKNOWN:
+    if end == "newline" and newline == UNKNOWN:
         raise UsageError(f"--end newline: the table of {name} has no newline; give --end boundary or --end none")
-    if wanted == "boundary" or (wanted == AUTO and lines):
+    if end == "boundary" or (end == AUTO and lines):
         return BOUNDARY
-    return None if wanted == "none" or newline == UNKNOWN else newline
+    return None if end == "none" or newline == UNKNOWN else newline

@@ -136,11 +136,11 @@ def _bytes(model: Model, characters: int, batch: int) -> int:
     segments = _side_by_side(model, characters, batch)
     gates = len(cells.of(model.options).gates)
     numbers = segments * scoring.CHUNK_SYMBOLS * (3 * model.vocabulary.size + (gates + 2) * model.options.hidden)
-    kept = 0
+    checkpoints = 0
     if model.options.bidirectional:
         state = len(cells.of(model.options).state) * model.options.layers * model.options.hidden
-        kept = BLOCK_SYMBOLS * model.options.readout_size + characters // BLOCK_SYMBOLS * state
-    return 4 * (numbers + kept)
+        checkpoints = BLOCK_SYMBOLS * model.options.readout_size + characters // BLOCK_SYMBOLS * state
+    return 4 * (numbers + checkpoints)
 
 
 def _from(progress: EvalProgressFn | None, before: int, total: int) -> ScoreProgressFn | None:

@@ -27,7 +27,7 @@ from charlm.data.memmap import PageReleaser
 BYTES_LEARNED, BYTES_SCORED = 70, 80
 """What the largest arrays of `surprises` come to, in bytes per symbol of each text."""
 
-BLOCK = 1 << 20
+BLOCK_SYMBOLS = 1 << 20
 """Symbols that are copied at a time from a text that is mapped."""
 
 DISCOUNT = 0.5
@@ -64,10 +64,10 @@ def surprises(train: np.ndarray, text: np.ndarray, vocabulary: int) -> Iterator[
         codes, counts, longer, ends = _number(codes, level.strings * vocabulary)
         preceded = np.bincount(learned[1:][ends], minlength=level.strings)
         lower = level.probabilities(preceded, lower)
-        wanted = _codes(read[:-1], text, 1, vocabulary)
-        found = _find(wanted, codes)
-        level, learned, order = _Level(codes // vocabulary, level.strings, found, read[:-1]), longer, order + 1
-        read = np.concatenate((np.full(1, -1, np.int32), found))
+        contexts = _codes(read[:-1], text, 1, vocabulary)
+        entries = _find(contexts, codes)
+        level, learned, order = _Level(codes // vocabulary, level.strings, entries, read[:-1]), longer, order + 1
+        read = np.concatenate((np.full(1, -1, np.int32), entries))
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ class _Level:
         """Of each symbol (M,), from the counts (K,) and the probabilities (M,) with a symbol less of history."""
         discounts = _discounts(counts)[np.minimum(counts, 3)]
         rows = max(self.histories, 1)
-        whole = np.bincount(self.history, weights=counts, minlength=rows)
+        totals = np.bincount(self.history, weights=counts, minlength=rows)
         saved = np.bincount(self.history, weights=discounts, minlength=rows)
         p = saved[self.before] * lower
         seen = self.read >= 0
         p[seen] += (counts - discounts)[self.read[seen]]
-        whole = np.where(self.before >= 0, whole[self.before], 0)
-        return np.where(whole > 0, p / np.maximum(whole, 1), lower)
+        totals = np.where(self.before >= 0, totals[self.before], 0)
+        return np.where(totals > 0, p / np.maximum(totals, 1), lower)
 
 
 def _discounts(counts: np.ndarray) -> np.ndarray:
@@ -110,9 +110,9 @@ def _discounts(counts: np.ndarray) -> np.ndarray:
     if not n[1:].all():
         return np.array([0, DISCOUNT, DISCOUNT, DISCOUNT])
     y = n[1] / (n[1] + 2 * n[2])
-    found = np.array([0, *(k - (k + 1) * y * n[k + 1] / n[k] for k in (1, 2, 3))])
+    discounts = np.array([0, *(k - (k + 1) * y * n[k + 1] / n[k] for k in (1, 2, 3))])
     # A text that is not like others could ask for less than nothing.
-    return np.where(found > 0, found, np.array([0, DISCOUNT, DISCOUNT, DISCOUNT]))
+    return np.where(discounts > 0, discounts, np.array([0, DISCOUNT, DISCOUNT, DISCOUNT]))
 
 
 def _number(codes: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -141,12 +141,12 @@ def _sorted(codes: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray]:
     return codes, by_code
 
 
-def _find(wanted: np.ndarray, codes: np.ndarray) -> np.ndarray:
+def _find(targets: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Where among codes (K,) in rising order each of those wanted (M,) is; -1 where it is not."""
-    place = np.searchsorted(codes, wanted)
-    found = place < len(codes)
-    found[found] = codes[place[found]] == wanted[found]
-    return np.where(found, place, -1).astype(np.int32)
+    index = np.searchsorted(codes, targets)
+    known = index < len(codes)
+    known[known] = codes[index[known]] == targets[known]
+    return np.where(known, index, -1).astype(np.int32)
 
 
 def _codes(history: np.ndarray, ids: np.ndarray, first: int, vocabulary: int) -> np.ndarray:
@@ -159,10 +159,10 @@ def _codes(history: np.ndarray, ids: np.ndarray, first: int, vocabulary: int) ->
 
 def _copy(ids: np.ndarray, first: int, dtype: type) -> np.ndarray:
     """A text from a place on in memory, a block at a time, so that no page of its file stays with the process."""
-    found: np.ndarray = np.empty(max(len(ids) - first, 0), dtype)
+    copy: np.ndarray = np.empty(max(len(ids) - first, 0), dtype)
     pages = PageReleaser(ids)
-    for at in range(first, len(ids), BLOCK):
-        block = ids[at : at + BLOCK]
-        found[at - first : at - first + block.size] = block
+    for at in range(first, len(ids), BLOCK_SYMBOLS):
+        block = ids[at : at + BLOCK_SYMBOLS]
+        copy[at - first : at - first + block.size] = block
         pages.advance(block.size)
-    return found
+    return copy

@@ -28,7 +28,7 @@ from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 SIZES = range(2, 31)
 """The n of the n-grams that are counted."""
 
-WITHOUT = "leave out --novelty"
+WITHOUT_NOVELTY = "leave out --novelty"
 
 
 @dataclass(frozen=True)
@@ -151,12 +151,12 @@ def find_reference(
     """
     check_library()
     try:
-        corpus = own_corpus(model, data=data, otherwise=WITHOUT)
+        corpus = own_corpus(model, data=data, otherwise=WITHOUT_NOVELTY)
     except CorpusError as error:
         raise CorpusError(f"--novelty needs the text that the model learned from: {error}") from None
     train = corpus.checked("train")
     split = next((split for split in ("valid", "test") if corpus.has(split)), None)
-    check_memory(corpus.vocabulary.dtype, len(train), 2 * characters, WITHOUT)
+    check_memory(corpus.vocabulary.dtype, len(train), 2 * characters, WITHOUT_NOVELTY)
     if report is not None:
         report(f"novelty: against the train split of {corpus.path}")
     other = None if split is None else corpus.checked(split)[1:]
@@ -165,21 +165,21 @@ def find_reference(
 
 def measure(reference: Reference, texts: Sequence[str]) -> Findings:
     """Hold texts against a reference."""
-    parts = [_ids(reference, text) for text in texts]
-    size = sum(len(part) for part in parts)
+    all_ids = [_ids(reference, text) for text in texts]
+    size = sum(len(ids) for ids in all_ids)
     if reference.other is not None:
-        parts.append(np.array(reference.other[:size]))
-    query = np.concatenate([piece for part in parts for piece in (part, np.zeros(1, reference.symbols.dtype))])
+        all_ids.append(np.array(reference.other[:size]))
+    query = np.concatenate([piece for ids in all_ids for piece in (ids, np.zeros(1, reference.symbols.dtype))])
     matches, room = longest_matches(reference.train, query), _room(query)
-    found, first = [], 0
-    for part in parts:
-        found.append(_novelty(reference, query, matches, room, slice(first, first + len(part))))
-        first += len(part) + 1
-    beside = found.pop() if reference.other is not None else None
-    whole = slice(0, size + len(texts))
-    longest = max((one.longest for one in found), key=lambda span: span.length)
-    together = Novelty(size, _new(matches.lengths[whole], room[whole]), longest)
-    return Findings(found, together, beside, f"{reference.corpus.path}:train", reference.other_name)
+    rows, first = [], 0
+    for ids in all_ids:
+        rows.append(_novelty(reference, query, matches, room, slice(first, first + len(ids))))
+        first += len(ids) + 1
+    beside = rows.pop() if reference.other is not None else None
+    everything = slice(0, size + len(texts))
+    longest = max((one.longest for one in rows), key=lambda span: span.length)
+    together = Novelty(size, _new(matches.lengths[everything], room[everything]), longest)
+    return Findings(rows, together, beside, f"{reference.corpus.path}:train", reference.other_name)
 
 
 def _ids(reference: Reference, text: str) -> np.ndarray:
@@ -194,8 +194,8 @@ def _ids(reference: Reference, text: str) -> np.ndarray:
 def _room(query: np.ndarray) -> np.ndarray:
     """How many symbols there are from each place (Q,) to the next boundary."""
     ends = np.flatnonzero(query == BOUNDARY)
-    places = np.arange(len(query))
-    return ends[np.searchsorted(ends, places)] - places
+    positions = np.arange(len(query))
+    return ends[np.searchsorted(ends, positions)] - positions
 
 
 def _new(lengths: np.ndarray, room: np.ndarray) -> dict[int, float | None]:
@@ -205,17 +205,17 @@ def _new(lengths: np.ndarray, room: np.ndarray) -> dict[int, float | None]:
     return {size: 1 - known[size] / there[size] if there[size] else None for size in SIZES}
 
 
-def _novelty(reference: Reference, query: np.ndarray, matches: Matches, room: np.ndarray, part: slice) -> Novelty:
-    lengths = matches.lengths[part]
-    return Novelty(len(lengths), _new(lengths, room[part]), _longest(reference, query[part], matches, part))
+def _novelty(reference: Reference, query: np.ndarray, matches: Matches, room: np.ndarray, span: slice) -> Novelty:
+    lengths = matches.lengths[span]
+    return Novelty(len(lengths), _new(lengths, room[span]), _longest(reference, query[span], matches, span))
 
 
-def _longest(reference: Reference, ids: np.ndarray, matches: Matches, part: slice) -> Span:
-    lengths = matches.lengths[part]
+def _longest(reference: Reference, ids: np.ndarray, matches: Matches, span: slice) -> Span:
+    lengths = matches.lengths[span]
     if not lengths.any():
         return Span(0, 0, None, "")
     at = int(lengths.argmax())
-    length, place = int(lengths[at]), int(matches.places[part][at])
-    before = reference.train[1:place]  # the boundary at the beginning is no character
+    length, position = int(lengths[at]), int(matches.places[span][at])
+    before = reference.train[1:position]  # the boundary at the beginning is no character
     ends = 0 if reference.lines else int(np.count_nonzero(before == BOUNDARY))
-    return Span(length, at, place - 1 - ends, reference.symbols.decode(ids[at : at + length]))
+    return Span(length, at, position - 1 - ends, reference.symbols.decode(ids[at : at + length]))

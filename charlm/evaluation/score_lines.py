@@ -18,7 +18,7 @@ from charlm.config import ScoreOptions
 from charlm.data import direction
 from charlm.errors import UsageError
 from charlm.evaluation.batch_scorer import BatchScorer
-from charlm.evaluation.lines import PIECE, LineIds, Lines, Stretch, body, decoded, line_encoding, line_ends
+from charlm.evaluation.lines import LINE_PIECE_BYTES, LineIds, Lines, Stretch, body, decoded, line_encoding, line_ends
 from charlm.model.checkpoint import Model, check_model
 from charlm.spec import AUTO
 
@@ -29,7 +29,7 @@ FIRST_ROOM, LEAST_ROOM, MOST_ROOM = 1 << 12, 1 << 10, 1 << 18
 """Bytes of the first batch, and of any: what `PAUSE` allows is known once some were scored. A short line takes about
 fifty times its bytes while it is in a batch."""
 
-LOADING = 1.0
+TORCH_LOAD_SECONDS = 1.0
 """Seconds that loading torch takes. When NumPy has worked as long while lines were waiting, it is worth it: at the
 worst, that comes to twice the time of whichever would have been right from the start."""
 
@@ -80,8 +80,8 @@ class Scored:
         """The probability of each model given the line, all being as likely before; nan where no number is finite."""
         best = min(score.bits for score in self.scores.values())
         odds = {name: exp((best - score.bits) * log(2)) if best < inf else inf for name, score in self.scores.items()}
-        whole = sum(odds.values())
-        return {name: share / whole for name, share in odds.items()}
+        total = sum(odds.values())
+        return {name: share / total for name, share in odds.items()}
 
     @property
     def likeliest(self) -> str:
@@ -195,18 +195,18 @@ class Scorer:
             lines: each with its end, if it has one.
             waiting: whether more are at hand.
         """
-        if self._spent >= LOADING:
+        if self._spent >= TORCH_LOAD_SECONDS:
             for judge in self._judges.values():
                 judge.reader.load()
         began = perf_counter()
         bodies = [body(line) for line in lines]
         for number, line in enumerate(bodies, self._lines + 1):
             self._look(number, line)
-        found = {name: judge.score(bodies, first=self._lines == 0) for name, judge in self._judges.items()}
+        line_scores = {name: judge.score(bodies, first=self._lines == 0) for name, judge in self._judges.items()}
         self._lines += len(lines)
         self._learn_speed(sum(map(len, lines)), perf_counter() - began, waiting)
         return [
-            Scored(line, self._encoding, {name: scores[index] for name, scores in found.items()})
+            Scored(line, self._encoding, {name: scores[index] for name, scores in line_scores.items()})
             for index, line in enumerate(lines)
         ]
 
@@ -248,30 +248,30 @@ class _ModelScorer:
         read = [
             list(self.ids.stretches(line, first=at_start))
             for line, at_start in zip(bodies, firsts, strict=True)
-            if len(line) <= PIECE
+            if len(line) <= LINE_PIECE_BYTES
         ]
         ids = [np.concatenate([stretch.ids for stretch in stretches]) for stretches in read]
         short = map(self._sum, read, self._nats(ids))
         return [
-            next(short) if len(line) <= PIECE else self._long(line, at_start)
+            next(short) if len(line) <= LINE_PIECE_BYTES else self._long(line, at_start)
             for line, at_start in zip(bodies, firsts, strict=True)
         ]
 
     def _nats(self, texts: list[np.ndarray]) -> list[np.ndarray]:
         """The nats (n,) of the symbols of each text (n + 1,) but the first, from the left."""
         nats = self.reader.score_batch([direction.reading(ids, self.direction) for ids in texts], self.batch)
-        return [direction.from_left(ids, found, self.direction) for ids, found in zip(texts, nats, strict=True)]
+        return [direction.from_left(ids, losses, self.direction) for ids, losses in zip(texts, nats, strict=True)]
 
     def _sum(self, stretches: list[Stretch], nats: np.ndarray) -> LineScore:
         """The score of a line from its stretches and the nats (n,) of all symbols but the first."""
         bits = nats / np.float32(log(2))
-        kept = bits if self.per_char else None
+        each = bits if self.per_char else None
         return LineScore(
             _finite(bits),
             sum(stretch.characters for stretch in stretches),
             sum(stretch.unknown for stretch in stretches),
             sum(stretch.escape_bits for stretch in stretches),
-            kept,
+            each,
         )
 
     def _long(self, line: bytes, first: bool) -> LineScore:
@@ -287,23 +287,23 @@ class _ModelScorer:
                 spelling += stretch.escape_bits
                 yield stretch.ids
 
-        bits, kept, whole, pieces = 0.0, [], np.zeros(0, np.int64), counted()
+        bits, symbol_bits, all_ids, pieces = 0.0, [], np.zeros(0, np.int64), counted()
         if self.direction == direction.BACKWARD:
-            whole = np.concatenate(list(pieces))
-            pieces = iter([direction.reading(whole, self.direction)])
+            all_ids = np.concatenate(list(pieces))
+            pieces = iter([direction.reading(all_ids, self.direction)])
         for nats in self.reader.score_stream(pieces):
-            found = nats / np.float32(log(2))
-            bits += _finite(found)
+            bits_now = nats / np.float32(log(2))
+            bits += _finite(bits_now)
             if self.per_char:
-                kept.append(found)
-        each = direction.from_left(whole, np.concatenate(kept), self.direction) if self.per_char else None
+                symbol_bits.append(bits_now)
+        each = direction.from_left(all_ids, np.concatenate(symbol_bits), self.direction) if self.per_char else None
         return LineScore(bits, characters, unknown, spelling, each)
 
 
 def _finite(bits: np.ndarray) -> float:
     """The sum of bits; infinite where a state grew beyond all numbers."""
-    whole = float(bits.sum(dtype=np.float64))
-    return whole if isfinite(whole) else inf
+    total = float(bits.sum(dtype=np.float64))
+    return total if isfinite(total) else inf
 
 
 def device_of(options: ScoreOptions) -> str:

@@ -201,6 +201,6 @@ def symbol_losses(network: Network, inputs: np.ndarray, targets: np.ndarray, sta
         The states after it, and the nats (T, B) of each target.
     """
     logits, states = network(network.to_tensor(inputs), states)
-    wanted = network.to_tensor(targets)
-    losses = F.cross_entropy(logits.flatten(0, 1).float(), wanted.flatten(), reduction="none")
-    return states, losses.view(wanted.shape)
+    target_ids = network.to_tensor(targets)
+    losses = F.cross_entropy(logits.flatten(0, 1).float(), target_ids.flatten(), reduction="none")
+    return states, losses.view(target_ids.shape)

@@ -20,7 +20,7 @@ from charlm.data.memmap import PageReleaser
 from charlm.errors import UsageError
 from charlm.tokenizers.vocabulary import BOUNDARY
 
-BLOCK = 1 << 22
+BLOCK_SYMBOLS = 1 << 22
 """Places of the order that are looked at together."""
 
 PER_PLACE = 64
@@ -84,48 +84,48 @@ def longest_matches(text: np.ndarray, query: np.ndarray) -> Matches:
     PageReleaser(text).advance(len(text))
     symbols = joined.view(query.dtype.newbyteorder("=")).data  # equal where the ids are
     before, after = _neighbours(_order(joined), first)
-    lengths, places = _shared(symbols, first, before), before
+    lengths, positions = _shared(symbols, first, before), before
     others = _shared(symbols, first, after)
     better = others > lengths
-    lengths[better], places[better] = others[better], after[better]
-    places[lengths == 0] = -1
-    return Matches(lengths, places)
+    lengths[better], positions[better] = others[better], after[better]
+    positions[lengths == 0] = -1
+    return Matches(lengths, positions)
 
 
 def _order(joined: np.ndarray) -> np.ndarray:
     """The suffix array (N,) of symbols (N,) whose bytes stand in big-endian order."""
     from pydivsufsort import divsufsort
 
-    found: list[np.ndarray] = []
+    pieces: list[np.ndarray] = []
     # The library does not hear signals: in a thread of its own it does not keep the program from ending.
-    sorting = Thread(target=lambda: found.append(divsufsort(joined.view(np.uint8))), daemon=True)
+    sorting = Thread(target=lambda: pieces.append(divsufsort(joined.view(np.uint8))), daemon=True)
     sorting.start()
     sorting.join()
-    (order,) = found
+    (order,) = pieces
     return order if joined.itemsize == 1 else _whole(order, joined.itemsize)
 
 
 def _whole(order: np.ndarray, size: int) -> np.ndarray:
     """Of the places of all bytes those where a symbol of `size` bytes begins, in symbols and in the same memory."""
-    kept = 0
-    for at in range(0, len(order), BLOCK):
-        block = order[at : at + BLOCK]
+    count = 0
+    for at in range(0, len(order), BLOCK_SYMBOLS):
+        block = order[at : at + BLOCK_SYMBOLS]
         block = block[block % size == 0] // size
-        order[kept : kept + len(block)] = block
-        kept += len(block)
-    return order[:kept]
+        order[count : count + len(block)] = block
+        count += len(block)
+    return order[:count]
 
 
 def _neighbours(order: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray]:
     """For each place of the query (Q,), which begins at `first`, the text's places before and after it; -1: none."""
-    ranks = np.concatenate(
-        [np.flatnonzero(order[at : at + BLOCK] >= first) + at for at in range(0, len(order), BLOCK)]
+    query_ranks = np.concatenate(
+        [np.flatnonzero(order[at : at + BLOCK_SYMBOLS] >= first) + at for at in range(0, len(order), BLOCK_SYMBOLS)]
     )  # of the query's places, which stand in runs between the text's
-    queries = order[ranks] - first
-    begins = np.diff(ranks, prepend=-2) != 1
+    queries = order[query_ranks] - first
+    begins = np.diff(query_ranks, prepend=-2) != 1
     run = np.cumsum(begins) - 1
-    low, high = ranks[begins] - 1, ranks[np.diff(ranks, append=len(order) + 1) != 1] + 1
-    before, after = (np.full(len(ranks), -1, np.int64) for _ in range(2))
+    low, high = query_ranks[begins] - 1, query_ranks[np.diff(query_ranks, append=len(order) + 1) != 1] + 1
+    before, after = (np.full(len(query_ranks), -1, np.int64) for _ in range(2))
     before[queries] = np.where(low >= 0, order[low], -1)[run]
     after[queries] = np.where(high < len(order), order[np.minimum(high, len(order) - 1)], -1)[run]
     return before, after
@@ -137,11 +137,11 @@ def _shared(symbols: memoryview, first: int, partners: np.ndarray) -> np.ndarray
     lengths = np.zeros(len(partners), np.int64)
     written = lengths.data
     for index, partner in enumerate(partners.data):
-        place, length = first + index, max(length - 1, 0)
+        position, length = first + index, max(length - 1, 0)
         if partner < 0:
             length = 0
             continue
-        while place + length < end and symbols[partner + length] == symbols[place + length] != BOUNDARY:
+        while position + length < end and symbols[partner + length] == symbols[position + length] != BOUNDARY:
             length += 1
         written[index] = length
     return lengths

@@ -75,12 +75,12 @@ class EvalText:
 
     def count(self, symbol: int) -> int:
         """How often a symbol is to be predicted; a block at a time, as the text may be larger than memory."""
-        found, pages = 0, PageReleaser(self.ids)
+        count, pages = 0, PageReleaser(self.ids)
         for at in range(1, len(self.ids), COUNT_SYMBOLS):
             block = self.ids[at : at + COUNT_SYMBOLS]
-            found += int(np.count_nonzero(block == symbol))
+            count += int(np.count_nonzero(block == symbol))
             pages.advance(block.size)
-        return found
+        return count
 
     def lengths(self, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
         """The characters (K,) of the pieces that begin at some symbols (K,); an unknown symbol has as many as the mean
@@ -95,9 +95,9 @@ class EvalText:
         known, unknown, pages = self.block_losses(starts), self.block_losses(starts), PageReleaser(self.ids)
         for at in range(1, len(self.ids), COUNT_SYMBOLS):
             block = self.ids[at : at + COUNT_SYMBOLS]
-            places = np.arange(at - 1, at - 1 + len(block))
-            known.add(places, sizes[block].astype(np.float64))
-            unknown.add(places, (block == UNKNOWN).astype(np.float64))
+            positions = np.arange(at - 1, at - 1 + len(block))
+            known.add(positions, sizes[block].astype(np.float64))
+            unknown.add(positions, (block == UNKNOWN).astype(np.float64))
             pages.advance(block.size)
         rest = self.letters - known.nats.sum()
         return known.nats + unknown.nats * rest / max(1.0, unknown.nats.sum())
@@ -187,9 +187,9 @@ def own_corpus(
     Raises:
         CorpusError: it is not there, or another one has its place.
     """
-    place = word or _corpus_name(model, otherwise)
+    source = word or _corpus_name(model, otherwise)
     try:
-        corpus = place if isinstance(place, Corpus) else Corpus.load(find_corpus(place, Path(data)))
+        corpus = source if isinstance(source, Corpus) else Corpus.load(find_corpus(source, Path(data)))
     except CorpusError as error:
         raise CorpusError(f"{error}, or {otherwise}") from None
     if corpus.identity() != model.corpus or corpus.vocabulary != model.vocabulary:

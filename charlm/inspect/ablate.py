@@ -18,7 +18,7 @@ import numpy as np
 
 from charlm import cells
 from charlm.errors import CharlmError
-from charlm.inspect.activations import Progress, read, stretches_of
+from charlm.inspect.activations import Progress, read, segments_for
 from charlm.inspect.features import on
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import Edit
@@ -87,18 +87,18 @@ def ablate(
     reading = _Reading(model, ids, 1 + len(groups), progress)
     before, means = reading.intact({unit.layer for group in groups for unit in group})
     masks = {name: on(values[: len(before)]) for name, values in features.items()}
-    found = []
+    rows = []
     for group in groups:
-        places: dict[int, dict[StateEntry, float]] = {}
+        clamps: dict[int, dict[StateEntry, float]] = {}
         for unit in group:
             for part in reading.parts:
                 value = float(means[unit.layer, part][unit.index]) if to == "mean" else 0.0
-                places.setdefault(unit.layer, {})[part, unit.index] = value
-        lost = reading.nats(make_edit(model, places)) - before
+                clamps.setdefault(unit.layer, {})[part, unit.index] = value
+        lost = reading.nats(make_edit(model, clamps)) - before
         losses = {name: _loss(lost, mask) for name, mask in masks.items()}
-        whole = float(before.mean()) / log(2)
-        found.append(Ablation(group, len(before), whole, whole + float(lost.mean()) / log(2), losses))
-    return found
+        total = float(before.mean()) / log(2)
+        rows.append(Ablation(group, len(before), total, total + float(lost.mean()) / log(2), losses))
+    return rows
 
 
 def _loss(lost: np.ndarray, mask: np.ndarray) -> Loss:
@@ -114,14 +114,14 @@ class _Reading:
     def __init__(self, model: Model, ids: np.ndarray, times: int, progress: Progress | None) -> None:
         self._model, self._ids, self._progress = model, ids, progress
         self._total, self._done = times * (len(ids) - 1), 0
-        self._stretches = stretches_of(len(ids) - 1)
+        self._stretches = segments_for(len(ids) - 1)
         self.parts = cells.of(model.options).state
 
     def intact(self, layers: set[int]) -> tuple[np.ndarray, dict[tuple[int, str], np.ndarray]]:
         """The surprise (N,) of each character in nats, and the mean (H,) of each part of the layers' states."""
         sums: dict[tuple[int, str], np.ndarray] = {}
         nats = self._read(None, tuple(sorted(layers)), sums)
-        return nats, {place: total / len(nats) for place, total in sums.items()}
+        return nats, {key: total / len(nats) for key, total in sums.items()}
 
     def nats(self, edit: Edit) -> np.ndarray:
         """The surprise (N,) of each character with an edited state."""
@@ -130,11 +130,11 @@ class _Reading:
     def _read(self, edit: Edit | None, layers: tuple[int, ...], sums: dict[tuple[int, str], np.ndarray]) -> np.ndarray:
         nats: np.ndarray = np.empty(len(self._ids) - 1)
         names = self.parts if layers else ()
-        blocks = read(self._model, self._ids, names=names, layers=layers, stretches=self._stretches, edit=edit)
+        blocks = read(self._model, self._ids, names=names, layers=layers, segments=self._stretches, edit=edit)
         for block in blocks:
             nats[block.at[block.inside]] = block.nats[block.inside]
-            for place, values in block.values.items():
-                sums[place] = sums.get(place, 0) + values[block.inside].sum(0, dtype=np.float64)
+            for key, values in block.values.items():
+                sums[key] = sums.get(key, 0) + values[block.inside].sum(0, dtype=np.float64)
             self._done += int(np.count_nonzero(block.inside))
             if self._progress is not None:
                 self._progress(self._done, self._total)

@@ -20,7 +20,7 @@ from charlm.model.stepper import Edit, Stepper
 BLOCK_BYTES = 1 << 24
 """What the arrays of a block may come to, roughly."""
 
-STRETCHES, SHORTEST = 64, 1024
+MAX_SEGMENTS, MIN_SEGMENT_CHARACTERS = 64, 1024
 """Of a text that need not be read in one pass: how many at most, and the characters of each at least, so that warming
 up is the smaller part of the work."""
 
@@ -56,9 +56,9 @@ class Block:
         return -np.take_along_axis(self.log_probabilities, self.next[..., None].astype(np.int64), -1)[..., 0]
 
 
-def stretches_of(characters: int) -> int:
+def segments_for(characters: int) -> int:
     """How many stretches to read a text in, side by side, where it need not be read in one pass."""
-    return max(1, min(STRETCHES, characters // SHORTEST))
+    return max(1, min(MAX_SEGMENTS, characters // MIN_SEGMENT_CHARACTERS))
 
 
 def read(
@@ -67,7 +67,7 @@ def read(
     *,
     names: tuple[str, ...] = (),
     layers: tuple[int, ...] | None = None,
-    stretches: int = 1,
+    segments: int = 1,
     edit: Edit | None = None,
 ) -> Iterator[Block]:
     """Read a text.
@@ -91,7 +91,7 @@ def read(
     known = {layer: {*stepper.cell.state, *stepper.cell.at(layer).gates} for layer in chosen}
     keep = [(layer, name) for layer in chosen for name in names if name in known[layer]]
     characters = len(ids) - 1
-    length = -(-characters // stretches)
+    length = -(-characters // segments)
     starts = np.arange(0, characters, length)
     ends = np.minimum(starts + length, characters)
     before = warm_up_ids(ids, starts, model.starts_at_boundary)

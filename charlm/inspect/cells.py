@@ -9,7 +9,7 @@ import numpy as np
 
 from charlm.model.units import HiddenUnit
 
-OFTEN = 10
+MIN_OCCURRENCES = 10
 """How often a symbol must occur to be named among those on which a unit is high or low, where any does."""
 
 NAMED = 3
@@ -45,7 +45,7 @@ def profile(unit: HiddenUnit, ids: np.ndarray, values: np.ndarray) -> Profile:
     """
     counts = np.bincount(ids)
     sums = np.bincount(ids, values)
-    often = np.flatnonzero(counts >= min(OFTEN, counts.max()))
+    often = np.flatnonzero(counts >= min(MIN_OCCURRENCES, counts.max()))
     order = often[np.argsort(sums[often] / counts[often], kind="stable")]
     return Profile(
         unit=unit,

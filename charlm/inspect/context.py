@@ -22,19 +22,19 @@ from charlm.model.checkpoint import Model
 from charlm.model.stepper import States, Stepper
 from charlm.tokenizers.vocabulary import BOUNDARY
 
-STRETCHES = 4096
+MAX_SEGMENTS = 4096
 """Stretches that begin; after each row every second one ends."""
 
-FEWEST = 16
+MIN_SEGMENTS = 16
 """Stretches that go on to the last row."""
 
-ROWS = 10
+CONTEXT_ROWS = 10
 """Rows at most; the last one has distances of 512 to 1023."""
 
 SURE = 8
 """Stretches from which on their spread says something."""
 
-STRETCH_BYTES = 1 << 27
+SEGMENT_BYTES = 1 << 27
 """What the arrays of a step may come to, roughly: with many symbols or units there are fewer stretches."""
 
 
@@ -82,12 +82,12 @@ def by_context(model: Model, ids: np.ndarray, nats: np.ndarray) -> list[ContextR
     if model.starts_at_boundary and len(starts):
         _, states = stepper.step(np.full(len(starts), BOUNDARY, ids.dtype), states)
     rows: list[ContextRow] = []
-    for row in range(ROWS):
+    for row in range(CONTEXT_ROWS):
         least, most = 1 << row, (2 << row) - 1
-        thinned = slice(None, None, 2 if row and len(starts) > FEWEST else 1)
+        thinned = slice(None, None, 2 if row and len(starts) > MIN_SEGMENTS else 1)
         starts, states = starts[thinned], _kept(states, thinned)
-        whole = starts + most <= characters
-        starts, states = starts[whole], _kept(states, whole)
+        complete = starts + most <= characters
+        starts, states = starts[complete], _kept(states, complete)
         if not len(starts):
             break
         cold: np.ndarray = np.zeros(len(starts))
@@ -104,13 +104,13 @@ def by_context(model: Model, ids: np.ndarray, nats: np.ndarray) -> list[ContextR
 def _starts(model: Model, characters: int) -> np.ndarray:
     """(B,) positions in the ids where stretches begin, spread over the text; one is followed by a character."""
     row = 4 * (3 * model.vocabulary.size + 12 * model.options.hidden)
-    count = min(STRETCHES, max(FEWEST, STRETCH_BYTES // row), characters - 1)
+    count = min(MAX_SEGMENTS, max(MIN_SEGMENTS, SEGMENT_BYTES // row), characters - 1)
     return np.unique(np.linspace(1, characters - 1, max(0, count)).astype(np.int64))
 
 
 def _kept(states: States, rows: slice | np.ndarray) -> States:
     """The states of some of the stretches."""
-    return [tuple(part[rows] for part in state) for state in states]
+    return [tuple(array[rows] for array in state) for state in states]
 
 
 def _row(least: int, most: int, cold: np.ndarray, carried: np.ndarray) -> ContextRow:

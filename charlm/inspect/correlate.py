@@ -19,7 +19,7 @@ import numpy as np
 CLASSES = 256
 """Characters that are told apart: the most frequent ones; all the others are one class."""
 
-LEAST = 1e-4
+MIN_SPREAD = 1e-4
 """The share of a variance that the character leaves over below which nothing is left: float32 sums are no finer."""
 
 
@@ -65,11 +65,11 @@ class Correlation:
         order = np.argsort(self._classes[at], kind="stable")
         at, x = at[order], x[order]
         x -= self._near  # correlations do not change, and float32 keeps its digits
-        places = (at - self._shifts[:, None]) % len(self._classes)
-        self._xz += self._features[:, places].reshape(-1, len(at)) @ x
+        positions = (at - self._shifts[:, None]) % len(self._classes)
+        self._xz += self._features[:, positions].reshape(-1, len(at)) @ x
         self._xx += np.einsum("nu,nu->u", x, x)
-        found, first = np.unique(self._classes[at], return_index=True)
-        self._x[found] += np.add.reduceat(x, first, axis=0)
+        classes, first = np.unique(self._classes[at], return_index=True)
+        self._x[classes] += np.add.reduceat(x, first, axis=0)
 
     def told(self, feature: int) -> float:
         """The share of a feature's variance that the character just read explains: the correlation ratio η²."""
@@ -82,8 +82,8 @@ class Correlation:
         total = np.square(self._features[feature], dtype=np.float64).sum()
         left = total - (sums**2 / self._number).sum(1, keepdims=True)
         spread = self._xx - (self._x**2 / self._number[:, None]).sum(0)
-        whole = self._spread()
-        some = (left > LEAST * total) & (spread > LEAST * whole) & (whole > 0)
+        total_spread = self._spread()
+        some = (left > MIN_SPREAD * total) & (spread > MIN_SPREAD * total_spread) & (total_spread > 0)
         covariance = self._xz[self._rows(feature)] - (sums / self._number) @ self._x
         return np.divide(
             covariance, np.sqrt(np.maximum(left * spread, 0)), out=np.zeros_like(covariance), where=some

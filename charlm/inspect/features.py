@@ -111,13 +111,13 @@ def _brackets(passage: Passage) -> np.ndarray:
     """How many pairs are open. Only brackets with a partner count: a closing one takes the last open one of its
     kind, and what was opened since then and not closed has none."""
     outside = passage.regions == quotes.OUTSIDE
-    places = np.flatnonzero(passage.where(lambda letter: letter in "()[]{}") & outside)
+    positions = np.flatnonzero(passage.where(lambda letter: letter in "()[]{}") & outside)
     ends = [end for _, end in passage.documents]
     change: np.ndarray = np.zeros(len(outside), np.int32)
     opened: list[tuple[str, int]] = []
     number = dict.fromkeys(_PAIRS.values(), 0)
     document = 0
-    for at in places.tolist():
+    for at in positions.tolist():
         while at >= ends[document]:
             document, opened, number = document + 1, [], dict.fromkeys(number, 0)
         letter = passage.text[at]
@@ -201,8 +201,8 @@ def of_text(ids: np.ndarray, vocabulary: Vocabulary, names: tuple[str, ...] | No
             f"corpus that was prepared with --unit char or byte"
         )
     passage = Passage(ids, vocabulary)
-    found = {name: FEATURES[name].values(passage) for name in names or FEATURES}
-    return {name: values if values.dtype == bool else values.astype(np.float32) for name, values in found.items()}
+    by_name = {name: FEATURES[name].values(passage) for name in names or FEATURES}
+    return {name: values if values.dtype == bool else values.astype(np.float32) for name, values in by_name.items()}
 
 
 def on(values: np.ndarray) -> np.ndarray:

@@ -26,17 +26,17 @@ import numpy as np
 
 from charlm import memory
 from charlm.errors import CorpusError
-from charlm.inspect.activations import Progress, read, stretches_of
-from charlm.inspect.correlate import LEAST, Correlation, classes
+from charlm.inspect.activations import Progress, read, segments_for
+from charlm.inspect.correlate import MIN_SPREAD, Correlation, classes
 from charlm.inspect.features import FEATURES, on
-from charlm.inspect.states import places_of, states_of
+from charlm.inspect.states import state_entries, states_of
 from charlm.model.checkpoint import Model
 from charlm.model.units import HiddenUnit
 
-LEAST_CHARACTERS = 2000
+MIN_CHARACTERS = 2000
 """Below these, shifted features are too much alike to say what is chance."""
 
-LEAST_RUNS = 5
+MIN_RUNS = 5
 """How often a feature must come on in each half: of less, shifts do not make a baseline."""
 
 NEAREST = 20
@@ -114,22 +114,22 @@ def find(
         CharlmError: the state is not finite.
     """
     half = (len(ids) - 1) // 2
-    if half < LEAST_CHARACTERS // 2:
+    if half < MIN_CHARACTERS // 2:
         raise CorpusError(
-            f"the text has {len(ids) - 1:,} characters, and at least {LEAST_CHARACTERS:,} are needed to tell "
+            f"the text has {len(ids) - 1:,} characters, and at least {MIN_CHARACTERS:,} are needed to tell "
             f"units that follow something from chance; give a longer text, another --split, or more --chars"
         )
-    places = places_of(model, part)
+    entries = state_entries(model, part)
     problems = {name: _problem(name, values[: 2 * half], half) for name, values in features.items()}
     names = [name for name in features if problems[name] is None]
     halves: list[Correlation] = []
     if names:
-        units = model.options.hidden * len(places)
+        units = model.options.hidden * len(entries)
         memory.check(_bytes(half, len(names), shuffles, units), "comparing so much", "choose one --feature or --part")
         halves = _halves(ids, [features[name] for name in names], units, shuffles, seed)
-        _correlate(model, ids, halves, places, progress)
-    found = dict(zip(names, _told(names, halves, places, model.options.hidden, best, features), strict=True))
-    return [found.get(name) or _nothing(name, values, problems[name]) for name, values in features.items()]
+        _correlate(model, ids, halves, entries, progress)
+    results = dict(zip(names, _told(names, halves, entries, model.options.hidden, best, features), strict=True))
+    return [results.get(name) or _nothing(name, values, problems[name]) for name, values in features.items()]
 
 
 def _problem(name: str, values: np.ndarray, half: int) -> str | None:
@@ -138,8 +138,8 @@ def _problem(name: str, values: np.ndarray, half: int) -> str | None:
         absent = FEATURES[name].absent if name in FEATURES else name
         return f"always on in this text: {name}" if values.dtype == bool and values[0] else f"no {absent} in this text"
     runs = min(int(np.count_nonzero(np.diff(on(values)[at : at + half].astype(np.int8)) > 0)) for at in (0, half))
-    if runs < LEAST_RUNS:
-        return f"too rare: it comes on {runs} times in one half of the text, and {LEAST_RUNS} are needed"
+    if runs < MIN_RUNS:
+        return f"too rare: it comes on {runs} times in one half of the text, and {MIN_RUNS} are needed"
     return None
 
 
@@ -155,25 +155,25 @@ def _halves(ids: np.ndarray, features: list[np.ndarray], units: int, shuffles: i
     kinds = classes(np.asarray(ids[: 2 * half]))
     near = half // NEAREST
     far = half - 2 * near
-    found = []
+    halves = []
     for start in (0, half):
         shifts = near + random.choice(far, min(shuffles, far), replace=False)
         stretch = slice(start, start + half)
         values = np.stack([each[stretch] for each in features])
-        found.append(Correlation(values, kinds[stretch], np.append(0, shifts), units))
-    return found
+        halves.append(Correlation(values, kinds[stretch], np.append(0, shifts), units))
+    return halves
 
 
 def _correlate(
-    model: Model, ids: np.ndarray, halves: list[Correlation], places: list[tuple[int, str]], progress: Progress | None
+    model: Model, ids: np.ndarray, halves: list[Correlation], entries: list[tuple[int, str]], progress: Progress | None
 ) -> None:
     """Read the text once, and sum up."""
     characters = len(ids) - 1
     half, done = characters // 2, 0
-    names = tuple(dict.fromkeys(name for _, name in places))
-    for block in read(model, ids, names=names, stretches=stretches_of(characters)):
+    names = tuple(dict.fromkeys(name for _, name in entries))
+    for block in read(model, ids, names=names, segments=segments_for(characters)):
         at = block.at[block.inside]
-        x = states_of(block, places)
+        x = states_of(block, entries)
         for start, sums in zip((0, half), halves, strict=True):
             rows = (at >= start) & (at < start + half)
             if rows.any():
@@ -186,44 +186,44 @@ def _correlate(
 def _told(
     names: list[str],
     halves: list[Correlation],
-    places: list[tuple[int, str]],
+    entries: list[tuple[int, str]],
     hidden: int,
     best: int,
     features: Mapping[str, np.ndarray],
 ) -> list[Followed]:
     """What the sums say of each feature."""
-    found = []
+    results = []
     for index, name in enumerate(names):
         mean = float(features[name].mean(dtype=np.float64))
-        told = max(sums.told(index) for sums in halves)
-        if told > 1 - LEAST:
+        strength = max(sums.told(index) for sums in halves)
+        if strength > 1 - MIN_SPREAD:
             problem = "the character just read tells it; there is nothing to remember"
-            found.append(Followed(name, mean, told, 0.0, problem, ()))
+            results.append(Followed(name, mean, strength, 0.0, problem, ()))
             continue
         first, second = (sums.partial(index) for sums in halves)
         plain = halves[1].plain(index)
         baseline = float(max(np.abs(first[1:]).max(), np.abs(second[1:]).max()))
         one, other = first[0], second[0]
         finds = []
-        for at in _ranked(np.abs(one), hidden, places)[:best]:
-            layer, part = places[at // hidden]
+        for at in _ranked(np.abs(one), hidden, entries)[:best]:
+            layer, part = entries[at // hidden]
             sure = min(abs(one[at]), abs(other[at])) > baseline and one[at] * other[at] > 0
             unit = HiddenUnit(layer, at % hidden)
             finds.append(Find(unit, part, float(one[at]), float(other[at]), float(plain[at]), bool(sure)))
-        found.append(Followed(name, mean, told, baseline, None, tuple(finds)))
-    return found
+        results.append(Followed(name, mean, strength, baseline, None, tuple(finds)))
+    return results
 
 
-def _ranked(size: np.ndarray, hidden: int, places: list[tuple[int, str]]) -> list[int]:
+def _ranked(size: np.ndarray, hidden: int, entries: list[tuple[int, str]]) -> list[int]:
     """Units from the largest |r| on, each by the part that has it."""
     seen: set[tuple[int, int]] = set()
-    found = []
+    results = []
     for at in np.argsort(-size, kind="stable").tolist():
-        unit = places[at // hidden][0], at % hidden
+        unit = entries[at // hidden][0], at % hidden
         if unit not in seen:
             seen.add(unit)
-            found.append(at)
-    return found
+            results.append(at)
+    return results
 
 
 def _nothing(name: str, values: np.ndarray, problem: str | None) -> Followed:

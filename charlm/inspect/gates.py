@@ -18,7 +18,7 @@ import numpy as np
 
 from charlm import cells
 from charlm.errors import CharlmError
-from charlm.inspect.activations import Progress, read, stretches_of
+from charlm.inspect.activations import Progress, read, segments_for
 from charlm.model.checkpoint import Model
 
 LOW, HIGH = 0.1, 0.9
@@ -80,25 +80,25 @@ def gates(model: Model, ids: np.ndarray, progress: Progress | None = None) -> tu
         CharlmError: the state is not finite.
     """
     cell = cells.of(model.options)
-    kept = tuple(name for name in cell.gates if name not in cell.state)
+    gate_names = tuple(name for name in cell.gates if name not in cell.state)
     characters, done = len(ids) - 1, 0
     sums: dict[tuple[int, str], _Counts] = {}
-    for block in read(model, ids, names=(*kept, "h"), stretches=stretches_of(characters)):
-        for place, values in block.values.items():
-            sums.setdefault(place, _Counts(model.options.hidden)).add(values[block.inside], place[1] == "h")
+    for block in read(model, ids, names=(*gate_names, "h"), segments=segments_for(characters)):
+        for key, values in block.values.items():
+            sums.setdefault(key, _Counts(model.options.hidden)).add(values[block.inside], key[1] == "h")
         done += int(np.count_nonzero(block.inside))
         if progress is not None:
             progress(done, characters)
-    found = {place: counts for place, counts in sums.items() if counts.is_gate or place[1] == "h"}
+    reports = {key: counts for key, counts in sums.items() if counts.is_gate or key[1] == "h"}
     every = model.options.hidden * characters
     return (
         [
             Gate(layer, name, counts.total / every, counts.below / characters, counts.above / characters)
-            for (layer, name), counts in found.items() if name != "h"
+            for (layer, name), counts in reports.items() if name != "h"
         ],
         [
             Output(layer, counts.total / every, counts.above / characters, counts.zero / characters)
-            for (layer, name), counts in found.items() if name == "h"
+            for (layer, name), counts in reports.items() if name == "h"
         ],
     )  # fmt: skip
 

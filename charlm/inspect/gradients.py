@@ -149,20 +149,23 @@ def gradients(
     """
     model.check_one_way("be followed back from character to character")
     random = np.random.default_rng(seed)
-    places = _places(len(ids) - 1, window, positions, random)
+    positions_drawn = _places(len(ids) - 1, window, positions, random)
     network = Unrolled(model)
     memory.check(_bytes(model, window), "following one place back", "choose a smaller --window")
-    found: list[list[dict[str, Norms]]] = []
+    norms: list[list[dict[str, Norms]]] = []
     done = 0
-    for batch in _batches(places, max(1, BATCH_BYTES // _bytes(model, window))):
+    for batch in _batches(positions_drawn, max(1, BATCH_BYTES // _bytes(model, window))):
         signs = random.choice((-1.0, 1.0), (len(batch), network.hidden)) / np.sqrt(network.hidden)
-        found.append(_measured(network, ids, batch, window, torch.from_numpy(signs)))
-        _check_finite(model, found[-1])
+        norms.append(_measured(network, ids, batch, window, torch.from_numpy(signs)))
+        _check_finite(model, norms[-1])
         done += len(batch)
         if progress is not None:
-            progress(done, len(places))
-    layers = [_layer(model, number, [part[number] for part in found], window) for number in range(len(network.layers))]
-    return Gradients(places, window, layers)
+            progress(done, len(positions_drawn))
+    layers = [
+        _layer(model, number, [layer_norms[number] for layer_norms in norms], window)
+        for number in range(len(network.layers))
+    ]
+    return Gradients(positions_drawn, window, layers)
 
 
 def own_norms(
@@ -193,15 +196,15 @@ def own_norms(
 
 
 def _measured(
-    network: Unrolled, ids: np.ndarray, places: np.ndarray, window: int, signs: Tensor
+    network: Unrolled, ids: np.ndarray, positions: np.ndarray, window: int, signs: Tensor
 ) -> list[dict[str, Norms]]:
     """The norms (K, B) by layer, kind and part, for k = 0 … window."""
-    at = places + np.arange(-window, 1)[:, None]
+    at = positions + np.arange(-window, 1)[:, None]
     trail = network.follow(ids[at], network.warm(ids, at[0], WARM_UP_SYMBOLS))
-    wanted = torch.from_numpy(ids[places + 1].astype(np.int64))
-    loss = F.cross_entropy(trail.logits, wanted, reduction="sum")
-    given = torch.autograd.grad(loss, list(trail.nudges.values()), materialize_grads=True)
-    losses = {key: _norm(gradient) for key, gradient in zip(trail.nudges, given, strict=True)}
+    targets = torch.from_numpy(ids[positions + 1].astype(np.int64))
+    loss = F.cross_entropy(trail.logits, targets, reduction="sum")
+    gradients = torch.autograd.grad(loss, list(trail.nudges.values()), materialize_grads=True)
+    losses = {key: _norm(gradient) for key, gradient in zip(trail.nudges, gradients, strict=True)}
     return [
         {
             "loss": {name: _backwards(losses[layer, name]) for name in network.cell.state},
@@ -231,14 +234,14 @@ def _own(network: Unrolled, trail: Trail, layer: int, signs: Tensor) -> dict[str
     }
 
 
-def _layer(model: Model, number: int, parts: list[dict[str, Norms]], window: int) -> Layer:
+def _layer(model: Model, number: int, batches: list[dict[str, Norms]], window: int) -> Layer:
     """One layer, its places from all batches put together."""
-    whole = {
-        kind: {name: np.concatenate([part[kind][name] for part in parts], 1) for name in parts[0][kind]}
-        for kind in parts[0]
+    joined = {
+        kind: {name: np.concatenate([batch[kind][name] for batch in batches], 1) for name in batches[0][kind]}
+        for kind in batches[0]
     }
-    spread = {kind: {name: Spread.over(values) for name, values in norms.items()} for kind, norms in whole.items()}
-    left = {name: Spread.over(_relative(values, whole["loss"]["h"][0])) for name, values in whole["loss"].items()}
+    spread = {kind: {name: Spread.over(values) for name, values in norms.items()} for kind, norms in joined.items()}
+    left = {name: Spread.over(_relative(values, joined["loss"]["h"][0])) for name, values in joined["loss"].items()}
     recurrent, steepest = blocks(model, number), slope(model)
     limit = None if steepest is None else bound(recurrent[0].singular, steepest, window)
     return Layer(spread["loss"], left, spread["own"], spread["carousel"], recurrent, steepest, limit)
@@ -260,9 +263,9 @@ def _places(characters: int, window: int, positions: int, random: np.random.Gene
     return np.sort(random.choice(usable, min(positions, len(usable)), replace=False))
 
 
-def _batches(places: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    for first in range(0, len(places), size):
-        yield places[first : first + size]
+def _batches(positions: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for first in range(0, len(positions), size):
+        yield positions[first : first + size]
 
 
 def _bytes(model: Model, window: int) -> int:
@@ -272,8 +275,8 @@ def _bytes(model: Model, window: int) -> int:
     return 8 * (window + 1) * rows * model.options.hidden + 8 * 3 * model.vocabulary.size
 
 
-def _check_finite(model: Model, found: list[dict[str, Norms]]) -> None:
-    for layer in found:
+def _check_finite(model: Model, layers: list[dict[str, Norms]]) -> None:
+    for layer in layers:
         for norms in (values for kind in layer.values() for values in kind.values()):
             if not np.isfinite(norms).all():
                 raise CharlmError(

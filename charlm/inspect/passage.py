@@ -35,10 +35,10 @@ def passage(
         CorpusError: the text or the corpus cannot be used.
         UsageError: a split is given together with a text.
     """
-    found = find_text(model, text, split=options.split, data=data, report=report)
-    if found.reading_order is not None and report is not None:
+    text_found = find_text(model, text, split=options.split, data=data, report=report)
+    if text_found.reading_order is not None and report is not None:
         report("the model reads from right to left: the text is shown as it reads it, from its end")
-    return beginning(model, found, options.chars, report)
+    return beginning(model, text_found, options.chars, report)
 
 
 def beginning(model: Model, text: EvalText, characters: int, report: NoticeFn | None = None) -> EvalText:

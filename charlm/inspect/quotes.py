@@ -48,13 +48,13 @@ def regions(text: str, documents: Iterable[tuple[int, int]]) -> np.ndarray:
         text: N characters.
         documents: where each begins and ends; nothing reaches from one into the next.
     """
-    found = np.zeros(len(text), np.uint8)
+    marks = np.zeros(len(text), np.uint8)
     for start, end in documents:
-        _mark(text, start, end, found)
-    return found
+        _mark(text, start, end, marks)
+    return marks
 
 
-def _mark(text: str, start: int, end: int, found: np.ndarray) -> None:
+def _mark(text: str, start: int, end: int, marks: np.ndarray) -> None:
     """Mark the quotes and comments of one document."""
     limits = {SINGLE: _Limit(text, end, _LINE_END), DOUBLE: _Limit(text, end, _EMPTY_LINE)}
     hopeless: dict[str, int] = {}  # up to where there is no closing mark, by opening mark
@@ -63,7 +63,7 @@ def _mark(text: str, start: int, end: int, found: np.ndarray) -> None:
         first, at, mark = opening.start(), opening.end(), opening.group()
         if mark == "#":
             at = limits[SINGLE].after(first)
-            found[first:at] = COMMENT
+            marks[first:at] = COMMENT
             continue
         kind = _KINDS[mark]
         limit = end if kind == TRIPLE else limits[kind].after(first)
@@ -72,9 +72,9 @@ def _mark(text: str, start: int, end: int, found: np.ndarray) -> None:
         closing = _REST[mark].match(text, at, limit)
         if closing is not None:
             at = closing.end()
-            found[first : at - 1] = kind
+            marks[first : at - 1] = kind
         elif kind == TRIPLE:
-            found[first:end] = kind
+            marks[first:end] = kind
             return
         else:
             hopeless[mark] = limit
@@ -83,12 +83,12 @@ def _mark(text: str, start: int, end: int, found: np.ndarray) -> None:
 class _Limit:
     """Where what is looked for comes next; asked with rising places, it reads the text once."""
 
-    def __init__(self, text: str, end: int, wanted: re.Pattern[str]) -> None:
-        self._text, self._end, self._wanted, self._next = text, end, wanted, -1
+    def __init__(self, text: str, end: int, pattern: re.Pattern[str]) -> None:
+        self._text, self._end, self._wanted, self._next = text, end, pattern, -1
 
     def after(self, at: int) -> int:
         """The first place from `at` on, or the document's end."""
         if self._next < at:
-            found = self._wanted.search(self._text, at, self._end)
-            self._next = found.start() if found else self._end
+            match = self._wanted.search(self._text, at, self._end)
+            self._next = match.start() if match else self._end
         return self._next

@@ -72,7 +72,7 @@ def record(
     characters, top = len(ids) - 1, min(top, model.vocabulary.size)
     needed = (characters + 1) * (4 + top * (4 + ids.dtype.itemsize) + 4 * len(units))
     memory.check(needed, f"keeping what happened at {characters:,} characters", "choose a smaller --chars")
-    kept = Record(
+    result = Record(
         ids=ids[1:],
         nats=np.empty(characters, np.float32),
         top=np.empty((characters + 1, top), ids.dtype),
@@ -85,31 +85,31 @@ def record(
     done = 0
     # A boundary behind the end is never scored: it lets the last character be read, for its values and what follows.
     for block in read(model, np.append(ids, ids.dtype.type(BOUNDARY)), names=names, layers=layers):
-        done += _keep(kept, block, done, list(zip(units, parts, strict=True)))
+        done += _keep(result, block, done, list(zip(units, parts, strict=True)))
         if progress is not None:
             progress(done, characters + 1)
-    if not (np.isfinite(kept.nats).all() and np.isfinite(kept.values).all()):
+    if not (np.isfinite(result.nats).all() and np.isfinite(result.values).all()):
         raise CharlmError(
             f"{model.path or 'the model'} gives numbers that are not finite: its state grows without bound, as that "
             f"of a linear or relu rnn can; choose another model, or a smaller --chars"
         )
-    return kept
+    return result
 
 
-def _keep(kept: Record, block: Block, at: int, places: Sequence[tuple[HiddenUnit, str]]) -> int:
+def _keep(result: Record, block: Block, at: int, entries: Sequence[tuple[HiddenUnit, str]]) -> int:
     """Write a block's rows, the first of which is about character `at`; how many they were."""
     rows = slice(at, at + len(block.at))
     log_probabilities = block.log_probabilities[:, 0]
-    nats = block.nats[: len(kept.nats) - at, 0]
-    kept.nats[at : at + len(nats)] = nats
-    if kept.top.shape[1]:
-        kept.top[rows] = _likeliest(log_probabilities, kept.top.shape[1])
-        chosen = np.take_along_axis(log_probabilities, kept.top[rows].astype(np.int64), 1)
-        kept.probabilities[rows] = np.exp(chosen)
+    nats = block.nats[: len(result.nats) - at, 0]
+    result.nats[at : at + len(nats)] = nats
+    if result.top.shape[1]:
+        result.top[rows] = _likeliest(log_probabilities, result.top.shape[1])
+        chosen = np.take_along_axis(log_probabilities, result.top[rows].astype(np.int64), 1)
+        result.probabilities[rows] = np.exp(chosen)
     first = max(0, 1 - at)  # the very first row is about the boundary, which is no character of the text
-    for column, (unit, part) in enumerate(places):
+    for column, (unit, part) in enumerate(entries):
         values = block.values[unit.layer, part][first:, 0, unit.index]
-        kept.values[at + first - 1 : at + len(block.at) - 1, column] = values if part == "h" else np.tanh(values)
+        result.values[at + first - 1 : at + len(block.at) - 1, column] = values if part == "h" else np.tanh(values)
     return len(block.at)
 
 

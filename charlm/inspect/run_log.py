@@ -25,13 +25,13 @@ from charlm.training.run_folder import RunFolder, nearest, runs
 COLUMNS = ("step", "characters", "seconds", "train_nats", "valid_nats", "learning_rate", "grad_norm")
 """What is taken from a row of metrics.jsonl."""
 
-LONGEST_LOG = 1 << 28
+MAX_LOG_BYTES = 1 << 28
 """Bytes of a log that are read: a million rows of the usual length."""
 
-LONGEST_ROW = 1 << 16
+MAX_ROW_BYTES = 1 << 16
 """Characters of a row; the longest that charlm writes has a few hundred."""
 
-MOST_POINTS = 1000
+MAX_POINTS = 1000
 """Points of a curve that is drawn; of more, neighbours are averaged."""
 
 _HEAD = re.compile(r"--- step (\d{1,18}) ---")
@@ -156,7 +156,7 @@ def read_run(path: Path) -> Course:
     return Course(path.resolve().name, path, network, clip_norm, columns, samples, notices)
 
 
-def thinned(x: np.ndarray, y: np.ndarray, most: int = MOST_POINTS) -> tuple[np.ndarray, np.ndarray]:
+def thinned(x: np.ndarray, y: np.ndarray, most: int = MAX_POINTS) -> tuple[np.ndarray, np.ndarray]:
     """At most so many points of a curve, each the mean of a stretch of neighbours."""
     if len(x) <= most:
         return x, y
@@ -171,11 +171,11 @@ def spread_out(samples: Sequence[Any], most: int) -> list[Any]:
         return list(samples)
     if most == 1:
         return [samples[-1]]
-    wanted = np.geomspace(1, len(samples), most) - 1
+    targets = np.geomspace(1, len(samples), most) - 1
     chosen: list[int] = []
-    for number, place in enumerate(wanted.round().astype(int).tolist()):
+    for number, index in enumerate(targets.round().astype(int).tolist()):
         after, room = chosen[-1] + 1 if chosen else 0, len(samples) - most + number
-        chosen.append(min(max(place, after), room))
+        chosen.append(min(max(index, after), room))
     return [samples[number] for number in chosen]
 
 
@@ -183,27 +183,27 @@ def _find(word: str | Path, root: Path) -> Path:
     for path in (Path(word), root / word):
         if present(RunFolder(path).metrics):
             return path
-    wanted = RunFolder(root / word).metrics
-    raise RunError(f"{str(word)!r} is no run with a {wanted.name}; {nearest(word, root, wanted)}")
+    metrics = RunFolder(root / word).metrics
+    raise RunError(f"{str(word)!r} is no run with a {metrics.name}; {nearest(word, root, metrics)}")
 
 
 def _rows(path: Path, notices: list[str]) -> dict[str, np.ndarray]:
     """The columns of metrics.jsonl."""
     if not path.is_file():
         raise RunError(f"{path} is missing: nothing was reported yet; a run writes it every --report-every steps")
-    if path.stat().st_size > LONGEST_LOG:
-        raise RunError(f"{path} has {path.stat().st_size:,} bytes, more than the {LONGEST_LOG:,} that are read")
-    found = {name: array("d") for name in COLUMNS}
+    if path.stat().st_size > MAX_LOG_BYTES:
+        raise RunError(f"{path} has {path.stat().st_size:,} bytes, more than the {MAX_LOG_BYTES:,} that are read")
+    columns = {name: array("d") for name in COLUMNS}
     skipped, latest = 0, -1.0
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            while line := file.readline(LONGEST_ROW):
+            while line := file.readline(MAX_ROW_BYTES):
                 row = _row(line)
                 if row is None or not row["step"] > latest:
                     skipped += bool(line.strip())
                     continue
                 latest = row["step"]
-                for name, values in found.items():
+                for name, values in columns.items():
                     values.append(row[name])
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror}") from None
@@ -211,7 +211,7 @@ def _rows(path: Path, notices: list[str]) -> dict[str, np.ndarray]:
         raise RunError(f"{path} has no row that can be read; each must be a JSON object with a step")
     if skipped:
         notices.append(f"{path}: {skipped:,} row{'s' * (skipped > 1)} cannot be read, and are left out")
-    return {name: np.array(values) for name, values in found.items()}
+    return {name: np.array(values) for name, values in columns.items()}
 
 
 def _row(line: str) -> dict[str, float] | None:
@@ -222,8 +222,8 @@ def _row(line: str) -> dict[str, float] | None:
         return None
     if not isinstance(row, dict):
         return None
-    found = {name: _number(row.get(name)) for name in COLUMNS}
-    return found if found["step"] >= 0 else None
+    values = {name: _number(row.get(name)) for name in COLUMNS}
+    return values if values["step"] >= 0 else None
 
 
 def _number(value: Any) -> float:
@@ -253,20 +253,20 @@ def _samples(path: Path, columns: dict[str, np.ndarray], notices: list[str]) -> 
     try:
         if not path.is_file():
             return []
-        if path.stat().st_size > LONGEST_LOG:
+        if path.stat().st_size > MAX_LOG_BYTES:
             raise ValueError
         lines = path.read_text(encoding="utf-8", errors="replace").removesuffix("\n").split("\n")
     except (OSError, ValueError):
         notices.append(f"{path} is too long, or cannot be read; its samples are left out")
         return []
-    found: list[tuple[int, list[str]]] = []
+    samples: list[tuple[int, list[str]]] = []
     for line in lines:
         head = _HEAD.fullmatch(line)
-        if head is not None and (not found or int(head[1]) > found[-1][0]):
-            found.append((int(head[1]), []))
-        elif found:
-            found[-1][1].append(line)
-    return [Sample(step, _known_at(columns, step), "\n".join(text)) for step, text in found]
+        if head is not None and (not samples or int(head[1]) > samples[-1][0]):
+            samples.append((int(head[1]), []))
+        elif samples:
+            samples[-1][1].append(line)
+    return [Sample(step, _known_at(columns, step), "\n".join(text)) for step, text in samples]
 
 
 def _known_at(columns: dict[str, np.ndarray], step: int) -> float | None:

@@ -45,10 +45,10 @@ def blocks(model: Model, layer: int) -> list[Block]:
     if not cell.recurrent:
         return []
     weight = model.weights[f"layers.{layer}.weight_hh"].astype(np.float64)
-    parts = np.split(weight, len(weight) // model.options.hidden)
+    matrices = np.split(weight, len(weight) // model.options.hidden)
     return [
-        Block(gate, float(np.linalg.norm(part, 2)), float(np.abs(np.linalg.eigvals(part)).max()))
-        for gate, part in zip(cell.gates, parts, strict=False)  # a gate that does not read h comes last
+        Block(gate, float(np.linalg.norm(matrix, 2)), float(np.abs(np.linalg.eigvals(matrix)).max()))
+        for gate, matrix in zip(cell.gates, matrices, strict=False)  # a gate that does not read h comes last
     ]
 
 

@@ -12,11 +12,11 @@ from charlm.errors import CharlmError, UsageError
 from charlm.inspect.activations import Block
 from charlm.model.checkpoint import Model
 
-LARGEST = 1e15
+MAX_STATE = 1e15
 """No state that is bounded is so large; its square would be near the end of float32."""
 
 
-def places_of(model: Model, part: str) -> list[tuple[int, str]]:
+def state_entries(model: Model, part: str) -> list[tuple[int, str]]:
     """Layers and parts of the state that are looked at.
 
     Args:
@@ -35,22 +35,22 @@ def places_of(model: Model, part: str) -> list[tuple[int, str]]:
     return [(layer, name) for layer in range(model.options.layers) for name in names if part in ("all", name)]
 
 
-def states_of(block: Block, places: list[tuple[int, str]]) -> np.ndarray:
+def states_of(block: Block, entries: list[tuple[int, str]]) -> np.ndarray:
     """(n, U) the states of all places, one beside the other, for each of the n characters inside.
 
     Raises:
         CharlmError: a state is not finite, or so large that it soon will not be.
     """
-    hidden = block.values[places[0]].shape[-1]
-    found: np.ndarray = np.empty((int(np.count_nonzero(block.inside)), hidden * len(places)), np.float32)
-    for number, place in enumerate(places):
-        part = found[:, number * hidden : (number + 1) * hidden]
-        part[:] = block.values[place][block.inside]
-        if place[1] != "h":
-            np.tanh(part, part)
-    if not np.abs(found).max() < LARGEST:  # false for what is no number
+    hidden = block.values[entries[0]].shape[-1]
+    states: np.ndarray = np.empty((int(np.count_nonzero(block.inside)), hidden * len(entries)), np.float32)
+    for number, entry in enumerate(entries):
+        columns = states[:, number * hidden : (number + 1) * hidden]
+        columns[:] = block.values[entry][block.inside]
+        if entry[1] != "h":
+            np.tanh(columns, columns)
+    if not np.abs(states).max() < MAX_STATE:  # false for what is no number
         raise CharlmError(
             "the network's state is beyond all bounds: it grows with the text, as that of a linear or relu "
             "rnn can; its units cannot be compared"
         )
-    return found
+    return states

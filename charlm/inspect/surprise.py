@@ -96,9 +96,9 @@ def by_class(vocabulary: Vocabulary, ids: np.ndarray, bits: np.ndarray) -> list[
     classes = classify(vocabulary, ids)
     counts = np.bincount(classes, minlength=len(CLASSES))
     sums = np.bincount(classes, bits, minlength=len(CLASSES))
-    whole = float(sums.sum()) or 1.0  # a model that knows the text by heart is surprised nowhere
+    everything = float(sums.sum()) or 1.0  # a model that knows the text by heart is surprised nowhere
     return [
-        ClassRow(name, int(n), int(n) / len(ids), float(total) / int(n), float(total) / whole)
+        ClassRow(name, int(n), int(n) / len(ids), float(total) / int(n), float(total) / everything)
         for name, n, total in zip(CLASSES, counts, sums, strict=True)
         if n
     ]

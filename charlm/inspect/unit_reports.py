@@ -67,7 +67,7 @@ def find_report(model: Model, text: EvalText, options: FindOptions, counting: Co
     cut = {name: values[again] for name, values in features.items()}
     with counting("without a unit") as progress:
         taken = ablate(model, text.ids[again], groups, cut, progress=progress)
-    ablations = {found.units[0]: found for found in taken}
+    ablations = {result.units[0]: result for result in taken}
     return {
         **_heading(model, text),
         "shuffles": options.shuffles,
@@ -112,11 +112,11 @@ def ablate_report(
     units = tuple(dict.fromkeys(parse_unit(word, model) for word in words))
     groups = [*((unit,) for unit in units), *([units] if len(units) > 1 else [])]
     features = of_text(text.ids, model.vocabulary, (options.feature,) if options.feature else None)
-    found = ablate(model, text.ids, groups, features, to=options.to, progress=progress)
+    rows = ablate(model, text.ids, groups, features, to=options.to, progress=progress)
     return {
         **_heading(model, text),
         "to": options.to,
-        "bits_per_char": found[0].before,
+        "bits_per_char": rows[0].before,
         "ablations": [
             {
                 "units": [str(unit) for unit in each.units],
@@ -124,7 +124,7 @@ def ablate_report(
                 "bits_lost": each.lost,
                 "features": {name: _loss(loss) for name, loss in each.features.items()},
             }
-            for each in found
+            for each in rows
         ],
     }
 
@@ -135,7 +135,7 @@ def gates_report(model: Model, text: EvalText, progress: Progress | None = None)
     Raises:
         CharlmError: as in `gates`.
     """
-    found, outputs = gates(model, text.ids, progress)
+    gate_rows, outputs = gates(model, text.ids, progress)
     return {
         **_heading(model, text),
         "cell": model.options.cell,
@@ -151,7 +151,7 @@ def gates_report(model: Model, text: EvalText, progress: Progress | None = None)
                 "below_by_unit": gate.below.tolist(),
                 "above_by_unit": gate.above.tolist(),
             }
-            for gate in found
+            for gate in gate_rows
         ],
         "outputs": [
             {

@@ -73,7 +73,7 @@ class Unrolled:
                 states = self._step(torch.from_numpy(symbols.astype(np.int64)), states)[0]
                 inside = torch.from_numpy(ends + offset >= 0)[:, None]
                 # what does not exist before the text is no number of steps in the zero state, but none
-                states = [tuple(torch.where(inside, part, 0.0) for part in state) for state in states]
+                states = [tuple(torch.where(inside, tensor, 0.0) for tensor in state) for state in states]
         return states
 
     def follow(self, ids: np.ndarray, states: States) -> Trail:
@@ -87,13 +87,13 @@ class Unrolled:
         }
         passed: list[States] = []
         inputs: list[list[Tensor]] = []
-        handed: list[Tensor] = []
+        outputs: list[Tensor] = []
         for t, row in enumerate(symbols):
             nudge = [tuple(nudges[layer, name][t] for name in names) for layer in range(len(self.layers))]
-            states, entered, handed = self._step(row, states, nudge)
+            states, entered, outputs = self._step(row, states, nudge)
             passed.append(states)
             inputs.append(entered)
-        return Trail(self._wired.logits(handed), passed, inputs, nudges)
+        return Trail(self._wired.logits(outputs), passed, inputs, nudges)
 
     def _step(
         self, symbols: Tensor, states: States, nudge: States | None = None
@@ -102,14 +102,14 @@ class Unrolled:
         below: State | None = None
         read: Tensor | None = None
         after: States = []
-        inputs, handed = [], []
+        inputs, outputs = [], []
         for number, (p, state) in enumerate(zip(self.layers, states, strict=True)):
             x = self._wired.layer_input(number, symbols, read)
             inputs.append(x)
             below, _ = self.cell.at(number).step(torch, p, x, below, state)
             if nudge is not None:
-                below = tuple(part + zero for part, zero in zip(below, nudge[number], strict=True))
+                below = tuple(tensor + zero for tensor, zero in zip(below, nudge[number], strict=True))
             after.append(below)
             read = self._wired.layer_output(number, below[0], read)
-            handed.append(read)
-        return after, inputs, handed
+            outputs.append(read)
+        return after, inputs, outputs

@@ -1,4 +1,4 @@
-"""Tokenizers: what one symbol is. Each is one small object, and nothing else asks which one it is.
+"""Tokenizers: what one symbol is. Each is one small object; no other code depends on which one it is.
 
 char    a Unicode code point; the text is decoded
 byte    a byte; the text is taken as it is

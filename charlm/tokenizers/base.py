@@ -1,8 +1,8 @@
-"""What a unit can do: the interface of everything that may be one symbol.
+"""The interface of tokenizers.
 
-A unit turns streamed bytes into arrays of *codes* (code points, bytes, or the words themselves) and codes back
-into text. What is left out: the units (`charlm.tokenizers`), and the ids of a model, which depend on the corpus
-(`charlm.tokenizers.vocabulary`).
+A tokenizer turns streamed bytes into arrays of *codes* (code points, bytes, or the words themselves) and codes back
+into text. What is left out: the tokenizers themselves (`charlm.tokenizers`), and the ids of a model, which depend on
+the corpus (`charlm.tokenizers.vocabulary`).
 """
 
 from abc import ABC, abstractmethod
@@ -21,10 +21,10 @@ Lookup = Callable[[np.ndarray], np.ndarray]
 
 
 class StreamDecoder(ABC):
-    """Turns codes into text as they come; what is still incomplete waits for the next call.
+    """Turns codes into text as they come; an incomplete character waits for the next call.
 
     Attributes:
-        waits: whether something can be incomplete: else each code is printed the same wherever it stands.
+        waits: whether a character can be incomplete; if not, the text of a code does not depend on its context.
     """
 
     waits: ClassVar[bool] = False
@@ -35,27 +35,26 @@ class StreamDecoder(ABC):
 
     @abstractmethod
     def flush(self) -> str:
-        """What is left when nothing more comes, an incomplete sequence as U+FFFD."""
+        """The text of the codes that still wait, an incomplete character as U+FFFD."""
 
 
 class ReversedDecoder(StreamDecoder):
-    """Turns codes into text where the last of a text comes first: what it gives is the text from its end too, letter by
-    letter, and gives the text when it is turned round.
+    """Turns the codes of a text, the last one first, into its letters, the last one first.
 
     Args:
-        printer: of a unit each of whose codes is whole letters.
+        decoder: of a tokenizer each of whose codes is one or more complete letters.
     """
 
     def __init__(self, decoder: StreamDecoder) -> None:
-        self._printer = decoder
+        self._decoder = decoder
 
     def feed(self, codes: Sequence[Any] | np.ndarray) -> str:
-        """The letters of `codes` (T,), those of each from its end."""
-        return "".join(self._printer.feed([code])[::-1] for code in codes)
+        """The letters of `codes` (T,), those of each code in reverse."""
+        return "".join(self._decoder.feed([code])[::-1] for code in codes)
 
     def flush(self) -> str:
         """Nothing: no letter waits for another code."""
-        return self._printer.flush()
+        return self._decoder.flush()
 
 
 class Tokenizer(ABC):
@@ -68,7 +67,7 @@ class Tokenizer(ABC):
         decodes: whether the encoding of the text matters.
         longer: whether a symbol may have several characters.
         line_feed: the code of a line's end.
-        controls: codes that a text hardly contains on purpose; tabs and line ends are not among them.
+        controls: control characters, which are rarely intended in a text; tabs and line ends are not among them.
     """
 
     name: str
@@ -83,7 +82,7 @@ class Tokenizer(ABC):
     def codes(
         self, chunks: Iterable[bytes], *, encoding: str, where: str, on_mark: Callable[[], None] | None = None
     ) -> Iterator[np.ndarray]:
-        """Turn the bytes of one document, in chunks cut anywhere, into code points, or leave them bytes.
+        """Turn the bytes of one document, in chunks cut anywhere, into code points, or keep them as bytes.
 
         Args:
             chunks: the document's bytes.
@@ -92,18 +91,18 @@ class Tokenizer(ABC):
             on_mark: called when a leading byte order mark is removed.
 
         Yields:
-            Arrays (T,), T > 0, of uint32, or of uint16 or uint8 where all codes of the chunk fit.
+            Arrays (T,), T > 0, of uint32, or of uint16 or uint8 if all codes of the chunk fit.
 
         Raises:
             CorpusError: the encoding is unknown, or bytes cannot be decoded; offset and line are named.
         """
 
     def split(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """What `codes` gave, in chunks cut anywhere, as the codes of symbols."""
+        """Split the output of `codes`, in chunks cut anywhere, into the codes of symbols."""
         return iter(chunks)
 
     def merge(self, points: np.ndarray) -> np.ndarray:
-        """What `codes` gave of a whole text, as the codes of symbols."""
+        """Split the output of `codes` for a complete text into the codes of symbols."""
         return points
 
     @abstractmethod
@@ -115,7 +114,7 @@ class Tokenizer(ABC):
         return codes
 
     def sizes(self, codes: np.ndarray) -> np.ndarray:
-        """(T,) of each symbol its characters (bytes: 1)."""
+        """(T,) the number of characters of each symbol (bytes: 1)."""
         return np.ones(len(codes), np.int64)
 
     def characters(self, codes: np.ndarray) -> int:
@@ -124,10 +123,10 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def decoder(self) -> StreamDecoder:
-        """A new stream from codes to text."""
+        """A new decoder from codes to text."""
 
     def reversed_decoder(self) -> StreamDecoder:
-        """A new stream from codes, the last of a text first, to that text from its end (`FromRight`)."""
+        """A new decoder for codes of which the last of a text comes first (`ReversedDecoder`)."""
         return ReversedDecoder(self.decoder())
 
     @abstractmethod
@@ -136,14 +135,14 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def written(self, code: Any) -> tuple[str, ...]:
-        """How a file of vectors may write one code (`charlm.data.word2vec`): its number, itself where it is seen."""
+        """How a file of vectors may write one code (`charlm.data.word2vec`): its number, or itself if it is visible."""
 
     @abstractmethod
     def text(self, code: Any) -> str:
-        """What one symbol looks like; nothing, of a byte that is no character by itself."""
+        """The text of one symbol; empty for a byte that is not a character by itself."""
 
     def first_invalid(self, codes: np.ndarray) -> Any:
-        """The first code that a table `codes` (V - 2,) does not have."""
+        """The first code that is not among `codes` (V - 2,)."""
         return next((code for code, known in enumerate(codes.tolist()) if code != known), len(codes))
 
     @abstractmethod
@@ -155,19 +154,19 @@ class Tokenizer(ABC):
         """The text of `codes` (T,) in UTF-8 (bytes: as they are)."""
 
     def lookup(self, codes: np.ndarray, first: int, unknown: int, dtype: np.dtype[Any]) -> Lookup:
-        """A table's ids.
+        """Make the function from codes to the ids of a vocabulary.
 
         Args:
-            codes: (V - 2,) in rising order.
+            codes: (V - 2,) of the vocabulary, in rising order.
             first: the id of the first.
             unknown: the id of every other code.
             dtype: of ids.
         """
-        # Long enough for any byte, and its last entry stands for all codes above.
+        # The table is long enough for any byte; its last entry is used for all codes above.
         highest = int(codes[-1]) if codes.size else 0
         table = np.full(max(257, highest + 2), unknown, dtype)
         table[codes] = np.arange(first, first + codes.size, dtype=dtype)
-        return lambda found: table.take(found, mode="clip")
+        return lambda text: table.take(text, mode="clip")
 
     def symbol_counts(self) -> SymbolCounts:
         """New counts of symbols."""
@@ -175,18 +174,18 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def escape_code(self, codes: np.ndarray) -> EscapeCode:
-        """How symbols outside the table `codes` (V - 2,) are written out."""
+        """The code for symbols outside the vocabulary `codes` (V - 2,)."""
 
     @abstractmethod
     def pack(self, codes: np.ndarray) -> str | list[Any]:
-        """`codes` (T,) in the shortest readable form that JSON has."""
+        """`codes` (T,) in the shortest readable form in JSON."""
 
     @abstractmethod
     def unpack(self, packed: Any) -> list[Any]:
-        """The codes that `pack` was given, from a value that is not trusted; their order is not looked at.
+        """The codes of a value that `pack` made, which is not trusted; their order is not checked.
 
         Raises:
-            ValueError: it is none; what is wrong is said.
+            ValueError: it is damaged; the message tells what is wrong.
         """
 
 
@@ -194,7 +193,7 @@ def unpack_codes(packed: Any, limit: int) -> list[int]:
     """The codes that `Tokenizer.pack` wrote, each below `limit`.
 
     Raises:
-        ValueError: it is no text or list of such codes.
+        ValueError: it is not a string or list of such codes.
     """
     codes = [ord(letter) for letter in packed] if isinstance(packed, str) else packed
     if not isinstance(codes, list) or not codes:
@@ -205,6 +204,6 @@ def unpack_codes(packed: Any, limit: int) -> list[int]:
 
 
 def name_code(code: int, number: str) -> tuple[str, ...]:
-    """A character's number, and itself where it is neither white space nor beyond showing."""
+    """A character's number, and itself if it is printable and not white space."""
     letter = chr(code)
     return (number, letter) if letter.isprintable() and not letter.isspace() else (number,)

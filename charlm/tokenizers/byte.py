@@ -11,7 +11,7 @@ from charlm.tokenizers.escape import EscapeCode, code_point_escape
 
 
 class ByteTokenizer(Tokenizer):
-    """Bytes, in whatever encoding they are."""
+    """Bytes of a text in any encoding."""
 
     name = "byte"
     noun = "byte"
@@ -73,16 +73,19 @@ class ByteDecoder(StreamDecoder):
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def feed(self, codes: Sequence[Any] | np.ndarray) -> str:
-        one = bytes((codes[0],)) if len(codes) == 1 else np.asarray(codes, dtype=np.uint8).tobytes()
-        return self._decoder.decode(one)
+        data = bytes((codes[0],)) if len(codes) == 1 else np.asarray(codes, dtype=np.uint8).tobytes()
+        return self._decoder.decode(data)
 
     def flush(self) -> str:
         return self._decoder.decode(b"", True)
 
 
 class ReversedByteDecoder(StreamDecoder):
-    """Bytes from the last to the first. In UTF-8 those from 0x80 to 0xBF belong to the byte before them, and wait for
-    it; a fourth one has waited in vain, as no character has more than three of them."""
+    """Bytes of UTF-8 from the last to the first.
+
+    Those from 0x80 to 0xBF belong to a character whose first byte precedes them, and wait for it. No character has
+    more than three of them, so the fourth makes the first invalid.
+    """
 
     waits = True
 

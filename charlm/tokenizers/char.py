@@ -12,11 +12,11 @@ from charlm.tokenizers.escape import CODE_POINTS, EscapeCode, code_point_escape
 BYTE_ORDER_MARK = 0xFEFF
 
 CONTROLS = (*range(0x09), 0x0B, 0x0C, *range(0x0E, 0x20), *range(0x7F, 0xA0))
-"""Control characters but tabs and line ends."""
+"""Control characters without tabs and line ends."""
 
 
 class CharTokenizer(Tokenizer):
-    """Code points of the decoded text, without a byte-order mark."""
+    """Code points of the decoded text, without a byte order mark."""
 
     name = "char"
     noun = "character"
@@ -56,8 +56,7 @@ class CharTokenizer(Tokenizer):
         if codes.dtype == np.uint8:  # `codes` makes such arrays of ASCII alone
             return int(codes.size)
         firsts = (0x80, 0x800) if codes.dtype == np.uint16 else (0x80, 0x800, 0x10000)
-        longer = (np.count_nonzero(codes >= first) for first in firsts)
-        return codes.size + int(sum(longer))
+        return codes.size + int(sum(np.count_nonzero(codes >= first) for first in firsts))
 
     def utf8(self, codes: np.ndarray) -> bytes:
         return text_of(codes).encode("utf-8", "surrogatepass")
@@ -78,7 +77,7 @@ class CharDecoder(StreamDecoder):
     """Code points as text; a surrogate becomes the replacement character."""
 
     def feed(self, codes: Sequence[Any] | np.ndarray) -> str:
-        if len(codes) == 1 and not 0xD800 <= codes[0] < 0xE000:  # sampling comes with one at a time
+        if len(codes) == 1 and not 0xD800 <= codes[0] < 0xE000:  # sampling decodes one at a time
             return chr(codes[0])
         return np.asarray(codes, dtype="<u4").tobytes().decode("utf-32-le", "replace")
 

@@ -1,7 +1,7 @@
-"""How often each symbol of a text occurs, and which of them a table gets.
+"""How often each symbol of a text occurs, and which of them the vocabulary gets.
 
-A table is given the most frequent symbols, of equally frequent ones those with the lower codes (words: the earlier
-ones in code-point order, capitals before small letters). What is left out: the table (`charlm.tokenizers.vocabulary`).
+A vocabulary gets the most frequent symbols, of equally frequent ones those with the lower codes (words: the earlier
+ones in code-point order, capitals before small letters). What is left out: the ids (`charlm.tokenizers.vocabulary`).
 """
 
 from abc import ABC, abstractmethod
@@ -9,11 +9,11 @@ from collections import Counter
 
 import numpy as np
 
-PAIRED_COUNT_MIN = 1 << 16
-"""Codes from which counting them in pairs, in half the time, is worth its table of 65,536."""
+MIN_PAIRED_CODES = 1 << 16
+"""The fewest codes that are counted in pairs: half the time, but a table of 65,536 counts."""
 
-MAX_WAITING_CODES = 1 << 20
-"""Codes that wait to be counted together."""
+MAX_BUFFERED_CODES = 1 << 20
+"""Codes that are collected and counted together."""
 
 
 class SymbolCounts(ABC):
@@ -21,7 +21,7 @@ class SymbolCounts(ABC):
 
     @abstractmethod
     def add(self, codes: np.ndarray) -> None:
-        """Count some symbols (T,)."""
+        """Count the symbols (T,)."""
 
     @abstractmethod
     def symbols_and_counts(self) -> tuple[np.ndarray, np.ndarray]:
@@ -31,18 +31,18 @@ class SymbolCounts(ABC):
     def count(self, code: object) -> int:
         """How often one symbol occurs."""
 
-    def select(self, least: int, most: int | None) -> np.ndarray:
-        """The codes of a table, in rising order.
+    def select(self, min_count: int, max_symbols: int | None) -> np.ndarray:
+        """The codes of a vocabulary, in rising order.
 
         Args:
-            least: times that each occurs at least.
-            most: how many there are at most, the most frequent ones; None for all.
+            min_count: the fewest occurrences of a symbol.
+            max_symbols: the most symbols, of which the most frequent ones are chosen; None for all.
         """
-        codes, times = self.symbols_and_counts()
-        frequent = np.flatnonzero(times >= least)
-        if most is not None and len(frequent) > most:
-            # Stable: of equally frequent ones those that come first are first.
-            frequent = np.sort(frequent[np.argsort(-times[frequent], kind="stable")[:most]])
+        codes, counts = self.symbols_and_counts()
+        frequent = np.flatnonzero(counts >= min_count)
+        if max_symbols is not None and len(frequent) > max_symbols:
+            # A stable sort keeps equally frequent symbols in rising order.
+            frequent = np.sort(frequent[np.argsort(-counts[frequent], kind="stable")[:max_symbols]])
         return codes[frequent]
 
 
@@ -57,25 +57,25 @@ def word_counts() -> SymbolCounts:
 
 
 class _CodeCounts(SymbolCounts):
-    """Counts of codes that are numbers. Those below 256 wait until they are many, and are counted two at a time."""
+    """Counts of codes that are numbers. Those below 256 are collected, and counted two at a time."""
 
     def __init__(self) -> None:
         self._counts = np.zeros(256, np.int64)
-        self._waiting: np.ndarray = np.empty(MAX_WAITING_CODES, np.uint8)
+        self._buffer: np.ndarray = np.empty(MAX_BUFFERED_CODES, np.uint8)
         self._filled = 0
 
     def add(self, codes: np.ndarray) -> None:
         if codes.dtype != np.uint8:
             codes = self._add_high(codes)
-        for at in range(0, codes.size, MAX_WAITING_CODES):
-            low = codes[at : at + MAX_WAITING_CODES]
-            if self._filled + low.size > MAX_WAITING_CODES:
-                self._count_waiting()
-            self._waiting[self._filled : self._filled + low.size] = low  # which takes higher ones modulo 256
+        for first in range(0, codes.size, MAX_BUFFERED_CODES):
+            low = codes[first : first + MAX_BUFFERED_CODES]
+            if self._filled + low.size > MAX_BUFFERED_CODES:
+                self._count_buffered()
+            self._buffer[self._filled : self._filled + low.size] = low  # higher ones modulo 256
             self._filled += low.size
 
     def _add_high(self, codes: np.ndarray) -> np.ndarray:
-        """Count codes from 256 on; what is to be counted of the others, where higher ones may stand between them."""
+        """Count codes from 256 on; returns what is to be counted modulo 256, the higher ones left out or subtracted."""
         high = codes[np.flatnonzero(codes > 0xFF)]
         if not high.size:
             return codes
@@ -83,20 +83,20 @@ class _CodeCounts(SymbolCounts):
         if highest >= self._counts.size:
             self._counts = np.concatenate((self._counts, np.zeros(highest + 1 - self._counts.size, np.int64)))
         if highest <= 4 * high.size + 256:
-            found = np.bincount(high)
-            self._counts[: found.size] += found
+            high_counts = np.bincount(high)
+            self._counts[: high_counts.size] += high_counts
         else:
-            # A few high codes: a histogram would be mostly empty.
-            values, times = np.unique(high, return_counts=True)
-            self._counts[values] += times
+            # For a few high codes a histogram would be mostly empty.
+            values, counts = np.unique(high, return_counts=True)
+            self._counts[values] += counts
         if 2 * high.size > codes.size:
             return codes[codes <= 0xFF]
-        self._counts[:256] -= np.bincount(high.astype(np.uint8), minlength=256)  # what they will be taken for
+        self._counts[:256] -= np.bincount(high.astype(np.uint8), minlength=256)  # as they will be counted modulo 256
         return codes
 
-    def _count_waiting(self) -> None:
-        low, self._filled = self._waiting[: self._filled], 0
-        if low.size >= PAIRED_COUNT_MIN:
+    def _count_buffered(self) -> None:
+        low, self._filled = self._buffer[: self._filled], 0
+        if low.size >= MIN_PAIRED_CODES:
             even = low.size // 2 * 2
             pairs = np.bincount(low[:even].view(np.uint16), minlength=1 << 16).reshape(256, 256)
             self._counts[:256] += pairs.sum(0) + pairs.sum(1)
@@ -104,12 +104,12 @@ class _CodeCounts(SymbolCounts):
         self._counts[:256] += np.bincount(low, minlength=256)
 
     def symbols_and_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        self._count_waiting()
+        self._count_buffered()
         codes = np.flatnonzero(self._counts)
         return codes, self._counts[codes]
 
     def count(self, code: object) -> int:
-        self._count_waiting()
+        self._count_buffered()
         return int(self._counts[code]) if isinstance(code, int) and code < self._counts.size else 0
 
 

@@ -1,7 +1,7 @@
-"""Bytes of a document, in chunks cut anywhere, as code points.
+"""Decoding the bytes of a document, in chunks cut anywhere, into code points.
 
-Any text encoding that Python knows will do; what cannot be decoded is refused with its place. What is left out: what
-a symbol is (`charlm.tokenizers`).
+Any text encoding of Python may be used; bytes that cannot be decoded are refused with their offset. What is left out:
+what a symbol is (`charlm.tokenizers`).
 
 The encoding of code points as one to four bytes is RFC 3629 (UTF-8).
 """
@@ -16,15 +16,15 @@ import numpy as np
 from charlm.errors import CorpusError
 
 LF, CR = 10, 13
-EXTENDS_ASCII = {"utf-8", "ascii", "iso8859-1"}
+STATELESS_CODECS = {"utf-8", "ascii", "iso8859-1"}
 """Codecs without state in which a chunk of ASCII bytes is its own code points."""
 
 
 class Decoding:
-    """One document being decoded, with the place that has been reached."""
+    """Decodes one document, and counts its bytes and lines for messages."""
 
-    def __init__(self, encoding: str, where: str) -> None:
-        self.where = where
+    def __init__(self, encoding: str, name: str) -> None:
+        self.name = name
         self.codec = text_encoding(encoding)
         self.decoder = codecs.getincrementaldecoder(self.codec)()
         self.bytes = 0
@@ -44,30 +44,30 @@ class Decoding:
         state = self.decoder.getstate()
         self.bytes += len(chunk)
         numbers = np.frombuffer(chunk, np.uint8)
-        if self.codec in EXTENDS_ASCII and not state[0] and chunk.isascii():
+        if self.codec in STATELESS_CODECS and not state[0] and chunk.isascii():
             return self._counted(numbers, numbers)
         try:
             text = self.decoder.decode(chunk, final)
         except UnicodeDecodeError as error:
             raise self._refusal(error, chunk, state) from None
         except UnicodeError as error:
-            raise CorpusError(f"{self.where} is not {self.codec}: {error}; {_advice(self.codec)}") from None
+            raise CorpusError(f"{self.name} is not {self.codec}: {error}; {_advice(self.codec)}") from None
         codes = code_points(text)
-        return self._counted(codes, numbers if self.codec in EXTENDS_ASCII else codes)
+        return self._counted(codes, numbers if self.codec in STATELESS_CODECS else codes)
 
     def _counted(self, codes: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """The codes, when their lines were counted in `ends`: they, or the bytes that they are made of."""
+        """Return `codes` after counting the line ends in `ends`: the codes, or the bytes of them."""
         self.line += int(np.count_nonzero(ends == LF))
         return codes
 
     def _refusal(self, error: UnicodeDecodeError, chunk: bytes, state: Any) -> CorpusError:
-        # What the decoder held back from earlier chunks stands before this one in error.object.
-        held = len(error.object) - len(chunk)
+        # error.object is the bytes that the decoder kept from earlier chunks, and then this chunk.
+        pending = len(error.object) - len(chunk)
         self.decoder.setstate(state)
-        line = self.line + self.decoder.decode(chunk[: max(0, error.start - held)]).count("\n")
+        line = self.line + self.decoder.decode(chunk[: max(0, error.start - pending)]).count("\n")
         offset = self.bytes - len(error.object) + error.start
         return CorpusError(
-            f"{self.where} is not {self.codec}: byte 0x{error.object[error.start]:02X} at offset {offset} "
+            f"{self.name} is not {self.codec}: byte 0x{error.object[error.start]:02X} at offset {offset} "
             f"(counted from 0), line {line}: {error.reason}; {_advice(self.codec)}"
         )
 
@@ -80,7 +80,7 @@ def _advice(codec: str) -> str:
 
 
 def text_encoding(name: str) -> str:
-    """The codec that an encoding's name stands for, a byte order mark left to us.
+    """The codec of an encoding's name, one that keeps a byte order mark.
 
     Raises:
         CorpusError: Python has no text encoding of that name.
@@ -88,7 +88,7 @@ def text_encoding(name: str) -> str:
     try:
         b"a".decode(name)
     except (LookupError, ValueError) as error:
-        # A multi-byte encoding rejects a lone byte, and is known all the same.
+        # A multi-byte encoding rejects a single byte, but it is known.
         if not isinstance(error, UnicodeDecodeError):
             raise CorpusError(
                 f"--encoding {name!r} is not a text encoding that Python knows; "
@@ -99,15 +99,15 @@ def text_encoding(name: str) -> str:
 
 
 def code_points(text: str) -> np.ndarray:
-    """The code points (T,) of a text, halves of surrogate pairs included; a long one's in two bytes each if all fit."""
-    # Python has four bytes for each character of a text where one of them needs more than two (PEP 393).
+    """The code points (T,) of a string, lone surrogates included; of a long one as uint16 if all fit."""
+    # Python stores four bytes for each character of a string if one of them needs more than two (PEP 393).
     if sys.getsizeof(text) < 4 * len(text):
         return np.frombuffer(text.encode("utf-16-le", "surrogatepass"), "<u2")
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
 
 
 def text_of(points: np.ndarray) -> str:
-    """The text of code points (T,), halves of surrogate pairs included."""
+    """The string of code points (T,), lone surrogates included."""
     if points.dtype == np.uint8:
         return points.tobytes().decode("latin-1")
     return points.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")

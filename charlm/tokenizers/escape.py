@@ -1,11 +1,11 @@
-"""How a symbol outside a table is written out, and what that takes: an escape code.
+"""The escape code: how a symbol outside the vocabulary is written, and how many bits that takes.
 
-A model gives a probability to the unknown symbol, not to what stands there. To give back a text, that has to be
-written too, and a score that is to be fair to models with smaller symbols has to pay for it:
+A model gives a probability to the unknown symbol, not to the symbol in its place. To restore a text, that symbol has
+to be written too, and a score that is comparable between models with different symbols has to include its bits:
 
     a character or byte    uniform among all that there are
-    a word                 letter by letter, and an end; each with its share of the letters of the table's own words
-                           (`letters`), which whoever has the model has too
+    a word                 letter by letter, and an end; the probability of a letter is its share of the letters of the
+                           vocabulary's own words, which are in the model file
 
 What is left out: the coder (`charlm.compression.arithmetic_coding`).
 """
@@ -21,17 +21,17 @@ from charlm.tokenizers.decoding import code_points
 
 CODE_POINTS = 0x110000
 END, OTHER = 0, 1
-"""What `letters` has beside letters: the end of a word; a letter that no word of the table has."""
+"""Ranks before those of letters: the end of a word; a letter that no word of the vocabulary has."""
 
-EMPTY: np.ndarray = np.zeros(0, np.int32)
+NO_NUMBERS: np.ndarray = np.zeros(0, np.int32)
 
 
 class EscapeCode(ABC):
-    """A code for symbols outside one table.
+    """A code for symbols outside one vocabulary.
 
     Attributes:
-        limit: the plain numbers of the code are below it, each as likely as any other.
-        shares: (A,) the probability of each letter; none where there are plain numbers only.
+        limit: the plain numbers of the code are below it, and equally probable.
+        shares: (A,) the probability of each letter; empty if there are plain numbers only.
     """
 
     limit: int
@@ -39,23 +39,23 @@ class EscapeCode(ABC):
 
     @abstractmethod
     def bits(self, codes: np.ndarray) -> float:
-        """What the symbols (U,) take."""
+        """The bits of the symbols (U,)."""
 
     @abstractmethod
     def write(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Letters (S,) and plain numbers (P,) that stand for the symbols (U,), int32."""
+        """Encode symbols (U,) as letters (S,) and plain numbers (P,), int32."""
 
     @abstractmethod
     def ends(self, letters: np.ndarray) -> int:
-        """How many symbols some letters complete."""
+        """The number of symbols that the letters (S,) complete."""
 
     @abstractmethod
     def plain(self, letters: np.ndarray, symbols: int) -> int:
-        """How many plain numbers come with the letters of so many symbols."""
+        """The number of plain numbers that belong to the letters (S,) of so many symbols."""
 
     @abstractmethod
     def read(self, letters: np.ndarray, plain: np.ndarray) -> np.ndarray:
-        """The symbols' codes (U,) again."""
+        """Decode the symbols (U,)."""
 
 
 def code_point_escape(limit: int) -> EscapeCode:
@@ -64,12 +64,12 @@ def code_point_escape(limit: int) -> EscapeCode:
 
 
 def word_escape(words: np.ndarray) -> EscapeCode:
-    """The code for words outside a table of `words` (V - 2,)."""
+    """The code for words outside a vocabulary of `words` (V - 2,)."""
     return _WordEscape(words)
 
 
 class _CodePointEscape(EscapeCode):
-    """Symbols as their codes."""
+    """Symbols as their codes, without letters."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.shares = limit, np.zeros(0)
@@ -78,7 +78,7 @@ class _CodePointEscape(EscapeCode):
         return len(codes) * log2(self.limit)
 
     def write(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return EMPTY, codes.astype(np.int32)
+        return NO_NUMBERS, codes.astype(np.int32)
 
     def ends(self, letters: np.ndarray) -> int:
         return 0
@@ -93,15 +93,15 @@ class _CodePointEscape(EscapeCode):
 class _WordEscape(EscapeCode):
     """Words by their letters.
 
-    A letter's share is how often it stands in the table's words, each word counted once and ending with `END`;
-    `OTHER` counts once, and a plain number behind it says which code point it is.
+    A letter's share is that of its occurrences in the vocabulary, each word counted once and ending with `END`.
+    `OTHER` counts once, and is followed by a plain number, the code point.
     """
 
     def __init__(self, words: np.ndarray) -> None:
         counts = Counter("".join(words.tolist()))
         self._letters = np.array(sorted(map(ord, counts)), np.int64)
-        times = [len(words), 1, *(counts[chr(code)] for code in self._letters.tolist())]
-        self.limit, self.shares = CODE_POINTS, np.array(times) / sum(times)
+        occurrences = [len(words), 1, *(counts[chr(code)] for code in self._letters.tolist())]
+        self.limit, self.shares = CODE_POINTS, np.array(occurrences) / sum(occurrences)
 
     @cached_property
     def _costs(self) -> np.ndarray:
@@ -133,7 +133,7 @@ class _WordEscape(EscapeCode):
         return np.array(words, object)
 
     def _ranks(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of each letter of the words its rank among the shares, and its code point."""
+        """The index in `shares` of each letter of the words, and its code point."""
         points = code_points("".join(codes.tolist()))
-        places = np.minimum(np.searchsorted(self._letters, points), len(self._letters) - 1)
-        return np.where(self._letters[places] == points, places + 2, OTHER), points
+        indices = np.minimum(np.searchsorted(self._letters, points), len(self._letters) - 1)
+        return np.where(self._letters[indices] == points, indices + 2, OTHER), points

@@ -1,10 +1,10 @@
-"""The symbol table: which id stands for which character.
+"""The vocabulary: the id of each symbol.
 
     id 0       the boundary: before the first document and after each one
-    id 1       the unknown symbol: every character (or word) outside the table
+    id 1       the unknown symbol: every character (or word) outside the vocabulary
     id 2 + r   the corpus' r-th character in code-point order (bytes: in numeric order; words: as texts are sorted)
 
-What is left out: where the characters come from (`charlm.data.prepare`).
+What is left out: choosing the characters (`charlm.data.statistics`).
 """
 
 from collections.abc import Sequence
@@ -25,16 +25,16 @@ FIRST_SYMBOL = 2
 """Id of the first character."""
 
 MAX_NAMED_SYMBOLS = 8
-"""Symbols that an error names before it only counts them."""
+"""Symbols that an error names; it counts the others."""
 
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """One symbol table, for input and output alike. It cannot be changed.
+    """The symbols of a model, for input and output alike. It cannot be changed.
 
     Args:
-        unit: what one symbol is, one of `charlm.tokenizers.TOKENIZERS`.
-        codes: (V - 2,) the characters' codes, in rising order; of words, the words.
+        unit: the name of the tokenizer, one of `charlm.tokenizers.TOKENIZERS`.
+        codes: (V - 2,) codes of the characters in rising order; those of words are the words.
     """
 
     unit: str
@@ -47,7 +47,7 @@ class Vocabulary:
 
     @property
     def size(self) -> int:
-        """V: the number of symbols, boundary and unknown counted."""
+        """V, the number of symbols, boundary and unknown symbol included."""
         return FIRST_SYMBOL + int(self.codes.size)
 
     @property
@@ -57,7 +57,7 @@ class Vocabulary:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The unit itself."""
+        """The tokenizer."""
         return TOKENIZERS[self.unit]
 
     @cached_property
@@ -66,41 +66,41 @@ class Vocabulary:
 
     @cached_property
     def escape_code(self) -> EscapeCode:
-        """How symbols outside the table are written out, and what that takes."""
+        """The code for symbols outside the vocabulary."""
         return self.tokenizer.escape_code(self.codes)
 
     @cached_property
     def sizes(self) -> np.ndarray:
-        """(V,) the characters of each symbol; 1 for the boundary, which counts as one, and 0 for the unknown one."""
+        """(V,) the number of characters of each symbol; 1 for the boundary, and 0 for the unknown symbol."""
         return np.concatenate(([1, 0], self.tokenizer.sizes(self.codes)))
 
     def encode(self, codes: np.ndarray) -> np.ndarray:
-        """Ids (T,) of `codes` (T,), in `dtype`; codes outside the table become the unknown symbol."""
+        """Ids (T,) of `codes` (T,), in `dtype`; codes outside the vocabulary become the unknown symbol."""
         return self._lookup(codes)
 
     def encode_text(self, text: str) -> np.ndarray:
-        """Ids (T,) of a text; characters outside the table become the unknown symbol."""
+        """Ids (T,) of a text; characters outside the vocabulary become the unknown symbol."""
         return self.encode(self.tokenizer.encode_text(text))
 
     def encode_prompt(self, text: str) -> np.ndarray:
-        """Ids (T,) of a text of which every character must be in the table.
+        """Ids (T,) of a text whose characters must all be in the vocabulary.
 
         Raises:
-            SymbolError: one is not; the first is named with its place.
+            SymbolError: one is not; the message names the first with its index.
         """
         codes = self.tokenizer.encode_text(text)
         ids = self.encode(codes)
-        places = np.flatnonzero(ids == UNKNOWN)
-        if not places.size:
+        positions = np.flatnonzero(ids == UNKNOWN)
+        if not positions.size:
             return ids
-        noun, outside = self.tokenizer.noun, codes[places]
+        noun, outside = self.tokenizer.noun, codes[positions]
         first = outside.item(0)
         others = [code for code in np.unique(outside).tolist() if code != first]
         ellipsis = ", …" * (len(others) > MAX_NAMED_SYMBOLS)
         named = f" ({', '.join(map(self.tokenizer.describe, others[:MAX_NAMED_SYMBOLS]))}{ellipsis})"
-        more = f" and {len(others)} other {noun}{'s' * (len(others) > 1)}{named}" if others else ""
+        rest = f" and {len(others)} other {noun}{'s' * (len(others) > 1)}{named}" if others else ""
         raise SymbolError(
-            f"the prompt has {self.tokenizer.describe(first)} at index {places[0]} (counted from 0){more} "
+            f"the prompt has {self.tokenizer.describe(first)} at index {positions[0]} (counted from 0){rest} "
             f"that the model's table of {self.size - FIRST_SYMBOL} {noun}s does not have; "
             f"leave it out, or train on a text that has it"
         )
@@ -109,7 +109,7 @@ class Vocabulary:
         """The code of one id: a number, or a word.
 
         Raises:
-            ValueError: the id is the boundary, the unknown symbol, or outside the table.
+            ValueError: the id is the boundary, the unknown symbol, or outside the vocabulary.
         """
         if not FIRST_SYMBOL <= symbol < self.size:
             raise ValueError(f"id {symbol} is no {self.tokenizer.noun}; those are {FIRST_SYMBOL} to {self.size - 1}")
@@ -118,35 +118,35 @@ class Vocabulary:
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of `ids` (T,); the boundary and the unknown symbol yield nothing."""
         array = np.asarray(ids, dtype=np.int64)
-        printer = self.tokenizer.decoder()
-        return printer.feed(self.codes[array[array >= FIRST_SYMBOL] - FIRST_SYMBOL]) + printer.flush()
+        decoder = self.tokenizer.decoder()
+        return decoder.feed(self.codes[array[array >= FIRST_SYMBOL] - FIRST_SYMBOL]) + decoder.flush()
 
     def to_json(self) -> dict[str, Any]:
-        """The table as plain values; `from_json` gives it back."""
+        """The vocabulary as plain values, for `from_json`."""
         return {"unit": self.unit, "codes": self.tokenizer.pack(self.codes)}
 
     @classmethod
     def from_json(cls, value: Any) -> "Vocabulary":
-        """The table from plain values, which are not trusted.
+        """The vocabulary from plain values, which are not trusted.
 
         Raises:
-            CheckpointError: they are no table of this version.
+            CheckpointError: they are not a vocabulary of this version.
         """
         if not isinstance(value, dict) or not isinstance(value.get("unit"), str):
             raise _damaged("it has no unit")
-        unit, packed = TOKENIZERS.get(value["unit"]), value.get("codes")
-        if unit is None:
+        tokenizer = TOKENIZERS.get(value["unit"])
+        if tokenizer is None:
             raise CheckpointError(
                 f"the symbol table's unit {value['unit'][:40]!r} is none of {', '.join(TOKENIZERS)}; "
                 f"it may be from a newer charlm, update charlm to read it"
             )
         try:
-            codes = unit.unpack(packed)
+            codes = tokenizer.unpack(value.get("codes"))
         except ValueError as error:
             raise _damaged(str(error)) from None
         if any(left >= right for left, right in zip(codes, codes[1:], strict=False)):
-            raise _damaged(f"its {unit.noun}s are not in rising order")
-        return cls(unit.name, np.array(codes, dtype=unit.dtype))
+            raise _damaged(f"its {tokenizer.noun}s are not in rising order")
+        return cls(tokenizer.name, np.array(codes, dtype=tokenizer.dtype))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Vocabulary):
@@ -157,5 +157,5 @@ class Vocabulary:
         return hash((self.unit, tuple(self.codes.tolist())))
 
 
-def _damaged(found: str) -> CheckpointError:
-    return CheckpointError(f"the symbol table is damaged: {found}; take another copy of the file, or make it anew")
+def _damaged(problem: str) -> CheckpointError:
+    return CheckpointError(f"the symbol table is damaged: {problem}; take another copy of the file, or make it anew")

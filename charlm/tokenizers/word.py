@@ -1,13 +1,13 @@
 """Words: a symbol is a word, or a character between words; the text is decoded.
 
 A word is a run of 1 to 40 letters, marks, digits and underscores with the one space or apostrophe before it, if there
-is one; a longer run is cut after each 40. Spaces that do not belong to a word are one piece, up to 40 of them. Every
-other character is a piece by itself, also each of a script that puts no spaces between its words. So joining the
-pieces gives back any text, and where a piece ends hangs on the character after it alone: a text that comes in chunks
-is cut as one that comes whole.
+is one; a longer run is cut after each 40. Spaces that do not belong to a word are one token, up to 40 of them. Every
+other character is a token by itself, also each of a script that puts no spaces between its words. So the tokens joined
+are the text, and the end of a token depends on the character after it alone: a text in chunks is split as a text in
+one.
 
-What a letter, a mark or a digit is, Unicode 3.2 says (2002), which is in every Python and does not change; what is
-younger is cut into its characters. What is left out: which words a model knows (`charlm.tokenizers.vocabulary`).
+Letters, marks and digits are those of Unicode 3.2 (2002), which every Python has and which does not change; newer
+ones are tokens by themselves. What is left out: which words a model knows (`charlm.tokenizers.vocabulary`).
 """
 
 import re
@@ -25,20 +25,20 @@ from charlm.tokenizers.decoding import code_points, text_of
 from charlm.tokenizers.escape import EscapeCode, word_escape
 
 MAX_WORD_LENGTH = 40
-"""Characters of a run."""
+"""Characters of the longest run."""
 
 JOINS_NEXT_WORD = " '’"
-"""What may stand before a run, once."""
+"""Characters of which one may precede a run."""
 
 UNSPACED_SCRIPTS = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x2E80, 0xABFF))
 """Thai and Lao, Burmese, Khmer, and the ideographs and syllables of East Asia: scripts without spaces."""
 
-LAST_CODE_POINT = 0xFFFF
-"""No character beyond is part of a word."""
+LAST_WORD_CODE_POINT = 0xFFFF
+"""Characters beyond it are not part of words."""
 
 
 class WordTokenizer(CharTokenizer):
-    """A code is the word itself, so that no table of all words is kept; what is of characters is as with `char`."""
+    """Words. A code is the word itself, so that no list of all words is needed; the text is decoded as for `char`."""
 
     name = "word"
     noun = "word"
@@ -48,7 +48,7 @@ class WordTokenizer(CharTokenizer):
     controls = tuple(map(chr, CONTROLS))
 
     def split(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        return (np.array(pieces, object) for pieces in split_stream(map(text_of, chunks)))
+        return (np.array(words, object) for words in split_stream(map(text_of, chunks)))
 
     def merge(self, points: np.ndarray) -> np.ndarray:
         return np.array(split_words(text_of(points)), object)
@@ -74,8 +74,8 @@ class WordTokenizer(CharTokenizer):
     def written(self, code: Any) -> tuple[str, ...]:
         """A word counts as written with or without the blank before it; white space by its numbers."""
         word = code.removeprefix(" ") or code
-        seen = word.isprintable() and not any(letter.isspace() for letter in word)
-        return (word if seen else "".join(f"U+{ord(letter):04X}" for letter in word),)
+        visible = word.isprintable() and not any(letter.isspace() for letter in word)
+        return (word if visible else "".join(f"U+{ord(letter):04X}" for letter in word),)
 
     def text(self, code: Any) -> str:
         return str(code)
@@ -93,7 +93,7 @@ class WordTokenizer(CharTokenizer):
     def lookup(self, codes: np.ndarray, first: int, unknown: int, dtype: np.dtype[Any]) -> Lookup:
         ids = _Ids(zip(codes.tolist(), range(first, first + len(codes)), strict=True))
         ids.unknown = unknown
-        return lambda found: np.fromiter(map(ids.__getitem__, found.tolist()), dtype, len(found))
+        return lambda text: np.fromiter(map(ids.__getitem__, text.tolist()), dtype, len(text))
 
     def symbol_counts(self) -> SymbolCounts:
         return word_counts()
@@ -113,7 +113,7 @@ class WordTokenizer(CharTokenizer):
 
 
 class _Ids(dict[str, int]):
-    """Ids of words; that of every other word is the unknown symbol's."""
+    """Ids of words; every other word has the id of the unknown symbol."""
 
     unknown: int
 
@@ -132,24 +132,24 @@ class WordDecoder(StreamDecoder):
 
 
 def split_words(text: str) -> list[str]:
-    """The pieces of a text; together they are the text."""
+    """The tokens of a text; joined they are the text."""
     return _pattern().findall(text)
 
 
 def split_stream(texts: Iterable[str]) -> Iterator[list[str]]:
-    """The pieces of a text that comes in chunks, as soon as they are certain; no list is empty."""
-    held = ""
+    """The tokens of a text in chunks, as soon as they are certain; no list is empty."""
+    last = ""
     for text in texts:
-        # More text can change the last piece only: whatever follows another one is there already.
-        *pieces, held = split_words(held + text) or [""]
-        if pieces:
-            yield pieces
-    if held:
-        yield [held]
+        # More text can change the last token only, as the character after every other token is known.
+        *words, last = split_words(last + text) or [""]
+        if words:
+            yield words
+    if last:
+        yield [last]
 
 
 def is_token(text: str) -> bool:
-    """Whether a text is one piece when it stands alone, as each entry of a dictionary is."""
+    """Whether a text is one token, as each entry of a vocabulary is."""
     return len(split_words(text)) == 1
 
 
@@ -163,18 +163,18 @@ def _pattern() -> re.Pattern[str]:
 
 def _ranges() -> str:
     """The characters of words as ranges of a character class."""
-    found: list[list[int]] = []
-    for code in range(LAST_CODE_POINT + 1):
+    ranges: list[list[int]] = []
+    for code in range(LAST_WORD_CODE_POINT + 1):
         if _is_letter(code):
-            if found and found[-1][1] == code - 1:
-                found[-1][1] = code
+            if ranges and ranges[-1][1] == code - 1:
+                ranges[-1][1] = code
             else:
-                found.append([code, code])
-    return "".join(f"\\u{first:04x}-\\u{last:04x}" for first, last in found)
+                ranges.append([code, code])
+    return "".join(f"\\u{first:04x}-\\u{last:04x}" for first, last in ranges)
 
 
 def _is_letter(code: int) -> bool:
     if code == ord("_"):
         return True
-    apart = any(first <= code <= last for first, last in UNSPACED_SCRIPTS)
-    return not apart and unicodedata.ucd_3_2_0.category(chr(code))[0] in "LMN"
+    unspaced = any(first <= code <= last for first, last in UNSPACED_SCRIPTS)
+    return not unspaced and unicodedata.ucd_3_2_0.category(chr(code))[0] in "LMN"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from charlm.evaluation import bootstrap
-from charlm.evaluation.bootstrap import BLOCKS, MIN_BLOCK_CHARACTERS, MIN_BLOCKS, PIECES, block_starts, interval
+from charlm.evaluation.bootstrap import MAX_BLOCKS, MIN_BLOCK_CHARACTERS, MIN_BLOCKS, BLOCK_PIECES, block_starts, interval
 
 TRIALS = 400
 
@@ -35,7 +35,7 @@ def covered(make, size, starts):
 
 @pytest.fixture
 def few_draws(monkeypatch):
-    monkeypatch.setattr(bootstrap, "DRAWS", 1500)
+    monkeypatch.setattr(bootstrap, "BOOTSTRAP_DRAWS", 1500)
 
 
 @pytest.mark.parametrize(("make", "size"), [(independent, 700), (independent, 20_000), (persistent, 20_000)])
@@ -47,9 +47,9 @@ def test_95_of_100_intervals_cover_the_mean(few_draws, make, size):
 def test_without_blocks_a_text_whose_losses_cling_together_is_taken_for_surer_than_it_is(few_draws, monkeypatch):
     """A bootstrap of single characters: the same but for blocks of one."""
     size = 1000
-    monkeypatch.setattr(bootstrap, "PIECES", 1)
+    monkeypatch.setattr(bootstrap, "BLOCK_PIECES", 1)
     singles = np.arange(size)
-    monkeypatch.setattr(bootstrap, "DRAWS", 200)
+    monkeypatch.setattr(bootstrap, "BOOTSTRAP_DRAWS", 200)
     assert covered(independent, size, singles) > 0.9
     assert covered(persistent, size, singles) < 0.4
 
@@ -60,10 +60,10 @@ def test_blocks_are_those_of_the_definition(monkeypatch):
     starts = block_starts(characters)
     losses = np.random.default_rng(1).normal(2, 1, characters)
     sums, sizes = np.add.reduceat(losses, starts), lengths(starts, characters)
-    whole, drawn = len(sums), np.random.default_rng(7).integers(len(sums), size=(bootstrap.DRAWS, BLOCKS))
+    whole, drawn = len(sums), np.random.default_rng(7).integers(len(sums), size=(bootstrap.BOOTSTRAP_DRAWS, MAX_BLOCKS))
     means = []
     for row in drawn:
-        pieces = (row[:, None] + np.arange(PIECES)) % whole
+        pieces = (row[:, None] + np.arange(BLOCK_PIECES)) % whole
         means.append(sums[pieces].sum() / sizes[pieces].sum())
     found = interval(sums, sizes, seed=7)
     below = (np.mean(np.array(means) < found.low), np.mean(np.array(means) > found.high))
@@ -76,7 +76,7 @@ def test_blocks_are_those_of_the_definition(monkeypatch):
 @pytest.mark.parametrize("characters", [MIN_BLOCKS * MIN_BLOCK_CHARACTERS, 1000, 2047, 2048, 55_770, 10**12 + 7])
 def test_pieces_share_a_text_evenly(characters):
     starts = block_starts(characters)
-    assert starts[0] == 0 and len(starts) % PIECES == 0 and MIN_BLOCKS <= len(starts) // PIECES <= BLOCKS
+    assert starts[0] == 0 and len(starts) % BLOCK_PIECES == 0 and MIN_BLOCKS <= len(starts) // BLOCK_PIECES <= MAX_BLOCKS
     sizes = lengths(starts, characters)
     assert sizes.sum() == characters and sizes.max() - sizes.min() <= 1 <= sizes.min()
 

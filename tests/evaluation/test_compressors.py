@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from charlm.evaluation import compressors
-from charlm.evaluation.compressors import NAMES, bits, text_bytes, window
+from charlm.evaluation.compressors import COMPRESSOR_NAMES, bits, text_bytes, window
 from charlm.tokenizers.vocabulary import Vocabulary
 
 WORDS = "wide grey sea, old ships; naïve cœur — 海\r\n".split(" ")
@@ -48,7 +48,7 @@ def test_what_utf_8_forbids_is_no_failure():
     assert b"".join(text_bytes(np.arange(258), whole, False))[1:] == bytes(range(256))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COMPRESSOR_NAMES)
 def test_bits_are_those_of_both_texts_less_those_of_the_first(name):
     one, two = prose(4000, 1).encode(), prose(400, 2).encode()
     make = {"gzip": lambda t: gzip.compress(t, 9), "bzip2": lambda t: bz2.compress(t, 9)}
@@ -62,7 +62,7 @@ def test_bits_are_those_of_both_texts_less_those_of_the_first(name):
 def test_only_what_looks_back_far_enough_profits_from_a_training_text():
     """Random bytes, then 100 kB others, then the first ones again."""
     again, between = (np.random.default_rng(seed).bytes(20_000 * (1 + 4 * seed)) for seed in (0, 1))
-    found = {name: bits(name, lambda: iter([again, between]), lambda: iter([again]), 140_000) for name in NAMES}
+    found = {name: bits(name, lambda: iter([again, between]), lambda: iter([again]), 140_000) for name in COMPRESSOR_NAMES}
     assert found["xz"] < 0.1 * 8 * len(again)
     assert found["gzip"] > 0.99 * 8 * len(again)
 

@@ -23,7 +23,7 @@ from charlm.errors import CheckpointError, PackedError, UsageError
 from charlm.evaluation.bootstrap import block_starts, interval
 from charlm.evaluation.compare import compare
 from charlm.evaluation.evaluate import evaluate, score_text
-from charlm.evaluation.lines import PIECE
+from charlm.evaluation.lines import LINE_PIECE_BYTES
 from charlm.evaluation.score_lines import score_lines
 from charlm.evaluation.texts import EvalText, find_text, in_order
 from charlm.inspect.passage import beginning
@@ -153,7 +153,7 @@ def test_lines_are_scored_from_their_ends_and_told_from_the_left(make_text_model
 
 
 def test_a_line_too_long_to_be_read_at_once_is_read_from_its_end(make_text_model):
-    model, text = make_text_model("rnn", hidden=3), text_of(PIECE + 100).replace("\n", " ")
+    model, text = make_text_model("rnn", hidden=3), text_of(LINE_PIECE_BYTES + 100).replace("\n", " ")
     (found,), (wanted,) = (
         list(score_lines(made, [line], per_char=True, end="none"))
         for made, line in ((turned(model), text), (model, text[::-1]))

@@ -157,7 +157,7 @@ def with_loading(seconds: float) -> list[str]:
     """The filter where torch is taken to load in so many seconds; says on stderr whether it was."""
     program = (
         "import sys; from charlm.cli.main import run; from charlm.evaluation import score_lines;"
-        "score_lines.LOADING = float(sys.argv[1]);"
+        "score_lines.TORCH_LOAD_SECONDS = float(sys.argv[1]);"
         "code = run(['score', '--model', 'one']); print('torch' in sys.modules, file=sys.stderr); sys.exit(code)"
     )
     return [sys.executable, "-c", program, str(seconds)]

@@ -118,8 +118,8 @@ def test_a_long_line_is_read_in_pieces(make_text_model, monkeypatch, unit) -> No
     line = ("\ufeff" + "ab é λ 😀 " * 40).encode() + b"\xff"
     short = one(model, line, per_char=True)
     for piece in (1, 2, 7, 64):
-        monkeypatch.setattr(scoring, "PIECE", piece)
-        monkeypatch.setattr("charlm.evaluation.lines.PIECE", piece)
+        monkeypatch.setattr(scoring, "LINE_PIECE_BYTES", piece)
+        monkeypatch.setattr("charlm.evaluation.lines.LINE_PIECE_BYTES", piece)
         long = one(model, line, per_char=True)
         assert (long.characters, long.unknown) == (short.characters, short.unknown)
         np.testing.assert_allclose(long.per_char, short.per_char, rtol=0, atol=1e-5)
@@ -214,7 +214,7 @@ def test_only_the_time_of_lines_with_others_behind_them_counts_towards_loading_t
 ) -> None:
     clock, loads = iter(range(1000)), []
     monkeypatch.setattr(scoring, "perf_counter", lambda: next(clock))  # a batch takes one second
-    monkeypatch.setattr(scoring, "LOADING", 3)
+    monkeypatch.setattr(scoring, "TORCH_LOAD_SECONDS", 3)
     monkeypatch.setattr(BatchScorer, "load", lambda reader: loads.append(reader))
     scorer = Scorer({"m": make_text_model()}, ScoreOptions())
     loaded = []

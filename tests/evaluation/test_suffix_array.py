@@ -97,7 +97,7 @@ def test_a_long_copy_takes_no_longer_than_another_text() -> None:
 
 
 def test_the_order_is_looked_at_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suffix_array, "BLOCK", 7)
+    monkeypatch.setattr(suffix_array, "BLOCK_SYMBOLS", 7)
     random = np.random.default_rng(1)
     for dtype in ("uint8", "uint16"):
         check(random.integers(0, 3, 100).astype(dtype), random.integers(0, 3, 40).astype(dtype))

@@ -105,7 +105,7 @@ def test_a_log_without_rows_or_beyond_size_is_one_error(tmp_path: Path, monkeypa
     (tmp_path / "folder" / "metrics.jsonl").mkdir(parents=True)
     with pytest.raises(RunError, match="is missing"):
         read_run(tmp_path / "folder")
-    monkeypatch.setattr(module, "LONGEST_LOG", 10)
+    monkeypatch.setattr(module, "MAX_LOG_BYTES", 10)
     with pytest.raises(RunError, match="more than the 10 that are read"):
         read_run(a_run(tmp_path / "long", '{"step": 1}\n' * 2))
 

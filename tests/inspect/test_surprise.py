@@ -83,7 +83,7 @@ def test_a_row_is_what_reading_from_a_reset_by_hand_gives(make_model, documents)
     assert [(row.least, row.most) for row in rows] == [(1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, 63)][: len(rows)]
     starts = np.arange(1, 60)  # as many as there are characters to begin at
     for row in rows:
-        if row.least > 1 and len(starts) > context.FEWEST:
+        if row.least > 1 and len(starts) > context.MIN_SEGMENTS:
             starts = starts[::2]
         starts = starts[starts + row.most <= 60]
         pairs = np.array([[by_hand(model, ids, nats, at, d) for d in range(row.least, row.most + 1)] for at in starts])
@@ -134,7 +134,7 @@ def test_short_texts_have_few_rows(make_model, characters, rows):
 def test_many_symbols_mean_fewer_stretches(make_model, monkeypatch):
     model = make_model()
     ids = np.concatenate(([0], model.vocabulary.encode_text(text_of(2000))))
-    monkeypatch.setattr(context, "STRETCH_BYTES", 100 * 4 * (3 * model.vocabulary.size + 12 * 7))
+    monkeypatch.setattr(context, "SEGMENT_BYTES", 100 * 4 * (3 * model.vocabulary.size + 12 * 7))
     assert by_context(model, ids, record(model, ids).nats)[0].characters == 100
 
 

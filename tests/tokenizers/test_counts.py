@@ -29,8 +29,8 @@ def test_pieces_are_counted_as_one_by_one(name: str, seed: int, cuts: list[int],
     dtype, letters = ALPHABETS[name]
     codes = np.random.default_rng(seed).choice(np.array(letters, dtype), 301)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "PAIRED_COUNT_MIN", many)
-        patch.setattr(module, "MAX_WAITING_CODES", room)
+        patch.setattr(module, "MIN_PAIRED_CODES", many)
+        patch.setattr(module, "MAX_BUFFERED_CODES", room)
         counts = module.code_counts()
         for piece in np.split(codes, sorted(cuts)):
             counts.add(piece)
@@ -43,9 +43,9 @@ def test_pieces_are_counted_as_one_by_one(name: str, seed: int, cuts: list[int],
 def test_counting_goes_on_after_it_was_asked_for() -> None:
     counts = module.code_counts()
     for number in (1, 2, 3):
-        counts.add(np.full(module.PAIRED_COUNT_MIN // 2, 65, np.uint8))
+        counts.add(np.full(module.MIN_PAIRED_CODES // 2, 65, np.uint8))
         counts.add(np.array([65, 0x2603], np.uint32))
-        assert counts.count(65) == number * (module.PAIRED_COUNT_MIN // 2 + 1) and counts.count(0x2603) == number
+        assert counts.count(65) == number * (module.MIN_PAIRED_CODES // 2 + 1) and counts.count(0x2603) == number
 
 
 def test_many_are_counted_in_pairs_and_few_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_many_are_counted_in_pairs_and_few_are_not(monkeypatch: pytest.MonkeyPat
         return count(codes, minlength=minlength)
 
     monkeypatch.setattr(np, "bincount", counted)
-    for size, in_pairs in ((module.PAIRED_COUNT_MIN - 1, False), (module.PAIRED_COUNT_MIN + 1, True)):
+    for size, in_pairs in ((module.MIN_PAIRED_CODES - 1, False), (module.MIN_PAIRED_CODES + 1, True)):
         counts = module.code_counts()
         counts.add(np.full(size, 65, np.uint8))
         assert counts.count(65) == size and (1 << 16 in tables) == in_pairs
