@@ -21,7 +21,7 @@ from charlm.config import PLUGIN_CELLS, ModelOptions, own_cells
 from charlm.errors import UsageError
 
 _ORIGINS: dict[str, str] = {}
-"""Where each cell in `OUTSIDE` came from."""
+"""Where each cell in `PLUGIN_CELLS` came from."""
 
 _INPUTS, _HIDDEN = 3, 2
 """Sizes of the layer that a plugin's cell is tried with."""

@@ -49,12 +49,13 @@ Progress = Callable[[int], None]
 
 
 def streams_for(symbols: int) -> int:
-    """How many streams a text is cut into: one for every `STRETCH` symbols, at most `MOST_STREAMS`."""
+    """How many streams a text is cut into: one for every `MIN_STREAM_SYMBOLS` symbols, at most `MAX_STREAMS`."""
     return max(1, min(MAX_STREAMS, symbols // MIN_STREAM_SYMBOLS))
 
 
 def most_symbols(size: int) -> int:
-    """How many symbols `size` bytes can stand for, since each takes `LEAST` bits or, of three symbols, two thirds."""
+    """How many symbols `size` bytes can stand for, since each takes `MIN_FREQUENCY` bits or, of three symbols, two
+    thirds."""
     return int((8 * size + SLACK_BITS) / MIN_FREQUENCY * 1.5)
 
 
@@ -111,7 +112,7 @@ def encode(
         The bytes, and the nats that the network alone gives the symbols in these streams, without `raw`.
 
     Raises:
-        UsageError, CharlmError: as `known_answer`.
+        UsageError, CharlmError: as `self_test`.
     """
     encoder, kind, nats, done = _coder().stream.queue.RangeEncoder(), _categorical(), 0.0, 0
     reading = _read(_stepper(model), len(ids), streams)
@@ -145,7 +146,7 @@ def decode(
 
     Raises:
         PackedError: the bits cannot be those of so many symbols; time and memory are bounded by what there is.
-        UsageError, CharlmError: as `known_answer`.
+        UsageError, CharlmError: as `self_test`.
     """
     if len(data) % 4 or symbols > most_symbols(len(data)):
         raise PackedError(f"it claims {symbols:,} characters in {len(data):,} bytes of bits, which do not hold them")

@@ -40,7 +40,7 @@ class CompressedFile:
         model: (8 bytes) of `identity`.
         original: (8 bytes) the beginning of the SHA-256 of what was compressed.
         payload: the bits, or the stored bytes.
-        answer: (4 bytes) of `charlm.compression.arithmetic_coding.known_answer`.
+        answer: (4 bytes) of `charlm.compression.arithmetic_coding.self_test`.
         coder: version of the coder, major and minor.
         symbols, streams: N and B of `charlm.compression.arithmetic_coding`.
     """

@@ -147,7 +147,7 @@ class _Functions:
 
 
 def frequencies(logits: np.ndarray) -> np.ndarray:
-    """Whole numbers (B, V) in proportion to the softmax of logits (B, V), up to what `LEAST` adds to each.
+    """Whole numbers (B, V) in proportion to the softmax of logits (B, V), up to what `MIN_FREQUENCY` adds to each.
 
     Below 2^53 in sum, so that they too can be added in any order.
     """

@@ -44,7 +44,7 @@ class LosslessText:
         return ids, codes[ids == UNKNOWN]
 
     def decode(self, ids: np.ndarray, raw: np.ndarray) -> bytes:
-        """The bytes of what `spell` returned.
+        """The bytes of what `encode` returned.
 
         Raises:
             ValueError: there are no such bytes.

@@ -1,13 +1,13 @@
 """Many short texts side by side, each from a cold start: how surprised a model is by every symbol of each.
 
 Texts of similar lengths run together, the longest first, and one that has ended is dropped, so that what a text
-scores depends on nothing but itself, up to rounding. A text of any length is read by `alone`, piece by piece.
+scores depends on nothing but itself, up to rounding. A text of any length is read by `score_stream`, piece by piece.
 
 NumPy answers first, since it is there at once and is the quicker for few texts. Loading torch takes about a second
-and pays where many texts come; `Reader.load` does so, when its user says. What is left out: what the texts are
+and pays if many texts come; `BatchScorer.load` does so when asked. What is left out: what the texts are
 (`charlm.evaluation.score_lines`), and segments of one long text (`charlm.evaluation.scoring`).
 
-Shapes: T symbols of a window, B texts side by side, V symbols of the table.
+Shapes: T symbols of a chunk, B texts side by side, V symbols of the vocabulary.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

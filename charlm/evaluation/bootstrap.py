@@ -58,7 +58,7 @@ def interval(sums: np.ndarray, characters: np.ndarray, seed: int = 0) -> Interva
     """The interval of a mean per character.
 
     Args:
-        sums: (K,) of what is averaged, over the pieces of `cut`.
+        sums: (K,) of what is averaged, over the pieces of `block_starts`.
         characters: (K,) of each piece.
         seed: of the draws.
 

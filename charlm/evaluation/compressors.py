@@ -70,7 +70,7 @@ def bits(name: str, train: Callable[[], Iterator[bytes]], text: Callable[[], Ite
     """Bits that a compressor needs for a text after a training text.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `COMPRESSOR_NAMES`.
         train, text: read the texts, in pieces.
         size: bytes of both.
     """

@@ -75,7 +75,7 @@ class Course:
     notices: list[str]
 
     def curve(self, x: str, y: str) -> tuple[np.ndarray, np.ndarray]:
-        """The points of y over x where both are known, (P,) each, at most `MOST_POINTS`."""
+        """The points of y over x where both are known, (P,) each, at most `MAX_POINTS`."""
         known = np.isfinite(self.columns[x]) & np.isfinite(self.columns[y])
         return thinned(self.columns[x][known], self.columns[y][known])
 

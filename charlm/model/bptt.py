@@ -1,13 +1,13 @@
 """Back-propagation through time written out by hand, for the three cells we know best (Werbos 1990).
 
 An automatic gradient of the unrolled loop spends most of its time in bookkeeping. By hand, a
-window costs one small product per step and direction, into buffers made once:
+chunk costs one small product per step and direction, into buffers made once:
 
-- forward: the gates of step t are x_t + W_hh h_(t-1) + b_hh, with W_hh laid out once for the window;
+- forward: the gates of step t are x_t + W_hh h_(t-1) + b_hh, with W_hh laid out once for the chunk;
 - every factor of the backward pass that does not depend on the gradient (σ', tanh', the gates) is
-  computed for the whole window in a few large operations;
+  computed for the whole chunk in a few large operations;
 - backward: one product dh_(t-1) += da_t W_hh per step;
-- the weights' gradient is one large product over the whole window at the end;
+- the weights' gradient is one large product over the whole chunk at the end;
 - the loops are in inference mode and write in place, which spares a step half a µs of what autograd would note.
 
 Shapes: T time, B batch, H hidden, G gates. `x` (T, B, G·H) is the input product W_ih x_t + b_ih.
@@ -28,7 +28,7 @@ from charlm.model.ops import PackedLinear, linear_grads, mkl_preferred
 
 
 def _allocate_states(first: Tensor, steps: int) -> Tensor:
-    """Room for a state before the window and after each of its steps (T + 1, B, H), begun with `first` (B, H)."""
+    """Room for a state before the chunk and after each of its steps (T + 1, B, H), begun with `first` (B, H)."""
     states = first.new_empty(steps + 1, *first.shape)
     states[0] = first
     return states
@@ -81,10 +81,10 @@ def _slope_of_tanh(y: Tensor) -> Tensor:
 
 
 class RNNWindow(Function):
-    """h_t = f(x_t + W_hh h_(t-1) + b_hh) over a window; see `charlm.cells.rnn`.
+    """h_t = f(x_t + W_hh h_(t-1) + b_hh) over a chunk; see `charlm.cells.rnn`.
 
     tanh a is 2 σ(2a) - 1. With s = (h + 1) / 2 the recurrence of the tanh cell is therefore one of σ alone,
-    s_t = σ(2 x_t + 4 W_hh s_(t-1) + 2 (b_hh - W_hh 1)), and h is made of s for the whole window at the end:
+    s_t = σ(2 x_t + 4 W_hh s_(t-1) + 2 (b_hh - W_hh 1)), and h is made of s for the whole chunk at the end:
     on some processors torch's σ takes a tenth of the time of its tanh. Where MKL is wide, its tanh is the quicker.
     """
 
@@ -149,7 +149,7 @@ def _slope(h: Tensor, activation: str) -> Tensor:
 
 
 class LSTMWindow(Function):
-    """The long short-term memory over a window; see `charlm.cells.lstm`."""
+    """The long short-term memory over a chunk; see `charlm.cells.lstm`."""
 
     @staticmethod
     def forward(
@@ -240,7 +240,7 @@ def _apart(weight: Tensor, bias: Tensor, x_rz: Tensor) -> tuple[Tensor, Multiply
 
 
 class GRUWindow(Function):
-    """The gated recurrent unit over a window; see `charlm.cells.gru`.
+    """The gated recurrent unit over a chunk; see `charlm.cells.gru`.
 
     As in `RNNWindow` the state is carried as s = (h + 1) / 2: with n = 2 m - 1, m = σ of the candidate's doubled
     argument, the new state (1 - z) n + z h is (1 - z) m + z s. What multiplies h is made to multiply 2 s - 1.
@@ -308,9 +308,9 @@ WINDOWS: dict[str, type[Function]] = {"rnn": RNNWindow, "lstm": LSTMWindow, "gru
 
 
 class Scan(Function):
-    """h_t = a_t h_(t-1) + b_t over a window: all h (T, B, H) from a and b (T, B, H) and h_0 (B, H).
+    """h_t = a_t h_(t-1) + b_t over a chunk: all h (T, B, H) from a and b (T, B, H) and h_0 (B, H).
 
-    The products with weights, which cost most, are made for the whole window before. What is left are T times B·H
+    The products with weights, which cost most, are made for the whole chunk before. What is left are T times B·H
     multiplications and additions, one call a step, into one buffer. A prefix scan (Blelloch 1990) does them in 2 log2 T
     rounds instead, for processors that can do a round at once; on the CPU it gained nothing (docs/notes.md).
     """

@@ -1,10 +1,10 @@
-"""The network in torch: embedding or one-hot -> stacked cells -> readout, over windows of text.
+"""The network in torch: embedding or one-hot -> stacked cells -> output layer, over chunks of text.
 
     (T, B) ids -> x -> layer 0 -> dropout -> layer 1 -> … -> dropout -> W_hy h + b_y = logits (T, B, V)
 
 The arrows are those of a plain stack; `charlm.model.wiring` has the others.
 
-A bidirectional network (Schuster & Paliwal 1997) has two stacks, which meet in the readout alone. One reads the
+A bidirectional network (Schuster & Paliwal 1997) has two stacks, which meet in the output layer alone. One reads the
 symbols before the one that is predicted, the other those behind it, from the right:
 
     s_(t-1), s_(t-2), …  ->  h_t   \
@@ -18,7 +18,7 @@ State is passed in and returned, never stored, so that evaluating in the middle 
 touch it. What is left out: the loss (`charlm.evaluation.scoring`, `charlm.training.step`), and stepping one
 character at a time (`charlm.model.stepper`).
 
-Shapes: T time, B batch (lanes), V symbols, E embedding, H hidden, G gates.
+Shapes: T time, B batch (sequences), V symbols, E embedding, H hidden, G gates.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,12 +50,12 @@ DropoutFn = Callable[[int, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class DropoutMasks:
-    """What is dropped in a window of training; None where nothing is.
+    """What is dropped in a chunk of training; None where nothing is.
 
     Attributes:
         activations: of each layer's output.
-        weights: of the recurrent weights, one mask for the whole window.
-        symbols: of whole symbols where they enter, one mask for the whole window.
+        weights: of the recurrent weights, one mask for the whole chunk.
+        symbols: of whole symbols where they enter, one mask for the whole chunk.
     """
 
     activations: DropoutFn | None = None
@@ -108,7 +108,7 @@ class Network(nn.Module):
         grows nor shrinks a gradient (Saxe, McClelland & Ganguli 2014). Biases are 0, but for those
         the cell asks for (the forget gate's 1), and the -1 of a highway. A layer normalisation
         starts with the gain 1. The rest is uniform in ±1/sqrt(H); an embedding is normal, as in
-        torch, unless it is the readout's table too.
+        torch, unless it is the output layer's table too.
         """
         value = torch.zeros(shape)
         name = name.removeprefix(REVERSE)
@@ -142,7 +142,7 @@ class Network(nn.Module):
         self.at_once = self.path == "fused" and device.type == "cuda" and wiring.is_plain_stack(self.options)
         for side in self.sides:
             layers = [self._layer(number, side) for number in range(self.options.layers)]
-            # In training with dropout, which most windows are read for, each needs what the one below made of all.
+            # In training with dropout, which most chunks are read for, each needs what the one below made of all.
             together = self.at_once and not self.options.dropout
             for group in [layers] if together else [[layer] for layer in layers]:
                 recurrence.flatten(self.cell, group, self.path)
@@ -199,16 +199,16 @@ class Network(nn.Module):
     def forward(
         self, ids: Tensor, states: States, drops: DropoutMasks = NO_DROPOUT, behind: RightContext | None = None
     ) -> tuple[Tensor, States]:
-        """Read a window.
+        """Read a chunk.
 
         Args:
             ids: (T, B) int64.
-            states: from `start` or from the window before; not changed.
+            states: from `start` or from the chunk before; not changed.
             drops: what is dropped, in training.
             behind: what is read from the right; of a bidirectional network alone, which needs it.
 
         Returns:
-            Logits (T, B, V), and the states after the window.
+            Logits (T, B, V), and the states after the chunk.
         """
         top, after = self.run_layers(ids, states, drops)
         if behind is not None:
@@ -217,21 +217,21 @@ class Network(nn.Module):
         return self.logits(top), after
 
     def logits(self, top: Tensor) -> Tensor:
-        """(…, V) of what the readout reads (…, R)."""
+        """(…, V) of what the output layer reads (…, R)."""
         into = self.weight("embedding.weight" if self.options.tied else "readout.weight")
         return ops.linear(top, into, self.weight("readout.bias"))
 
     def run_layers(
         self, ids: Tensor, states: States, drops: DropoutMasks = NO_DROPOUT, side: str = LEFT
     ) -> tuple[Tensor, States]:
-        """One stack through a window.
+        """One stack through a chunk.
 
         Args:
             ids, states, drops: as in `forward`; ids in the order in which the stack reads.
             side: which stack.
 
         Returns:
-            What it hands to the readout (T, B, H), or with skip (T, B, L·H), and the states after the window.
+            What it hands to the output layer (T, B, H), or with skip (T, B, L·H), and the states after the chunk.
         """
         bias = self.weight("readout.bias")
         symbol_mask = None if drops.symbols is None else drops.symbols(0, bias.new_ones(self.vocab_size, 1))
@@ -257,7 +257,7 @@ class Network(nn.Module):
     def _layer_input(
         self, p: dict[str, Tensor], ids: Tensor, below_output: Tensor | None, symbol_mask: Tensor | None
     ) -> Tensor:
-        """What a layer's way through the window takes, from the symbols and what the layer below handed on.
+        """What a layer's way through the chunk takes, from the symbols and what the layer below handed on.
 
         `kept` (V, 1) is what each symbol's x is multiplied by, None for 1.
         """
@@ -310,7 +310,7 @@ class Network(nn.Module):
 
 
 def reset_states(states: States, mask: Tensor) -> States:
-    """The states, those of some lanes (B,) zero."""
+    """The states, those of some sequences (B,) zero."""
     return [tuple(tensor.masked_fill(mask[:, None], 0) for tensor in state) for state in states]
 
 

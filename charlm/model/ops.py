@@ -1,18 +1,18 @@
 """Matrix products on the CPU, by whichever of torch's two libraries is the quicker on this maker's processors.
 
 `torch.mm` asks MKL, which keeps its widest instructions for Intel's own processors, and which lays a
-weight out anew for every product. oneDNN takes the same instructions everywhere, and a weight that
-serves a whole window is laid out once (`Into`). On an AMD Zen 5, 16 x 256 times 256 x 1024 took
+weight out again for every product. oneDNN takes the same instructions everywhere, and a weight that
+serves a whole chunk is laid out once (`PackedLinear`). On an AMD Zen 5, 16 x 256 times 256 x 1024 took
 145 µs by `addmm_` on one core and 50 so. On an Intel of 2.6 GHz MKL took 24 µs on two cores and oneDNN 42, and
 MKL has all products there (docs/notes.md has more).
 
     linear(x, W, b)      x Wᵀ + b, with a gradient
     Into(W, rows, b)     x ↦ x Wᵀ + b, again and again
-    gathered(a, b)       aᵀ b and the sum of a: the gradients of W and b over a whole window
-    look_up(table, ids)  what W x is of one-hot x: rows of a table, with a gradient
+    linear_grads(a, b)   aᵀ b and the sum of a: the gradients of W and b over a whole chunk
+    embedding_lookup(table, ids)  what W x is of one-hot x: rows of a table, with a gradient
 
 float64, which the tests compare in, and machines without oneDNN go through torch's own product. Which library
-is asked hangs on the maker and on sizes, never on a measurement, so that a run repeats itself bit for bit.
+is asked depends on the maker and on sizes, never on a measurement, so that a run repeats itself bit for bit.
 
 Shapes: N rows, I inputs, O outputs.
 """
@@ -39,7 +39,7 @@ except (AttributeError, RuntimeError):
 @cache
 def has_onednn() -> bool:
     """Whether oneDNN's linear operators are there and do what is expected. Tried once, at the first product: no module
-    makes a tensor while it is loaded, see `charlm.runtime.malloc.large_pages`."""
+    makes a tensor while it is loaded, see `charlm.runtime.malloc.use_huge_pages`."""
     if not _FOUND:
         return False
     one = torch.ones(2, 2, dtype=torch.float32, device="cpu")  # whatever a user has made the default since
@@ -113,7 +113,7 @@ def linear_grads(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _by_convolution(a: Tensor, b: Tensor) -> bool:
-    """Whether `gathered` is a convolution's gradient, which torch leaves to oneDNN with several threads."""
+    """Whether `linear_grads` is a convolution's gradient, which torch leaves to oneDNN with several threads."""
     large = b.numel() > MIN_PARALLEL_COPY and a.numel() * b.shape[1] >= MIN_CONVOLUTION_GRADIENT
     return large and torch.get_num_threads() > 1
 
@@ -122,8 +122,8 @@ MIN_PARALLEL_COPY = 20480
 """Numbers of an input up to which torch's convolution does without oneDNN."""
 
 MIN_CONVOLUTION_GRADIENT = 1 << 25
-"""Multiplications from which `gathered` is a convolution's gradient. A step of an rnn or gru of 2x128, 50 x 50, takes
-6 % less time by it, one of 1x256, 16 x 64, as much as before; below that it would take longer."""
+"""Multiplications from which `linear_grads` is a convolution's gradient. A step of an rnn or gru of 2x128, 50 x 50,
+takes 6 % less time by it, one of 1x256, 16 x 64, as much as before; below that it would take longer."""
 
 
 MIN_ONEDNN_PRODUCT = 1 << 20
@@ -134,7 +134,7 @@ On two cores of a Zen 5, torch and oneDNN took 19 and 21 µs for 16 x 256 x 256,
 
 MAX_UNPACKED_WEIGHT = 1 << 16
 """Numbers of a weight that oneDNN is given column by column. To lay out 256 x 256 takes 0.1 to 0.2 ms, most of
-it around the copy; a product with 32 rows takes 1 µs less by it, and a window has some 60 (docs/notes.md)."""
+it around the copy; a product with 32 rows takes 1 µs less by it, and a chunk has some 60 (docs/notes.md)."""
 
 
 class PackedLinear:

@@ -1,10 +1,10 @@
-"""The ways of layers through a whole window: the plain unrolled loop, BPTT by hand, a scan, cuDNN.
+"""The ways of layers through a whole chunk: the plain unrolled loop, BPTT by hand, a scan, cuDNN.
 
     plain   `cell.step` once per character, gradients by autograd: any cell, the slow twin of the others
     bptt    charlm's own forward and backward pass: rnn and gru on the CPU, and lstm with a large vocabulary
     fused   torch's own kernels, which are cuDNN on a GPU and oneDNN for the lstm on the CPU
-    scan    cells that are linear in their state: all coefficients of the window at once, then `charlm.model.bptt`
-    whole   cells that have a way of their own through a window
+    scan    cells that are linear in their state: all coefficients of the chunk at once, then `charlm.model.bptt`
+    whole   cells that have a way of their own through a chunk
 
 All compute the same numbers up to rounding. State is passed in and out, never kept.
 """
@@ -68,13 +68,13 @@ def takes_projected_input(path: Backend) -> bool:
 def run_layer(
     path: Backend, cell: Cell, p: Parameters, x: Tensor, below: tuple[Tensor, ...] | None, state: State
 ) -> tuple[Tensor, State, tuple[Tensor, ...] | None]:
-    """Run one layer over a window.
+    """Run one layer over a chunk.
 
     Args:
         path: which way.
         cell: the equations.
         p: the layer's parameters.
-        x: (T, B, G·H) input products, or (T, B, in) where `reads_products` is false.
+        x: (T, B, G·H) input products, or (T, B, in) where `takes_projected_input` is false.
         below: all states of the layer beneath, each part (T, B, H), where the plain path made them.
         state: each part (B, H).
 
@@ -125,7 +125,7 @@ def _whole(cell: WindowCell, p: Parameters, x: Tensor, state: State) -> tuple[Te
 def run_fused_stack(
     cell: Cell, layers: Sequence[Parameters], x: Tensor, states: Sequence[State]
 ) -> tuple[Tensor, list[State]]:
-    """Run layers, each of which reads the one below as it is, over a window by torch's own kernels.
+    """Run layers, each of which reads the one below as it is, over a chunk by torch's own kernels.
 
     On a GPU the layers of an lstm take 0.6 of the time at once that they take one by one, when they are recorded
     (docs/notes.md): where a character has left the first, cuDNN runs the second beside it.
@@ -159,7 +159,7 @@ def _side_by_side(tensors: Sequence[Tensor]) -> Tensor:
 
 @contextmanager
 def _without_warning(kind: str) -> Iterator[None]:
-    """Keep torch from advising, on a GPU, to lay weights side by side that are made anew in every window.
+    """Keep torch from advising, on a GPU, to lay weights side by side that are made again in every chunk.
 
     Those are weights in bfloat16, weights of which some are dropped, and layers that run at once in evaluation but one
     by one in training. Their copies take no time worth saving.

@@ -3,7 +3,7 @@
 The equations are those of `charlm.cells`, on NumPy arrays by default, so that writing text needs no
 torch; on torch tensors when given a device; in another arithmetic when given one
 (`charlm.compression.exact_arithmetic`). A batch of B independent streams is one step's work.
-What is left out: windows and gradients (`charlm.model.network`).
+What is left out: chunks and gradients (`charlm.model.network`).
 """
 
 from collections.abc import Callable
@@ -72,7 +72,7 @@ class Stepper:
             ids: (B,) symbols.
             states: from `start`, `repeat` or the step before; not changed.
             trace: told of each layer's state and gates.
-            edit: given a layer's number and its new state, what to go on with instead.
+            edit: given a layer's number and its new state, what to continue with instead.
 
         Returns:
             Logits (B, V) in NumPy, float32 but in another arithmetic, and the new states.

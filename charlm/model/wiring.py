@@ -1,4 +1,4 @@
-"""How the layers of a network are connected: what enters each, what leaves it, and what the readout reads.
+"""How the layers of a network are connected: what enters each, what leaves it, and what the output layer reads.
 
 With x_t the input (the symbol's embedding, or its one-hot vector), h^n the first part of the state of layer n as its
 cell made it, r^n what that layer hands on, and n = 0 … L - 1 from the lowest layer up:
@@ -11,13 +11,13 @@ cell made it, r^n what that layer hands on, and n = 0 … L - 1 from the lowest 
     r^n = o^n + r^(n-1)                                         residual (He, Zhang, Ren & Sun 2016)
     r^n = T o^n + (1 - T) r^(n-1),  T = σ(W_T r^(n-1) + b_T)    highway (Srivastava, Greff & Schmidhuber 2015)
 
-    layer n reads r^(n-1), and the readout r^(L-1)
-    layer n reads [r^(n-1), x_t], and the readout [r^0, …, r^(L-1)]    with skip (Graves 2013, section 2)
+    layer n reads r^(n-1), and the output layer r^(L-1)
+    layer n reads [r^(n-1), x_t], and the output layer [r^0, …, r^(L-1)]    with skip (Graves 2013, section 2)
 
-    the readout multiplies by the table of embeddings           tied (Press & Wolf 2017)
+    the output layer multiplies by the table of embeddings           tied (Press & Wolf 2017)
 
 The recurrence itself is the cell's, whatever the wiring: a layer carries h^n on as it is, so that every way through a
-window (`charlm.model.recurrence`) serves every wiring. In training, dropout falls on o^n, so that what only passes by a
+chunk (`charlm.model.recurrence`) serves every wiring. In training, dropout falls on o^n, so that what only passes by a
 layer is not dropped again.
 
 The lines are the same for NumPy, for torch and for the exact arithmetic; `xp` stands for whichever the arrays belong
@@ -46,7 +46,7 @@ DropoutFn = Callable[[Any], Any]
 
 
 def is_plain_stack(options: ModelOptions) -> bool:
-    """Whether each layer reads h of the one below, and the readout that of the last, as they are; tied or not."""
+    """Whether each layer reads h of the one below, and the output layer that of the last, as they are; tied or not."""
     return not options.layer_norm and (options.layers == 1 or (options.between == "plain" and not options.skip))
 
 
@@ -111,7 +111,7 @@ def layer_output(
 
 
 class StepWeights:
-    """The weights of a network as one character after the other needs them: tables, layers and readout.
+    """The weights of a network as one character after the other needs them: tables, layers and output layer.
 
     Args:
         options: the network.

@@ -1,12 +1,12 @@
-"""Several processes that train one network together, each with lanes of its own.
+"""Several processes that train one network together, each with sequences of its own.
 
 torchrun starts the processes and tells each its number (RANK, WORLD_SIZE and LOCAL_RANK in the environment);
 torch.distributed carries the numbers, with gloo between CPUs and NCCL between GPUs. Every process holds the whole
 network and makes the same steps with it:
 
-    each reads its own lanes            `charlm.data.batches`
-    gradients and losses are averaged   `average`, one exchange a step
-    what a clock or a signal decides    `agree`, `any`: the first process' clock, anyone's signal
+    each reads its own sequences            `charlm.data.batches`
+    gradients and losses are averaged   `all_reduce_mean_`, one exchange a step
+    what a clock or a signal decides    `broadcast`, `all_reduce_any`: the first process' clock, any signal
     files and reports                   the first process alone
 
 What is left out: the network split among machines; each must hold it whole.
@@ -50,12 +50,12 @@ class ProcessGroup:
         return self.rank == 0
 
     def own_slice(self, batch: int) -> slice:
-        """The lanes of this process among `batch` in all."""
+        """The sequences of this process among `batch` in all."""
         share = batch // self.world
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def check_batch_size(self, batch: int) -> None:
-        """Raise a `UsageError` where so many lanes cannot be divided evenly."""
+        """Raise a `UsageError` where so many sequences cannot be divided evenly."""
         if batch % self.world:
             raise UsageError(
                 f"--batch-size {batch} cannot be divided among {self.world} processes; "
@@ -63,7 +63,7 @@ class ProcessGroup:
             )
 
     def all_reduce_mean_(self, gradients: list[Tensor], loss: Tensor) -> Tensor:
-        """Average the gradients of each process' lanes in place; returns the average of their losses, a scalar."""
+        """Average the gradients of each process' sequences in place; returns the average of their losses, a scalar."""
         return loss.detach()
 
     def all_reduce_any(self, flag: bool) -> bool:
@@ -79,7 +79,7 @@ class ProcessGroup:
         return numbers
 
     def all_gather(self, states: Tensor) -> Tensor:
-        """All lanes (B, H), from each process' own (B / world, H)."""
+        """All sequences (B, H), from each process' own (B / world, H)."""
         return states
 
     def on_main(self, make: Callable[[], Made]) -> Made:

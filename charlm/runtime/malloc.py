@@ -1,4 +1,4 @@
-"""How the memory that a window takes is kept for the next one, instead of being given back and mapped anew.
+"""How the memory that a chunk takes is kept for the next one, instead of being given back and mapped again.
 
 Blocks of up to 32 MB stay with the C library's heap; a large fused lstm asks for larger ones, which are laid in large
 pages. Nothing here changes a result, and elsewhere than on Linux nothing happens.
@@ -19,7 +19,7 @@ FLOAT_BYTES = 4
 """Bytes of a number."""
 
 LARGE_BLOCK_BYTES = 1 << 24
-"""Bytes of all gates of a window from which large pages pay."""
+"""Bytes of all gates of a chunk from which large pages pay."""
 
 HUGE_PAGE_BYTES = 2 << 20
 """Bytes of a large page, and of the smallest tensor that torch lays in one."""
@@ -37,11 +37,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def configure_malloc(cell: str, hidden: int, characters: int, held: int) -> None:
-    """Have the memory that a window takes kept for the next one, in the way that is best for the network.
+    """Have the memory that a chunk takes kept for the next one, in the way that is best for the network.
 
     Args:
         cell, hidden: of the network.
-        characters: of a window, in all lanes.
+        characters: of a chunk, in all sequences.
         held: layers whose gates wait for the backward pass; none in evaluation.
     """
     gates = 4 * hidden * characters * FLOAT_BYTES
@@ -50,14 +50,14 @@ def configure_malloc(cell: str, hidden: int, characters: int, held: int) -> None
 
 
 def keep_freed_memory(most: int = MAX_KEPT_BYTES) -> None:
-    """Let the C library keep the memory that is freed, for the next window's buffers of the same sizes.
+    """Let the C library keep the memory that is freed, for the next chunk's buffers of the same sizes.
 
     glibc gives blocks back to the system as soon as they are free; at each step they would be mapped and
     zeroed again, page by page, which took up to a third of it (docs/notes.md). The largest are given back still, or
     else the gaps between them would cost half the memory again. Elsewhere than in glibc nothing happens.
 
     Args:
-        most: bytes of a block from which it is given back; glibc takes no more than `MOST_KEPT`.
+        most: bytes of a block from which it is given back; glibc takes no more than `MAX_KEPT_BYTES`.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
@@ -68,9 +68,9 @@ def keep_freed_memory(most: int = MAX_KEPT_BYTES) -> None:
 def use_huge_pages() -> bool:
     """Have torch lay large tensors in large pages; returns whether it does.
 
-    It pays with a large fused lstm, whose kernel asks for more than `MOST_KEPT` at once. To map that anew at each step
-    is a five-hundredth of the work in large pages, and a step takes a fifth less time. Kept memory falls into pieces by
-    them, with gaps of a third of it all; elsewhere large pages take memory and no less time (docs/notes.md).
+    It pays with a large fused lstm, whose kernel asks for more than `MAX_KEPT_BYTES` at once. To map that again at each
+    step is a five-hundredth of the work in large pages, and a step takes a fifth less time. Kept memory falls into
+    pieces by them, with gaps of a third of it all; elsewhere large pages take memory and no less time (docs/notes.md).
 
     torch decides at a process's first tensor, and a user's own setting stands, so that it is seen what became of it:
     tensors in large pages begin at a page, as others do by a chance of one in 64.

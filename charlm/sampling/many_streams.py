@@ -39,7 +39,7 @@ class ManyStreams:
     """A model that reads one symbol in each of many streams and says what may come next.
 
     Args:
-        model: of a cell in `LAYERS`, its layers a plain stack (`charlm.model.wiring.is_stack`).
+        model: of a cell in `MANY_STREAM_CELLS`, its layers a plain stack (`charlm.model.wiring.is_plain_stack`).
         streams: B, for which products are laid out; another number is slower.
         dtype: of all arithmetic; the tests take float64.
     """

@@ -4,7 +4,7 @@ The equations are those of `charlm.cells`, rearranged into one matrix-vector pro
 of calls on small arrays, all into buffers made once:
 
 - the states of all layers lie in one vector, so that what a layer reads, the new state below it and its own
-  old one, is a slice of it, and W_ih x + W_hh h is one product; a 1 at its end brings in the readout's bias;
+  old one, is a slice of it, and W_ih x + W_hh h is one product; a 1 at its end brings in the output layer's bias;
 - the first layer's input product is a row of a table;
 - σ(a) = (1 + tanh(a/2)) / 2, so that one tanh serves all gates. The halves are moved into the weights, where
   a factor of two is exact; a layer keeps h times `FACTOR`, and whatever reads it divides;
@@ -48,7 +48,7 @@ class SingleStream:
         }
         layer = SINGLE_STREAM_CELLS[model.options.cell](model.options.activation)
         states: np.ndarray = np.zeros(layers * hidden + 1, dtype)
-        states[-1] = 1  # what the readout multiplies by its bias
+        states[-1] = 1  # what the output layer multiplies by its bias
         self._steps: list[tuple[Step, np.ndarray | None]] = []
         for number in range(layers):
             p = layer_weights(weights, number)
@@ -247,7 +247,7 @@ class WiredSingleStream:
         hidden, layers, layer = options.hidden, options.layers, SINGLE_STREAM_CELLS[options.cell](options.activation)
         outputs = range(layers) if options.skip else range(layers - 1, layers)
         top: np.ndarray = np.zeros(len(outputs) * hidden + 1, dtype)
-        top[-1] = 1  # what the readout multiplies by its bias
+        top[-1] = 1  # what the output layer multiplies by its bias
         reads: list[np.ndarray] = [np.zeros((2 if number else 1) * hidden, dtype) for number in range(layers)]
         self._moves: list[tuple[Step, np.ndarray, bool, Callable[[], None]]] = []
         for number, read in enumerate(reads):
@@ -304,7 +304,7 @@ def _normalised_input(
 
 
 def _output_layer(options: ModelOptions, weights: Mapping[str, np.ndarray], outputs: range, factor: int) -> np.ndarray:
-    """The readout (V, …) of what the layers hand on side by side, with a 1 at the end for its bias."""
+    """The output layer (V, …) of what the layers hand on side by side, with a 1 at the end for its bias."""
     blocks = np.split(weights["readout.weight"], len(outputs), axis=1)
     read = [_normalised_input(options, weights, block, n, factor) for n, block in zip(outputs, blocks, strict=True)]
     bias = sum((constant for _, constant in read), weights["readout.bias"])

@@ -42,7 +42,7 @@ COLOUR_STEPS = 4
 
 
 def level(fraction: float, least: int = 1) -> int:
-    """The nearest level from -`STEPS` to `STEPS`; 0, which is no colour, for those below `least`."""
+    """The nearest level from -`COLOUR_STEPS` to `COLOUR_STEPS`; 0, which is no colour, for those below `least`."""
     size = min(COLOUR_STEPS, int(abs(fraction) * COLOUR_STEPS + 0.5))
     return 0 if size < least else -size if fraction < 0 else size
 

@@ -10,7 +10,7 @@
 A *track* is a number for each character that can colour the text; the reader chooses among the tracks, and sees the
 values of all of them at the character under the pointer. Whoever has found something in a text adds a track with
 its name for each thing found, and a `Grid` that says what they are. `plan` tells before anything is computed
-whether a report stays below `LARGEST`; a long text gets fewer likely symbols, which the report says.
+whether a report stays below `MAX_REPORT_BYTES`; a long text gets fewer likely symbols, which the report says.
 
 What is left out: what the numbers mean. Shapes: N characters, K symbols, V symbols of the model.
 """

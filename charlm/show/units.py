@@ -16,7 +16,7 @@ Row = Sequence[str]
 
 
 def find_rows(report: Mapping[str, Any]) -> list[Row]:
-    """Rows of what `charlm inspect find` found, from its JSON keys; `FOUND` names the columns."""
+    """Rows of what `charlm inspect find` found, from its JSON keys; `FIND_COLUMNS` names the columns."""
     rows: list[Row] = []
     for feature in report["features"]:
         name = feature["feature"]
@@ -100,7 +100,7 @@ ABLATION_COLUMNS = ("unit", "feature", "bits lost on it", "off it", "characters 
 
 
 def gates(report: Mapping[str, Any]) -> list[Row]:
-    """Rows of the gates of `charlm inspect gates`, from its JSON keys; `GATES` names the columns."""
+    """Rows of the gates of `charlm inspect gates`, from its JSON keys; `GATE_COLUMNS` names the columns."""
     return [
         (str(gate["layer"]), line(gate["gate"]), f"{gate['mean']:.3f}", f"{gate['below']:.1%}", f"{gate['above']:.1%}",
          _of(gate["always_below"], report), _of(gate["always_above"], report))
@@ -112,7 +112,7 @@ GATE_COLUMNS = ("layer", "gate", "mean", "below 0.1", "above 0.9", "units always
 
 
 def outputs(report: Mapping[str, Any]) -> list[Row]:
-    """Rows of the outputs of `charlm inspect gates`, from its JSON keys; `OUTPUTS` names the columns."""
+    """Rows of the outputs of `charlm inspect gates`, from its JSON keys; `OUTPUT_COLUMNS` names the columns."""
     return [
         (str(each["layer"]), "h", f"{each['mean_size']:.3f}", f"{each['above']:.1%}", _of(each["always_above"], report),
          _of(each["dead"], report))

@@ -46,7 +46,8 @@ def endless(start: int) -> Iterator[np.ndarray]:
 
 
 def uneven_rows(start: int, rows: int, width: int) -> list[tuple[int, ...]]:
-    """Random probabilities: `rows` rows of `width` positive weights that sum to `ONE`, some much larger than others."""
+    """Random probabilities: `rows` rows of `width` positive weights that sum to `PROBABILITY_ONE`, some much larger
+    than others."""
     numbers = splitmix64(start, 0, rows * width).reshape(rows, width)
     return [_uneven([int(number) >> 48 for number in row]) for row in numbers]
 
@@ -58,14 +59,14 @@ def _uneven(numbers: list[int]) -> tuple[int, ...]:
 
 
 def to_one(weights: Sequence[int]) -> tuple[int, ...]:
-    """The weights with what they lack of `ONE`, or have beyond it, given to the largest."""
+    """The weights with what they lack of `PROBABILITY_ONE`, or have beyond it, given to the largest."""
     shares_left = list(weights)
     shares_left[shares_left.index(max(shares_left))] += PROBABILITY_ONE - sum(shares_left)
     return tuple(shares_left)
 
 
 def shares(weights: Sequence[int]) -> tuple[int, ...]:
-    """Weights in these proportions, which sum to `ONE`; a part of 0 stays 0."""
+    """Weights in these proportions, which sum to `PROBABILITY_ONE`; a part of 0 stays 0."""
     return to_one([weight * PROBABILITY_ONE // sum(weights) for weight in weights])
 
 

@@ -58,7 +58,7 @@ class Law:
     """What comes next in one situation.
 
     Attributes:
-        weights: (L,) of each letter, which sum to `ONE`.
+        weights: (L,) of each letter, which sum to `PROBABILITY_ONE`.
         situation: its place in `Source.situations`.
     """
 

@@ -118,7 +118,8 @@ class HiddenMarkov(Source):
         return stationary(self._matrices[1])
 
     def entropy(self) -> Entropy:
-        """The mean entropy of what the filter expects, over `STEPS` characters of each of `TEXTS` texts.
+        """The mean entropy of what the filter expects, over `ENTROPY_STEPS` characters of each of `ENTROPY_TEXTS`
+        texts.
 
         They are drawn by the seed's own numbers, so that the estimate is the same each time; it is rounded to six
         digits after the point. The error is that of the mean of as many independent texts.

@@ -169,7 +169,7 @@ def _sampling(options: TrainOptions, spacing: int) -> int:
 
 
 def _check_embeddings(options: TrainOptions) -> None:
-    """Refuse what is said of embeddings where there are none, or where it would be said of the readout too."""
+    """Refuse what is said of embeddings where there are none, or where it would be said of the output layer too."""
     asked = "--embeddings" if options.embeddings is not None else "--freeze-embeddings"
     if options.input != "embedding" and (options.embeddings is not None or options.freeze_embeddings):
         raise UsageError(f"{asked} is about embeddings, and --input {options.input} has none; give --input embedding")
@@ -178,7 +178,8 @@ def _check_embeddings(options: TrainOptions) -> None:
 
 
 def embedding_size(options: ModelOptions) -> int:
-    """The size of an embedding where the hidden units are decided: what the readout reads, if that is tied to it."""
+    """The size of an embedding where the hidden units are decided: what the output layer reads, if that is tied to it.
+    The size of an embedding where the hidden units are decided: what the output layer reads, if that is tied to it."""
     return options.readout_size if options.tied else min(64, options.hidden)
 
 

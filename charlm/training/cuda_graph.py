@@ -27,7 +27,7 @@ CaptureFn = Callable[[Callable[[], Output]], tuple[Callable[[], None], Output]]
 
 TOLERANCE = 0.01
 """By how much of their size the numbers of a replayed pass may differ: some kernels add in any order, no two passes
-of which give the same last bits, while the numbers of another window have hardly anything in common."""
+of which give the same last bits, while the numbers of another chunk have hardly anything in common."""
 
 MAX_CAPTURES = 2
 """Passes before the one that is recorded, in which the libraries choose their kernels and take their memory."""

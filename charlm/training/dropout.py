@@ -1,6 +1,6 @@
 """Dropout masks and state resets: what is random in a training step, whatever was before it.
 
-Dropout of activations is between layers and before the readout, not on the recurrence (Srivastava et al.
+Dropout of activations is between layers and before the output layer, not on the recurrence (Srivastava et al.
 2014; Zaremba, Sutskever & Vinyals 2014), drawn for every step or *locked*, one mask for all steps of a chunk (Gal &
 Ghahramani 2016; Merity, Keskar & Socher 2018). The recurrence has dropout of its weights, one mask a chunk
 (DropConnect, Wan et al. 2013; for recurrent weights Merity, Keskar & Socher 2018), and the input dropout of whole

@@ -1,4 +1,4 @@
-"""The optimiser: torch's own, set up for a network and called; clipping; and its memory as plain arrays."""
+"""The optimizer: torch's own, set up for a network and called; clipping; and its memory as plain arrays."""
 
 from typing import Any
 
@@ -19,11 +19,11 @@ MOMENTS: dict[type[Optimizer], set[str]] = {
     Adam: {"step", "exp_avg", "exp_avg_sq"},
     AdamW: {"step", "exp_avg", "exp_avg_sq"},
 }
-"""What each optimiser keeps of a parameter; sgd without momentum keeps nothing."""
+"""What each optimizer keeps of a parameter; sgd without momentum keeps nothing."""
 
 
 def make_optimizer(network: Network, options: TrainOptions) -> Optimizer:
-    """The optimiser that the options name; decay applies to weight matrices, never to biases nor to what is frozen.
+    """The optimizer that the options name; decay applies to weight matrices, never to biases nor to what is frozen.
 
     RMSprop keeps 0.95 of its average unless it is told otherwise, as in Graves 2013 and char-rnn; torch's own
     0.99 averages five times longer. Every epsilon is added to the root, not under it.
@@ -75,7 +75,7 @@ def _norm(gradients: list[Tensor]) -> Tensor:
 
 
 def state_arrays(optimizer: Optimizer) -> Arrays:
-    """The optimiser's moments and counts as arrays named `{parameter}.{moment}`."""
+    """The optimizer's moments and counts as arrays named `{parameter}.{moment}`."""
     return {
         f"{index}.{name}": value.detach().cpu().numpy().copy()
         for index, moments in optimizer.state_dict()["state"].items()
@@ -88,7 +88,7 @@ def load_state_arrays(optimizer: Optimizer, arrays: Arrays, step: int) -> None:
     """Put back what `memory` returned after `step` steps.
 
     Raises:
-        CheckpointError: the arrays are not this optimiser's.
+        CheckpointError: the arrays are not this optimizer's.
     """
     state: dict[int, dict[str, Any]] = {}
     parameters = [w for group in optimizer.param_groups for w in group["params"]]

@@ -2,7 +2,7 @@
 
     model.safetensors     the best model by validation loss
     last.safetensors      the latest one
-    progress.safetensors  weights, optimiser, carried state and counters of one moment, in one file
+    progress.safetensors  weights, optimizer, carried state and counters of one moment, in one file
     metrics.jsonl         a row per report
     samples.txt           the short samples
     config.toml           the merged options, every auto resolved
