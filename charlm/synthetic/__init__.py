@@ -1,8 +1,8 @@
-"""Synthetic sources: texts whose law is known, so that a model can be told how far it is from a perfect one.
+"""Synthetic sources: texts of known distribution, for which the distance of a model from a perfect one is known.
 
-One file a source: its law, from which come the text, the entropy rate and what a perfect model expects at every
-character (`charlm.synthetic._source`). A source's parameters are the fields of its class; those beside the seed are
-options of `charlm prepare`. Adding a source is adding a file here that ends in `SOURCE = TheClass`, its parameters to
+One file a source: its distribution, and with it the text, the entropy rate and the predictions of a perfect model
+(`charlm.synthetic._source`). A source's parameters are the fields of its class; all but the seed are options of
+`charlm prepare`. Adding a source is adding a file here that ends in `SOURCE = TheClass`, its parameters to
 `charlm.config.PrepareOptions`, and its name to the catalogue.
 """
 

@@ -17,7 +17,7 @@ UNEVENNESS = 3
 """Power to which uniform weights are raised: entropies near 2 of the 3 bits that 8 letters could have."""
 
 BLOCK_NUMBERS = 1 << 16
-"""Numbers that are made together."""
+"""Numbers of one block."""
 
 MASK_64_BITS = (1 << 64) - 1
 GAMMA = 0x9E3779B97F4A7C15
@@ -38,7 +38,7 @@ def stream(seed: int, which: int) -> int:
 
 
 def endless(start: int) -> Iterator[np.ndarray]:
-    """The whole stream with state `start`, in blocks (BLOCK,) uint64."""
+    """The whole stream with state `start`, in blocks (BLOCK_NUMBERS,) uint64."""
     first = 0
     while True:
         yield splitmix64(start, first, BLOCK_NUMBERS)
@@ -55,23 +55,23 @@ def uneven_rows(start: int, rows: int, width: int) -> list[tuple[int, ...]]:
 def _uneven(numbers: list[int]) -> tuple[int, ...]:
     powers = [number**UNEVENNESS + 1 for number in numbers]
     total = sum(powers)
-    return to_one([max(1, power * PROBABILITY_ONE // total) for power in powers])
+    return normalise([max(1, power * PROBABILITY_ONE // total) for power in powers])
 
 
-def to_one(weights: Sequence[int]) -> tuple[int, ...]:
+def normalise(weights: Sequence[int]) -> tuple[int, ...]:
     """The weights with what they lack of `PROBABILITY_ONE`, or have beyond it, given to the largest."""
-    shares_left = list(weights)
-    shares_left[shares_left.index(max(shares_left))] += PROBABILITY_ONE - sum(shares_left)
-    return tuple(shares_left)
+    normalised = list(weights)
+    normalised[normalised.index(max(normalised))] += PROBABILITY_ONE - sum(normalised)
+    return tuple(normalised)
 
 
 def shares(weights: Sequence[int]) -> tuple[int, ...]:
     """Weights in these proportions, which sum to `PROBABILITY_ONE`; a part of 0 stays 0."""
-    return to_one([weight * PROBABILITY_ONE // sum(weights) for weight in weights])
+    return normalise([weight * PROBABILITY_ONE // sum(weights) for weight in weights])
 
 
 def running(weights: Sequence[int]) -> list[int]:
-    """Running sums without the last: the number of them that are <= a 32-bit number is the place drawn."""
+    """Running sums without the last: the number of them that are <= a 32-bit number is the index drawn."""
     sums, total = [], 0
     for weight in weights[:-1]:
         total += weight

@@ -1,15 +1,14 @@
-"""What every synthetic source says of itself, and how one whose situation can be read off its text draws and reads.
+"""The interface of synthetic sources, and the base of those whose state follows from their text.
 
-A source is a probability law over texts. From that law come the text (`blocks`), the least loss that any model can
-have on it in the long run (`entropy`), and what a perfect model, which knows the law and everything that was written
-so far, expects at every character (`expect`). Where a prediction is made is its *situation*, which follows from what
-stands before and never from what comes, so that no model can be better than the perfect one in any situation, but by
-luck.
+A source is a known distribution of texts. It yields the text (`blocks`), the least loss that any model can have on it
+in the long run (`entropy`), and the predictions of a perfect model, which knows the distribution and all characters
+before (`expect`). Each prediction is made in a *situation*, which depends on the characters before and never on those
+after, so that only by chance a model is better than the perfect one in any situation.
 
 Shapes: T characters of a text, L letters of a source.
 
-Entropy rate: Shannon, "A mathematical theory of communication", 1948. Of lines that are drawn one by one, each
-without regard to the others, it is the entropy of a line over its mean length (a renewal process).
+Entropy rate: Shannon, "A mathematical theory of communication", 1948. Of lines that are drawn
+independently, it is the entropy of a line over its mean length (a renewal process).
 """
 
 from abc import ABC, abstractmethod
@@ -26,7 +25,7 @@ from charlm.errors import CorpusError
 from charlm.synthetic._random import PROBABILITY_ONE, endless, running, stream
 
 State = Any
-"""What a source remembers of the text so far: all that its next letter depends on."""
+"""The state of a source after the text so far: all that its next letter depends on."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,8 @@ class Entropy:
 
     Attributes:
         bits: the entropy rate.
-        error: the standard error of `bits` where that is an estimate; None where it is exact.
-        bounds: two numbers between which the rate lies for certain; None where it is exact.
+        error: the standard error of `bits` if that is an estimate; None if it is exact.
+        bounds: certain lower and upper bounds of the rate; None if it is exact.
     """
 
     bits: float
@@ -44,7 +43,7 @@ class Entropy:
     bounds: tuple[float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """The keys of `corpus.json` about it."""
+        """The keys of `corpus.json`."""
         values: dict[str, Any] = {"entropy_bits_per_char": self.bits}
         if self.error is not None:
             values["entropy_error_bits_per_char"] = self.error
@@ -54,12 +53,12 @@ class Entropy:
 
 
 @dataclass(frozen=True)
-class Law:
-    """What comes next in one situation.
+class Distribution:
+    """The distribution of the next letter in one situation.
 
     Attributes:
-        weights: (L,) of each letter, which sum to `PROBABILITY_ONE`.
-        situation: its place in `Source.situations`.
+        weights: (L,) of the letters, which sum to `PROBABILITY_ONE`.
+        situation: index in `Source.situations`.
     """
 
     weights: tuple[int, ...]
@@ -67,7 +66,7 @@ class Law:
 
     @cached_property
     def running(self) -> list[int]:
-        """Running sums of the weights, to draw by."""
+        """Running sums of the weights, for draws."""
         return running(self.weights)
 
     @cached_property
@@ -77,32 +76,32 @@ class Law:
 
     @cached_property
     def bits(self) -> float:
-        """The entropy of one draw."""
+        """The entropy of one draw in bits."""
         return -sum(weight / PROBABILITY_ONE * log2(weight / PROBABILITY_ONE) for weight in self.weights if weight)
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a perfect model expects of each character of a text, given all before it.
+    """The predictions of a perfect model for each character of a text, given all before it.
 
     Attributes:
         probabilities: (T, L) of each letter.
-        came: (T,) the letter that came, as its place among the letters.
-        situations: (T,) as places in `Source.situations`.
+        letters: (T,) index of the letter in the text.
+        situations: (T,) indices in `Source.situations`.
     """
 
     probabilities: np.ndarray
-    came: np.ndarray
+    letters: np.ndarray
     situations: np.ndarray
 
     @property
     def nats(self) -> np.ndarray:
-        """(T,) the surprise of each character: the least that is possible, on average."""
-        return -np.log(np.take_along_axis(self.probabilities, self.came[:, None], 1)[:, 0])
+        """(T,) the loss at each character in nats: on average the least that is possible."""
+        return -np.log(np.take_along_axis(self.probabilities, self.letters[:, None], 1)[:, 0])
 
     @property
     def likeliest(self) -> np.ndarray:
-        """(T,) the letter that is held likeliest in each place; the first of several."""
+        """(T,) the most probable letter at each character; the first of several."""
         return self.probabilities.argmax(1)
 
 
@@ -110,10 +109,10 @@ class Source(ABC):
     """A synthetic source; its parameters are its fields.
 
     Attributes:
-        name: as `charlm prepare` takes it.
-        situations: where predictions are made; every character is predicted in one of them.
-        memory: those of them in which a model is good only if it remembers what stands further back.
-        lines: whether the text is made of lines, each drawn without regard to the others.
+        name: the name that `charlm prepare` takes.
+        situations: every character is predicted in one of them.
+        memory: those in which a good prediction depends on characters further back.
+        lines: whether the text consists of independent lines.
     """
 
     name: ClassVar[str]
@@ -125,7 +124,7 @@ class Source(ABC):
     @property
     @abstractmethod
     def letters(self) -> bytes:
-        """(L,) every character that the source writes; a line end is one."""
+        """(L,) every character of the source, line ends included."""
 
     @abstractmethod
     def draw(self) -> Iterator[bytes]:
@@ -137,10 +136,10 @@ class Source(ABC):
 
     @abstractmethod
     def expect(self, text: bytes) -> Expected:
-        """What a perfect model expects of a text that begins as the source begins: of lines, where one does.
+        """The predictions of a perfect model for a text from the beginning of the source, or of one of its lines.
 
         Raises:
-            CorpusError: the source never writes such a text; the first character that shows it is named.
+            CorpusError: the source never writes such a text; the message names its first impossible character.
         """
 
     def blocks(self, size: int) -> Iterator[bytes]:
@@ -164,32 +163,32 @@ class Source(ABC):
         )
 
 
-def stationary(goes: np.ndarray) -> np.ndarray:
-    """(S,) how often each state is met in the long run, by the probabilities (S, S) of the state after each.
+def stationary(transitions: np.ndarray) -> np.ndarray:
+    """(S,) the stationary probabilities of a Markov chain with transition probabilities (S, S).
 
-    All states must be within reach of each other, as they are where every weight is positive.
+    All states must be reachable from each other, as they are if every weight is positive.
     """
-    # pi goes = pi has one solution up to scale; its sum replaces one equation.
-    size = len(goes)
-    equations = goes.T - np.eye(size)
+    # pi transitions = pi has one solution up to scale; its sum replaces one equation.
+    size = len(transitions)
+    equations = transitions.T - np.eye(size)
     equations[-1] = 1.0
     return np.linalg.solve(equations, np.eye(size)[-1])
 
 
 class Automaton(Source):
-    """A source whose state can be read off the text: the same law draws and expects."""
+    """A source whose state follows from the text, so that one method serves for drawing and for predicting."""
 
     @abstractmethod
     def start(self) -> State:
         """The state before the first letter."""
 
     @abstractmethod
-    def law(self, state: State) -> Law:
-        """What comes next."""
+    def distribution(self, state: State) -> Distribution:
+        """The distribution of the next letter."""
 
     @abstractmethod
     def after(self, state: State, letter: int) -> State:
-        """The state once a letter, given as its place, was written."""
+        """The state after one more letter, given by its index."""
 
     def draw(self) -> Iterator[bytes]:
         """One letter for each random number."""
@@ -197,20 +196,21 @@ class Automaton(Source):
         for numbers in endless(stream(self.seed, 1)):
             drawn = bytearray()
             for number in (numbers >> np.uint64(32)).tolist():
-                letter = bisect_right(self.law(state).running, number)
+                letter = bisect_right(self.distribution(state).running, number)
                 drawn.append(letters[letter])
                 state = self.after(state, letter)
             yield bytes(drawn)
 
     def expect(self, text: bytes) -> Expected:
-        """The law of each state on the way; see `Source.expect`."""
+        """The distribution at each character; see `Source.expect`."""
         probabilities = np.empty((len(text), len(self.letters)))
-        came, situations = np.empty((2, len(text)), np.int64)
+        letters, situations = np.empty((2, len(text)), np.int64)
         state = self.start()
         for at, character in enumerate(text):
-            law, letter = self.law(state), self._places.get(character)
-            if letter is None or not law.weights[letter]:
+            distribution, letter = self.distribution(state), self._places.get(character)
+            if letter is None or not distribution.weights[letter]:
                 raise self._refusal(text, at)
-            probabilities[at], came[at], situations[at] = law.probabilities, letter, law.situation
+            probabilities[at] = distribution.probabilities
+            letters[at], situations[at] = letter, distribution.situation
             state = self.after(state, letter)
-        return Expected(probabilities, came, situations)
+        return Expected(probabilities, letters, situations)

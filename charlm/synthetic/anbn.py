@@ -12,7 +12,7 @@ from math import log2
 from typing import ClassVar
 
 from charlm.synthetic._random import PROBABILITY_ONE
-from charlm.synthetic._source import Automaton, Entropy, Law
+from charlm.synthetic._source import Automaton, Distribution, Entropy
 
 A, B, LINE_END = range(3)
 
@@ -49,14 +49,14 @@ class AnBn(Automaton):
         """A new line."""
         return 0, 0
 
-    def law(self, state: State) -> Law:
+    def distribution(self, state: State) -> Distribution:
         """Before the first b, whether it comes; after it, as many as there are a."""
         a, b = state
         if b:
             return self._certain[B if b < a else LINE_END]
         weight = self._stop(a)
         if weight not in self._uncertain:
-            self._uncertain[weight] = Law((PROBABILITY_ONE - weight, weight, 0), 0)
+            self._uncertain[weight] = Distribution((PROBABILITY_ONE - weight, weight, 0), 0)
         return self._uncertain[weight]
 
     def after(self, state: State, letter: int) -> State:
@@ -75,13 +75,13 @@ class AnBn(Automaton):
         return PROBABILITY_ONE // max(1, 2 * self.mean - a)
 
     @cached_property
-    def _uncertain(self) -> dict[int, Law]:
-        """The laws before the first b, by its weight, as they are met."""
+    def _uncertain(self) -> dict[int, Distribution]:
+        """The distributions before the first b, by its weight, as they are needed."""
         return {}
 
     @cached_property
-    def _certain(self) -> dict[int, Law]:
-        return {B: Law((0, PROBABILITY_ONE, 0), 1), LINE_END: Law((0, 0, PROBABILITY_ONE), 1)}
+    def _certain(self) -> dict[int, Distribution]:
+        return {B: Distribution((0, PROBABILITY_ONE, 0), 1), LINE_END: Distribution((0, 0, PROBABILITY_ONE), 1)}
 
     def entropy(self) -> Entropy:
         """Exact: the entropy of n over the mean of 2 n + 1."""

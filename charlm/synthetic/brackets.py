@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from charlm.synthetic._random import shares
-from charlm.synthetic._source import Automaton, Entropy, Law
+from charlm.synthetic._source import Automaton, Distribution, Entropy
 
 PAIRS = ("()", "[]", "{}", "<>")
 QUOTED = "abcd"
@@ -57,7 +57,7 @@ class Brackets(Automaton):
         """A new line."""
         return (), 0, False
 
-    def law(self, state: State) -> Law:
+    def distribution(self, state: State) -> Distribution:
         """What may come depends on the quote, the last open pair, and on how many are open."""
         stack, quote, begun = state
         if quote:
@@ -79,8 +79,8 @@ class Brackets(Automaton):
         kind, closes = divmod(letter - _FIRST_BRACKET, 2)
         return stack[:-1] if closes else (*stack, kind), 0, True
 
-    def _law(self, weights: dict[int, int], situation: int) -> Law:
-        return Law(shares([weights.get(letter, 0) for letter in range(len(self.letters))]), situation)
+    def _distribution(self, weights: dict[int, int], situation: int) -> Distribution:
+        return Distribution(shares([weights.get(letter, 0) for letter in range(len(self.letters))]), situation)
 
     @cached_property
     def _opening(self) -> dict[int, int]:
@@ -89,28 +89,28 @@ class Brackets(Automaton):
         return opening | {QUOTE: QUOTES * self.kinds}
 
     @cached_property
-    def _first(self) -> Law:
-        return self._law(self._opening, OUTSIDE)
+    def _first(self) -> Distribution:
+        return self._distribution(self._opening, OUTSIDE)
 
     @cached_property
-    def _between(self) -> dict[tuple[bool, int | None], Law]:
+    def _between(self) -> dict[tuple[bool, int | None], Distribution]:
         """By whether the depth is reached, and the kind that is open; without one, the line may end."""
-        laws = {}
+        distributions = {}
         for full in (False, True):
             opening = {QUOTE: self._opening[QUOTE]} if full else self._opening
             for kind in (None, *range(self.kinds)):
                 closing = LINE_END if kind is None else _FIRST_BRACKET + 2 * kind + 1
                 weights = opening | {closing: CLOSES * self.kinds}
-                laws[full, kind] = self._law(weights, OUTSIDE if kind is None else INSIDE)
-        return laws
+                distributions[full, kind] = self._distribution(weights, OUTSIDE if kind is None else INSIDE)
+        return distributions
 
     @cached_property
-    def _in_quote(self) -> tuple[Law, Law]:
+    def _in_quote(self) -> tuple[Distribution, Distribution]:
         """Right behind the opening mark, and later."""
         quoted = range(LINE_END + 1, _FIRST_BRACKET)
         return (
-            self._law(dict.fromkeys(quoted, 1), IN_QUOTE),
-            self._law(dict.fromkeys(quoted, 3) | {QUOTE: len(quoted)}, IN_QUOTE),
+            self._distribution(dict.fromkeys(quoted, 1), IN_QUOTE),
+            self._distribution(dict.fromkeys(quoted, 3) | {QUOTE: len(quoted)}, IN_QUOTE),
         )
 
     def entropy(self) -> Entropy:
@@ -145,14 +145,14 @@ class Brackets(Automaton):
         draws = 1 / float(later.probabilities[QUOTE])
         return first.bits + draws * later.bits, 1 + draws
 
-    def _mean(self, law: Law, deeper: tuple[float, float], quote: tuple[float, float]) -> tuple[float, float]:
-        opens, quotes, closes = self._split(law)
-        bits = (law.bits + opens * deeper[0] + quotes * quote[0]) / closes
+    def _mean(self, draw: Distribution, deeper: tuple[float, float], quote: tuple[float, float]) -> tuple[float, float]:
+        opens, quotes, closes = self._split(draw)
+        bits = (draw.bits + opens * deeper[0] + quotes * quote[0]) / closes
         return bits, (1 + opens * deeper[1] + quotes * quote[1]) / closes
 
-    def _split(self, law: Law) -> tuple[float, float, float]:
+    def _split(self, draw: Distribution) -> tuple[float, float, float]:
         """The probabilities that a pair is opened, a quote, and of the rest."""
-        p = law.probabilities
+        p = draw.probabilities
         opens = float(p[_FIRST_BRACKET::2].sum())
         return opens, float(p[QUOTE]), 1 - opens - float(p[QUOTE])
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from charlm.synthetic._random import shares
-from charlm.synthetic._source import Automaton, Entropy, Law
+from charlm.synthetic._source import Automaton, Distribution, Entropy
 
 ALPHABET = b"abcdefghijklmnopqrstuvwxyz"
 FILLER, MARK, LINE_END = range(3)
@@ -51,7 +51,7 @@ class Copy(Automaton):
         """A new line."""
         return 0, ()
 
-    def law(self, state: State) -> Law:
+    def distribution(self, state: State) -> Distribution:
         """One letter alone, save within the string."""
         written, string = state
         if written < self.copied:
@@ -71,15 +71,18 @@ class Copy(Automaton):
         return written + 1, (*string, letter) if written < self.copied else string
 
     @cached_property
-    def _string(self) -> Law:
-        return Law(shares([0, 0, 0] + [1] * self.alphabet), 0)
+    def _string(self) -> Distribution:
+        return Distribution(shares([0, 0, 0] + [1] * self.alphabet), 0)
 
     @cached_property
-    def _certain(self) -> list[Law]:
-        """The law that writes one letter for certain, by that letter."""
+    def _certain(self) -> list[Distribution]:
+        """The distributions with one certain letter, by that letter."""
         kinds = {FILLER: 1, MARK: 2, LINE_END: 4}
         size = len(self.letters)
-        return [Law(shares([position == sure for position in range(size)]), kinds.get(sure, 3)) for sure in range(size)]
+        return [
+            Distribution(shares([position == sure for position in range(size)]), kinds.get(sure, 3))
+            for sure in range(size)
+        ]
 
     def entropy(self) -> Entropy:
         """Exact: a string's bits over a line's length."""

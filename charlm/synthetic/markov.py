@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from charlm.synthetic._random import PROBABILITY_ONE, stream, uneven_rows
-from charlm.synthetic._source import Automaton, Entropy, Law, stationary
+from charlm.synthetic._source import Automaton, Distribution, Entropy, stationary
 
 LETTERS = b"abcdefgh"
 ORDER = 2
@@ -37,9 +37,9 @@ class Markov(Automaton):
         """Two of the first letter."""
         return 0
 
-    def law(self, state: int) -> Law:
+    def distribution(self, state: int) -> Distribution:
         """The row of the two letters before."""
-        return self._laws[state]
+        return self._distributions[state]
 
     def after(self, state: int, letter: int) -> int:
         """The letter before, and this one."""
@@ -51,8 +51,8 @@ class Markov(Automaton):
         return uneven_rows(stream(self.seed, 0), CONTEXTS, len(LETTERS))
 
     @cached_property
-    def _laws(self) -> list[Law]:
-        return [Law(row, 0) for row in self.weights]
+    def _distributions(self) -> list[Distribution]:
+        return [Distribution(row, 0) for row in self.weights]
 
     def entropy(self) -> Entropy:
         """Exact: the entropy of each row, by how often its context is met in the long run."""

@@ -2,7 +2,16 @@
 
 import pytest
 
-from charlm.synthetic._random import BLOCK, ONE, endless, running, shares, splitmix64, to_one, uneven_rows
+from charlm.synthetic._random import (
+    BLOCK_NUMBERS,
+    PROBABILITY_ONE,
+    endless,
+    normalise,
+    running,
+    shares,
+    splitmix64,
+    uneven_rows,
+)
 
 
 def slow_splitmix64(state: int, count: int) -> list[int]:
@@ -29,30 +38,34 @@ def test_the_generator_gives_the_published_numbers():
 
 def test_the_endless_stream_is_the_stream():
     blocks = endless(7)
-    assert [*next(blocks).tolist(), *next(blocks).tolist()[:3]] == splitmix64(7, 0, BLOCK + 3).tolist()
+    assert [*next(blocks).tolist(), *next(blocks).tolist()[:3]] == splitmix64(7, 0, BLOCK_NUMBERS + 3).tolist()
 
 
 @pytest.mark.parametrize("parts", [[1, 1, 1], [0, 1, 0], [3, 2, 5, 0, 7], [1] * 26, [True, False]])
 def test_shares_are_in_proportion_and_sum_to_one_exactly(parts):
     weights = shares(parts)
-    assert sum(weights) == ONE and [weight == 0 for weight in weights] == [part == 0 for part in parts]
+    assert sum(weights) == PROBABILITY_ONE and [weight == 0 for weight in weights] == [part == 0 for part in parts]
     assert all(
-        abs(weight / ONE - part / sum(parts)) < len(parts) / ONE for weight, part in zip(weights, parts, strict=True)
+        abs(weight / PROBABILITY_ONE - part / sum(parts)) < len(parts) / PROBABILITY_ONE
+        for weight, part in zip(weights, parts, strict=True)
     )
 
 
 def test_uneven_rows_are_positive_and_sum_to_one_exactly():
     for start in range(10):
         rows = uneven_rows(start, 5, 7)
-        assert all(sum(row) == ONE and min(row) > 0 for row in rows) and len(set(rows)) == 5
-    assert to_one([1, 5, 2]) == (1, ONE - 3, 2)
+        assert all(sum(row) == PROBABILITY_ONE and min(row) > 0 for row in rows) and len(set(rows)) == 5
+    assert normalise([1, 5, 2]) == (1, PROBABILITY_ONE - 3, 2)
 
 
 def test_a_number_chooses_the_place_whose_running_sum_is_the_first_above_it():
     from bisect import bisect_right
 
-    weights = (0, 3, 0, ONE - 5, 2, 0)
+    weights = (0, 3, 0, PROBABILITY_ONE - 5, 2, 0)
     sums = running(weights)
-    assert sums == [0, 3, 3, ONE - 2, ONE]
-    found = [bisect_right(sums, number) for number in (0, 2, 3, ONE - 3, ONE - 2, ONE - 1)]
+    assert sums == [0, 3, 3, PROBABILITY_ONE - 2, PROBABILITY_ONE]
+    found = [
+        bisect_right(sums, number)
+        for number in (0, 2, 3, PROBABILITY_ONE - 3, PROBABILITY_ONE - 2, PROBABILITY_ONE - 1)
+    ]
     assert found == [1, 1, 3, 3, 4, 4]

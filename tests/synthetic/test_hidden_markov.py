@@ -15,7 +15,7 @@ SMALL = HiddenMarkov(4, states=3, alphabet=2, stay=0.5)
 
 def by_paths(source: HiddenMarkov, first: np.ndarray, text: tuple[int, ...]) -> float:
     """The probability of a text: the sum over all paths of the hidden state."""
-    writes, goes = np.array(source.writes) / PROBABILITY_ONE, np.array(source.goes) / PROBABILITY_ONE
+    writes, goes = np.array(source.emissions) / PROBABILITY_ONE, np.array(source.transitions) / PROBABILITY_ONE
     total = 0.0
     for path in product(range(source.states), repeat=len(text)):
         p = first[path[0]]
@@ -37,10 +37,12 @@ def last_bits(source: HiddenMarkov, first: np.ndarray, length: int) -> float:
 def test_rows_sum_to_one_and_a_state_stays_as_often_as_it_is_told():
     for stay in (0.0, 0.5, 0.9, 0.99):
         source = HiddenMarkov(1, states=6, alphabet=5, stay=stay)
-        for place, row in enumerate(source.goes):
+        for place, row in enumerate(source.transitions):
             assert sum(row) == PROBABILITY_ONE and min(row) > 0 and row[place] >= stay * PROBABILITY_ONE * (1 - 1e-8)
-        assert all(sum(row) == PROBABILITY_ONE and min(row) > 0 for row in source.writes)
-        np.testing.assert_allclose(source.stationary @ (np.array(source.goes) / PROBABILITY_ONE), source.stationary, atol=1e-12)
+        assert all(sum(row) == PROBABILITY_ONE and min(row) > 0 for row in source.emissions)
+        np.testing.assert_allclose(
+            source.stationary @ (np.array(source.transitions) / PROBABILITY_ONE), source.stationary, atol=1e-12
+        )
 
 
 def test_the_filter_gives_every_text_the_sum_over_all_paths():
@@ -84,7 +86,7 @@ def test_the_error_is_that_of_estimates_from_other_numbers(monkeypatch):
 
 def test_one_state_has_the_entropy_of_its_row():
     source = HiddenMarkov(0, states=1, alphabet=5)
-    row = np.array(source.writes[0]) / PROBABILITY_ONE
+    row = np.array(source.emissions[0]) / PROBABILITY_ONE
     entropy = source.entropy()
     assert entropy.bits == pytest.approx(-(row * np.log2(row)).sum(), abs=1e-6) and entropy.error == 0
     assert entropy.bounds == pytest.approx((entropy.bits, entropy.bits), abs=1e-6)

@@ -122,7 +122,7 @@ def stationary_bits(source: Automaton) -> float:
     states, rows = [source.start()], []
     for state in states:
         row = {}
-        for letter, weight in enumerate(source.law(state).weights):
+        for letter, weight in enumerate(source.distribution(state).weights):
             if weight:
                 after = source.after(state, letter)
                 if after not in states:
@@ -134,7 +134,7 @@ def stationary_bits(source: Automaton) -> float:
         step[place, list(row)] = list(row.values())
     equations = np.vstack((step.T - np.eye(len(states)), np.ones(len(states))))
     pi = np.linalg.lstsq(equations, np.eye(len(states) + 1)[-1], rcond=None)[0]
-    p = [np.array(source.law(state).weights) / 2**32 for state in states]
+    p = [np.array(source.distribution(state).weights) / 2**32 for state in states]
     return float(sum(share * -(row[row > 0] * np.log2(row[row > 0])).sum() for share, row in zip(pi, p, strict=True)))
 
 
@@ -179,7 +179,7 @@ def test_what_is_expected_sums_to_one_and_situations_do_not_look_ahead(name, val
     expected = source.expect(text)
     np.testing.assert_allclose(expected.probabilities.sum(1), 1, atol=1e-12)
     assert expected.probabilities.shape == (3000, len(source.letters))
-    assert bytes(source.letters[letter] for letter in expected.came) == text
+    assert bytes(source.letters[letter] for letter in expected.letters) == text
     assert set(source.memory) <= set(source.situations) and expected.situations.max() < len(source.situations)
     shorter = source.expect(text[:1501])
     assert (shorter.situations == expected.situations[:1501]).all()

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from charlm.synthetic._random import ONE
+from charlm.synthetic._random import PROBABILITY_ONE
 from charlm.synthetic.markov import CONTEXTS, LETTERS, Markov
 
 
@@ -13,14 +13,14 @@ from charlm.synthetic.markov import CONTEXTS, LETTERS, Markov
 def test_transition_rows_are_positive_and_sum_to_one_exactly(seed):
     weights = Markov(seed).weights
     assert len(weights) == CONTEXTS
-    assert all(sum(row) == ONE and min(row) > 0 for row in weights)
+    assert all(sum(row) == PROBABILITY_ONE and min(row) > 0 for row in weights)
     assert 1.5 < Markov(seed).entropy().bits < 2.3
 
 
 @pytest.mark.parametrize("seed", [0, 7])
 def test_the_entropy_is_that_of_the_chain_run_to_its_limit(seed):
     letters = len(LETTERS)
-    p = np.array(Markov(seed).weights) / ONE
+    p = np.array(Markov(seed).weights) / PROBABILITY_ONE
     pi = np.full(CONTEXTS, 1 / CONTEXTS)
     for _ in range(2000):
         after = np.zeros(CONTEXTS)
