@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import torch
 
-MAX_CASES = 4
+MAX_CASES = 3
 """Cases of a test in `make test`, unless it is marked `every_case`."""
 
 REPORT = Path(__file__).parent.parent / "docs" / "soak.md"

@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import command, forks
+from processes import command, ended, fork, forks
 from texts import text_of
+
+from charlm.cli.main import main
 
 pytestmark = forks
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-len", "16", "--threads", "1"]
@@ -74,21 +76,30 @@ def test_importing_the_package_loads_nothing(place: Path) -> None:
 def test_a_signal_saves_and_exits_with_130_and_the_run_goes_on(place: Path, number: signal.Signals) -> None:
     """Started with the signals ignored, as a shell starts programs in the background."""
     name = f"stopped-{number.name}"
-    program = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); from charlm.cli.main import main; "
-        "sys.argv[0] = 'charlm'; main()"
-    )
-    words = ["train", *SMALL, "--steps", "1000000", "--report-every", "1", "--run", name]
-    started = [sys.executable, "-c", program, *words]
-    process = subprocess.Popen(started, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def program() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.chdir(place)
+        for stream, file in (("stdout", "out"), ("stderr", "err")):
+            setattr(sys, stream, open(f"{name}.{file}", "w", encoding="utf-8"))
+        sys.argv = ["charlm", "train", *SMALL, "--steps", "1000000", "--report-every", "1", "--run", name]
+        try:
+            main()
+        except SystemExit as end:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code)  # type: ignore[arg-type]
+
+    process = fork(program)
     metrics = place / "runs" / name / "metrics.jsonl"
     deadline = time.monotonic() + 60
     while not (metrics.exists() and metrics.read_text().count("\n") >= 3):
-        assert time.monotonic() < deadline and process.poll() is None
+        assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (130, "")
+    os.kill(process, number)
+    assert ended(process) == 130
+    out, err = ((place / f"{name}.{file}").read_text(encoding="utf-8") for file in ("out", "err"))
+    assert out == ""
     assert "--resume" in err.splitlines()[-1] and "Traceback" not in err
     step = int(re.search(r"stopped at step ([\d,]+)", err).group(1).replace(",", ""))  # type: ignore[union-attr]
     code, _, err = command(["train", "--resume", name, "--steps", str(step + 3)], lambda: os.chdir(place))

@@ -69,7 +69,7 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_never_was(
     assert ended(fork(lambda: train(small_corpus, root=tmp_path, run="timed", **values))) == 0
     lasts = time.perf_counter() - began
     random = Random(1)
-    wanted, kills, ends, unsaved = soak.count(6, 50), 0, 0, 0
+    wanted, kills, ends, unsaved = soak.count(3, 50), 0, 0, 0
     while kills < wanted:
         name = f"killed-{ends}"
         while not is_finished(tmp_path / name) and kills < wanted:
@@ -104,7 +104,7 @@ def test_a_run_killed_at_every_line_of_saving_ends_as_if_it_never_was(
         with dying_at(moment, *SAVING):
             train(small_corpus, root=tmp_path, run=name, **values)
 
-    tried = min(soak.count(20, lines[0]), lines[0])
+    tried = min(soak.count(10, lines[0]), lines[0])
     for number in range(tried):
         moment = number * lines[0] // tried
         name = f"killed-{moment}"
@@ -140,7 +140,7 @@ def test_resuming_can_be_killed_too(small_corpus: Corpus, tmp_path: Path, soak: 
         return ended(fork(lambda: dies(name, moment, action))) == -9
 
     random = Random(2)
-    tried, again = soak.count(3, 150), 0
+    tried, again = soak.count(2, 150), 0
     for number in range(tried):
         name = f"killed-{number}"
         assert killed(begin, name, random.randrange(150, 500))

@@ -205,7 +205,7 @@ def test_a_reader_that_is_gone_from_the_start_is_no_failure(place: Path, words: 
 
 
 def test_a_terminal_that_fails_at_any_moment_does_not_stop_training(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, monkeypatch: pytest.MonkeyPatch, soak: Soak
 ) -> None:
     """After so many writes it takes none any more, in the middle of a bar or a sample; the path is still printed."""
     monkeypatch.chdir(place)
@@ -227,7 +227,7 @@ def test_a_terminal_that_fails_at_any_moment_does_not_stop_training(
             return super().write(text)
 
     monkeypatch.setenv("TERM", "xterm")
-    for writes in range(0, 40, 6):
+    for writes in range(0, 40, soak.count(13, 6)):
         terminal = Dying(writes)
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stderr", terminal)

@@ -139,7 +139,7 @@ def test_runs_begun_at_once_get_folders_of_their_own_or_are_refused(
     values = words_of({**TINY, "steps": 4, "save_every": 1, "threads": 1})
     begin = ["train", str(small_corpus.path), *values]
     whole = train(small_corpus, root=tmp_path, run="whole", **{**TINY, "steps": 4, "save_every": 1})
-    tried = soak.count(3, 50)
+    tried = soak.count(1, 50)
     for number in range(tried):
         assert together(charlm(*begin), charlm(*begin)) == [0, 0]
         assert sorted(together(*[charlm(*begin, "--run", f"named-{number}")] * 2)) == [0, 2]
@@ -176,7 +176,7 @@ def texts(folder: Path, sizes: Sequence[int]) -> list[Path]:
 def test_preparing_one_name_at_once_leaves_one_whole_corpus(tmp_path: Path, soak: Soak) -> None:
     sources = texts(tmp_path, (900, 1200))
     whole = [files_of(prepare(text, out=str(tmp_path / f"alone-{text.parent.name}")).path) for text in sources]
-    tried = soak.count(5, 100)
+    tried = soak.count(2, 100)
     for number in range(tried):
         data = tmp_path / f"data-{number}"
         for options in ([], ["--force"]):
@@ -201,7 +201,7 @@ def test_a_killed_preparation_loses_nothing_and_the_next_one_tidies_up(tmp_path:
         with dying_at(moment, *files):
             prepare(second, out=str(data), force=True)
 
-    tried = soak.count(15, lines[0])
+    tried = soak.count(8, lines[0])
     for number in range(tried):
         assert ended(fork(lambda number=number: dies(number * lines[0] // tried))) == -9
         Corpus.load(corpus.path)
@@ -248,7 +248,7 @@ def test_replacing_a_corpus_under_a_running_training_harms_neither(small_text: P
 def test_whoever_reads_a_model_while_it_is_replaced_sees_a_whole_one(
     small_corpus: Corpus, tmp_path: Path, soak: Soak
 ) -> None:
-    values = {**TINY, "steps": soak.count(300, 6000), "save_every": 1, "eval_every": 0, "threads": 1, "report_every": 0}
+    values = {**TINY, "steps": soak.count(120, 6000), "save_every": 1, "eval_every": 0, "threads": 1, "report_every": 0}
     child = fork(lambda: train(small_corpus, root=tmp_path, run="busy", **values))
     last = tmp_path / "busy" / "last.safetensors"
     while not last.exists():

@@ -76,9 +76,9 @@ def test_a_run_by_the_clock_lands_whatever_steps_and_evaluations_cost(
         clock.report(event)
         seen.append(event)
 
-    values = {**TINY, "time": 20.0, "eval_every": 1000}
+    values = {**TINY, "time": 10.0, "eval_every": 1000}
     result = train(small_corpus, root=tmp_path, run="timed", clock=clock, started=0.0, report=report, **values)
-    assert result.seconds == pytest.approx(20.0, rel=0.05)
+    assert result.seconds == pytest.approx(10.0, rel=0.05)
     short = any(isinstance(event, Notice) and "no time" in event.text for event in seen)
     assert short == (result.valid_characters < len(small_corpus.split("valid")) - 1)
 
