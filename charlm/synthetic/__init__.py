@@ -20,7 +20,7 @@ from charlm.synthetic._source import Entropy, Expected, Source
 __all__ = ["SIZE", "Entropy", "Expected", "Source", "make", "names", "parameters", "settings", "takers"]
 
 SIZE = 2_000_000
-"""Characters of a synthetic text where no size is given."""
+"""Characters of a synthetic text, if no size is given."""
 
 
 @cache
@@ -36,7 +36,7 @@ def names() -> tuple[str, ...]:
 
 
 def parameters(name: str) -> tuple[str, ...]:
-    """What can be said of a source beside its seed and size, by the names of the options."""
+    """The options of a source besides its seed and size."""
     return tuple(field.name for field in fields(_sources()[name]) if field.name != "seed")  # type: ignore[arg-type]
 
 
@@ -67,5 +67,5 @@ def takers(option: str) -> tuple[str, ...]:
 
 
 def settings(source: Source) -> Mapping[str, Any]:
-    """Every parameter of a source beside its seed, those left to their defaults too."""
+    """Every parameter of a source but its seed, defaults included."""
     return {name: getattr(source, name) for name in parameters(source.name)}

@@ -3,7 +3,7 @@
     [{"ab"}("d"())]
 
 A closing bracket must be of the kind that was opened last and is open still: a network needs a stack for it. Quotes
-hold letters and nothing else, so that it must also know that it stands in one.
+hold letters and nothing else, so that it must also know whether it is inside one.
 """
 
 from dataclasses import dataclass

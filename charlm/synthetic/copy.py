@@ -26,8 +26,8 @@ class Copy(Automaton):
 
     Args:
         seed: of the draws.
-        delay: fillers between the string and the mark. A copied letter stands `copied + delay + 1` characters
-            behind its original.
+        delay: fillers between the string and the mark. A copied letter is `copied + delay + 1` characters
+            after its original.
         copied: letters of a string.
         alphabet: how many different ones.
     """

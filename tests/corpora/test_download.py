@@ -18,19 +18,7 @@ from typing import Any
 
 import pytest
 from processes import command, dying_at, ended, fork, forks, kill
-from site_of_faults import (
-    Answer,
-    Site,
-    closes,
-    raw,
-    redirect,
-    resets,
-    site,
-    stalls,
-    status,
-    stay_here,
-    text,
-)
+from site_of_faults import Answer, Site, closes, raw, redirect, resets, site, stalls, status, stay_here, text
 from soaking import Soak
 
 from charlm.cli import main as entry

@@ -67,7 +67,9 @@ def test_windows_of_a_lane_follow_one_another_without_a_gap(size):
     lanes = lanes_of(size)
     whole = np.concatenate([lanes.batch_at(step)[0] for step in range(lanes.batches_per_epoch)])
     for lane, column in enumerate(whole.T):
-        np.testing.assert_array_equal(column, lane * lanes.row_length + np.arange(lanes.batches_per_epoch * lanes.seq_len))
+        np.testing.assert_array_equal(
+            column, lane * lanes.row_length + np.arange(lanes.batches_per_epoch * lanes.seq_len)
+        )
 
 
 @settings(deadline=None)
