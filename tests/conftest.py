@@ -33,9 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_SOAK] = Soak(config.getoption("--soak"))
-    # No deadline: a busy machine is no failure.
-    settings.register_profile("charlm", deadline=None, max_examples=config.stash[_SOAK].count(20, 100))
+    soak = config.stash[_SOAK] = Soak(config.getoption("--soak"))
+    # No deadline: a busy machine is no failure. `make test` tries the same examples every time.
+    settings.register_profile(
+        "charlm", deadline=None, max_examples=soak.count(20, 200), derandomize=not soak.whole, database=None
+    )
     settings.load_profile("charlm")
 
 

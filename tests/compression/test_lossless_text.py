@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.compression.lossless_text import ALWAYS, LosslessText
@@ -26,7 +26,6 @@ def table(letters: str, unit: str = "char") -> Vocabulary:
     return Vocabulary(unit, np.array(sorted({ord(letter) for letter in letters}), np.uint32))
 
 
-@settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=60) | st.text(max_size=40).map(str.encode), encoding=st.sampled_from(ENCODINGS))
 def test_what_is_spelled_comes_back(data: bytes, encoding: str) -> None:
     alphabet = LosslessText(table("\n\ra é漢"), encoding, lines=False)

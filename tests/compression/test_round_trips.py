@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from soaking import Soak
 from texts import text_of
@@ -111,7 +111,6 @@ def test_random_inputs_come_back(family: list[Model], soak: Soak) -> None:
     )
 
 
-@settings(max_examples=25, deadline=None)
 @given(data=st.binary(max_size=400), streams=st.integers(1, 9), number=st.integers(0, 100))
 def test_any_bytes_come_back(family: list[Model], data: bytes, streams: int, number: int) -> None:
     model = family[number % len(family)]

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from charlm.data.batches import Batches, too_short
@@ -25,7 +25,6 @@ def lanes_of(size) -> Batches:
     return Batches(places(symbols), batch, seq_len)
 
 
-@settings(deadline=None)
 @given(sizes)
 def test_every_target_is_the_symbol_after_its_input(size):
     lanes = lanes_of(size)
@@ -37,7 +36,6 @@ def test_every_target_is_the_symbol_after_its_input(size):
         np.testing.assert_array_equal(np.diff(inputs, axis=0), 1)
 
 
-@settings(deadline=None)
 @given(sizes)
 def test_what_stands_behind_the_targets_is_read_from_its_end(size):
     lanes = lanes_of(size)
@@ -61,7 +59,6 @@ def test_a_symbol_that_the_table_lacks_is_found_behind_the_last_window_too():
         lanes.right_context(lanes.batches_per_epoch - 1)
 
 
-@settings(deadline=None)
 @given(sizes)
 def test_windows_of_a_lane_follow_one_another_without_a_gap(size):
     lanes = lanes_of(size)
@@ -72,7 +69,6 @@ def test_windows_of_a_lane_follow_one_another_without_a_gap(size):
         )
 
 
-@settings(deadline=None)
 @given(sizes)
 def test_lanes_share_no_character_and_used_and_left_over_are_the_text(size):
     lanes = lanes_of(size)
@@ -83,7 +79,6 @@ def test_lanes_share_no_character_and_used_and_left_over_are_the_text(size):
     assert 0 <= lanes.dropped < lanes.batch_size * (lanes.seq_len + 1)
 
 
-@settings(deadline=None)
 @given(sizes, st.integers(0, 3), st.integers(0, 50))
 def test_epochs_repeat_and_only_their_first_window_starts_one(size, epoch, step):
     lanes = lanes_of(size)
@@ -94,7 +89,6 @@ def test_epochs_repeat_and_only_their_first_window_starts_one(size, epoch, step)
     assert lanes.starts_epoch(later) == (step == 0)
 
 
-@settings(deadline=None)
 @given(sizes, st.integers(1, 4))
 def test_columns_of_all_processes_are_those_of_the_whole_batch(size, world):
     symbols, batch, seq_len = size
@@ -107,7 +101,6 @@ def test_columns_of_all_processes_are_those_of_the_whole_batch(size, world):
             np.testing.assert_array_equal(np.concatenate(columns, axis=1), wanted)
 
 
-@settings(deadline=None)
 @given(sizes)
 def test_text_is_refused_exactly_where_batch_times_window_exceed_it(size):
     symbols, batch, seq_len = size
@@ -118,7 +111,6 @@ def test_text_is_refused_exactly_where_batch_times_window_exceed_it(size):
             Batches(places(symbols), batch, seq_len)
 
 
-@settings(max_examples=200, deadline=None)
 @given(st.integers(2, 3000), st.integers(1, 4000), st.integers(1, 4000))
 def test_sizes_that_a_refusal_suggests_are_the_largest_that_fit(symbols, batch, seq_len):
     assume(batch * seq_len > symbols - 1)

@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.data import fingerprints, leaks
@@ -43,7 +43,6 @@ def check(train: np.ndarray, other: np.ndarray, found: Overlap) -> None:
     assert found.longest == 0 or found.longest >= MIN_OVERLAP
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(["uint8", "uint16", "uint32"]),
     st.integers(0, 2**32),

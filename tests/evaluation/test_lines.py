@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.errors import CorpusError
@@ -21,7 +21,6 @@ def taken(lines: Lines, room: int = 1 << 20) -> list[list[bytes]]:
     return found
 
 
-@settings(deadline=None, max_examples=100)
 @given(
     chunks=st.lists(st.binary(min_size=1) | st.sampled_from([b"\n", b"\r\n", b"a", b"\n\n"])), room=st.integers(1, 40)
 )

@@ -6,7 +6,7 @@ from math import log
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.evaluation import ngrams
@@ -84,7 +84,6 @@ def test_a_twin_of_dictionaries_gives_the_same(size, vocabulary):
         np.testing.assert_allclose(found, twin.nats(text, order), rtol=0, atol=1e-12, err_msg=f"order {order}")
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 400), st.integers(3, 12))
 def test_the_probabilities_of_all_symbols_add_up_to_one(seed, size, vocabulary):
     draws = np.random.default_rng(seed)

@@ -40,7 +40,7 @@ def slow_share(train: str, text: str, size: int, end: str | None = None) -> floa
     return sum(gram not in train for gram in grams) / len(grams) if grams else None
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text("ab\né", min_size=40, max_size=200), st.lists(st.text("ab\néx", max_size=60), min_size=1, max_size=3))
 def test_against_a_twin(tmp_path: Path, text: str, samples: list[str]) -> None:
     corpus = corpus_of(tmp_path, text, valid_fraction=0.2, test_fraction=0)

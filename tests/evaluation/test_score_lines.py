@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from soaking import Soak
 
@@ -90,7 +90,6 @@ def test_the_lines_of_a_file_add_up_to_the_file(make_text_model, slow_bits, kind
     assert sum(score.bits for score in scores) == pytest.approx(exact.score.nats / math.log(2), rel=1e-6)
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     texts=st.lists(st.text("abc xyz\tÄ", max_size=80), min_size=1, max_size=40),
     batch=st.sampled_from([1, 2, 3, 16, 17, 256]),

@@ -5,7 +5,7 @@ from math import exp, inf, log, log2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm import cells
@@ -83,7 +83,6 @@ def test_default_protocol_scores_each_segment_warmed_up_on_the_text_before_it(
         assert other != pytest.approx(wanted, rel=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.integers(1, 3000), st.sampled_from([1, 2, 3, 64]), st.booleans())
 def test_every_character_is_scored_exactly_once(counting, characters, batch, exact):
     """Each symbol of the text has a loss of its own, so that one left out or taken twice shows in the sum."""

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm import memory
@@ -40,7 +40,6 @@ def check(text: np.ndarray, query: np.ndarray) -> Matches:
     return found
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(["uint8", "uint16", "uint32"]),
     st.integers(1, 300),

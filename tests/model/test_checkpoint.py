@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm import __version__, cells
@@ -310,7 +310,6 @@ def test_weight_that_is_not_finite_is_refused(saved, name, value):
     assert f"{name} holds numbers that are not finite" in refusal(saved, load)
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_flipped_bytes_are_refused_or_make_another_whole_model(tmp_path_factory, make_model, data):
     path = tmp_path_factory.getbasetemp() / "flipped.safetensors"
@@ -336,7 +335,6 @@ plain_values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.sampled_from(
         [

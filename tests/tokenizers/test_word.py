@@ -7,7 +7,7 @@ from math import log2
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from charlm.config import PrepareOptions
@@ -113,7 +113,6 @@ def source_of(*texts: str, cut: int = 7, encoding: str = "utf-8") -> Source:
     return Source("text", ["text"], lambda: iter(made))
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.text(st.sampled_from("abc  '\n.é漢"), max_size=60), min_size=1, max_size=3),
     st.integers(1, 9),
@@ -165,6 +164,7 @@ def spelled(table: list[str], outside: list[str]) -> float:
     return bits
 
 
+@settings(suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.lists(texts.filter(is_token), min_size=1, max_size=6, unique=True), st.lists(texts.filter(bool), max_size=6))
 def test_what_is_spelled_can_be_read_again_and_takes_what_is_said(table, outside):
     spelling = spelled_by(np.array(table, object))

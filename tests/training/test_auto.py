@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from charlm import cells
@@ -38,7 +38,6 @@ def resolved(train=TEXT, valid=50_000, vocabulary=V, **values):
     return resolve(TrainOptions(**values), vocabulary, train, valid)[0]
 
 
-@settings(deadline=None)
 @given(networks, lengths, st.integers(2, 10**8), st.integers(0, 10**7), st.integers(3, 70_000))
 def test_nothing_is_left_open_and_everything_fits_the_text(network, length, train, valid, vocabulary):
     options, notices = resolve(TrainOptions(**network, **length), vocabulary, train, valid)
@@ -53,7 +52,6 @@ def test_nothing_is_left_open_and_everything_fits_the_text(network, length, trai
     assert all("\n" not in notice for notice in notices)
 
 
-@settings(deadline=None)
 @given(st.integers(2, 5000), st.booleans(), st.integers(1, 300))
 def test_sizes_beside_one_that_was_given_fit_wherever_any_would(train, batch_given, size):
     assume(size <= train)
@@ -105,7 +103,6 @@ def test_speed_is_never_measured(monkeypatch):
         assert one == other
 
 
-@settings(max_examples=50, deadline=None)
 @given(networks, lengths, st.integers(2, 10**7))
 def test_resolving_what_is_resolved_changes_nothing(network, length, train):
     once = resolved(train, **network, **length)
@@ -180,7 +177,6 @@ def test_so_are_plain_stacks(seconds, train, given, hidden):
     assert resolved(train, time=float(seconds), **given).hidden == hidden
 
 
-@settings(deadline=None)
 @given(
     st.floats(0.1, 1e6),
     st.integers(1_000, 10**8),
@@ -205,7 +201,6 @@ def test_that_width_is_the_widest_that_is_taught_enough(seconds, train, vocabula
     assert found == 64 or taught(found)
 
 
-@settings(deadline=None)
 @given(
     st.floats(0.1, 1e6),
     st.floats(1, 100),
@@ -272,7 +267,6 @@ def test_weights_decay_where_the_optimiser_keeps_that_apart_from_the_gradient(op
     assert resolved(optimizer=optimizer, weight_decay=0.5).weight_decay == 0.5
 
 
-@settings(deadline=None)
 @given(networks, lengths, st.integers(2, 10**8))
 def test_decay_spans_four_passes_over_the_text_but_is_never_more_than_a_tenth(network, length, train):
     options = resolved(train, **{**network, "optimizer": "adamw"}, **length)
@@ -319,7 +313,6 @@ def test_evaluations_read_the_valid_split_up_to_an_eighth_of_the_train_split(tra
     assert resolved(train, valid).eval_chars == stretch
 
 
-@settings(deadline=None)
 @given(st.integers(1000, 10**8), st.integers(1, 10**7), st.integers(1, 200), st.integers(1, 200))
 def test_evaluations_read_less_than_an_eighth_of_what_training_reads_between_them(train, valid, batch, seq_len):
     assume(batch * seq_len <= train)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from charlm.training.dropout import RESET_DRAW_STEPS, StateResets, StepRandom, dropout_masks
@@ -73,7 +73,6 @@ def test_share_that_is_dropped_is_the_rate_and_what_stays_is_scaled_up(rate):
     torch.testing.assert_close(found[~dropped], torch.full_like(found[~dropped], 1 / (1 - level)))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.floats(1 / 256, 1, exclude_max=True))
 def test_expectation_is_kept_at_every_rate(rate):
     """However high the rate, something stays: the mean over many draws is that of the input."""
