@@ -46,12 +46,12 @@ peak("train")
 assert run(["eval", "--model", name, "--split", "valid", "--json", "--threads", "1", "--quiet"]) == 0
 peak("eval")
 import torch
-from charlm.training.data_loader import Stage
+from charlm.training.data_loader import DataLoader
 from charlm.data.corpus import Corpus
-from charlm.data.batches import Lanes
-lanes = Lanes(Corpus.load(f"data/{name}").split("train"), 16, 4096)
-stage = Stage(lanes, torch.device("cpu"))
-seen = sum(stage.window(step)[0].numel() for step in range(lanes.windows))
+from charlm.data.batches import Batches
+batches = Batches(Corpus.load(f"data/{name}").split("train"), 16, 4096)
+loader = DataLoader(batches, torch.device("cpu"))
+seen = sum(loader.batch(step)[0].numel() for step in range(batches.batches_per_epoch))
 peak("windows")
 print(seen)
 """
