@@ -1,7 +1,7 @@
 # make demo    train on a built-in text for two minutes, evaluate, sample
-# make test    run the tests, on up to four cores
+# make test    run the tests, a few cases of each, on up to four cores: two or three minutes
 # make check   linters, types and tests
-# make soak    the tests with long counts, into docs/soak.md: half an hour or so
+# make soak    the tests with every case and long counts, into docs/soak.md: three quarters of an hour or so
 # make tasks   every cell on every synthetic source, into docs/tasks.md: half an hour or so
 # make tutorial  run the commands of docs/tutorial.md again, and rewrite it: half an hour or so
 #
