@@ -14,6 +14,7 @@ from charlm.config import TrainOptions
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.errors import UsageError
+from charlm.evaluation import dynamic
 from charlm.evaluation.evaluate import evaluate
 from charlm.evaluation.score_lines import score_lines
 from charlm.model import checkpoint
@@ -53,8 +54,10 @@ def trained(small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> d
 
 @pytest.mark.parametrize("name", RUNS)
 def test_every_command_of_the_library_reads_it(
-    small_corpus: Corpus, small_text: Path, trained: dict[str, Path], name: str
+    small_corpus: Corpus, small_text: Path, trained: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(dynamic, "SAMPLES", 2)
+    monkeypatch.setattr(dynamic, "LENGTH", 60)
     model = checkpoint.load(trained[name])
     assert ("readout.weight" in model.weights) != model.options.tied
     data = small_corpus.path.parent
