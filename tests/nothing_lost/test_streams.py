@@ -21,7 +21,7 @@ pty = pytest.importorskip("pty")
 pytestmark = forks
 
 TRAIN = [
-    "train", "--hidden", "8", "--batch-size", "4", "--seq-len", "16", "--steps", "40", "--report-every", "1",
+    "train", "--hidden", "8", "--batch-size", "4", "--seq-len", "16", "--steps", "20", "--report-every", "1",
     "--sample-every", "5", "--eval-every", "10", "--threads", "1",
 ]  # fmt: skip
 ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "TERM": "xterm"}
