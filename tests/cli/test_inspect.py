@@ -10,14 +10,17 @@ import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from processes import command, forks
 from texts import text_of
 
 from charlm.cli import main as entry
 from charlm.show import curves
 
+pytestmark = forks
 SMALL = ["--hidden", "6", "--batch-size", "4", "--seq-len", "16", "--threads", "1", "--report-every", "2"]
 SHORT = ["--window", "5", "--positions", "4"]
 
@@ -100,12 +103,13 @@ def test_the_json_of_gradients(ok: Any) -> None:
 def test_gradients_of_a_text_of_ones_own_also_from_a_pipe(ok: Any, refused: Any) -> None:
     Path("other.txt").write_text("the sea is wide and old ships go home", encoding="utf-8")
     named = json.loads(ok("gradients", "other.txt", "--model", "gated", "--json", *SHORT)[0])
-    command = [sys.executable, "-m", "charlm", "inspect", "gradients", "-", "--json", *SHORT]
-    given = Path("other.txt").read_text()
-    done = subprocess.run(
-        [*command, "--model", "gated", "--model", "plain"], text=True, capture_output=True, input=given
-    )
-    piped = json.loads(done.stdout)["models"]
+
+    def reading() -> None:
+        os.dup2(os.open("other.txt", os.O_RDONLY), 0)
+        sys.stdin = open(0, encoding="utf-8", closefd=False)
+
+    words = ["inspect", "gradients", "-", "--json", *SHORT, "--model", "gated", "--model", "plain"]
+    piped = json.loads(command(words, reading)[1])["models"]
     assert [model["text"] for model in piped] == ["-", "-"]
     assert piped[0]["layers"] == named["models"][0]["layers"]
     assert "--split" in refused("gradients", "other.txt", "--split", "valid", "--model", "gated", "--model", "plain")
@@ -207,15 +211,15 @@ def test_names_of_strangers_give_a_terminal_no_orders(ok: Any, tmp_path: Path) -
 @pytest.mark.parametrize("words", [["gradients", *SHORT], ["learning"], ["surface", "--points", "5"]])
 def test_colours_are_left_out_and_ascii_is_spoken(built: Path, words: list[str]) -> None:
     environment = {**os.environ, "NO_COLOR": "1", "PYTHONIOENCODING": "ascii"}
-    command = [sys.executable, "-m", "charlm", "inspect", *words, "--quiet"]
-    done = subprocess.run(command, cwd=built, env=environment, capture_output=True)
+    started = [sys.executable, "-m", "charlm", "inspect", *words, "--quiet"]
+    done = subprocess.run(started, cwd=built, env=environment, capture_output=True)
     assert done.returncode == 0 and done.stderr == b""
     assert b"\x1b" not in done.stdout and b"?" not in done.stdout and done.stdout.isascii()
 
 
 def test_a_reader_that_leaves_is_no_failure(built: Path) -> None:
-    command = [sys.executable, "-m", "charlm", "inspect", "learning", *["plain"] * 3000]
-    with subprocess.Popen(command, cwd=built, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    started = [sys.executable, "-m", "charlm", "inspect", "learning", *["plain"] * 3000]
+    with subprocess.Popen(started, cwd=built, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.read(10)
         process.stdout.close()
@@ -253,16 +257,24 @@ def test_a_diverged_run_is_drawn_too(built: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_interrupted_run_is_drawn_and_the_result_is_there_before(built: Path, tmp_path: Path) -> None:
-    run = tmp_path / "stopped"
-    command = [sys.executable, "-m", "charlm", "train", *SMALL, "--steps", "1000000", "--run", str(run)]
-    process = subprocess.Popen(command, cwd=built, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run, rows = tmp_path / "stopped", tmp_path / "stopped" / "metrics.jsonl"
+    ends: list[tuple[int, str, str]] = []
+
+    def begin() -> None:
+        os.chdir(built)
+        (tmp_path / "process").write_text(str(os.getpid()))
+
+    words = ["train", *SMALL, "--steps", "1000000", "--run", str(run)]
+    thread = Thread(target=lambda: ends.append(command(words, begin)))
+    thread.start()
     deadline = time.monotonic() + 60
-    while not ((run / "metrics.jsonl").exists() and (run / "metrics.jsonl").read_text().count("\n") >= 3):
-        assert time.monotonic() < deadline and process.poll() is None
+    while not (rows.exists() and rows.read_text().count("\n") >= 3):
+        assert time.monotonic() < deadline and thread.is_alive()
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "--resume" in err.splitlines()[-1]
+    os.kill(int((tmp_path / "process").read_text()), signal.SIGINT)
+    thread.join(60)
+    ((code, _, err),) = ends
+    assert code == 130 and "--resume" in err.splitlines()[-1]
     assert (run / "curve.svg").stat().st_mtime_ns > (run / "progress.safetensors").stat().st_mtime_ns
 
 
