@@ -20,7 +20,7 @@ import pytest
 import torch
 
 MAX_CASES = 3
-"""Cases of a test in `make test`, unless it is marked `every_case`."""
+"""Cases of a test in `make test`, unless it is marked `every_case` or, because it takes seconds, `cases(1)`."""
 
 REPORT = Path(__file__).parent.parent / "docs" / "soak.md"
 
@@ -69,22 +69,30 @@ def _today() -> str:
 
 
 def covering(items: Iterable[pytest.Item]) -> list[pytest.Item]:
-    """Choose the items that `make test` runs.
-
-    The cases of a test are first those that bring a value of a parameter which no earlier one had; of these, at most
-    `MAX_CASES`.
-    """
-    seen: set[tuple[str, ...]] = set()
-    cases: dict[str, list[pytest.Item]] = {}
+    """Choose the items that `make test` runs: a few cases of each test, with as many values of parameters as can be."""
+    tests: dict[str, list[pytest.Item]] = {}
     for item in items:
-        if item.get_closest_marker("long") is not None:
-            continue
-        function = item.nodeid.split("[")[0]
-        values = {(function, *value) for value in _values(item)}
-        if not values or values - seen or item.get_closest_marker("every_case") is not None:
-            seen |= values
-            cases.setdefault(function, []).append(item)
-    return [item for items in cases.values() for item in _spread(items)]
+        if item.get_closest_marker("long") is None:
+            tests.setdefault(item.nodeid.split("[")[0], []).append(item)
+    return [item for cases in tests.values() for item in _few(cases)]
+
+
+def _few(cases: list[pytest.Item]) -> list[pytest.Item]:
+    """The cases of one test that run: first those that differ in several parameters, then some of the others."""
+    if len(cases) == 1 or cases[0].get_closest_marker("every_case") is not None:
+        return cases
+    mark = cases[0].get_closest_marker("cases")
+    most = MAX_CASES if mark is None else mark.args[0]
+    values = {case: set(_values(case)) for case in cases}
+    seen: set[tuple[str, ...]] = set()
+    new_values: dict[pytest.Item, int] = {}
+    while gains := {case: len(values[case] - seen) for case in cases if not values[case] <= seen}:
+        best = max(gains, key=lambda case: gains[case])
+        new_values[best] = gains[best]
+        seen |= values[best]
+    differing = _spread([case for case in cases if new_values.get(case, 0) > 1], most)
+    others = _spread([case for case in cases if new_values.get(case, 0) == 1], most - len(differing))
+    return [case for case in cases if case in differing or case in others]
 
 
 def _values(item: pytest.Item) -> Iterator[tuple[str, ...]]:
@@ -99,11 +107,11 @@ def _values(item: pytest.Item) -> Iterator[tuple[str, ...]]:
     yield from ((f"{name}={value}",) for name, value in params.items())
 
 
-def _spread(cases: list[pytest.Item]) -> list[pytest.Item]:
-    """The first case of a test, the last, and some between them at equal distances."""
-    if len(cases) <= MAX_CASES or cases[0].get_closest_marker("every_case") is not None:
+def _spread(cases: list[pytest.Item], number: int) -> list[pytest.Item]:
+    """That many of the cases: the last, the first, and some between them at equal distances."""
+    if len(cases) <= number:
         return cases
-    return [cases[round(number * (len(cases) - 1) / (MAX_CASES - 1))] for number in range(MAX_CASES)]
+    return [cases[len(cases) - 1 - round(n * (len(cases) - 1) / max(number - 1, 1))] for n in range(number)]
 
 
 def for_each(values: Iterable[Any]) -> Callable[[Callable[[Any], None]], Callable[[], None]]:

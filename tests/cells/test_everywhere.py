@@ -65,6 +65,7 @@ def shell(house: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFix
     return run
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("cell", [*NEW, "leaky"])
 def test_every_command_takes_it(shell: Shell, cell: str) -> None:
     given = WITH.get(cell, [])

@@ -208,6 +208,7 @@ def test_names_of_strangers_give_a_terminal_no_orders(ok: Any, tmp_path: Path) -
     assert "<script" not in text and "\x1b" not in text and "&lt;script&gt;" in text
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("words", [["gradients", *SHORT], ["learning"], ["surface", "--points", "5"]])
 def test_colours_are_left_out_and_ascii_is_spoken(built: Path, words: list[str]) -> None:
     environment = {**os.environ, "NO_COLOR": "1", "PYTHONIOENCODING": "ascii"}

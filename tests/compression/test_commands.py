@@ -142,6 +142,7 @@ def test_without_the_coder_a_line_says_what_to_install(
     assert not Path("x").exists()
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("kernels", ["Nehalem", "Haswell"])
 def test_what_one_processor_compressed_another_decompresses(house: Path, charlm: Run, kernels: str) -> None:
     """As far as OpenBLAS can be told to be on another one; without torch, too."""

@@ -124,6 +124,7 @@ def test_short_texts(size: int) -> None:
     assert find_overlaps(ids, [ids, ids[:1]]) == [Overlap(0, size, 0, 0, 0), Overlap(0, 1, 0, 0, 0)]
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("period", [1, 33, 44, 700_001, 9_000_000])
 def test_memory_and_time_are_bounded(period: int) -> None:
     """Of a large split only stretches are looked at, however often it stands in the training text."""

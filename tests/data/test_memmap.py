@@ -27,6 +27,7 @@ def text(tmp_path: Path) -> np.ndarray:
     return np.memmap(path, np.uint16, "r")
 
 
+@pytest.mark.cases(1)
 @pytest.mark.skipif(not STATUS.exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("view", [lambda ids: ids, lambda ids: np.asarray(ids)[1:], lambda ids: ids[3:][::2]])
 def test_little_of_what_was_read_stays(text: np.ndarray, view) -> None:

@@ -216,6 +216,7 @@ def test_a_state_without_bound_is_told(make_text_model, direction):
     assert (found.text, found.gaps, found.bits) == (line, [], inf) and found.to_json()["bits"] is None
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_a_line_that_memory_is_too_short_for_is_refused_and_one_without_gaps_is_not(
     make_text_model, monkeypatch, direction

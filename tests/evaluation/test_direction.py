@@ -69,6 +69,7 @@ def test_lines_are_read_from_the_last_one(make_text_model, tmp_path, unit):
     assert evaluate(turned(model), tmp_path / "text").score == evaluate(model, tmp_path / "reversed").score
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("kind", ["char", "byte", "line", "rare"])
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_a_split_is_read_from_its_end_wherever_it_is_cut(make_text_model, slow_bits, kinds, kind, split):

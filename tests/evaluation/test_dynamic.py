@@ -104,6 +104,7 @@ def test_what_comes_later_changes_nothing_before(make_text_model, name, place) -
     assert not np.array_equal(one, two)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("name", [name for name in cells.names() if name != "sum"])  # for it the rate is too high
 def test_it_follows_a_text_and_leaves_the_model_alone(make_text_model, name) -> None:
     model, ids = make_text_model(name), text(2000, few=True)

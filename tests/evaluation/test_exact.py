@@ -83,6 +83,7 @@ def eval_json(capfd: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     return json.loads(out)
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize("more", [{"layers": 1}, {"layers": 3, "input": "embedding"}], ids=["1", "3 embedding"])
 @pytest.mark.parametrize("kind", KINDS, ids="-".join)
 def test_exact_is_a_loop_over_characters(
@@ -121,6 +122,7 @@ def test_the_loop_would_notice_one_weight(tmp_path: Path, capfd: pytest.CaptureF
     assert found["nats_per_char"] != pytest.approx(wanted, rel=1e-6)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("kind", [("rnn",), ("lstm",), ("gru",)], ids="-".join)
 def test_default_protocol_does_not_depend_on_the_batch_size(kind: tuple[str, ...], soak: Soak) -> None:
     model, worst = make_model(*kind), 0.0

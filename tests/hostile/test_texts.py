@@ -357,6 +357,7 @@ def test_a_full_disk_is_one_line(shell: Shell, way: str, monkeypatch: pytest.Mon
     assert [path for path in sorted(Path().rglob("*")) if path not in before] in ([], [Path("data")])
 
 
+@pytest.mark.cases(1)
 @linux
 @pytest.mark.parametrize("documents", ["file", "line"])
 def test_a_line_without_an_end(shell: Shell, documents: str, soak: Soak) -> None:

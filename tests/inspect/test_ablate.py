@@ -59,6 +59,7 @@ def test_losses_are_those_of_a_slow_loop(make_model, cell, to):
             assert loss.off == pytest.approx(lost[~mask].mean(), abs=1e-5)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_a_unit_that_nobody_reads_loses_exactly_nothing(make_model, cell):
     model = make_model(cell=cell, layers=2)

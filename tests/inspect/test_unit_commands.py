@@ -159,6 +159,7 @@ def test_clamped_samples_on_the_command_line(shell):
     assert len({json.loads(line)["text"] for line in three.splitlines()}) == 3
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("kind", [{"unit": "byte"}, {"documents": "line"}, {"cell": "gru", "layers": 2}])
 def test_models_of_all_kinds(shell, kind):
     save(Path("m.safetensors"), made(**kind, letters=quoting(4000) + "é“”"))

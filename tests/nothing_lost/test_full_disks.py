@@ -85,6 +85,7 @@ def test_files_that_may_not_grow_fail_a_run_that_goes_on_once_they_may(
     assert [any(name in error for error in named) for name in ("config", "progress")] == [True, True]
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize(("log", "every"), [("metrics.jsonl", "report_every"), ("samples.txt", "sample_every")])
 def test_a_log_that_may_not_grow_has_no_torn_row_and_goes_on_once_it_may(
     small_corpus: Corpus, tmp_path: Path, log: str, every: str

@@ -69,6 +69,7 @@ def test_a_terminal_that_knows_only_ascii_shows_question_marks(place: Path) -> N
     assert_same_run(place / "runs" / "whole", place / "runs" / "ascii")
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("words", [[], ["--num", "2"], ["--jsonl"], ["--prompt", "sëä"]])
 def test_sampling_to_a_terminal_that_knows_only_ascii_never_raises(place: Path, words: list[str]) -> None:
     ours, theirs = pty.openpty()
@@ -153,6 +154,7 @@ def test_an_error_that_nobody_sees_has_its_exit_code(place: Path, stream: str) -
     assert shell(f"charlm sample --model nothing {stream}", place).returncode == 2
 
 
+@pytest.mark.cases(2)
 @full
 @pytest.mark.parametrize(
     "words",
@@ -193,6 +195,7 @@ def test_a_closed_stdin_is_one_error_where_it_is_read_and_nothing_elsewhere(plac
     assert shell("charlm sample --model whole --length 5 --quiet >&-", place).returncode == 0
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("words", ["info", "runs", "sample --length 1000"])
 def test_a_reader_that_is_gone_from_the_start_is_no_failure(place: Path, words: str) -> None:
     reader, writer = os.pipe()
@@ -250,6 +253,7 @@ def test_a_name_that_is_no_utf_8_has_a_question_mark_where_stdout_is_no_terminal
         shutil.rmtree(strange)
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["inspect", "find", "--help"]])
 def test_a_reader_of_help_may_leave(place: Path, words: list[str]) -> None:
     ours, theirs = os.pipe()

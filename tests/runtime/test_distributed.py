@@ -168,6 +168,7 @@ def test_a_step_that_diverges_anywhere_ends_all(small_corpus: Corpus, tmp_path: 
     assert codes == [3, 3], said
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_that_dies_ends_the_run_at_once_and_it_can_be_resumed(
     small_corpus: Corpus, tmp_path: Path, victim: int

@@ -55,6 +55,7 @@ def test_every_combination_trains_resumes_evaluates_and_samples(
     assert len(text) == 20 and set(text) <= set(small_corpus.vocabulary.decode(range(2, model.vocabulary.size)))
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
 @pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
 def test_resumed_is_never_stopped_bit_for_bit_across_epochs(

@@ -27,6 +27,7 @@ class Ticking:
         return self.now
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("budget", [1.0, 2.0])
 def test_a_run_by_the_clock_lands_on_it_and_its_rate_with_it(
     small_corpus: Corpus, tmp_path: Path, budget: float
@@ -63,6 +64,7 @@ class Charging:
             self.now += self._step
 
 
+@pytest.mark.cases(2)
 @pytest.mark.parametrize(("step", "character"), [(0.01, 0.001), (0.5, 0.0005), (0.002, 0.01), (0.3, 0.0)])
 def test_a_run_by_the_clock_lands_whatever_steps_and_evaluations_cost(
     small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: float, character: float

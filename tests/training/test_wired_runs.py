@@ -36,6 +36,7 @@ RUNS: dict[str, dict[str, Any]] = {
 DROPS = {"dropout": 0.3, "dropout_kind": "locked", "embedding_dropout": 0.2, "weight_drop": 0.2, "cold_starts": 0.2}
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("name", RUNS)
 def test_resumed_is_never_stopped_bit_for_bit(small_corpus: Corpus, tmp_path: Path, name: str) -> None:
     values = {**TINY, **DROPS, **RUNS[name], "layers": 3, "steps": 12, "save_every": 5, "sample_every": 4}
@@ -52,6 +53,7 @@ def trained(small_corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> d
     return {name: train(small_corpus, root=root, run=name, **values, **more).model for name, more in RUNS.items()}
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("name", RUNS)
 def test_every_command_of_the_library_reads_it(
     small_corpus: Corpus, small_text: Path, trained: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch
@@ -82,6 +84,7 @@ def ran(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     return code, out, err
 
 
+@pytest.mark.cases(1)
 @pytest.mark.parametrize("name", RUNS)
 def test_every_inspection_reads_it(
     small_text: Path, trained: dict[str, Path], name: str, capsys: pytest.CaptureFixture[str]
