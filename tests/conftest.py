@@ -1,5 +1,6 @@
 """Texts, corpora and models that several rooms need, made once."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -48,6 +49,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = set(covering(items))
     config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = [item for item in items if item in chosen]
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector of garbage what stays: thousands of tests, and torch. It would go through them all the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
