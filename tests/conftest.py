@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Spare the collector of garbage what stays: thousands of tests, and torch. It would go through them all the time."""
+    """Spare the garbage collector what stays, thousands of tests and torch: it would go through them all the time."""
     gc.collect()
     gc.freeze()
 
