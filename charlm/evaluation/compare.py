@@ -253,7 +253,7 @@ def _characters(text: EvalText, vocabulary: Vocabulary, mixed: bool) -> tuple[np
     if not vocabulary.tokenizer.longer:
         table[FIRST_SYMBOL:] = vocabulary.codes
     table[[BOUNDARY, UNKNOWN]] = END, ANY
-    codes = table[np.asarray(text.written[1:])]
+    codes = table[np.asarray(text.ids_from_left[1:])]
     if not mixed:
         return codes, np.arange(len(codes))
     positions = np.arange(len(codes))

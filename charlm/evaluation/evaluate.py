@@ -230,7 +230,7 @@ def score_text(model: Model, text: str, *, data: str | Path = Path("data"), **va
         "a string",
         ids,
         len(text.encode("utf-8", "surrogatepass")),
-        letters=vocabulary.tokenizer.characters(codes) + 1,
+        n_chars=vocabulary.tokenizer.characters(codes) + 1,
         escape_bits=vocabulary.escape_code.bits(codes[ids[1:-1] == UNKNOWN]),
     )
     return evaluate(model, in_order(model, string), data=data, **values)

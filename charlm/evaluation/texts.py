@@ -35,11 +35,11 @@ class EvalText:
         name: what to call it.
         ids: (N + 1,) symbols in the order in which the model reads them, the boundary first.
         bytes: of the text in UTF-8.
-        entropy: of its source, in bits per character, where that is known.
-        entropy_error: its standard error, where it is an estimate.
-        letters: its characters, ends of documents counted; None where each symbol is one.
+        entropy: of its source, in bits per character, if that is known.
+        entropy_error: its standard error, if it is an estimate.
+        n_chars: its characters, ends of documents counted; None if each symbol is one.
         escape_bits: bits that writing out its unknown symbols takes (`charlm.tokenizers.escape`).
-        turned: (N + 1,) the symbols from the left, the boundary first, where the model reads from the right.
+        left_ids: (N + 1,) the symbols from the left, the boundary first; None if the model reads from the left too.
     """
 
     name: str
@@ -47,9 +47,9 @@ class EvalText:
     bytes: int
     entropy: float | None = None
     entropy_error: float | None = None
-    letters: int | None = None
+    n_chars: int | None = None
     escape_bits: float = 0.0
-    reading_order: np.ndarray | None = None
+    left_ids: np.ndarray | None = None
 
     @property
     def symbols(self) -> int:
@@ -59,19 +59,16 @@ class EvalText:
     @property
     def characters(self) -> int:
         """Of the text, ends of documents counted."""
-        return self.symbols if self.letters is None else self.letters
+        return self.symbols if self.n_chars is None else self.n_chars
 
     @property
-    def written(self) -> np.ndarray:
+    def ids_from_left(self) -> np.ndarray:
         """(N + 1,) the symbols from the left, the boundary first."""
-        return self.ids if self.reading_order is None else self.reading_order
+        return self.ids if self.left_ids is None else self.left_ids
 
     def block_losses(self, starts: np.ndarray) -> BlockLosses:
-        """Sums over pieces of the text that begin at some places (K,), counted from the left, to be filled as a model
-        reads it."""
-        return BlockLosses(
-            starts, None if self.reading_order is None else partial(direction.positions, self.reading_order)
-        )
+        """Sums of losses over blocks that begin at positions (K,) from the left, to be filled in reading order."""
+        return BlockLosses(starts, None if self.left_ids is None else partial(direction.positions, self.left_ids))
 
     def count(self, symbol: int) -> int:
         """How often a symbol is to be predicted; a block at a time, as the text may be larger than memory."""
@@ -83,14 +80,15 @@ class EvalText:
         return count
 
     def lengths(self, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-        """The characters (K,) of the pieces that begin at some symbols (K,); an unknown symbol has as many as the mean
-        of them all, as nothing else is known of it.
+        """The characters (K,) of the blocks that begin at some symbols (K,).
+
+        An unknown symbol counts as the mean of all unknown ones, as nothing else is known of it.
 
         Args:
             starts: rising, the first 0, counted from the left; or none.
             sizes: (V,) characters of each symbol, 0 for the unknown one.
         """
-        if self.letters is None or not len(starts):
+        if self.n_chars is None or not len(starts):
             return np.diff(starts, append=self.symbols)
         known, unknown, pages = self.block_losses(starts), self.block_losses(starts), PageReleaser(self.ids)
         for at in range(1, len(self.ids), COUNT_SYMBOLS):
@@ -99,7 +97,7 @@ class EvalText:
             known.add(positions, sizes[block].astype(np.float64))
             unknown.add(positions, (block == UNKNOWN).astype(np.float64))
             pages.advance(block.size)
-        rest = self.letters - known.nats.sum()
+        rest = self.n_chars - known.nats.sum()
         return known.nats + unknown.nats * rest / max(1.0, unknown.nats.sum())
 
 
@@ -161,7 +159,7 @@ def in_order(model: Model, text: EvalText) -> EvalText:
     """A text, as it is from the left, in the order in which a model reads."""
     if model.options.direction != direction.BACKWARD:
         return text
-    return replace(text, ids=direction.reading(text.ids, model.options.direction), reading_order=text.ids)
+    return replace(text, ids=direction.reading(text.ids, model.options.direction), left_ids=text.ids)
 
 
 def is_prepared(text: str | Path | Source | EvalText | None) -> TypeGuard[str | Path]:
@@ -227,7 +225,7 @@ def _split_text(corpus: Corpus, split: str) -> EvalText:
         bytes=corpus.bytes_of(split),
         entropy=corpus.entropy_bits_per_char,
         entropy_error=corpus.entropy_error,
-        letters=corpus.characters_of(split) + corpus.documents_of(split),
+        n_chars=corpus.characters_of(split) + corpus.documents_of(split),
         escape_bits=corpus.escape_bits_of(split),
     )
 
@@ -241,6 +239,6 @@ def _given(model: Model, text: str | Path | Source, report: NoticeFn | None) -> 
         bytes=encoded.bytes,
         entropy=source.entropy.bits if source.entropy else None,
         entropy_error=source.entropy.error if source.entropy else None,
-        letters=encoded.characters + encoded.documents,
+        n_chars=encoded.characters + encoded.documents,
         escape_bits=encoded.escape_bits,
     )

@@ -57,7 +57,7 @@ class Block:
 
 
 def segments_for(characters: int) -> int:
-    """How many stretches to read a text in, side by side, where it need not be read in one pass."""
+    """How many segments to read a text in, side by side, if it need not be read in one pass."""
     return max(1, min(MAX_SEGMENTS, characters // MIN_SEGMENT_CHARACTERS))
 
 
@@ -78,12 +78,12 @@ def read(
         names: which of the parts of the state (`h`, `c`) and of the gates to keep in `Block.values`, where a layer
             has them.
         layers: of which layers, counted from 0; None for all.
-        stretches: B, cut from the text in order, read side by side; each but the first warms up on the symbols
+        segments: B, cut from the text in order, read side by side; each but the first warms up on the symbols
             before it (`charlm.evaluation.warm_up`).
         edit: changes a layer's state after each symbol (`charlm.model.stepper`).
 
     Yields:
-        Blocks; of one stretch they are the text from its beginning to its end.
+        Blocks; of one segment they are the text from its beginning to its end.
     """
     model.check_one_way("be watched as it reads from character to character")
     stepper = Stepper(model)

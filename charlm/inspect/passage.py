@@ -36,7 +36,7 @@ def passage(
         UsageError: a split is given together with a text.
     """
     text_found = find_text(model, text, split=options.split, data=data, report=report)
-    if text_found.reading_order is not None and report is not None:
+    if text_found.left_ids is not None and report is not None:
         report("the model reads from right to left: the text is shown as it reads it, from its end")
     return beginning(model, text_found, options.chars, report)
 
@@ -52,11 +52,11 @@ def beginning(model: Model, text: EvalText, characters: int, report: NoticeFn | 
         report: told where the text is longer.
     """
     total = len(text.ids) - 1
-    ids = np.array(text.written[: characters + 1])
+    ids = np.array(text.ids_from_left[: characters + 1])
     if characters >= total:
-        return in_order(model, replace(text, ids=ids, reading_order=None))
+        return in_order(model, replace(text, ids=ids, left_ids=None))
     if report is not None:
         report(f"reading the first {characters:,} of {total:,} characters; --chars takes more")
     codes = model.vocabulary.codes[ids[ids >= FIRST_SYMBOL].astype(np.int64) - FIRST_SYMBOL]
-    size, letters = model.vocabulary.tokenizer.text_bytes(codes), int(model.vocabulary.sizes[ids[1:]].sum())
-    return in_order(model, replace(text, ids=ids, reading_order=None, bytes=size, letters=letters))
+    size, n_chars = model.vocabulary.tokenizer.text_bytes(codes), int(model.vocabulary.sizes[ids[1:]].sum())
+    return in_order(model, replace(text, ids=ids, left_ids=None, bytes=size, n_chars=n_chars))
