@@ -354,7 +354,7 @@ def test_keys_and_layout_of_a_compressed_file(
 ) -> None:
     """The lines of the page read what the command wrote."""
     from charlm.compression.arithmetic_coding import self_test
-    from charlm.compression.container import FIXED, MAGIC, MOST_STREAMS, CompressedFile, model_digest
+    from charlm.compression.container import FIXED_HEADER_BYTES, MAGIC, MAX_STREAMS, CompressedFile, model_digest
 
     monkeypatch.chdir(tmp_path)
     model = house / "runs" / "tiny" / "model.safetensors"
@@ -370,7 +370,7 @@ def test_keys_and_layout_of_a_compressed_file(
     assert head["model"] == model_digest(load(model)) and head["answer"] == self_test(load(model))
     assert head["original"] == hashlib.sha256(Path("novel.txt").read_bytes()).digest()[:8]
     assert head["coder"] == packed.coder
-    assert f"more than {FIXED} bytes" in COMPRESSED and f"at most {MOST_STREAMS}" in COMPRESSED
+    assert f"more than {FIXED_HEADER_BYTES} bytes" in COMPRESSED and f"at most {MAX_STREAMS}" in COMPRESSED
 
 
 def test_keys_of_score(house: Path, capsys: pytest.CaptureFixture[str]) -> None:

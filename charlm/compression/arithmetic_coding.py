@@ -4,8 +4,8 @@ A symbol of probability p takes -log2 p bits, so that a text takes what it is sc
 same network over the same symbols, in an arithmetic that gives both the same probabilities
 (`charlm.compression.exact_arithmetic`); the range coder (Martin 1979) is constriction's.
 
-So that a longer text takes less time, it is cut into streams that are read side by side: its first `HEAD` symbols
-alone, then the rest in contiguous stretches of nearly equal length, each of which begins in the state, and with
+So that a longer text takes less time, it is cut into streams that are read as a batch: its first `HEAD_SYMBOLS` symbols
+by one stream, then the rest in contiguous segments of nearly equal length, each of which begins in the state, and with
 the last symbol, of the head. What is left out: how bytes are symbols (`charlm.compression.lossless_text`), and the file
 around the bits (`charlm.compression.container`).
 """
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from charlm.compression.exact_arithmetic import MIN_FREQUENCY, exact_stepper, frequencies
+from charlm.compression.exact_arithmetic import MIN_SYMBOL_BITS, exact_stepper, frequencies
 from charlm.config import PLUGIN_CELLS
 from charlm.errors import CharlmError, PackedError, UsageError
 from charlm.model.checkpoint import Model
@@ -27,7 +27,7 @@ from charlm.model.stepper import Stepper
 from charlm.tokenizers.escape import NO_NUMBERS
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
-SELF_TEST_SYMBOLS = 256
+HEAD_SYMBOLS = 256
 """Symbols read by one stream before there are several, which then begin warm."""
 
 MIN_STREAM_SYMBOLS = 1 << 13
@@ -54,9 +54,9 @@ def streams_for(symbols: int) -> int:
 
 
 def most_symbols(size: int) -> int:
-    """How many symbols `size` bytes can stand for, since each takes `MIN_FREQUENCY` bits or, of three symbols, two
+    """How many symbols `size` bytes can stand for, since each takes `MIN_SYMBOL_BITS` bits or, of three symbols, two
     thirds."""
-    return int((8 * size + SLACK_BITS) / MIN_FREQUENCY * 1.5)
+    return int((8 * size + SLACK_BITS) / MIN_SYMBOL_BITS * 1.5)
 
 
 def coder_version() -> tuple[int, int]:
@@ -201,7 +201,7 @@ def _read(stepper: Stepper, symbols: int, streams: int) -> _Reading:
         expects there: frequencies and logits (b, V). It is sent those symbols (b,). At the end places are None.
     """
     states, before = stepper.start(), np.array([BOUNDARY])
-    head = symbols if streams == 1 else min(symbols, SELF_TEST_SYMBOLS)
+    head = symbols if streams == 1 else min(symbols, HEAD_SYMBOLS)
     for position in range(head):
         expected, states, logits = _step(stepper, before, states)
         before = yield np.array([position]), expected, logits

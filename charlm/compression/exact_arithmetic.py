@@ -36,7 +36,7 @@ MIN_MEAN = 2.0**-100
 EXP_ONE = 2.0**30
 """What a probability of 1 is as a frequency, before those of the other symbols are added."""
 
-MIN_FREQUENCY = 1 / 4096
+MIN_SYMBOL_BITS = 1 / 4096
 """Bits that a symbol costs at least, about: a share of probability is spread over all symbols for that."""
 
 _EXP_TABLE_STEPS = 64
@@ -147,12 +147,12 @@ class _Functions:
 
 
 def frequencies(logits: np.ndarray) -> np.ndarray:
-    """Whole numbers (B, V) in proportion to the softmax of logits (B, V), up to what `MIN_FREQUENCY` adds to each.
+    """Whole numbers (B, V) in proportion to the softmax of logits (B, V), up to what `MIN_SYMBOL_BITS` adds to each.
 
     Below 2^53 in sum, so that they too can be added in any order.
     """
     counts = np.rint(_exp(logits - logits.max(-1, keepdims=True)) * EXP_ONE)
-    share = 1 - 2.0**-MIN_FREQUENCY
+    share = 1 - 2.0**-MIN_SYMBOL_BITS
     counts += np.rint(counts.sum(-1, keepdims=True) * (share / counts.shape[-1]))
     return counts
 

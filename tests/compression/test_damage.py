@@ -12,7 +12,7 @@ from texts import text_of
 
 import charlm
 from charlm.compression import arithmetic_coding
-from charlm.compression.container import FIXED, MAGIC, OWN, UTF8, CompressedFile
+from charlm.compression.container import FIXED_HEADER_BYTES, MAGIC, OWN, UTF8, CompressedFile
 from charlm.errors import CharlmError, PackedError
 from charlm.model.checkpoint import Model
 
@@ -146,7 +146,7 @@ def test_what_is_said(model: Model, good: list[bytes]) -> None:
         (MAGIC + b"\1", "cut short"),
         (newer, "has version 2"),
         (good[0][:-1] + b"\0", "checksum"),
-        (CompressedFile.of(good[0]).to_bytes()[: FIXED + 3], "checksum"),
+        (CompressedFile.of(good[0]).to_bytes()[: FIXED_HEADER_BYTES + 3], "checksum"),
         (replace(CompressedFile.of(good[0]), symbols=2**50).to_bytes(), "claims|memory"),
         (replace(CompressedFile.of(good[0]), streams=5000).to_bytes(), "claims 5,000 streams"),
         (replace(CompressedFile.of(good[0]), answer=b"1234").to_bytes(), "arithmetic whose results are not"),

@@ -95,7 +95,7 @@ def test_frequencies(seed: int, symbols: int, spread: float) -> None:
     assert np.array_equal(counts, np.rint(counts)) and counts.min() >= 1 and counts.sum(1).max() < 2**53
     wanted = np.exp(logits - logits.max(1, keepdims=True))
     wanted /= wanted.sum(1, keepdims=True)
-    share = 1 - 2.0**-made.LEAST
+    share = 1 - 2.0**-made.MIN_SYMBOL_BITS
     wanted = (wanted + share / symbols) / (1 + share)
     off = np.abs(counts - wanted * counts.sum(1, keepdims=True))
     rounded = 1 + symbols * wanted

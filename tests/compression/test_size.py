@@ -7,7 +7,7 @@ import pytest
 from texts import text_of
 
 import charlm
-from charlm.compression.arithmetic_coding import MIN_STREAM_SYMBOLS, MOST_STREAMS, most_symbols, streams_for
+from charlm.compression.arithmetic_coding import MAX_STREAMS, MIN_STREAM_SYMBOLS, most_symbols, streams_for
 from charlm.compression.container import CompressedFile
 from charlm.evaluation.evaluate import evaluate
 from charlm.model.checkpoint import Model
@@ -47,7 +47,7 @@ def test_how_many_streams() -> None:
         1,
         1,
         2,
-        MOST_STREAMS,
+        MAX_STREAMS,
     ]
 
 
