@@ -23,6 +23,7 @@ from charlm.compression.exact_arithmetic import MIN_SYMBOL_BITS, exact_stepper, 
 from charlm.config import PLUGIN_CELLS
 from charlm.errors import CharlmError, PackedError, UsageError
 from charlm.model.checkpoint import Model
+from charlm.model.logits import cross_entropy
 from charlm.model.stepper import Stepper
 from charlm.tokenizers.escape import NO_NUMBERS
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
@@ -120,7 +121,7 @@ def encode(
     while at is not None:
         symbols = ids[at].astype(np.int64)
         encoder.encode(symbols.astype(np.int32), kind, expected)
-        nats += float(_nats(logits, symbols).sum())
+        nats += float(cross_entropy(logits, symbols).sum())
         done += len(at)
         if progress is not None:
             progress(done)
@@ -239,12 +240,6 @@ def _step(stepper: Stepper, ids: np.ndarray, states: Any) -> tuple[np.ndarray, A
 def _stepper(model: Model) -> Stepper:
     with np.errstate(all="ignore"):  # of weights whose products overflow, the logits will speak
         return exact_stepper(model)
-
-
-def _nats(logits: np.ndarray, symbols: np.ndarray) -> np.ndarray:
-    """(B,) the surprise of each symbol, without what coding adds."""
-    rows = logits - logits.max(-1, keepdims=True)
-    return np.log(np.exp(rows).sum(-1)) - np.take_along_axis(rows, symbols[:, None], -1)[:, 0]
 
 
 def _bits(expected: np.ndarray, symbols: np.ndarray) -> np.ndarray:

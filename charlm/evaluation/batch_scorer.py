@@ -17,6 +17,7 @@ import numpy as np
 
 from charlm.cells import State
 from charlm.model.checkpoint import Model
+from charlm.model.logits import cross_entropy
 from charlm.model.stepper import Stepper
 
 CHUNK_SYMBOLS = 32
@@ -131,8 +132,7 @@ class _Stepping:
         with np.errstate(all="ignore"):  # a state that grows without bound speaks in the result
             for t, read in enumerate(ids):
                 logits, states = self._stepper.step(read, states)
-                logits -= logits.max(1, keepdims=True)
-                nats[t] = np.log(np.exp(logits).sum(1)) - logits[np.arange(len(read)), targets[t]]
+                nats[t] = cross_entropy(logits, targets[t])
         return nats, states
 
 

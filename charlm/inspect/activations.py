@@ -15,6 +15,7 @@ import numpy as np
 from charlm.cells import Array, State
 from charlm.evaluation.warm_up import warm_up_ids
 from charlm.model.checkpoint import Model
+from charlm.model.logits import log_softmax
 from charlm.model.stepper import Edit, Stepper
 
 BLOCK_BYTES = 1 << 24
@@ -133,9 +134,3 @@ def _warm_up(stepper: Stepper, before: np.ndarray, starts: np.ndarray, edit: Edi
         live = (starts + offset >= 0)[:, None]
         states = [tuple(array * live for array in state) for state in states]
     return states
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Natural logarithms (..., V) of the probabilities that logits (..., V) stand for."""
-    shifted = logits - logits.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))

@@ -17,8 +17,8 @@ from math import log, sqrt
 
 import numpy as np
 
-from charlm.inspect.activations import log_softmax
 from charlm.model.checkpoint import Model
+from charlm.model.logits import cross_entropy
 from charlm.model.stepper import States, Stepper
 from charlm.tokenizers.vocabulary import BOUNDARY
 
@@ -95,7 +95,7 @@ def by_context(model: Model, ids: np.ndarray, nats: np.ndarray) -> list[ContextR
         for distance in range(least, most + 1):
             logits, states = stepper.step(ids[starts + distance - 1], states)
             target = ids[starts + distance].astype(np.int64)
-            cold -= np.take_along_axis(log_softmax(logits), target[:, None], 1)[:, 0]
+            cold += cross_entropy(logits, target)
             carried += nats[starts + distance - 1]
         rows.append(_row(least, most, cold / least / log(2), carried / least / log(2)))
     return rows

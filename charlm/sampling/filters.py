@@ -11,14 +11,10 @@ from math import isfinite
 
 import numpy as np
 
+from charlm.model.logits import log_softmax
+
 NEG_INF = -np.inf
 """The logit of a symbol that must not be drawn."""
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Log-probabilities (B, V), in nats."""
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def apply_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:

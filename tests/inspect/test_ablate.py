@@ -9,9 +9,9 @@ from texts import text_of
 from charlm.errors import CharlmError
 from charlm.inspect.ablate import ablate
 from charlm.inspect.features import of_text, on
+from charlm.model.logits import log_softmax
 from charlm.model.stepper import Stepper
 from charlm.model.units import HiddenUnit
-from charlm.sampling.filters import log_softmax
 
 
 def ids_of(model, characters, seed=1):

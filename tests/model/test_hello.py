@@ -12,9 +12,9 @@ from charlm.config import ModelOptions
 from charlm.evaluation.scoring import Score, score
 from charlm.model import checkpoint
 from charlm.model.checkpoint import Model
+from charlm.model.logits import log_softmax
 from charlm.model.network import Network
 from charlm.model.stepper import Stepper
-from charlm.sampling.filters import log_softmax
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN, Vocabulary
 
 LETTERS = "helo"

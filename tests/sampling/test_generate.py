@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from charlm import cells
+from charlm.model.logits import log_softmax
 from charlm.model.stepper import Stepper
-from charlm.sampling.filters import SamplingParams, log_softmax
+from charlm.sampling.filters import SamplingParams
 from charlm.sampling.generate import generate, random_streams
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
