@@ -17,6 +17,7 @@ Shapes: T symbols of a window, H hidden.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from math import isfinite
 
 import numpy as np
@@ -136,5 +137,4 @@ def _written(model: Model) -> np.ndarray:
     drawn = generate(
         Stepper(model), np.zeros(0, np.int64), SamplingParams(1.0, 0, 1.0, 0.0), random_streams(0, SAMPLES)
     )
-    rows = [np.full(SAMPLES, BOUNDARY), *(next(drawn).copy() for _ in range(LENGTH))]
-    return np.stack(rows).astype(np.int64)
+    return np.array([[BOUNDARY] * SAMPLES, *islice(drawn, LENGTH)], np.int64)

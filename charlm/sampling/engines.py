@@ -1,4 +1,4 @@
-"""Which code computes the next logits: one of five engines, behind two protocols.
+"""The choice of engine: which code computes the next logits.
 
 Not here: what is drawn from the logits (`charlm.sampling.generate`).
 """
@@ -6,16 +6,15 @@ Not here: what is drawn from the logits (`charlm.sampling.generate`).
 from charlm.model.checkpoint import Model
 from charlm.model.stepper import Edit, Stepper
 from charlm.model.wiring import is_plain_stack
-from charlm.sampling.generate import Engine, OneStreamEngine
+from charlm.sampling.generate import Engine, SingleStreamEngine
 from charlm.sampling.single_stream import SINGLE_STREAM_CELLS, SingleStream, WiredSingleStream
 
 MIN_TORCH_MULTIPLICATIONS = 1 << 28
-"""Multiplications for one character of all samples, from which on they are written in torch: its import, a second, is
-then paid back within some 500 characters of each. The length of the samples is not looked at: their digits must not
-depend on it."""
+"""Multiplications for one character of all samples from which torch is used: its import, a second, is then paid back
+within some 500 characters of each sample. The samples' length does not count: their digits must not depend on it."""
 
 
-def choose_engine(model: Model, num: int, device: str, edit: Edit | None) -> Engine | OneStreamEngine:
+def choose_engine(model: Model, num: int, device: str, edit: Edit | None) -> Engine | SingleStreamEngine:
     """The fastest engine that can write `num` samples; it depends on the model and `num` only, never on a measurement.
 
     | device | samples | network | engine |
@@ -52,5 +51,5 @@ def many_streams(model: Model, num: int) -> Engine:
 
 
 def multiplications(model: Model, num: int) -> int:
-    """For one character of each sample."""
+    """Multiplications for one character of all samples."""
     return num * sum(weight.size for name, weight in model.weights.items() if name != "embedding.weight")

@@ -1,11 +1,11 @@
-"""A stream of symbols, each drawn from what the network expects after those before it.
+"""Drawing symbols without end, each from what the network expects after those before it.
 
-A generator of ids: the caller decodes and prints. B streams run side by side, each with a random
-stream of its own, so that what one writes does not depend on how many others there are. A single one
-has a way of its own, with less to do for each character.
+A generator of ids: the caller decodes and prints. Each of the B samples has its own random stream, so that what one
+sample says does not depend on how many others there are. A single sample has a loop of its own, with less to do for
+each symbol.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Protocol, runtime_checkable
 
@@ -16,13 +16,18 @@ from charlm.model.stepper import Edit, States
 from charlm.sampling.filters import NEG_INF, SamplingParams, make_sampler, sample_ids
 from charlm.tokenizers.vocabulary import BOUNDARY, UNKNOWN
 
-UNIFORMS_AT_ONCE = 8
-"""Symbols of a single stream that are drawn before the first of them is given: to keep NumPy from warning costs a
-microsecond each time, a twentieth of what a small network takes for a symbol."""
+DRAWN_AT_ONCE = 8
+"""Symbols of a single sample that are drawn before the first of them is yielded: each `np.errstate` costs a
+microsecond, a twentieth of what a small network takes for a symbol."""
+
+NON_FINITE_OUTPUT = (
+    "the network's output is no finite number any more: its state has grown without bound, as that of a "
+    "linear or relu rnn can; sample another model, or fewer characters"
+)
 
 
 class Engine(Protocol):
-    """A model that reads a symbol in each of many streams: `charlm.model.stepper.Stepper`, or what stands for it."""
+    """A model that reads one symbol in each of B streams: `charlm.model.stepper.Stepper`, or a faster twin."""
 
     def start(self, batch: int = 1) -> States:
         """The state before any text."""
@@ -35,8 +40,8 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class OneStreamEngine(Protocol):
-    """A model that reads one symbol after the other, in one stream; it keeps the state itself."""
+class SingleStreamEngine(Protocol):
+    """A model that reads one stream, symbol by symbol, and keeps the state itself, in place."""
 
     @property
     def vocab_size(self) -> int:
@@ -52,26 +57,39 @@ def random_streams(seed: int, number: int) -> list[Random]:
 
 
 def generate(
-    engine: Engine, prompt: np.ndarray, params: SamplingParams, random: list[Random], edit: Edit | None = None
-) -> Iterator[np.ndarray]:
+    engine: Engine | SingleStreamEngine,
+    prompt: np.ndarray,
+    params: SamplingParams,
+    random: list[Random],
+    edit: Edit | None = None,
+) -> Iterator[Sequence[int]]:
     """Draw without end.
 
-    The unknown symbol is never drawn; the boundary is not drawn twice in a row, so that there is
-    always a next character.
+    The unknown symbol is never drawn; the boundary is not drawn twice in a row, so that there is always a next
+    character. An engine for a single stream draws what any other does for a batch of one, up to rounding.
 
     Args:
-        engine: the model.
+        engine: the model; one for a single stream has read nothing yet.
         prompt: (P,) symbols to read first, after the boundary that precedes every text.
         params: temperature and filters.
         random: a random stream for each of the B samples.
-        edit: changes a layer's state after each symbol, the prompt's included (`charlm.model.stepper`).
+        edit: changes a layer's state after each symbol, the prompt's included (`charlm.model.stepper`); not for an
+            engine of a single stream.
 
     Yields:
-        (B,) ids.
+        B ids.
 
     Raises:
         CharlmError: the network's output is not finite.
     """
+    if isinstance(engine, SingleStreamEngine):
+        return zip(_generate_one(engine, prompt, params, random[0]))  # each id in a tuple
+    return _generate_batch(engine, prompt, params, random, edit)
+
+
+def _generate_batch(
+    engine: Engine, prompt: np.ndarray, params: SamplingParams, random: list[Random], edit: Edit | None
+) -> Iterator[list[int]]:
     states = engine.start()
     for symbol in (BOUNDARY, *prompt):
         logits, states = _step(engine, np.array([symbol]), states, edit)
@@ -83,49 +101,8 @@ def generate(
         logits[:, UNKNOWN] = NEG_INF
         logits[last == BOUNDARY, BOUNDARY] = NEG_INF
         last = sample_ids(params.apply(logits), np.array([stream.random() for stream in random]))
-        yield last
+        yield last.tolist()
         logits, states = _step(engine, last, states, edit)
-
-
-def generate_one(engine: OneStreamEngine, prompt: np.ndarray, params: SamplingParams, random: Random) -> Iterator[int]:
-    """Draw one stream without end: what `generate` yields for a batch of one, up to rounding.
-
-    Args:
-        engine: the model, which has read nothing yet.
-        prompt, params: as in `generate`.
-        random: the random stream.
-
-    Raises:
-        CharlmError: the network's output is not finite.
-    """
-    before: list[int] = [BOUNDARY, *prompt.tolist()]
-    last = before.pop()
-    draw_one = make_sampler(params, engine.vocab_size)
-    with np.errstate(all="ignore"):
-        for symbol in before:
-            engine.read(symbol)
-    while True:
-        drawn: list[int] = []
-        with np.errstate(all="ignore"):
-            for _ in range(UNIFORMS_AT_ONCE):
-                logits = engine.read(last)
-                logits[UNKNOWN] = NEG_INF
-                if last == BOUNDARY:
-                    logits[BOUNDARY] = NEG_INF
-                try:
-                    last = draw_one(logits, random.random())
-                except FloatingPointError:
-                    break
-                drawn.append(last)
-        yield from drawn
-        if len(drawn) < UNIFORMS_AT_ONCE:
-            raise CharlmError(NON_FINITE_OUTPUT)
-
-
-NON_FINITE_OUTPUT = (
-    "the network's output is no finite number any more: its state has grown without bound, as that of a "
-    "linear or relu rnn can; sample another model, or fewer characters"
-)
 
 
 def _step(engine: Engine, ids: np.ndarray, states: States, edit: Edit | None) -> tuple[np.ndarray, States]:
@@ -134,3 +111,30 @@ def _step(engine: Engine, ids: np.ndarray, states: States, edit: Edit | None) ->
     if not np.isfinite(logits).all():
         raise CharlmError(NON_FINITE_OUTPUT)
     return logits, states
+
+
+def _generate_one(
+    engine: SingleStreamEngine, prompt: np.ndarray, params: SamplingParams, random: Random
+) -> Iterator[int]:
+    ids: list[int] = [BOUNDARY, *prompt.tolist()]
+    last = ids.pop()
+    sample_id = make_sampler(params, engine.vocab_size)
+    with np.errstate(all="ignore"):
+        for symbol in ids:
+            engine.read(symbol)
+    while True:
+        drawn: list[int] = []
+        with np.errstate(all="ignore"):
+            for _ in range(DRAWN_AT_ONCE):
+                logits = engine.read(last)
+                logits[UNKNOWN] = NEG_INF
+                if last == BOUNDARY:
+                    logits[BOUNDARY] = NEG_INF
+                try:
+                    last = sample_id(logits, random.random())
+                except FloatingPointError:
+                    break
+                drawn.append(last)
+        yield from drawn
+        if len(drawn) < DRAWN_AT_ONCE:
+            raise CharlmError(NON_FINITE_OUTPUT)

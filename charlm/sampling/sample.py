@@ -1,14 +1,14 @@
-"""Writing new text: a prompt is read, then characters are drawn and printed as they come.
+"""Writing new text: read a prompt, then draw symbol after symbol and decode them.
 
     for piece in stream(model, prompt="ROMEO:", length=200): …     one sample, piece by piece
-    samples(model, num=8, length=200)                              several side by side, each whole
+    samples(model, num=8, length=200)                              several as a batch, each complete
     samples(model, clamp={"0:17": 1.0})                            with unit 17 of layer 0 held at 1
 
-A model that reads from the right writes to the left: its text grows before the prompt, and is given from left to right
-when it is complete.
+A backward model writes to the left: its text grows before the prompt, and is returned from left to right when it is
+complete. On the CPU this needs no torch, except for many samples of a large network.
 
-On the CPU this needs no torch, but for many samples of a large network. What is left out: the filters
-(`charlm.sampling.filters`) and the stream of ids (`charlm.sampling.generate`).
+What is left out: the engines (`charlm.sampling.engines`), the draws (`charlm.sampling.generate`), and where a text ends
+(`charlm.sampling.text_writer`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,21 +27,24 @@ from charlm.model.stepper import Edit, Stepper
 from charlm.model.units import clamp as clamp_edit
 from charlm.sampling.engines import choose_engine
 from charlm.sampling.filters import SamplingParams
-from charlm.sampling.generate import OneStreamEngine, generate, generate_one, random_streams
+from charlm.sampling.generate import generate, random_streams
 from charlm.sampling.text_writer import DecodedSymbols, TextWriter, boundary_text
 from charlm.tokenizers.vocabulary import BOUNDARY
 
 Clamp = Mapping[str, float | str]
-"""Values by the places where they are held (`charlm.model.units`)."""
+"""Values at which units are held, by LAYER:UNIT or LAYER:UNIT:PART (`charlm.model.units`)."""
 
-DECODE_SYMBOLS = 64
-"""Symbols of each sample that are turned into text at once."""
+NO_PROMPT = np.array([], np.int64)
+"""The ids of an empty prompt."""
+
+MAX_DECODED_SYMBOLS = 64
+"""Symbols of each sample that are decoded at once."""
 
 PREVIEW_SYMBOLS, PREVIEW_TEMPERATURE = 200, 0.8
-"""Of the short samples during training."""
+"""Length and temperature of the short samples during training."""
 
 RANDOM_STATE_BYTES = 2500
-"""Bytes of a stream of random numbers."""
+"""Bytes of memory for the random numbers of a sample."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +52,8 @@ class Sample:
     """One sample.
 
     Attributes:
-        index: which of the `num`.
-        text: what was drawn, the prompt not included; nothing from the stop string on.
+        index: from 0 to `num` - 1.
+        text: without the prompt, and without the stop string and all after it.
         characters: how many were drawn, those of the stop string included.
         ended: why it ended: `length`, `stop` or `end` (of the document).
     """
@@ -64,22 +67,22 @@ class Sample:
 def stream(
     model: Model, *, prompt: str = "", seed: int = 0, clamp: Clamp | None = None, **values: Any
 ) -> Iterator[str]:
-    """Write one sample, piece by piece, some symbols after they are certain. The prompt is checked at once.
+    """Write one sample, piece by piece; the prompt is checked at once.
 
     Args:
-        model: from `charlm.model.checkpoint.load`. One that reads from the right gives one piece, at the end.
+        model: from `charlm.model.checkpoint.load`. A backward model yields one piece, at the end.
         prompt: read first, not repeated.
         seed: of the draws.
         clamp: units that are held while reading and writing, the value by LAYER:UNIT (its output h) or
             LAYER:UNIT:PART (such as c, the memory of an lstm): `{"0:17": 1.0}`.
-        values: any option of `charlm.config.SampleOptions`, but that one sample is written.
+        values: any option of `charlm.config.SampleOptions`; `num` must be 1.
 
     Returns:
         The pieces of text; together they are the sample.
 
     Raises:
         SymbolError: the prompt has a character that the model does not know.
-        UsageError: an option is out of range, or there is no such unit to be held.
+        UsageError: an option is out of range, or the model has no such unit.
     """
     check_model(model)
     model.check_one_way("write text")
@@ -94,10 +97,10 @@ def stream(
 def samples(
     model: Model, *, prompt: str = "", seed: int = 0, clamp: Clamp | None = None, **values: Any
 ) -> list[Sample]:
-    """Write several samples side by side; sample i is the same whatever their number, up to rounding.
+    """Write several samples as a batch; sample i is the same whatever their number, up to rounding.
 
     Args:
-        model, prompt, seed, clamp, values: as in `stream`; `num` says how many.
+        model, prompt, seed, clamp, values: as in `stream`; `num` is the number of samples.
 
     Raises:
         SymbolError, UsageError: as in `stream`.
@@ -120,14 +123,14 @@ def samples(
 
 
 def _options(seed: int, values: Mapping[str, Any]) -> SampleOptions:
-    """The options, checked; a seed that is None is not drawn here, where nobody would be told of it."""
+    """The checked options; a seed of None is refused, as one drawn here could not be reported."""
     if seed is None:
         raise UsageError("seed must be an integer from 0 on, got None; give one")
     return SampleOptions.of({**values, "seed": seed})
 
 
 def _memory_needed(model: Model, options: SampleOptions) -> int:
-    """What the samples come to: of each its text, where nothing ends it early, and some rows of V and of H numbers."""
+    """Bytes for the samples: each has its text, if nothing ends it early, and some rows of V and of H numbers."""
     text = 0 if options.stop is not None or options.until_end else options.length
     cell = cells.of(model.options)
     numbers = model.options.layers * len(cell.state) + 2 * len(cell.gates)
@@ -141,14 +144,14 @@ def _pieces(drawn: Iterator[Sequence[int]], writer: TextWriter) -> Iterator[str]
 
 
 def _from_left(pieces: Iterator[str]) -> Iterator[str]:
-    """What was written from its end, turned round, as one piece."""
+    """What was written from the right, as one piece from the left."""
     yield "".join(pieces)[::-1]
 
 
 def _write_together(drawn: Iterator[Sequence[int]], writers: list[TextWriter]) -> list[str]:
     texts = [""] * len(writers)
     while wanted := max(writer.wanted() for writer in writers):
-        for index, symbols in enumerate(zip(*islice(drawn, min(wanted, DECODE_SYMBOLS)), strict=True)):
+        for index, symbols in enumerate(zip(*islice(drawn, min(wanted, MAX_DECODED_SYMBOLS)), strict=True)):
             texts[index] += writers[index].write_all(symbols)
     return [text + writer.finish() for text, writer in zip(texts, writers, strict=True)]
 
@@ -160,13 +163,11 @@ def _generate_ids(model: Model, prompt: str, options: SampleOptions, edit: Edit 
     random = random_streams(cast(int, options.seed), options.num)
     with np.errstate(all="ignore"):  # if products of the weights overflow, the draws report it
         engine = choose_engine(model, options.num, options.device, edit)
-    if isinstance(engine, OneStreamEngine):
-        return zip(generate_one(engine, ids, params, random[0]))  # each alone in a tuple
-    return (symbols.tolist() for symbols in generate(engine, ids, params, random, edit))
+    return generate(engine, ids, params, random, edit)
 
 
 def _encode_prompt(model: Model, prompt: str) -> np.ndarray:
-    """The symbols of a prompt in the model's order; if lines are documents, a line's end is the end of one."""
+    """The ids (P,) of a prompt in the model's order; if lines are documents, a line end is a boundary."""
     if boundary_text(model):
         lines = [model.vocabulary.encode_prompt(line) for line in prompt.split("\n")]
         pieces = [piece for line in lines for piece in ([BOUNDARY], line)][1:]
@@ -177,14 +178,9 @@ def _encode_prompt(model: Model, prompt: str) -> np.ndarray:
 
 
 def preview(model: Model, seed: int) -> str:
-    """A short sample during training; ends of documents are line ends, and nothing of the model changes."""
-    empty = np.array([], dtype=np.int64)
-    ids = generate(Stepper(model), empty, SamplingParams(PREVIEW_TEMPERATURE), random_streams(seed, 1))
-    tokenizer, backward = model.vocabulary.tokenizer, model.options.direction == BACKWARD
-    decoder = tokenizer.reversed_decoder() if backward else tokenizer.decoder()
-    pieces = []
-    for (symbol,) in islice(ids, PREVIEW_SYMBOLS):
-        at_end = symbol == BOUNDARY
-        pieces.append(decoder.flush() + "\n" if at_end else decoder.feed([model.vocabulary.code(int(symbol))]))
-    text = "".join(pieces) + decoder.flush()
+    """Write a short sample during training; ends of documents are line ends."""
+    drawn = generate(Stepper(model), NO_PROMPT, SamplingParams(PREVIEW_TEMPERATURE), random_streams(seed, 1))
+    backward = model.options.direction == BACKWARD
+    writer = TextWriter(model.vocabulary, SampleOptions(), {}, boundary="\n", backward=backward)
+    text = "".join(writer.write(symbol) for (symbol,) in islice(drawn, PREVIEW_SYMBOLS)) + writer.finish()
     return text[::-1] if backward else text

@@ -10,7 +10,7 @@ from charlm import cells
 from charlm.errors import CharlmError
 from charlm.model.stepper import Stepper
 from charlm.sampling.filters import SamplingParams, make_sampler, sample_ids
-from charlm.sampling.generate import generate, generate_one, random_streams
+from charlm.sampling.generate import generate, random_streams
 from charlm.sampling.single_stream import SINGLE_STREAM_CELLS, SingleStream, WiredSingleStream
 
 KINDS = [(name, activation) for name in SINGLE_STREAM_CELLS for activation in cells.make(name).activations]
@@ -102,8 +102,8 @@ def test_one_stream_writes_what_a_batch_of_one_writes(make_model, name, rules, p
     model, prompt = make_model(name, layers=2, seed=5), np.array(prompt, np.int64)
     model.weights["readout.bias"][:2] += 2  # boundary and unknown, which have rules of their own
     batch = generate(Stepper(model), prompt, rules, random_streams(4, 1))
-    alone = generate_one(SingleStream(model), prompt, rules, random_streams(4, 1)[0])
-    assert list(islice(alone, 300)) == [int(ids[0]) for ids in islice(batch, 300)]
+    alone = generate(SingleStream(model), prompt, rules, random_streams(4, 1))
+    assert [ids for (ids,) in islice(alone, 300)] == [ids for (ids,) in islice(batch, 300)]
 
 
 @pytest.mark.parametrize(
@@ -118,4 +118,4 @@ def test_state_that_grew_beyond_all_numbers_is_refused(make_model, rules, grows)
         model.weights["layers.0.weight_ih"][:] = 1
         model.weights["readout.weight"][:] = -1
     with pytest.raises(CharlmError, match="no finite number"):
-        list(islice(generate_one(SingleStream(model), np.array([], np.int64), rules, random_streams(0, 1)[0]), 1000))
+        list(islice(generate(SingleStream(model), np.array([], np.int64), rules, random_streams(0, 1)), 1000))
