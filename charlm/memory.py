@@ -1,7 +1,7 @@
-"""How much memory there is, and one clear refusal of what needs more, before any of it is taken.
+"""How much memory is available, and a refusal of what needs more, before any is allocated.
 
-Without it a network of a terabyte ends in a traceback, or in the system killing the process, or another one.
-What is needed is what the arrays come to; what libraries take beside it is not counted.
+Otherwise a network of a terabyte would end in a traceback, or the system would kill this process or another one.
+Only arrays are counted, not the memory that libraries need themselves.
 """
 
 import os
@@ -10,38 +10,38 @@ from pathlib import Path
 from charlm.errors import UsageError
 
 MEMINFO = Path("/proc/meminfo")
-LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-"""Where Linux says what a container may take."""
+CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""The memory limit of a container on Linux (cgroups v2, v1)."""
 
 
 def available() -> int | None:
-    """Bytes that can be taken without driving anything out: on Linux as the system says, elsewhere all there are.
+    """Available bytes: on Linux those that the system reports, elsewhere all that are installed.
 
-    None where the system does not tell.
+    None if they cannot be determined.
     """
-    limits = [bytes for bytes in (_free(), *map(_number, LIMITS)) if bytes is not None]
-    return min(limits) if limits else _installed()
+    limits = [bytes for bytes in (_free_bytes(), *map(_limit_bytes, CGROUP_LIMITS)) if bytes is not None]
+    return min(limits) if limits else _installed_bytes()
 
 
-def check(needed: int, what: str, advice: str, room: int | None = None) -> None:
-    """Refuse what does not fit.
+def check(needed: int, what: str, advice: str, limit: int | None = None) -> None:
+    """Refuse what does not fit into memory.
 
     Args:
         needed: bytes.
-        what: needs them.
-        advice: what to do about it.
-        room: bytes that there are, where they are not those of this machine's main memory.
+        what: the work that needs them.
+        advice: what the user can do.
+        limit: available bytes, if not those of the main memory.
 
     Raises:
-        UsageError: less is available.
+        UsageError: fewer are available.
     """
-    room = available() if room is None else room
-    if room is not None and needed > room:
-        raise UsageError(f"{what} needs about {_size(needed)} of memory, and {_size(room)} are available; {advice}")
+    limit = available() if limit is None else limit
+    if limit is not None and needed > limit:
+        raise UsageError(f"{what} needs about {_size(needed)} of memory, and {_size(limit)} are available; {advice}")
 
 
-def _free() -> int | None:
-    """What Linux counts as available, and room to swap."""
+def _free_bytes() -> int | None:
+    """Available memory and free swap on Linux."""
     try:
         lines = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
         return 1024 * sum(int(lines[key].split()[0]) for key in ("MemAvailable", "SwapFree"))
@@ -49,15 +49,15 @@ def _free() -> int | None:
         return None
 
 
-def _number(path: Path) -> int | None:
-    """The limit in a file; None where there is none, which is written as `max` or as a huge number."""
+def _limit_bytes(path: Path) -> int | None:
+    """The limit in a file; None without one, which is written `max`."""
     try:
         return int(path.read_text())
     except (OSError, ValueError):
         return None
 
 
-def _installed() -> int | None:
+def _installed_bytes() -> int | None:
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

@@ -1,8 +1,7 @@
-"""What an option is: its kind, range and help, how a word becomes its value, and how a wrong one is refused.
+"""Specifications of options: kind, range and help, and how a value is parsed and checked.
 
-The command line, `--config` files, saved runs and library calls all go through here, so that a value
-is checked once, in one way, and dies with its name and range. What is left out: which options there
-are (`charlm.config`).
+The command line, `--config` files, saved runs and library calls all use them, so that every value is checked in one
+way. The options themselves are in `charlm.config`.
 """
 
 import dataclasses
@@ -16,27 +15,27 @@ from typing import Any, ClassVar, Self
 from charlm.errors import UsageError
 
 AUTO: Any = "auto"
-"""The value of an option that follows its rule; the resolved value is what gets saved."""
+"""The value of an option that is chosen by a rule; the chosen value is saved."""
 
 COUNT_SUFFIXES = {"k": 10**3, "m": 10**6, "g": 10**9}
 SECONDS_IN = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 MAX_INTEGER = 2**53
-"""Largest whole number an option takes: beyond it JSON readers lose digits."""
+"""Largest number that an option takes: JSON readers lose digits of larger integers."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What is known of one option beside its name and default.
+    """One option, without its name and default.
 
     Args:
         kind: integer, number, count (12, 500k, 2M), duration (90s, 10m, 2h), text, choice or switch.
         help: one sentence for `--help`.
-        low, high: the smallest and largest value that is accepted.
-        above, below: bounds that are themselves not accepted.
-        choices: the words of a choice, or a function that lists them when they are needed.
-        auto: the rule in words, where `auto` is accepted.
+        low, high: the smallest and the largest accepted value.
+        above, below: bounds that are not accepted themselves.
+        choices: the values of a choice, or a function that lists them.
+        auto: the rule of `auto` in words; None if `auto` is not accepted.
         panel: the heading under which `--help` shows it.
-        unknown: what to do about a word that is none of the choices, nor near to one.
+        unknown: what to do about a value that resembles none of the choices.
     """
 
     kind: str
@@ -51,7 +50,7 @@ class Spec:
     unknown: str = ""
 
     def words(self) -> tuple[str, ...]:
-        """The accepted words of a choice."""
+        """The accepted values of a choice."""
         return self.choices() if callable(self.choices) else self.choices
 
     def range(self) -> str:
@@ -74,19 +73,18 @@ class Spec:
             )
             if limit is not None
         ]
-        bounds_text = ", ".join([noun, " and ".join(bounds)] if bounds else [noun])
-        return bounds_text + (", or auto" if self.auto else "")
+        return ", ".join([noun, *([" and ".join(bounds)] if bounds else []), *(["or auto"] if self.auto else [])])
 
     def read(self, name: str, value: Any) -> Any:
-        """Turn a word from the command line, or a value from TOML or Python, into the option's value.
+        """Parse a string from the command line, or check a value from TOML or Python.
 
         Raises:
-            UsageError: it is of the wrong kind or out of range; the message names both.
+            UsageError: the value is of the wrong kind or out of range.
         """
         if value is None or (value == AUTO and self.auto):
             return value
         try:
-            result = _READERS[self.kind](value)
+            result = _PARSERS[self.kind](value)
         except (ValueError, OverflowError, KeyError, TypeError):
             raise self.refusal(name, value) from None
         if self.kind == "choice" and result not in self.words():
@@ -98,7 +96,7 @@ class Spec:
 
     def _within(self, value: float) -> bool:
         return (
-            abs(value) <= MAX_INTEGER  # before anything that cannot take a larger one; false for what is no number
+            abs(value) <= MAX_INTEGER  # first, as larger integers overflow a float; False for NaN
             and (self.low is None or value >= self.low)
             and (self.high is None or value <= self.high)
             and (self.above is None or value > self.above)
@@ -106,10 +104,10 @@ class Spec:
         )
 
     def refusal(self, name: str, value: Any, *, beyond: bool = False) -> UsageError:
-        """The error for a value that this option cannot take, perhaps as no option takes so large a number."""
+        """The error for a value that is not accepted; `beyond`: because it is above `MAX_INTEGER`."""
         shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
-        near = difflib.get_close_matches(str(value), self.words(), n=1) if self.kind == "choice" else []
-        hint = f"; did you mean {near[0]}?" if near else f"; {self.unknown}" if self.unknown else ""
+        matches = difflib.get_close_matches(str(value), self.words(), n=1) if self.kind == "choice" else []
+        hint = f"; did you mean {matches[0]}?" if matches else f"; {self.unknown}" if self.unknown else ""
         if beyond:
             hint = f"; no option takes more than {MAX_INTEGER:,}"
         return UsageError(f"{flag(name)} must be {self.range()}, got {shown}{hint}")
@@ -142,7 +140,7 @@ def _duration(value: Any) -> float:
 def _text(value: Any) -> str:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
-    if not isinstance(value, str) or "\0" in value:  # no file and no word of a command line holds a NUL
+    if not isinstance(value, str) or "\0" in value:  # no path and no argument can contain NUL
         raise ValueError
     return value
 
@@ -153,7 +151,7 @@ def _switch(value: Any) -> bool:
     return {"true": True, "false": False}[value]
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
+_PARSERS: dict[str, Callable[[Any], Any]] = {
     "integer": _integer,
     "number": _number,
     "count": _count,
@@ -165,25 +163,25 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 
 def flag(name: str) -> str:
-    """`valid_fraction` as a user types it: `--valid-fraction`."""
+    """The flag of an option: `--valid-fraction` for `valid_fraction`."""
     return "--" + name.replace("_", "-")
 
 
-def option(default: Any, kind: str, help: str, **more: Any) -> Any:
-    """A dataclass field that carries its `Spec`. Typed `Any` so that a field may start as `auto`."""
-    return field(default=default, metadata={"spec": Spec(kind, help, **more)})
+def option(default: Any, kind: str, help: str, **keywords: Any) -> Any:
+    """A dataclass field with its `Spec`; typed `Any`, as the default may be `auto`."""
+    return field(default=default, metadata={"spec": Spec(kind, help, **keywords)})
 
 
-def left_open(spec: Spec, rule: str) -> Any:
-    """A field with the spec of another group's, that follows a rule where nothing is said."""
+def with_auto_rule(spec: Spec, rule: str) -> Any:
+    """A field with the spec of another group, and `auto` as its default."""
     return field(default=AUTO, metadata={"spec": dataclasses.replace(spec, auto=rule)})
 
 
 class Options:
-    """Base of the option groups: checked when made, and convertible to and from plain values.
+    """Base of the option groups, which check their values when created.
 
     Attributes:
-        alternatives: options of which one at most may be given.
+        alternatives: options that exclude each other.
     """
 
     alternatives: ClassVar[tuple[str, ...]] = ()
@@ -197,7 +195,7 @@ class Options:
 
     @classmethod
     def specs(cls) -> dict[str, Spec]:
-        """The `Spec` of every option of this group, by field name, in order."""
+        """The `Spec` of each option of this group by name, in order."""
         return {f.name: f.metadata["spec"] for f in fields(cls)}  # type: ignore[arg-type]
 
     @classmethod
@@ -207,29 +205,32 @@ class Options:
 
     @classmethod
     def of(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
-        """Make the group from named values, as a library call or a TOML table has them.
+        """Create the group from values by name.
+
+        Args:
+            values: of some of its options.
+            where: added to the message about an unknown name.
 
         Raises:
-            UsageError: a name is unknown (the nearest is suggested) or a value is out of range.
+            UsageError: a name is unknown or a value is out of range.
         """
         for name in values:
             if name not in cls.specs():
-                near = difflib.get_close_matches(name, cls.specs(), n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
+                matches = difflib.get_close_matches(name, cls.specs(), n=1)
+                hint = f"; did you mean {matches[0]}?" if matches else ""
                 raise UsageError(f"unknown option {name!r}{where}{hint}")
         return cls(**values)
 
     @classmethod
     def merged(cls, under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-        """Values of two places, `over` winning; an alternative given there takes the place of the others."""
-        decided = any(name in over for name in cls.alternatives)
-        remaining = {name: value for name, value in under.items() if not (decided and name in cls.alternatives)}
-        return {**remaining, **over}
+        """Merge values; `over` takes precedence, and an alternative in it removes the others."""
+        replaced = cls.alternatives if any(name in over for name in cls.alternatives) else ()
+        return {name: value for name, value in under.items() if name not in replaced} | dict(over)
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some options changed, checked again."""
+        """A copy with some options changed and checked."""
         return dataclasses.replace(self, **changes)  # type: ignore[type-var]
 
     def values(self) -> dict[str, Any]:
-        """Every option that is set, by name: what a run saves."""
+        """The options that are not None, by name, as a run saves them."""
         return {name: getattr(self, name) for name in self.specs() if getattr(self, name) is not None}

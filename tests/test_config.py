@@ -23,7 +23,7 @@ from charlm.config import (
     cell_names,
     read_config,
 )
-from charlm.config.commands import COMMANDS, WITHOUT_OPTIONS
+from charlm.config.commands import COMMANDS, COMMANDS_WITHOUT_OPTIONS
 from charlm.errors import UsageError
 from charlm.spec import AUTO, MAX_INTEGER, Spec, flag
 
@@ -355,6 +355,6 @@ def test_configuration_that_cannot_be_opened_is_refused(tmp_path):
 def test_a_file_may_have_tables_of_every_command(toml):
     names = {command.name for command in app.registered_commands}
     groups = {group.typer_instance.info.name for group in app.registered_groups}
-    assert names | groups == {name.split()[0] for name in COMMANDS} | set(WITHOUT_OPTIONS)
+    assert names | groups == {name.split()[0] for name in COMMANDS} | set(COMMANDS_WITHOUT_OPTIONS)
     path = toml("hidden = 3\n" + "".join(f"[{name}]\n" for name in sorted(names | groups)))
     assert read_config(path, "train", TrainOptions) == {"hidden": 3}

@@ -17,7 +17,7 @@ import charlm
 from charlm import cells
 from charlm.cli.commands import app
 from charlm.config import (
-    WIRING,
+    WIRING_OPTIONS,
     AblateOptions,
     CatalogueOptions,
     CellsOptions,
@@ -465,7 +465,7 @@ def test_tensors_and_gates(cell: str, entering: str) -> None:
 def test_keys_and_tensors_of_other_wirings() -> None:
     page = section(CHECKPOINT, "## Wiring")
     table = {row[0].strip("`"): row for row in rows(page)}
-    assert [key for key in table if "." not in key] == list(WIRING)
+    assert [key for key in table if "." not in key] == list(WIRING_OPTIONS)
     size = {"layers": 3, "hidden": 5, "input": "embedding", "embedding": 15}
     more = {"skip": True, "between": "highway", "layer_norm": True}
     letters = {"G·H": 20, "H + E": 20, "V": 7, "L·H": 15, "H": 5}

@@ -1,1 +1,1 @@
-"""The command line: parses, calls, shows. Computes nothing."""
+"""The command line: parses, calls the library and shows; computes nothing."""

@@ -36,8 +36,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         result(f"charlm {__version__}")
         raise typer.Exit
 
@@ -54,7 +54,7 @@ def _root(
 
 
 # In the order in which --help lists them.
-command(app, "prepare", networks=False)(prepare.prepare)
+command(app, "prepare", plugins=False)(prepare.prepare)
 command(app, "train", cls=presets.TrainCommand)(train.train)
 command(app, "eval")(evaluate.evaluate)
 command(app, "sample")(sample.sample)
@@ -64,6 +64,6 @@ command(app, "compare")(compare.compare)
 command(app, "compress")(compress.compress)
 command(app, "decompress")(compress.decompress)
 command(app, "score")(score.score)
-command(app, "presets", networks=False)(presets.presets)
+command(app, "presets", plugins=False)(presets.presets)
 app.add_typer(inspect.app)
 app.add_typer(corpora.app)

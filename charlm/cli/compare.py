@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from charlm.cli.models import JSON, load_model
+from charlm.cli.models import AsJson, load_model
 from charlm.cli.options import Invocation
 from charlm.show.terminal import Terminal, result
 
@@ -18,7 +18,7 @@ def compare(
     ],
     text: Annotated[str | None, typer.Option("--text", metavar="TEXT|-", show_default=False,
                                              help="A text to score. Default: a split of the models' corpus.")] = None,
-    as_json: JSON = False,
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Compare models on one text: which is better, and whether that could be chance."""
     from charlm.evaluation.compare import compare as score
@@ -35,7 +35,7 @@ def compare(
     if as_json:
         result(json.dumps(comparison))
         return
-    for line in tables.comparison(comparison):
+    for line in tables.comparison_lines(comparison):
         result(line)
     if len({row["unknown"] for row in comparison["models"]}) > 1:
         for row in comparison["models"]:

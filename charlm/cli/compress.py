@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from charlm.cli.models import JSON, ModelChoice, load_model
+from charlm.cli.models import AsJson, ModelChoice, load_model
 from charlm.cli.options import Invocation
 from charlm.errors import InputError, PackedError, UsageError
 from charlm.files import present, write_atomically
@@ -30,7 +30,7 @@ def compress(
     out: Out = None,
     model: ModelChoice = None,
     force: Force = False,
-    as_json: JSON = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a file as small as a model's surprise at it."""
     from charlm.compression.compress import compress as pack
@@ -45,7 +45,7 @@ def compress(
         compression = pack(loaded, data, progress=progress, **invocation.values)
     _write(path, compression.data)
     facts = compression.to_json()
-    invocation.terminal.facts(tables.compression(facts))
+    invocation.terminal.facts(tables.compression_facts(facts))
     if path is not None:
         result(json.dumps({"file": str(path), **facts}) if as_json else str(path))
 

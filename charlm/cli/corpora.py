@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from charlm.cli.models import JSON
+from charlm.cli.models import AsJson
 from charlm.cli.options import Invocation, command
 from charlm.config import CatalogueOptions
 from charlm.show.terminal import result
@@ -21,8 +21,8 @@ def _root(context: typer.Context) -> None:
         result(context.get_help())
 
 
-@command(app, "corpora list", networks=False)
-def list_texts(invocation: Invocation, as_json: JSON = False) -> None:
+@command(app, "corpora list", plugins=False)
+def list_texts(invocation: Invocation, as_json: AsJson = False) -> None:
     """List the texts: size, language, licence, and which are here."""
     from charlm.corpora.cache import listing
     from charlm.corpora.catalogue import entries_of
@@ -34,13 +34,13 @@ def list_texts(invocation: Invocation, as_json: JSON = False) -> None:
         for row in rows:
             result(json.dumps(row))
     elif sys.stdout.isatty():
-        corpora.table(rows)
+        corpora.print_table(rows)
     else:
         for row in rows:
-            result("\t".join(corpora.words(row)))
+            result("\t".join(corpora.table_row(row)))
 
 
-@command(app, "corpora get", networks=False)
+@command(app, "corpora get", plugins=False)
 def get(
     invocation: Invocation,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False,

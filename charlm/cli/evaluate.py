@@ -1,4 +1,4 @@
-"""The command that evaluates a model on a text."""
+"""The command `charlm eval`."""
 
 import json
 from math import inf
@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from charlm.cli.models import JSON, ModelChoice, load_model
+from charlm.cli.models import AsJson, ModelChoice, load_model
 from charlm.cli.options import Invocation
 from charlm.errors import UsageError
 from charlm.show.terminal import Terminal, result
 
-KEYS = {"perplexity": "perplexity", "bits": "bits_per_char", "nats": "nats_per_char"}
-"""The key of an evaluation by the flag that prints it alone."""
+SCORE_KEYS = {"perplexity": "perplexity", "bits": "bits_per_char", "nats": "nats_per_char"}
+"""The JSON key of the number that a flag prints alone."""
 
 
 def evaluate(
@@ -25,7 +25,7 @@ def evaluate(
     perplexity: Annotated[bool, typer.Option("--perplexity", help="Only the perplexity.", show_default=False)] = False,
     bits: Annotated[bool, typer.Option("--bits", help="Only the bits per character.", show_default=False)] = False,
     nats: Annotated[bool, typer.Option("--nats", help="Only the nats per character.", show_default=False)] = False,
-    as_json: JSON = False,
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Score a text: nats, bits and perplexity per character, every character once."""
     flags = {"perplexity": perplexity, "bits": bits, "nats": nats, "json": as_json}
@@ -50,7 +50,7 @@ def evaluate(
     if as_json:
         result(json.dumps(scores))
     elif chosen:
-        key = KEYS[chosen[0]]
+        key = SCORE_KEYS[chosen[0]]
         result(f"{inf if scores[key] is None else scores[key]:.6f}")  # None: a perplexity beyond the largest float
         terminal.say(scores["protocol"])
         terminal.say(tables.uncertainty(scores, key))
@@ -59,6 +59,6 @@ def evaluate(
         if "dynamic_protocol" in scores:
             terminal.say(tables.dynamic(scores))
     else:
-        tables.facts(tables.evaluation(scores))
+        tables.print_facts(tables.evaluation_facts(scores))
         if "baselines" in scores:
-            tables.baselines(scores)
+            tables.print_baselines(scores)

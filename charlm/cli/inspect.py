@@ -1,4 +1,4 @@
-"""`charlm inspect`: the group of commands that look inside; the commands are in files of their own."""
+"""The group `charlm inspect`; its commands are in `inspect_text`, `inspect_training` and `inspect_units`."""
 
 import typer
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from charlm.cli.inspect import app
-from charlm.cli.models import JSON, ModelChoice, TextChoice, load_model
+from charlm.cli.models import AsJson, ModelChoice, TextChoice, load_model
 from charlm.cli.options import Invocation, command
-from charlm.cli.report_files import HTML, report_file, write_text
+from charlm.cli.report_files import HTML, report_path, write_report
 from charlm.config import CellsOptions, ReadOptions, SurpriseOptions
 from charlm.errors import UsageError
 from charlm.show.terminal import result
@@ -20,21 +20,25 @@ if TYPE_CHECKING:
 
 @command(app, "inspect surprise")
 def surprise(
-    invocation: Invocation, text: TextChoice = None, model: ModelChoice = None, html: HTML = None, as_json: JSON = False
+    invocation: Invocation,
+    text: TextChoice = None,
+    model: ModelChoice = None,
+    html: HTML = None,
+    as_json: AsJson = False,
 ) -> None:
     """See how surprised a model is by each character, by which characters, and after how much context."""
     from charlm.inspect.record import record
     from charlm.inspect.surprise import summarize
     from charlm.show import surprise as showing
     from charlm.show import tables
-    from charlm.show.coloured import coloured, on_terminal
-    from charlm.show.text_view import LIKELY
+    from charlm.show.coloured import print_coloured, stdout_is_terminal
+    from charlm.show.text_view import DEFAULT_LIKELY_SYMBOLS
     from charlm.show.text_view import surprise as track
 
     options = SurpriseOptions.of(invocation.values)
-    page = report_file(html)
+    page = report_path(html)
     loaded, chosen = _reading(invocation, model, text, options)
-    top = options.top or (LIKELY if page else 0)
+    top = options.top or (DEFAULT_LIKELY_SYMBOLS if page else 0)
     if page is not None:
         _check_room(chosen, loaded, tracks=1, top=top)
     with invocation.terminal.reading("reading") as progress:
@@ -42,19 +46,19 @@ def surprise(
     needed = as_json or page is not None or options.top == 0
     summary = summarize(loaded, chosen, seen).to_json() if needed else {}
     if page is not None:
-        write_text(invocation, page, showing.view(summary, loaded.vocabulary, seen))
+        write_report(invocation, page, showing.view(summary, loaded.vocabulary, seen))
     if as_json:
-        each = {"each": showing.each(loaded.vocabulary, seen)} if options.top else {}
+        each = {"each": showing.character_rows(loaded.vocabulary, seen)} if options.top else {}
         result(json.dumps(summary | each))
     elif options.top:
-        for line in showing.listed(loaded.vocabulary, seen):
+        for line in showing.character_lines(loaded.vocabulary, seen):
             result(line)
     else:
-        if page is None and on_terminal():
-            coloured(loaded.vocabulary, seen.ids, track(seen.bits))
+        if page is None and stdout_is_terminal():
+            print_coloured(loaded.vocabulary, seen.ids, track(seen.bits))
             result("")
-        tables.facts(showing.summary(summary))
-        tables.grids(showing.grids(summary))
+        tables.print_facts(showing.summary(summary))
+        tables.print_grids(showing.report_grids(summary))
 
 
 @command(app, "inspect cells")
@@ -68,7 +72,7 @@ def cells(
     ] = None,
     model: ModelChoice = None,
     html: HTML = None,
-    as_json: JSON = False,
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """See what single units do: the text coloured by their values."""
     from charlm.inspect.cells import profile
@@ -76,34 +80,34 @@ def cells(
     from charlm.model.units import check_part, parse_unit
     from charlm.show import cells as showing
     from charlm.show import tables
-    from charlm.show.coloured import coloured, on_terminal
-    from charlm.show.text_view import LIKELY
+    from charlm.show.coloured import print_coloured, stdout_is_terminal
+    from charlm.show.text_view import DEFAULT_LIKELY_SYMBOLS
 
     if not unit:
         raise UsageError("which unit? give --unit LAYER:UNIT at least once, both counted from 0, such as --unit 0:17")
     options = CellsOptions.of(invocation.values)
-    page = report_file(html)
+    page = report_path(html)
     loaded, chosen = _reading(invocation, model, text, options)
     units = list(dict.fromkeys(parse_unit(word, loaded) for word in unit))
     part = check_part(options.part, loaded)
     if page is not None:
-        _check_room(chosen, loaded, tracks=len(units) + 1, top=LIKELY)
+        _check_room(chosen, loaded, tracks=len(units) + 1, top=DEFAULT_LIKELY_SYMBOLS)
     with invocation.terminal.reading("reading") as progress:
-        seen = record(loaded, chosen.ids, top=LIKELY if page else 0, units=units, parts=[part] * len(units),
-                      progress=progress)  # fmt: skip
+        top = DEFAULT_LIKELY_SYMBOLS if page else 0
+        seen = record(loaded, chosen.ids, top=top, units=units, parts=[part] * len(units), progress=progress)
     profiles = [profile(one, seen.ids, values) for one, values in zip(units, seen.values.T, strict=True)]
-    report = showing.found(str(loaded.path), chosen.name, part, loaded.vocabulary, profiles)
+    report = showing.report_values(str(loaded.path), chosen.name, part, loaded.vocabulary, profiles)
     if page is not None:
-        write_text(invocation, page, showing.view(report, loaded.vocabulary, seen, options.palette))
+        write_report(invocation, page, showing.view(report, loaded.vocabulary, seen, options.palette))
     if as_json:
-        result(json.dumps(report | {"each": showing.each(loaded.vocabulary, seen)}))
+        result(json.dumps(report | {"each": showing.character_rows(loaded.vocabulary, seen)}))
         return
-    if page is None and on_terminal():
+    if page is None and stdout_is_terminal():
         for track in showing.tracks([str(one) for one in units], seen.values, part, options.palette):
-            coloured(loaded.vocabulary, seen.ids, track)
+            print_coloured(loaded.vocabulary, seen.ids, track)
             result("")
-    tables.facts({name: report[name] for name in ("model", "text")})
-    tables.grids((showing.grid(report),))
+    tables.print_facts({name: report[name] for name in ("model", "text")})
+    tables.print_grids((showing.grid(report),))
 
 
 def _reading(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from charlm.cli.inspect import app
-from charlm.cli.models import JSON, load_model
+from charlm.cli.models import AsJson, load_model
 from charlm.cli.options import Invocation, command
-from charlm.cli.report_files import HTML, SVG, Drawing
+from charlm.cli.report_files import HTML, SVG, PlotFiles
 from charlm.config import GradientOptions, LearningOptions, SurfaceOptions
 from charlm.show.terminal import result
 
@@ -34,7 +34,7 @@ def gradients(
     ] = None,
     html: HTML = None,
     svg: SVG = None,
-    as_json: JSON = False,
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """How far back the loss reaches: gradients through time, vanishing or exploding."""
     from charlm.evaluation.texts import find_text
@@ -43,7 +43,7 @@ def gradients(
     from charlm.inspect.spectrum import scaled
     from charlm.show import gradients as show
 
-    drawing = Drawing(invocation, html, svg)
+    drawing = PlotFiles(invocation, html, svg)
     options = GradientOptions.of(invocation.values)
     words: list[str | None] = [*models] if models else [None]
     loaded = [load_model(invocation, word) for word in words]
@@ -68,17 +68,17 @@ def gradients(
     if as_json:
         result(json.dumps({"seed": options.seed, "models": reports}))
     else:
-        show.in_terminal(reports)
+        show.print_gradients(reports)
 
 
-@command(app, "inspect surface", networks=False)
-def surface(invocation: Invocation, html: HTML = None, svg: SVG = None, as_json: JSON = False) -> None:
+@command(app, "inspect surface", plugins=False)
+def surface(invocation: Invocation, html: HTML = None, svg: SVG = None, as_json: AsJson = False) -> None:
     """Why gradients are clipped: the error surface of one unit, and descents on it."""
     from charlm.inspect.surface import surface as compute
     from charlm.show import surface as show
     from charlm.show import tables
 
-    drawing = Drawing(invocation, html, svg)
+    drawing = PlotFiles(invocation, html, svg)
     computed = compute(SurfaceOptions.of(invocation.values))
     report = computed.to_json()
     plot = (report, computed.w, computed.b, computed.error)
@@ -86,10 +86,10 @@ def surface(invocation: Invocation, html: HTML = None, svg: SVG = None, as_json:
     if as_json:
         result(json.dumps(report))
     else:
-        tables.facts(show.facts(report))
+        tables.print_facts(show.facts(report))
 
 
-@command(app, "inspect learning", networks=False)
+@command(app, "inspect learning", plugins=False)
 def learning(
     invocation: Invocation,
     runs: Annotated[
@@ -98,13 +98,13 @@ def learning(
     ] = None,
     html: HTML = None,
     svg: SVG = None,
-    as_json: JSON = False,
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """How runs learned: their losses side by side, and samples as a function of training."""
     from charlm.inspect.run_log import find_runs, read_run, spread_out
     from charlm.show import curves
 
-    drawing = Drawing(invocation, html, svg)
+    drawing = PlotFiles(invocation, html, svg)
     options = LearningOptions.of(invocation.values)
     paths = find_runs(runs or ())
     if not runs:
@@ -123,7 +123,7 @@ def learning(
     if as_json:
         result(json.dumps({"x": options.x, "runs": runs_read}))
     else:
-        curves.in_terminal(runs_read, options.x)
+        curves.print_curves(runs_read, options.x)
 
 
 def _read_once(text: str | None) -> "str | Source | None":

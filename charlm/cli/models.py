@@ -1,4 +1,4 @@
-"""How every command that has to do with a model takes it."""
+"""The parameters by which commands take a model and a text."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,21 +20,21 @@ TextChoice = Annotated[
     typer.Argument(metavar="TEXT|-", show_default=False,
                    help="A text to read. Default: the test split of the model's corpus."),
 ]  # fmt: skip
-JSON = Annotated[bool, typer.Option("--json", help="JSON on stdout: one object, a line each.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout: one object, a line each.", show_default=False)]
 
 
-def load_model(invocation: Invocation, word: str | None) -> "Model":
-    """The model that is meant, loaded."""
+def load_model(invocation: Invocation, name: str | None) -> "Model":
+    """Load a model file or the model of a run; by default that of the most recent run."""
     from charlm.model.checkpoint import load
 
-    return load(model_path(invocation, word))
+    return load(model_path(invocation, name))
 
 
-def model_path(invocation: Invocation, word: str | None) -> Path:
-    """The model that is meant; which one was chosen for the user is said."""
+def model_path(invocation: Invocation, name: str | None) -> Path:
+    """Path of a model file or of the model of a run; a default is reported on stderr."""
     from charlm.training.runs import find_model
 
-    path = find_model(word)
-    if word is None:
+    path = find_model(name)
+    if name is None:
         invocation.terminal.say(f"model: {path}")
     return path

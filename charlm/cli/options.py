@@ -1,4 +1,4 @@
-"""From option groups to command-line options: what `--help` lists is what `charlm.config` declares."""
+"""Make command-line options of the option groups that `charlm.config` declares."""
 
 import inspect
 from collections.abc import Callable
@@ -14,22 +14,22 @@ from typer.models import ArgumentInfo
 from charlm.cells._plugin import plugin
 from charlm.config import COMMANDS, read_config
 from charlm.errors import UsageError
-from charlm.show.terminal import NobodyReads, Terminal
+from charlm.show.terminal import StdoutClosed, Terminal
 from charlm.spec import AUTO, Options, Spec, flag
 
 METAVARS = {"integer": "INTEGER", "number": "NUMBER", "count": "COUNT", "duration": "TIME", "text": "TEXT"}
 
 MAX_METAVAR = 60
-"""Characters of the words of a choice that stand beside its flag; more of them stand in the help text."""
+"""Characters of the choices shown next to a flag; longer lists go into the help text."""
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """What every command gets: the options that were set, by flag or file, and where to speak.
+    """What every command gets: the options set by flag or file, and the terminal.
 
     Attributes:
-        values: options of the command's group, flags before the configuration file.
-        terminal: for everything that is not the result.
+        values: options of the command's group; a flag takes precedence over the configuration file.
+        terminal: for notices and progress; results go to stdout.
     """
 
     values: dict[str, Any]
@@ -37,22 +37,23 @@ class Invocation:
 
 
 def command(
-    app: typer.Typer, name: str, *, networks: bool = True, cls: type[TyperCommand] = TyperCommand
+    app: typer.Typer, name: str, *, plugins: bool = True, cls: type[TyperCommand] = TyperCommand
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a function as a command with its own parameters, its group of options, and the common ones.
+    """Register a function as a command with its own, its group's and the common options.
 
     Args:
-        app: the program, or a group of commands.
-        name: a key of `charlm.config.COMMANDS`, or of a command without options; of a command in a group both words.
-        networks: whether it takes cells from plugins, which are loaded before an option is read.
-        cls: of a command with a help of its own.
+        app: the program or a group of commands.
+        name: the name of the command, for one in a group both words; its options are those of
+            `charlm.config.COMMANDS`, if it has any.
+        plugins: whether it has --plugin; plugins are loaded before options are read.
+        cls: class of the command, if its help differs.
 
     The function's first parameter receives an `Invocation`.
     """
     group = COMMANDS.get(name, _NoOptions)
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = [
+        parameters = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         ]
@@ -63,22 +64,22 @@ def command(
             arguments.pop("debug")
             for source in arguments.pop("plugin", None) or ():
                 plugin(source)
-            written = read_config(Path(config), name, group) if config else {}
+            file_values = read_config(Path(config), name, group) if config else {}
             flags = {key: arguments.pop(key) for key in group.specs()}
             flags = {key: value for key, value in flags.items() if value is not None}
             _check_alternatives(group, flags)
-            values = group.merged(written, flags)
-            checked = group.of(values)
-            values = {key: getattr(checked, key) for key in values}
+            merged = group.merged(file_values, flags)
+            options = group.of(merged)
+            values = {key: getattr(options, key) for key in merged}
             try:
                 function(Invocation(values, Terminal(quiet)), **arguments)
             except BrokenPipeError:
-                raise NobodyReads from None
+                raise StdoutClosed from None
 
-        derived = [_parameter(key, spec, group.default(key)) for key, spec in group.specs().items()]
-        arguments = [p for p in own if isinstance(p.annotation.__metadata__[0], ArgumentInfo)]
-        flags = [p for p in own if p not in arguments] + ([_plugins()] if networks else [])
-        run.__signature__ = inspect.Signature([*arguments, *derived, *flags, *_common()])  # type: ignore[attr-defined]
+        derived = [_option_parameter(key, spec, group.default(key)) for key, spec in group.specs().items()]
+        arguments = [p for p in parameters if isinstance(p.annotation.__metadata__[0], ArgumentInfo)]
+        flags = [p for p in parameters if p not in arguments] + ([_plugin_option()] if plugins else [])
+        run.__signature__ = inspect.Signature([*arguments, *derived, *flags, *_common_options()])  # type: ignore[attr-defined]
         run.__annotations__ = {}
         app.command(name.split()[-1], cls=cls)(run)
         return run
@@ -88,25 +89,27 @@ def command(
 
 @dataclass(frozen=True)
 class _NoOptions(Options):
-    """An empty group."""
+    """The group of a command without options."""
 
 
 def _check_alternatives(group: type[Options], flags: dict[str, Any]) -> None:
-    """Refuse two flags of which each says the same thing in its own way; a flag and a file are no contradiction."""
-    both = [flag(name) for name in group.alternatives if name in flags]
-    if len(both) > 1:
-        raise UsageError(f"{' and '.join(both)} each say when to stop; give one of them")
+    """Refuse two flags that exclude each other; a flag replaces an alternative in a file."""
+    alternatives = [flag(name) for name in group.alternatives if name in flags]
+    if len(alternatives) > 1:
+        raise UsageError(f"{' and '.join(alternatives)} each say when to stop; give one of them")
 
 
-def _plugins() -> inspect.Parameter:
+def _plugin_option() -> inspect.Parameter:
     help = "A Python file or module with a cell of your own, which is run; may be given more than once."
     declared = typer.Option("--plugin", metavar="FILE.py|MODULE", help=help, show_default=False)
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter("plugin", kind, default=None, annotation=Annotated[list[str] | None, declared])
 
 
-def _parameter(name: str, spec: Spec, default: Any) -> inspect.Parameter:
-    """One option. Words go to `Spec.read`, so that every refusal reads alike; only switches are typer's."""
+def _option_parameter(name: str, spec: Spec, default: Any) -> inspect.Parameter:
+    """The parameter of one option.
+
+    Typer parses switches only; other values stay strings for `Spec.read`, so that all errors read alike."""
     keywords: dict[str, Any] = {"help": _help(spec, default), "rich_help_panel": spec.panel, "show_default": False}
     if spec.kind == "switch":
         declared = typer.Option(f"{flag(name)}/--no-{name.replace('_', '-')}", **keywords)
@@ -133,7 +136,7 @@ def _help(spec: Spec, default: Any) -> str:
     )
 
 
-def _common() -> list[inspect.Parameter]:
+def _common_options() -> list[inspect.Parameter]:
     options: dict[str, tuple[Any, Any]] = {
         "config": (
             Annotated[

@@ -1,4 +1,4 @@
-"""The command that prepares a text."""
+"""The command `charlm prepare`."""
 
 from typing import Annotated
 
@@ -24,11 +24,11 @@ def prepare(
     from charlm.show import tables
 
     options, notify = PrepareOptions.of(invocation.values), invocation.terminal.say
-    source = open_sources(sources, report=notify, **options.drawing())
+    source = open_sources(sources, report=notify, **options.synthetic_values())
     total = 2 * (source.bytes or 0)
     with invocation.terminal.counting("preparing") as counter:
         corpus = prepare_corpus(
             source, force=force, options=options, report=notify, progress=lambda done: counter(done, total, "B")
         )
-    invocation.terminal.facts(tables.corpus(corpus.info, corpus.vocabulary.size))
+    invocation.terminal.facts(tables.corpus_facts(corpus.info, corpus.vocabulary.size))
     result(str(corpus.path))

@@ -1,4 +1,4 @@
-"""How the commands of `charlm inspect` take `--html`, and `--svg` where what they show is a plot."""
+"""The files that commands of `charlm inspect` write: `--html`, and `--svg` for plots."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +18,12 @@ HTML = Annotated[
 SVG = Annotated[str | None, typer.Option("--svg", metavar="FILE", help="Write the plot.", show_default=False)]
 
 
-def report_file(html: str | None) -> Path | None:
-    """The file that was asked for, checked before anything is computed.
+def report_path(html: str | None) -> Path | None:
+    """The path of `--html`, checked before anything is computed; None without it.
 
     Raises:
-        UsageError: its name is not that of a report.
+        UsageError: the name does not end in .html.
+        InputError: another file is there, or none can be written.
     """
     if html is None:
         return None
@@ -31,8 +32,8 @@ def report_file(html: str | None) -> Path | None:
     return check_name(Path(html))
 
 
-def write_text(invocation: Invocation, path: Path, view: "TextView") -> None:
-    """Write the report of a text, and say where it is."""
+def write_report(invocation: Invocation, path: Path, view: "TextView") -> None:
+    """Write the report of a text, and print its path on stderr."""
     from charlm.show.html import save
     from charlm.show.text_view import report
 
@@ -40,36 +41,37 @@ def write_text(invocation: Invocation, path: Path, view: "TextView") -> None:
     invocation.terminal.say(f"report: {path}")
 
 
-class Drawing:
-    """The files that were asked for. Made before anything is computed, so that a wrong name costs no time.
+class PlotFiles:
+    """The paths of `--html` and `--svg`, checked before anything is computed.
 
     Raises:
-        UsageError: a name is not one of its kind of file, or something is to be drawn and matplotlib is missing.
+        UsageError: a name has the wrong ending, or matplotlib is missing.
+        InputError: another file is there, or none can be written.
     """
 
     def __init__(self, invocation: Invocation, html: str | None, svg: str | None) -> None:
         from charlm.show import html as pages
 
-        self._given, self._pages = invocation, pages
-        self._html = report_file(html)
+        self._invocation, self._pages = invocation, pages
+        self._html = report_path(html)
         self._svg = None if svg is None else plots.check_name(Path(svg))
         if html is not None:
-            plots.require()
+            plots.require_matplotlib()
 
     def write(self, plot: Callable[[], str], template: str, values: Callable[[], dict[str, Any]]) -> None:
-        """Draw and write, and say where.
+        """Draw the plot, write the files, and print their paths on stderr.
 
         Args:
-            plot: makes the SVG.
-            template: of the report, which shows it as `picture`.
-            values: makes whatever else the template names.
+            plot: draws the SVG.
+            template: of the report; it shows the plot as `picture`.
+            values: computes the template's other variables.
         """
         if self._html is None and self._svg is None:
             return
-        drawn = plot()
+        picture = plot()
         if self._svg is not None:
-            plots.save(self._svg, drawn)
-            self._given.terminal.say(f"plot: {self._svg}")
+            plots.save(self._svg, picture)
+            self._invocation.terminal.say(f"plot: {self._svg}")
         if self._html is not None:
-            self._pages.save(self._html, self._pages.page(template, picture=plots.data_uri(drawn), **values()))
-            self._given.terminal.say(f"report: {self._html}")
+            self._pages.save(self._html, self._pages.page(template, picture=plots.data_uri(picture), **values()))
+            self._invocation.terminal.say(f"report: {self._html}")

@@ -14,7 +14,7 @@ from charlm.cli.models import ModelChoice, load_model
 from charlm.cli.options import Invocation
 from charlm.config import SampleOptions
 from charlm.errors import InputError, UsageError
-from charlm.show.terminal import result, shown
+from charlm.show.terminal import for_stdout, result
 
 if TYPE_CHECKING:
     from charlm.evaluation.novelty import Findings, Reference
@@ -102,7 +102,7 @@ def _when_complete(
             result(json.dumps(row | ({"novelty": measured.to_json(number)} if measured else {})))
         else:
             text = drawn.text + echo if _from_right(model) else echo + drawn.text
-            result(shown(("-" * 40 + "\n" if number else "") + text))
+            result(for_stdout(("-" * 40 + "\n" if number else "") + text))
     if measured is not None and not jsonl:
         _say_novelty(invocation, model, measured)
 
@@ -133,7 +133,7 @@ def _streamed(pieces: Iterable[str]) -> None:
     last = ""
     for piece in pieces:
         if piece:
-            result(shown(piece), end="")
+            result(for_stdout(piece), end="")
             last = piece
     if sys.stdout.isatty() and not last.endswith("\n"):
         result("")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from charlm.cli.models import JSON, model_path
+from charlm.cli.models import AsJson, model_path
 from charlm.cli.options import Invocation
 from charlm.config import ScoreOptions
 from charlm.errors import UsageError
@@ -31,7 +31,7 @@ def score(
     ] = None,
     per_char: Annotated[bool, typer.Option("--per-char", show_default=False,
                                            help="The bits of each character too.")] = False,
-    as_json: JSON = False,
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Score lines as they come, each as a text of its own: bits, characters, and the line; or fill their gaps."""
     from charlm.evaluation.lines import open_lines

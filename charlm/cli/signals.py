@@ -1,7 +1,6 @@
-"""SIGINT and SIGTERM: a run finishes its step and saves; everything else ends at once.
+"""SIGINT and SIGTERM: training finishes its step and saves; any other command ends immediately.
 
-The handlers are installed even where the parent process ignores the signal, as shells do for
-programs in the background.
+The handlers are installed even if the parent process ignores the signals, as shells do for background jobs.
 """
 
 import signal
@@ -11,39 +10,39 @@ from charlm.errors import Interrupted
 
 
 class Stop:
-    """Whether the user asked to stop. Calling it answers; a second signal does not wait.
+    """Whether the user asked to stop: call it to find out. A second signal ends the process.
 
     Attributes:
-        at_once: whether a signal came that does not wait.
+        immediate: whether a signal ended the command without waiting.
     """
 
     def __init__(self) -> None:
-        self.at_once = False
-        self._asked = False
-        self._patient = False
+        self.immediate = False
+        self._requested = False
+        self._deferred = False
 
     def install(self) -> None:
-        """Take over both signals, for a command line of which nobody has asked anything yet."""
-        self.at_once = self._asked = self._patient = False
+        """Handle both signals from now on, and forget earlier ones."""
+        self.immediate = self._requested = self._deferred = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._handle)
 
-    def patiently(self) -> "Stop":
-        """From now on a first signal only sets the answer."""
-        self._patient = True
+    def defer_first(self) -> "Stop":
+        """Let the first signal only set the flag, so that training can save."""
+        self._deferred = True
         return self
 
     def __call__(self) -> bool:
-        """True after a signal came."""
-        return self._asked
+        """Whether a first signal came."""
+        return self._requested
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._patient and not self._asked:
-            self._asked = True
+        if self._deferred and not self._requested:
+            self._requested = True
             return
-        self.at_once = True
+        self.immediate = True
         raise Interrupted("interrupted")
 
 
 stop = Stop()
-"""The one of this process."""
+"""The only instance in a process."""

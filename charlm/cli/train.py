@@ -1,4 +1,4 @@
-"""The command that trains: a run begun, gone on with, or only looked at beforehand."""
+"""The command `charlm train`: start a run, resume one, or plan one with `--dry-run`."""
 
 import tempfile
 import time
@@ -57,38 +57,38 @@ def train(
         _dry_run(invocation, corpus, init_from)
         return
     from charlm.show.training import TrainingDisplay
-    from charlm.training.resume import resume as go_on
-    from charlm.training.train import train as begin
+    from charlm.training.resume import resume as resume_run
+    from charlm.training.train import train as train_model
 
     group = join()
     terminal = invocation.terminal if group.is_main else Terminal(quiet=True)
-    source = None if init_from is None else model_path(invocation, init_from)
+    initial_model = None if init_from is None else model_path(invocation, init_from)
     prepared = None if resume is not None else group.on_main(lambda: open_corpus(invocation, corpus))
     display = TrainingDisplay(terminal)
     try:
         with display:
             keywords: dict[str, Any] = {
                 "report": display,
-                "stop": stop.patiently(),
+                "stop": stop.defer_first(),
                 "started": started,
                 **invocation.values,
             }
             if resume is not None:
-                done = go_on(resume, corpus=corpus, **keywords)
+                outcome = resume_run(resume, corpus=corpus, **keywords)
             else:
-                done = begin(prepared, run=run, init_from=source, **keywords)
+                outcome = train_model(prepared, run=run, init_from=initial_model, **keywords)
         if group.is_main:
-            result(str(done.model))
+            result(str(outcome.model))
     finally:
-        _draw_curve(display.path)
+        _save_curve_plot(display.path)
 
 
-def _draw_curve(run: Path | None) -> None:
-    """curve.svg of a run that has ended in whatever way, after its last save and its result: it takes none of `--time`.
+def _save_curve_plot(run: Path | None) -> None:
+    """Draw curve.svg of a run that has ended, after its result, so that it takes none of `--time`.
 
-    It is left out where matplotlib is missing, and where anything fails: a picture is no reason to fail a run.
+    Without matplotlib, or if drawing fails, there is no plot: it must not fail a run.
     """
-    if run is None or stop.at_once:
+    if run is None or stop.immediate:
         return
     with suppress(Exception):
         from charlm.inspect.run_log import read_run
@@ -104,8 +104,8 @@ def _dry_run(invocation: Invocation, corpus: str | None, init_from: str | None) 
 
     if init_from is not None:
         raise UsageError("--dry-run and --init-from: the sizes are those of the model; give them as options instead")
-    with tempfile.TemporaryDirectory() as elsewhere:
-        prepared = open_corpus(invocation, corpus, Path(elsewhere))
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = open_corpus(invocation, corpus, Path(folder))
         planned, milliseconds = plan(prepared, report=TrainingDisplay(invocation.terminal), **invocation.values)
     lines = plan_lines(planned)
     speed = planned.options.batch_size * planned.options.seq_len / milliseconds * 1000
@@ -120,12 +120,12 @@ def _dry_run(invocation: Invocation, corpus: str | None, init_from: str | None) 
         result(line)
 
 
-def open_corpus(invocation: Invocation, word: str | None, elsewhere: Path | None = None) -> "Corpus":
-    """The corpus of that name, prepared first if it is a text; in `elsewhere` if nothing may be left behind."""
+def open_corpus(invocation: Invocation, source: str | None, temporary_root: Path | None = None) -> "Corpus":
+    """Open a corpus, or prepare a text first: in data/, or in `temporary_root` if it is given."""
     from charlm.data.prepare import is_prepared, open_or_prepare
 
-    root = Path("data") if elsewhere is None or word is None or is_prepared(word) else elsewhere
+    root = Path("data") if temporary_root is None or source is None or is_prepared(source) else temporary_root
     with invocation.terminal.counting("preparing") as counter:
         return open_or_prepare(
-            word, root=root, report=invocation.terminal.say, progress=lambda done, total: counter(done, total, "B")
+            source, root=root, report=invocation.terminal.say, progress=lambda done, total: counter(done, total, "B")
         )

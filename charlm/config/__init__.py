@@ -1,9 +1,9 @@
-"""Every hyperparameter and option: one name, one default, one range, one help text. A file a subject."""
+"""All hyperparameters and options: name, default, range and help, a file for each subject."""
 
 from charlm.config.commands import COMMANDS, read_config
 from charlm.config.inference import CompressOptions, EvalOptions, MeasureOptions, SampleOptions, ScoreOptions
 from charlm.config.inspecting import (
-    FEATURES,
+    FEATURE_NAMES,
     AblateOptions,
     CellsOptions,
     FindOptions,
@@ -13,9 +13,9 @@ from charlm.config.inspecting import (
     SurfaceOptions,
     SurpriseOptions,
 )
-from charlm.config.network import PLUGIN_CELLS, WIRING, ModelOptions, cell_names, own_cells
-from charlm.config.texts import SYNTHETIC, CatalogueOptions, GetOptions, PrepareOptions
-from charlm.config.training import PRESETS, TrainOptions, preset_names
+from charlm.config.network import PLUGIN_CELLS, WIRING_OPTIONS, ModelOptions, cell_names, own_cells
+from charlm.config.texts import SYNTHETIC_OPTIONS, CatalogueOptions, GetOptions, PrepareOptions
+from charlm.config.training import PRESETS_FOLDER, TrainOptions, preset_names
 
 __all__ = [
     "AblateOptions",
@@ -24,7 +24,7 @@ __all__ = [
     "CellsOptions",
     "CompressOptions",
     "EvalOptions",
-    "FEATURES",
+    "FEATURE_NAMES",
     "FindOptions",
     "GetOptions",
     "GradientOptions",
@@ -32,16 +32,16 @@ __all__ = [
     "MeasureOptions",
     "ModelOptions",
     "PLUGIN_CELLS",
-    "PRESETS",
+    "PRESETS_FOLDER",
     "PrepareOptions",
     "ReadOptions",
-    "SYNTHETIC",
+    "SYNTHETIC_OPTIONS",
     "SampleOptions",
     "ScoreOptions",
     "SurfaceOptions",
     "SurpriseOptions",
     "TrainOptions",
-    "WIRING",
+    "WIRING_OPTIONS",
     "cell_names",
     "own_cells",
     "preset_names",

@@ -1,4 +1,4 @@
-"""Which options each command has, and a file that sets them."""
+"""The options of each command, and the TOML file that sets them."""
 
 import tomllib
 from pathlib import Path
@@ -39,18 +39,17 @@ COMMANDS: dict[str, type[Options]] = {
     "corpora list": CatalogueOptions,
     "corpora get": GetOptions,
 }
-"""The option group of each command that has one; `inspect find` is a command within another."""
+"""The option group of each command that has one; `inspect find` is in the group `inspect`."""
 
-WITHOUT_OPTIONS = ("decompress", "info", "presets", "runs")
-"""The other commands, which a file may have tables of all the same."""
+COMMANDS_WITHOUT_OPTIONS = ("decompress", "info", "presets", "runs")
+"""The other commands, of which a file may have tables too."""
 
 
 def read_config(path: Path, command: str, group: type[Options]) -> dict[str, Any]:
     """Read the options of one command from a TOML file.
 
-    Keys are option names with `-` or `_`. Those in a table named after the command count ([inspect.find] for
-    `charlm inspect find`), and those at the top that the command has; what another command has is left alone,
-    so that commands can share a file.
+    Keys are option names with `-` or `_`. The keys in the command's table are read ([inspect.find] for
+    `charlm inspect find`), and of those at the top level the command's own, so that commands can share a file.
 
     Raises:
         UsageError: the file cannot be read, is not TOML, or names an option that no command has.
@@ -60,27 +59,27 @@ def read_config(path: Path, command: str, group: type[Options]) -> dict[str, Any
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"--config {path} cannot be read: {reason}; it must be a TOML file") from None
-    names = {name.split()[0] for name in COMMANDS} | set(WITHOUT_OPTIONS)
+    names = {name.split()[0] for name in COMMANDS} | set(COMMANDS_WITHOUT_OPTIONS)
     tables = {name for name, value in document.items() if isinstance(value, dict) and name in names}
-    values = _by_name({name: value for name, value in document.items() if name not in tables}, path)
+    values = _option_values({name: value for name, value in document.items() if name not in tables}, path)
     foreign = {name for other in COMMANDS.values() for name in other.specs()} - set(group.specs())
     values = {name: value for name, value in values.items() if name not in foreign}
-    values |= _by_name(_table(document, command), path)
+    values |= _option_values(_command_table(document, command), path)
     group.of(values, where=f" in {path}")
     return values
 
 
-def _by_name(table: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The values of options, which may be written with - or _."""
+def _option_values(table: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Values by option name, which may be written with - or _."""
     values = {name.replace("-", "_"): value for name, value in table.items()}
     if len(values) < len(table):
-        twice = next(name for name in table if "-" in name and name.replace("-", "_") in table)
-        raise UsageError(f"--config {path} has both {twice} and {twice.replace('-', '_')}; leave one of them out")
+        name = next(name for name in table if "-" in name and name.replace("-", "_") in table)
+        raise UsageError(f"--config {path} has both {name} and {name.replace('-', '_')}; leave one of them out")
     return values
 
 
-def _table(document: dict[str, Any], command: str) -> dict[str, Any]:
-    """The table of a command, empty where there is none; that of `inspect find` lies in the one of `inspect`."""
+def _command_table(document: dict[str, Any], command: str) -> dict[str, Any]:
+    """The table of a command, or an empty one; that of `inspect find` is in that of `inspect`."""
     table: Any = document
     for word in command.split():
         table = table.get(word, {}) if isinstance(table, dict) else {}

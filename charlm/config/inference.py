@@ -1,4 +1,4 @@
-"""Options of what is done with a model: scoring, writing, compressing."""
+"""Options of scoring, sampling and compressing with a model."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from charlm.spec import AUTO, Options, option
 
 @dataclass(frozen=True)
 class MeasureOptions(Options):
-    """How a text is scored, by one model or several."""
+    """How a text is scored by one model or several."""
 
     split: str | None = option(
         None,
@@ -27,7 +27,7 @@ class MeasureOptions(Options):
 
 @dataclass(frozen=True)
 class EvalOptions(MeasureOptions):
-    """How a text is scored, and beside what."""
+    """How a text is scored, and with which baselines."""
 
     exact: bool = option(False, "switch", "Carry the state through the whole text in one pass (slower).")
     baselines: bool = option(
@@ -43,7 +43,7 @@ class EvalOptions(MeasureOptions):
 
 @dataclass(frozen=True)
 class SampleOptions(Options):
-    """How new text is drawn."""
+    """How text is sampled."""
 
     length: int = option(1000, "count", "New characters to write, the prompt not counted.", low=0)
     temperature: float = option(

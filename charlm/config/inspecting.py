@@ -8,7 +8,7 @@ from charlm.spec import Options, option
 
 @dataclass(frozen=True)
 class ReadOptions(Options):
-    """What of a text an inspection reads."""
+    """Which part of a text is read."""
 
     split: str | None = option(
         None,
@@ -21,7 +21,7 @@ class ReadOptions(Options):
 
 @dataclass(frozen=True)
 class SurpriseOptions(ReadOptions):
-    """How the surprises of a text are shown."""
+    """How the surprise of each character is shown."""
 
     top: int = option(
         0,
@@ -44,7 +44,7 @@ class CellsOptions(ReadOptions):
 
 @dataclass(frozen=True)
 class GradientOptions(ReadOptions):
-    """How gradients are followed back through time."""
+    """How gradients through time are measured."""
 
     window: int = option(64, "integer", "Characters that a gradient is followed back.", low=1, high=4096)
     positions: int = option(64, "integer", "Places of the text whose loss is followed back.", low=1, high=65536)
@@ -81,13 +81,13 @@ class SurfaceOptions(Options):
 
 @dataclass(frozen=True)
 class LearningOptions(Options):
-    """How the courses of runs are laid side by side."""
+    """How learning curves are shown."""
 
     x: str = option("steps", "choice", "What the curves run over.", choices=("steps", "characters", "seconds"))
     samples: int = option(8, "integer", "Samples of each run side by side in the report.", low=1, high=100)
 
 
-FEATURES = (
+FEATURE_NAMES = (
     "quotes",
     "double-quotes",
     "single-quotes",
@@ -100,7 +100,7 @@ FEATURES = (
     "word",
     "newline",
 )
-"""What of a text a unit may follow (`charlm.inspect.features`)."""
+"""The features of a text that a unit may follow (`charlm.inspect.features`)."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class FindOptions(ReadOptions):
     """How units that follow a feature are found."""
 
     chars: int = option(200_000, "count", "Characters to read, from the text's beginning.", low=1)
-    feature: str | None = option(None, "choice", "Look for this feature alone.", choices=FEATURES)
+    feature: str | None = option(None, "choice", "Look for this feature alone.", choices=FEATURE_NAMES)
     part: str = option(
         "all", "text", "Part of the state to look at: h, another one such as the c of an lstm, through a tanh, or all."
     )
@@ -119,8 +119,8 @@ class FindOptions(ReadOptions):
 
 @dataclass(frozen=True)
 class AblateOptions(ReadOptions):
-    """How a unit is taken away."""
+    """How a unit is ablated."""
 
     chars: int = option(50_000, "count", "Characters to read, from the text's beginning.", low=1)
-    feature: str | None = option(None, "choice", "Tell the loss on and off this feature alone.", choices=FEATURES)
+    feature: str | None = option(None, "choice", "Tell the loss on and off this feature alone.", choices=FEATURE_NAMES)
     to: str = option("mean", "choice", "What the unit's state is held at.", choices=("mean", "zero"))

@@ -1,15 +1,18 @@
-"""Options about texts: how one becomes a corpus, and which are known by name."""
+"""Options of preparing a corpus, and of texts known by name."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from charlm.errors import UsageError
 from charlm.spec import Options, option
 
+_synthetic = partial(option, panel="Synthetic sources")
+
 
 @dataclass(frozen=True)
 class PrepareOptions(Options):
-    """How a text becomes a corpus of ids."""
+    """How a text is prepared."""
 
     name: str | None = option(None, "text", "Name of the corpus. Default: the first source's name.")
     out: str = option("data", "text", "Folder in which the folder NAME is written.")
@@ -32,62 +35,30 @@ class PrepareOptions(Options):
     newlines: str = option(
         "keep", "choice", "Line ends: kept as they are, or CR LF and CR made LF.", choices=("keep", "lf")
     )
-    size: int | None = option(
-        None, "count", "Characters to draw from a synthetic source. Default: 2M.", low=1, panel="Synthetic sources"
+    size: int | None = _synthetic(None, "count", "Characters to draw from a synthetic source. Default: 2M.", low=1)
+    seed: int | None = _synthetic(None, "integer", "Seed of a synthetic source. Default: 0.", low=0)
+    delay: int | None = _synthetic(
+        None, "integer", "Of copy: fillers between a string and its copy. Default: 20.", low=0, high=1_000_000
     )
-    seed: int | None = option(
-        None, "integer", "Seed of a synthetic source. Default: 0.", low=0, panel="Synthetic sources"
+    copied: int | None = _synthetic(None, "integer", "Of copy: letters of the string. Default: 5.", low=1, high=10_000)
+    alphabet: int | None = _synthetic(
+        None, "integer", "Of copy and hidden-markov: different letters. Default: 8.", low=2, high=26
     )
-    delay: int | None = option(
-        None,
-        "integer",
-        "Of copy: fillers between a string and its copy. Default: 20.",
-        low=0,
-        high=1_000_000,
-        panel="Synthetic sources",
+    counts: str | None = _synthetic(
+        None, "choice", "Of anbn: how n is drawn. Default: uniform.", choices=("uniform", "geometric")
     )
-    copied: int | None = option(
-        None, "integer", "Of copy: letters of the string. Default: 5.", low=1, high=10_000, panel="Synthetic sources"
-    )
-    alphabet: int | None = option(
-        None,
-        "integer",
-        "Of copy and hidden-markov: different letters. Default: 8.",
-        low=2,
-        high=26,
-        panel="Synthetic sources",
-    )
-    counts: str | None = option(
-        None,
-        "choice",
-        "Of anbn: how n is drawn. Default: uniform.",
-        choices=("uniform", "geometric"),
-        panel="Synthetic sources",
-    )
-    mean: int | None = option(
-        None, "integer", "Of anbn: mean of n. Default: 10.", low=1, high=100_000, panel="Synthetic sources"
-    )
-    kinds: int | None = option(
-        None, "integer", "Of brackets: kinds of brackets. Default: 3.", low=1, high=4, panel="Synthetic sources"
-    )
-    depth: int | None = option(
+    mean: int | None = _synthetic(None, "integer", "Of anbn: mean of n. Default: 10.", low=1, high=100_000)
+    kinds: int | None = _synthetic(None, "integer", "Of brackets: kinds of brackets. Default: 3.", low=1, high=4)
+    depth: int | None = _synthetic(
         None,
         "integer",
         "Of brackets: how many pairs may be open at a time; 0 = any number. Default: 0.",
         low=0,
         high=10_000,
-        panel="Synthetic sources",
     )
-    states: int | None = option(
-        None, "integer", "Of hidden-markov: hidden states. Default: 8.", low=1, high=32, panel="Synthetic sources"
-    )
-    stay: float | None = option(
-        None,
-        "number",
-        "Of hidden-markov: least probability that a state goes on. Default: 0.9.",
-        low=0,
-        high=0.99,
-        panel="Synthetic sources",
+    states: int | None = _synthetic(None, "integer", "Of hidden-markov: hidden states. Default: 8.", low=1, high=32)
+    stay: float | None = _synthetic(
+        None, "number", "Of hidden-markov: least probability that a state goes on. Default: 0.9.", low=0, high=0.99
     )
 
     def __post_init__(self) -> None:
@@ -98,18 +69,30 @@ class PrepareOptions(Options):
                 f"leave nothing to train on; their sum must be below 1"
             )
 
-    def drawing(self) -> dict[str, Any]:
-        """What was said of a synthetic source, its size and seed too, by name."""
-        return {name: value for name, value in self.values().items() if name in SYNTHETIC}
+    def synthetic_values(self) -> dict[str, Any]:
+        """The options of the synthetic source that are set, by name."""
+        return {name: value for name, value in self.values().items() if name in SYNTHETIC_OPTIONS}
 
 
-SYNTHETIC = ("size", "seed", "delay", "copied", "alphabet", "counts", "mean", "kinds", "depth", "states", "stay")
-"""The options of `prepare` that are about a synthetic source (`charlm.synthetic`)."""
+SYNTHETIC_OPTIONS = (
+    "size",
+    "seed",
+    "delay",
+    "copied",
+    "alphabet",
+    "counts",
+    "mean",
+    "kinds",
+    "depth",
+    "states",
+    "stay",
+)
+"""The options of a synthetic source (`charlm.synthetic`)."""
 
 
 @dataclass(frozen=True)
 class CatalogueOptions(Options):
-    """Which texts are known by name, and where downloaded ones lie."""
+    """Which texts are known by name, and where downloads are."""
 
     catalogue: str | None = option(None, "text", "A catalogue of your own, a TOML file. Default: the one of charlm.")
     out: str = option("corpora", "text", "Folder in which downloaded texts lie, each in a folder NAME.")

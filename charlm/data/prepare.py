@@ -74,7 +74,7 @@ def prepare(
     notify = report or ignore
     if not isinstance(sources, Source):
         words = [sources] if isinstance(sources, str | Path) else list(sources)
-        sources = open_sources(words, report=report, **options.drawing())
+        sources = open_sources(words, report=report, **options.synthetic_values())
     options = _resolve_vocabulary_size(options).replace(**sources.drawn)
     path = Path(options.out) / (sources.name if options.name is None else _check_name(options.name))
     _check_folder(path)

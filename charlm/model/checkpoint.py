@@ -19,7 +19,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from charlm import cells
-from charlm.config import WIRING, ModelOptions, PrepareOptions
+from charlm.config import WIRING_OPTIONS, ModelOptions, PrepareOptions
 from charlm.errors import CheckpointError, UsageError
 from charlm.files import write_atomically
 from charlm.model import parameters
@@ -37,7 +37,7 @@ FIXED_CONFIG = {"wiring": "stack"}
 KNOWN_WORDS = {"direction": ModelOptions.specs()["direction"].words(), "wiring": ("stack",)}
 """Words of a file that a later version may have more of. The first of each is meant where a file has none."""
 
-LATER_DEFAULTS = {name: ModelOptions.default(name) for name in ("context", *WIRING)}
+LATER_DEFAULTS = {name: ModelOptions.default(name) for name in ("context", *WIRING_OPTIONS)}
 """Settings that format 1 did not have at first, with what they are where a file does not name them. A model that has
 them so is written without them, and readers that do not know them go on reading it."""
 

@@ -1,1 +1,1 @@
-"""What a person sees: lines, progress and tables on the terminal. No tensors, nothing computed."""
+"""Output for people: lines, progress bars, tables, plots and HTML; computes nothing."""

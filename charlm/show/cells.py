@@ -1,4 +1,4 @@
-"""What `charlm inspect cells` shows: tracks of units, a table of them, and the report."""
+"""The output of `charlm inspect cells`: tracks of units, their table, and the report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,23 +14,25 @@ from charlm.tokenizers.vocabulary import Vocabulary
 
 
 def tracks(units: Sequence[str], values: np.ndarray, part: str, palette: str) -> tuple[Track, ...]:
-    """A track for each unit, coloured from -1 to 1, or as far as a unit without bounds goes.
+    """A track for each unit, with full colour at 1, or at its largest value if that is more.
 
     Args:
         units: U names such as `0:17`.
-        values: (N, U).
-        part: of the state.
+        values: (N, U) of the N characters.
+        part: of the state, such as `h`.
         palette: `blog` or `paper`.
     """
     return tuple(
-        Track(f"{_called(part)} of {unit}", column, palette, max(1.0, float(np.abs(column).max())))
+        Track(f"{_quantity_name(part)} of {unit}", column, palette, max(1.0, float(np.abs(column).max())))
         for unit, column in zip(units, values.T, strict=True)
     )
 
 
-def found(model: str, text: str, part: str, vocabulary: Vocabulary, profiles: Sequence[Profile]) -> dict[str, Any]:
-    """The keys of `charlm inspect cells --json`, but for the values of every character (`each`)."""
-    called = names(vocabulary)
+def report_values(
+    model: str, text: str, part: str, vocabulary: Vocabulary, profiles: Sequence[Profile]
+) -> dict[str, Any]:
+    """The keys of `charlm inspect cells --json`, except `each`, the values of every character."""
+    symbol_names = names(vocabulary)
     return {
         "model": model,
         "text": text,
@@ -39,28 +41,28 @@ def found(model: str, text: str, part: str, vocabulary: Vocabulary, profiles: Se
             {
                 "unit": str(row.unit),
                 **{key: getattr(row, key) for key in ("mean", "deviation", "lowest", "highest")},
-                "high_after": [called[symbol] for symbol in row.high_on],
-                "low_after": [called[symbol] for symbol in row.low_on],
+                "high_after": [symbol_names[symbol] for symbol in row.high_on],
+                "low_after": [symbol_names[symbol] for symbol in row.low_on],
             }
             for row in profiles
         ],
     }
 
 
-def each(vocabulary: Vocabulary, record: Record) -> list[dict[str, Any]]:
-    """Every character with the values of the units, in their order."""
-    called = names(vocabulary)
+def character_rows(vocabulary: Vocabulary, record: Record) -> list[dict[str, Any]]:
+    """A row for each character: id, symbol, bits, and the values of the units."""
+    symbol_names = names(vocabulary)
     columns = (record.ids.tolist(), record.bits.tolist(), record.values.tolist())
     return [
-        {"id": symbol, "symbol": called[symbol], "bits": bits, "values": values}
+        {"id": symbol, "symbol": symbol_names[symbol], "bits": bits, "values": values}
         for symbol, bits, values in zip(*columns, strict=True)
     ]
 
 
 def grid(report: Mapping[str, Any]) -> Grid:
-    """The units in a row each, from the keys of `--json`."""
+    """The table of the units, a row each, from the keys of `--json`."""
     return Grid(
-        f"Units by {_called(report['part'])}",
+        f"Units by {_quantity_name(report['part'])}",
         ("unit", "mean", "deviation", "lowest", "highest", "high after", "low after"),
         [
             (
@@ -79,7 +81,7 @@ def grid(report: Mapping[str, Any]) -> Grid:
 
 
 def view(report: Mapping[str, Any], vocabulary: Vocabulary, record: Record, palette: str) -> TextView:
-    """The report, from the keys of `--json`. The surprise is the last of its tracks."""
+    """The report, from the keys of `--json`; its last track is the surprise."""
     units = [row["unit"] for row in report["units"]]
     return TextView(
         title="What units of the network do",
@@ -94,6 +96,6 @@ def view(report: Mapping[str, Any], vocabulary: Vocabulary, record: Record, pale
     )
 
 
-def _called(part: str) -> str:
-    """A part of the state, as its values are shown."""
+def _quantity_name(part: str) -> str:
+    """The name of the shown quantity: `h`, or `tanh(c)` for other parts of the state."""
     return part if part == "h" else f"tanh({part})"

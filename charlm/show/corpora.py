@@ -1,4 +1,4 @@
-"""The texts that are known by name, as a table, from plain values."""
+"""The table of the texts that are known by name."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,19 +14,19 @@ COLUMNS = ("name", "size", "language", "script", "licence", "state")
 
 
 @to_stdout()
-def table(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The table of `charlm corpora list` on a terminal, from the keys of its JSON."""
+def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the table of `charlm corpora list` on stdout, from its JSON keys."""
     grid = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in COLUMNS:
         no_wrap = name in ("name", "size", "state")
         grid.add_column(name, justify="right" if name == "size" else "left", no_wrap=no_wrap, overflow="fold")
     for row in rows:
-        grid.add_row(*map(Text, words(row)))
+        grid.add_row(*map(Text, table_row(row)))
     Screen(highlight=False).print(grid)
 
 
-def words(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """The columns of one text: name, size (`~` before a rough one), languages, scripts, licence and state."""
+def table_row(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The row of one text: name, size (`~` if approximate), languages, scripts, licence and state."""
     about = "" if row["exact"] else "~"
     columns = (
         row["name"],

@@ -1,4 +1,4 @@
-"""Learning curves: of runs side by side, as a plot and in a few lines of a terminal."""
+"""Learning curves of one or several runs, as a plot and in a few lines of a terminal."""
 
 from collections.abc import Mapping, Sequence
 from statistics import median
@@ -19,17 +19,17 @@ Run = Mapping[str, Any]
 """The keys of a run in `charlm inspect learning --json`."""
 
 MAX_LEGEND_ENTRIES = 12
-"""Runs that a legend names."""
+"""Runs named in a legend; further ones are drawn without a name."""
 
 
 @to_stdout()
-def in_terminal(runs: Sequence[Run], x: str) -> None:
-    """The numbers and sparklines of runs on stdout."""
+def print_curves(runs: Sequence[Run], x: str) -> None:
+    """Print the numbers and sparklines of runs on stdout."""
     console = Screen(highlight=False, soft_wrap=True)
     for run in runs:
         console.print(Text.assemble((line(run["run"]), "bold"), f"  {headline(run)}"))
         for split in ("train", "valid"):
-            console.print(Text(f"  {split}  {_course(run, split)}"))
+            console.print(Text(f"  {split}  {_curve_line(run, split)}"))
         if run["clipped"] is not None:
             clipping = f"above {run['clip_norm']:g} in {run['clipped']:.0%} of the rows, and clipped there"
             console.print(Text(f"  gradient norm  {clipping}"))
@@ -37,7 +37,7 @@ def in_terminal(runs: Sequence[Run], x: str) -> None:
 
 
 def headline(run: Run) -> str:
-    """What a run was: `lstm 1x128, 6,887 steps, 7.05M characters, 1:30`."""
+    """A run in one line: `lstm 1x128, 6,887 steps, 7.05M characters, 1:30`."""
     facts = [
         line(run["network"]),
         f"{run['steps']:,.0f} steps",
@@ -48,16 +48,16 @@ def headline(run: Run) -> str:
 
 
 def report(runs: Sequence[Run], samples: Sequence[Sequence[Mapping[str, Any]]], x: str) -> dict[str, Any]:
-    """What the report of `learning.html` names, with the samples of each run that it is to show."""
+    """The variables of `learning.html`, with the samples to show of each run."""
     return {
         "title": "Learning",
         "about": line(", ".join(run["run"] for run in runs), 1000),
         "x": x,
-        "runs": [_in_report(run, chosen) for run, chosen in zip(runs, samples, strict=True)],
+        "runs": [_report_run(run, run_samples) for run, run_samples in zip(runs, samples, strict=True)],
     }
 
 
-def _in_report(run: Run, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _report_run(run: Run, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     train, valid = run["train_nats"], run["valid_nats"]
     return {
         "run": line(run["run"]),
@@ -81,17 +81,17 @@ def _nats(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _course(run: Run, split: str) -> str:
-    numbers, points = run[f"{split}_nats"], run["curves"][f"{split}_nats"]
-    if numbers["last"] is None or not points["y"]:
+def _curve_line(run: Run, split: str) -> str:
+    numbers, curve = run[f"{split}_nats"], run["curves"][f"{split}_nats"]
+    if numbers["last"] is None or not curve["y"]:
         return "not measured"
-    drawn = sparkline(points["x"], points["y"], high=_top(points["y"]))
+    spark = sparkline(curve["x"], curve["y"], high=_axis_top(curve["y"]))
     best = f"best {numbers['best']:.4f} at step {numbers['best_step']:,}"
-    return f"{numbers['first']:.4f} {drawn} {numbers['last']:.4f}  {best}"
+    return f"{numbers['first']:.4f} {spark} {numbers['last']:.4f}  {best}"
 
 
-def _top(values: Sequence[float]) -> float:
-    """Where an axis of losses ends: a loss that begins at thousands must not flatten what comes after it."""
+def _axis_top(values: Sequence[float]) -> float:
+    """Upper end of an axis of losses: a huge first loss must not flatten the curve."""
     return min(max(values), 2.4 * median(values))
 
 
@@ -102,12 +102,15 @@ def plot(runs: Sequence[Run], x: str) -> str:
         losses, rate, norm = figure.subplots(3, 1, sharex=True, height_ratios=(3, 1, 1.4))
         for number, run in enumerate(runs):
             _draw_run(losses, rate, norm, run, number, alone=len(runs) == 1)
-        shown = [run["curves"][f"{split}_nats"]["y"] for run in runs for split in ("train", "valid")]
-        tops, bottoms = [_top(values) for values in shown if values], [min(values) for values in shown if values]
+        curves = [run["curves"][f"{split}_nats"]["y"] for run in runs for split in ("train", "valid")]
         losses.set(ylabel="nats per character")
-        if tops:
-            room = 0.04 * (max(tops) - min(bottoms)) or 0.1
-            losses.set_ylim(min(bottoms) - room, max(tops) + room)
+        if any(curves):
+            top, bottom = (
+                max(_axis_top(curve) for curve in curves if curve),
+                min(min(curve) for curve in curves if curve),
+            )
+            margin = 0.04 * (top - bottom) or 0.1
+            losses.set_ylim(bottom - margin, top + margin)
         rate.set(ylabel="learning rate", ylim=(0, None))
         norm.set(ylabel="gradient norm", xlabel=x)
         short_numbers(norm.xaxis)
@@ -132,7 +135,7 @@ def _draw_run(losses: "Axes", rate: "Axes", norm: "Axes", run: Run, number: int,
 
 
 def _legend(axes: "Axes", runs: Sequence[Run]) -> None:
-    """One run: which line is which split. Several: which colour is which run."""
+    """Name the splits of one run, or the runs if there are several."""
     from matplotlib.lines import Line2D
 
     if len(runs) == 1:
@@ -151,13 +154,13 @@ def _legend(axes: "Axes", runs: Sequence[Run]) -> None:
 
 
 def _thresholds(axes: "Axes", runs: Sequence[Run]) -> None:
-    """The clipping thresholds, and a logarithmic axis where there is something above 0."""
+    """Draw the clipping thresholds; the axis is logarithmic if any norm is above 0."""
     for threshold in sorted({run["clip_norm"] for run in runs if run["clip_norm"] is not None}):
         axes.axhline(threshold, color=FAINT, linestyle="--", linewidth=1.0)
         axes.annotate(
             f"clipped above {threshold:g}", (1, threshold), xycoords=("axes fraction", "data"), xytext=(0, 2),
             textcoords="offset points", ha="right", va="bottom", fontsize=8, color=FAINT,
         )  # fmt: skip
-    shown = [value for run in runs for value in (*run["curves"]["grad_norm"]["y"], run["clip_norm"] or 0) if value > 0]
-    if shown:
-        logarithmic(axes, min(shown), max(shown))
+    norms = [value for run in runs for value in (*run["curves"]["grad_norm"]["y"], run["clip_norm"] or 0) if value > 0]
+    if norms:
+        logarithmic(axes, min(norms), max(norms))

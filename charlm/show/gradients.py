@@ -1,4 +1,4 @@
-"""Gradients through time, of models side by side: a table, a sentence for each, and a plot."""
+"""Gradients through time of one or several models: a table, sentences and a plot."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,58 +18,69 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Measured = Mapping[str, Any]
+ModelGradients = Mapping[str, Any]
 """The keys of a model in `charlm inspect gradients --json`."""
 
-FAINTEST = 1e-20
-"""What a plot shows, at the least; beyond it curves leave the frame."""
+MIN_PLOTTED_NORM = 1e-20
+"""Lower end of a plot's axis; smaller norms are outside the frame."""
 
-FAR = 32
-"""Characters that the sentence looks back, where the window is as long."""
+SENTENCE_DISTANCE = 32
+"""Characters back of which a sentence speaks, at most the whole window."""
 
-SPARK = 8
+SPARKLINE_WIDTH = 8
+"""Characters of a sparkline."""
 
-WIDE = 110
-"""Columns of a terminal that shows every k of the table."""
+WIDE_COLUMNS = 110
+"""Columns of a terminal at which the table has every k; below, every second one."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One curve over k: of which model and layer, what it is, its medians."""
+    """One curve over k.
+
+    Attributes:
+        quantity: such as `∂L/∂h`.
+        values: (window + 1,) the medians, or the bound.
+    """
 
     model: str
     layer: int
-    what: str
+    quantity: str
     values: Sequence[float | None]
 
 
 @to_stdout()
-def in_terminal(models: Sequence[Measured]) -> None:
-    """The tables and sentences on stdout."""
+def print_gradients(models: Sequence[ModelGradients]) -> None:
+    """Print the tables and sentences on stdout."""
     console = wide_screen()
     ks = distances(models[0]["window"])
-    chosen = ks if console.width >= WIDE else sorted({0, *ks[1::2], ks[-1]})
-    console.print(Text(_plainly("‖·‖ by layer, k characters back, medians over the places"), style="dim"))
-    floor, top = _heights(models)
+    columns = ks if console.width >= WIDE_COLUMNS else sorted({0, *ks[1::2], ks[-1]})
+    console.print(Text(_for_stdout("‖·‖ by layer, k characters back, medians over the places"), style="dim"))
+    floor, top = _sparkline_range(models)
     for model in models:
         console.print()
         console.print(Text(line(model["name"]), style="bold"))
-        console.print(_curves(model, chosen, floor, top))
+        console.print(_norm_table(model, columns, floor, top))
     if any(layer["recurrent"] for model in models for layer in model["layers"]):
-        console.print(_weights(models))
+        console.print(_weight_table(models))
     for sentence in _all_sentences(models):
-        console.print(Text(_plainly(sentence)), soft_wrap=True)
+        console.print(Text(_for_stdout(sentence)), soft_wrap=True)
 
 
-def _heights(models: Sequence[Measured]) -> tuple[float, float]:
-    """The range of all sparklines, in powers of ten; bounds, which may be astronomical, do not count."""
+def _sparkline_range(models: Sequence[ModelGradients]) -> tuple[float, float]:
+    """The common range of the sparklines, in powers of ten, without the bounds, which may be huge."""
     logs = [
-        log10(value) for model in models for row in rows(model) if row.what != BOUND for value in row.values if value
+        log10(value)
+        for model in models
+        for row in rows(model)
+        if row.quantity != BOUND_NAME
+        for value in row.values
+        if value
     ]
     return max(min(logs, default=0), -12), max(logs, default=0)
 
 
-def _curves(model: Measured, ks: Sequence[int], floor: float, top: float) -> Table:
+def _norm_table(model: ModelGradients, ks: Sequence[int], floor: float, top: float) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("layer", no_wrap=True, min_width=16)
     for k in ks:
@@ -77,13 +88,13 @@ def _curves(model: Measured, ks: Sequence[int], floor: float, top: float) -> Tab
     table.add_column("log", no_wrap=True)
     for row in rows(model):
         heights = [log10(value) if value else -inf for value in row.values]
-        drawn = sparkline(range(len(heights)), heights, width=SPARK, low=floor, high=top)
-        numbers = (number(row.values[k]) for k in ks)
-        table.add_row(Text(line(f"{row.layer} {_plainly(row.what)}", 30)), *numbers, drawn)
+        spark = sparkline(range(len(heights)), heights, width=SPARKLINE_WIDTH, low=floor, high=top)
+        numbers = (short_norm(row.values[k]) for k in ks)
+        table.add_row(Text(line(f"{row.layer} {_for_stdout(row.quantity)}", 30)), *numbers, spark)
     return table
 
 
-def _weights(models: Sequence[Measured]) -> Table:
+def _weight_table(models: Sequence[ModelGradients]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     table.add_column("model", overflow="fold")
     for title in ("layer", "gate", "largest singular value", "spectral radius"):
@@ -98,11 +109,11 @@ def _weights(models: Sequence[Measured]) -> Table:
     return table
 
 
-BOUND = "(β_W β_h)^k"
+BOUND_NAME = "(β_W β_h)^k"
 
 
-def rows(model: Measured) -> Iterator[Row]:
-    """Every curve of a model, from its lowest layer on."""
+def rows(model: ModelGradients) -> Iterator[Row]:
+    """All curves of a model, from its lowest layer up."""
     for layer in model["layers"]:
         key = model["name"], layer["layer"]
         for part, spread in layer["loss"].items():
@@ -112,11 +123,11 @@ def rows(model: Measured) -> Iterator[Row]:
         for part, spread in _carousels(layer):
             yield Row(*key, f"∂{part}/∂{part} carousel", spread["median"])
         if layer["bound"] is not None:
-            yield Row(*key, BOUND, layer["bound"])
+            yield Row(*key, BOUND_NAME, layer["bound"])
 
 
-def report(models: Sequence[Measured], seed: int) -> dict[str, Any]:
-    """What the report of `gradients.html` names."""
+def report(models: Sequence[ModelGradients], seed: int) -> dict[str, Any]:
+    """The variables of `gradients.html`."""
     window, positions = models[0]["window"], models[0]["positions"]
     ks = distances(window)
     texts = line(", ".join(dict.fromkeys(model["text"] for model in models)), 1000)
@@ -129,8 +140,8 @@ def report(models: Sequence[Measured], seed: int) -> dict[str, Any]:
             {
                 "model": line(row.model),
                 "layer": row.layer,
-                "what": row.what,
-                "numbers": [number(row.values[k]) for k in ks],
+                "what": row.quantity,
+                "numbers": [short_norm(row.values[k]) for k in ks],
             }
             for model in models
             for row in rows(model)
@@ -145,25 +156,25 @@ def report(models: Sequence[Measured], seed: int) -> dict[str, Any]:
 
 
 def distances(window: int) -> list[int]:
-    """The k of the table: 0, 1, 2, 4, 8, … and the window."""
+    """The k of the table: 0, 1, 2, 4, 8, … and the last one, the window."""
     powers = [1 << n for n in range(window.bit_length()) if 1 << n < window]
     return [0, *powers, window]
 
 
-def sentences(model: Measured) -> Iterator[str]:
-    """What is seen, in words, of the highest layer."""
-    top, k = model["layers"][-1], min(FAR, model["window"])
+def sentences(model: ModelGradients) -> Iterator[str]:
+    """Sentences about the gradients of the highest layer."""
+    top, k = model["layers"][-1], min(SENTENCE_DISTANCE, model["window"])
     name, after = line(model["name"]), f"after {k} character{'s' * (k > 1)}"
-    part, left = _most_left(top, k)
+    part, remaining = _remaining(top, k)
     of = "" if part == "h" else f", at {part}"
-    if left is None:
+    if remaining is None:
         yield f"{name}: the loss has no gradient at any place that was followed"
-    elif left > 1:
-        yield f"{name}: {after} the gradient is {number(left)} times as large{of}"
+    elif remaining > 1:
+        yield f"{name}: {after} the gradient is {short_norm(remaining)} times as large{of}"
     else:
-        yield f"{name}: {after} {number(left)} of the gradient is left{of}"
+        yield f"{name}: {after} {short_norm(remaining)} of the gradient is left{of}"
     for part, spread in _carousels(top):
-        yield f"{name}: on the carousel, from {part} to {part} alone, {number(spread['median'][k])} is left {after}"
+        yield f"{name}: on the carousel, from {part} to {part} alone, {short_norm(spread['median'][k])} is left {after}"
     if top["slope"] is None:
         return
     (block,) = top["recurrent"]
@@ -181,21 +192,21 @@ def sentences(model: Measured) -> Iterator[str]:
 
 
 def _carousels(layer: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The parts of the state that lead straight to themselves, each with its norms; those of a delay line do not."""
+    """The parts of the state with a direct path to themselves, with their norms; a delay line has none."""
     return ((part, spread) for part, spread in layer["carousel"].items() if any(spread["median"][1:]))
 
 
-def _most_left(layer: Mapping[str, Any], k: int) -> tuple[str, float | None]:
-    """How much of the gradient is left at h; where its cell does not go on from h, at that part where most is left."""
-    left = {part: spread["median"][k] for part, spread in layer["left"].items()}
-    if left["h"] == 0:
-        part = max(left, key=lambda name: left[name] or 0)
-        return part, left[part]
-    return "h", left["h"]
+def _remaining(layer: Mapping[str, Any], k: int) -> tuple[str, float | None]:
+    """The share of the gradient that remains after k steps, and the part of the state that has it.
+
+    The part is h, or the one with the largest share if the cell's next state does not depend on h."""
+    shares = {part: spread["median"][k] for part, spread in layer["left"].items()}
+    part = max(shares, key=lambda name: shares[name] or 0) if shares["h"] == 0 else "h"
+    return part, shares[part]
 
 
-def _all_sentences(models: Sequence[Measured]) -> Iterator[str]:
-    """Those of every model, and of which cells the bound says nothing."""
+def _all_sentences(models: Sequence[ModelGradients]) -> Iterator[str]:
+    """The sentences of all models, and the cells to which the bound does not apply."""
     for model in models:
         yield from sentences(model)
     cells = dict.fromkeys(line(model["cell"]) for model in models if model["layers"][-1]["slope"] is None)
@@ -203,34 +214,38 @@ def _all_sentences(models: Sequence[Measured]) -> Iterator[str]:
         yield f"the bound (β_W β_h)^k is one of simple recurrent networks, and says nothing of {', '.join(cells)}"
 
 
-def number(value: float | None) -> str:
-    """A norm in short: `0.0312`, `4.1e-07`; a dash where there is none."""
+def short_norm(value: float | None) -> str:
+    """A norm in short: `0.0312`, `4.1e-07`; a dash for None."""
     if value is None:
         return "-"
     return f"{value:.1e}" if value and not 0.001 <= value < 1000 else f"{value:.3g}"
 
 
-def _plainly(text: str) -> str:
-    """The text, or what comes near it where stdout speaks only ASCII."""
+def _for_stdout(text: str) -> str:
+    """The text, with ASCII in place of its symbols if stdout cannot show them."""
     if can_show(text):
         return text
-    for mark, plain in (("∂", "d"), ("‖·‖", "norms"), ("β", "b")):
-        text = text.replace(mark, plain)
+    for symbol, ascii_text in (("∂", "d"), ("‖·‖", "norms"), ("β", "b")):
+        text = text.replace(symbol, ascii_text)
     return text
 
 
-def plot(models: Sequence[Measured]) -> str:
-    """What is left of the gradient, and what a layer passes on, over k, as SVG; a row of axes for each layer."""
+def plot(models: Sequence[ModelGradients]) -> str:
+    """Plot the gradient that remains of the loss, and through a layer alone, over k, as SVG.
+
+    Each layer has a row of axes."""
     layers = max(len(model["layers"]) for model in models)
 
     def draw(figure: "Figure") -> None:
         grid = figure.subplots(layers, 2, sharex=True, squeeze=False)
         for number, (left, right) in enumerate(grid):
-            of = f", layer {number + 1}" if layers > 1 else ""
-            there = [model["layers"][number] for model in models if number < len(model["layers"])]
-            read, carried = (" or ".join(dict.fromkeys(map(part_of, there))) for part_of in (_part_of_loss, _memory))
-            left.set_title(f"of the loss: ‖∂L_t/∂s_(t-k)‖ over ‖∂L_t/∂h_t‖, s = {read}{of}")
-            right.set_title(f"of the layer alone: ‖∂s_t/∂s_(t-k)‖, s = {carried}{of}")
+            suffix = f", layer {number + 1}" if layers > 1 else ""
+            same_layer = [model["layers"][number] for model in models if number < len(model["layers"])]
+            read, carried = (
+                " or ".join(dict.fromkeys(map(part_of, same_layer))) for part_of in (_loss_variable, _carousel_variable)
+            )
+            left.set_title(f"of the loss: ‖∂L_t/∂s_(t-k)‖ over ‖∂L_t/∂h_t‖, s = {read}{suffix}")
+            right.set_title(f"of the layer alone: ‖∂s_t/∂s_(t-k)‖, s = {carried}{suffix}")
             for index, model in enumerate(models):
                 if number < len(model["layers"]):
                     _draw_layer(left, right, model["layers"][number], index)
@@ -243,65 +258,65 @@ def plot(models: Sequence[Measured]) -> str:
     return svg(draw, 11.5, 0.7 + 4.0 * layers)
 
 
-def _part_of_loss(layer: Mapping[str, Any]) -> str:
-    """The part of the state through which the loss reaches back: h where a layer goes on from h."""
-    return _most_left(layer, 1)[0]
+def _loss_variable(layer: Mapping[str, Any]) -> str:
+    """The part of the state through which the loss reaches back: h if the next state depends on it."""
+    return _remaining(layer, 1)[0]
 
 
-def _memory(layer: Mapping[str, Any]) -> str:
-    """The part that leads straight to itself, h where none does."""
+def _carousel_variable(layer: Mapping[str, Any]) -> str:
+    """The part of the state with a direct path to itself, or h if there is none."""
     return next((part for part, _ in _carousels(layer)), "h")
 
 
 def _draw_layer(left: "Axes", right: "Axes", layer: Mapping[str, Any], index: int) -> None:
     tone, style = colour(index)
-    _draw_spread(left, layer["left"][_part_of_loss(layer)], tone, style)
-    memory = _memory(layer)
-    _draw_spread(right, layer["own"][memory], tone, style)
-    if memory != "h":
-        right.plot(*_points(layer["carousel"][memory]["median"]), color=tone, linestyle="--", marker=".", markevery=8)
+    _draw_spread(left, layer["left"][_loss_variable(layer)], tone, style)
+    part = _carousel_variable(layer)
+    _draw_spread(right, layer["own"][part], tone, style)
+    if part != "h":
+        right.plot(*_points(layer["carousel"][part]["median"]), color=tone, linestyle="--", marker=".", markevery=8)
     if layer["bound"] is not None:
         for axes in (left, right):
             axes.plot(*_points(layer["bound"]), color=tone, linestyle=":", linewidth=1.2)
 
 
 def _draw_spread(axes: "Axes", spread: Mapping[str, Any], tone: str, style: Any) -> None:
-    """The median as a line, and what lies between the quantiles as a band."""
+    """Draw the median as a line, and the range between the quantiles as a band."""
     axes.plot(*_points(spread["median"]), color=tone, linestyle=style)
-    known = [k for k, (low, high) in enumerate(zip(spread["low"], spread["high"], strict=True)) if low and high]
+    ks = [k for k, (low, high) in enumerate(zip(spread["low"], spread["high"], strict=True)) if low and high]
     axes.fill_between(
-        known, [spread["low"][k] for k in known], [spread["high"][k] for k in known],
+        ks, [spread["low"][k] for k in ks], [spread["high"][k] for k in ks],
         color=tone, alpha=0.13, linewidth=0,
     )  # fmt: skip
 
 
 def _points(values: Sequence[float | None]) -> tuple[list[int], list[float]]:
-    """What a logarithmic axis can show."""
+    """The points above 0, which a logarithmic axis can show."""
     points = [(k, value) for k, value in enumerate(values) if value]
     return [k for k, _ in points], [value for _, value in points]
 
 
-def _scale(axes: "Axes", models: Sequence[Measured], number: int, kind: str) -> None:
-    """Fit the axis to what was measured; a bound may leave the frame."""
+def _scale(axes: "Axes", models: Sequence[ModelGradients], number: int, kind: str) -> None:
+    """Fit the axis to the measured values; a bound may leave the frame."""
     spreads = [
         spread
         for model in models
         if number < len(model["layers"])
-        for of in (kind, *(["carousel"] if kind == "own" else []))
-        for spread in model["layers"][number][of].values()
+        for quantity in (kind, *(["carousel"] if kind == "own" else []))
+        for spread in model["layers"][number][quantity].values()
     ]
-    shown = [value for spread in spreads for values in spread.values() for value in values if value]
-    if shown:
-        logarithmic(axes, max(min(shown), FAINTEST), max(shown))
+    norms = [value for spread in spreads for values in spread.values() for value in values if value]
+    if norms:
+        logarithmic(axes, max(min(norms), MIN_PLOTTED_NORM), max(norms))
 
 
-def _legend(axes: "Axes", models: Sequence[Measured]) -> None:
+def _legend(axes: "Axes", models: Sequence[ModelGradients]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=colour(index)[0], linestyle=colour(index)[1]) for index in range(len(models))]
     names = [label(model["name"], 40) for model in models]
     layers = [layer for model in models for layer in model["layers"]]
-    if any(_memory(layer) != "h" for layer in layers):
+    if any(_carousel_variable(layer) != "h" for layer in layers):
         handles.append(Line2D([], [], color=INK, linestyle="--", marker="."))
         names.append("carousel, ∂s/∂s alone")
     if any(layer["bound"] for layer in layers):

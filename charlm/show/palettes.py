@@ -1,8 +1,8 @@
 """The colours of texts: one list of hues, for terminals and reports.
 
-A value is drawn by its fraction of the largest one, from -1 to 1; around 0 there is no colour. On a terminal the
-colours lie behind the letters, which are then black whatever the ground is, so that they stay readable
-on a dark and on a light one; the strongest are bold or underlined too, which is what is left where `NO_COLOR` is set.
+A value is drawn by its fraction of the largest one, from -1 to 1; around 0 there is no colour. A terminal shows the
+colours behind black letters, so that they are readable on dark and on light backgrounds. The strongest are bold or
+underlined too, which remains if `NO_COLOR` is set.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Palette:
     """Two hues, as `#rrggbb`.
 
     Attributes:
-        low, high: of -1 and 1 behind dark letters; `low` is empty where nothing is negative.
+        low, high: of -1 and 1 behind dark letters; `low` is empty if no value is negative.
         dark_low, dark_high: the same behind light letters.
     """
 
@@ -38,21 +38,21 @@ effectiveness of recurrent neural networks" (2015), red and blue as in the figur
 (2016, arXiv 1506.02078)."""
 
 COLOUR_STEPS = 4
-"""Levels of colour on either side, on a terminal."""
+"""Levels of colour of each hue, on a terminal."""
 
 
-def level(fraction: float, least: int = 1) -> int:
-    """The nearest level from -`COLOUR_STEPS` to `COLOUR_STEPS`; 0, which is no colour, for those below `least`."""
+def level(fraction: float, min_level: int = 1) -> int:
+    """The nearest level from -`COLOUR_STEPS` to `COLOUR_STEPS`; 0, which is no colour, below `min_level`."""
     size = min(COLOUR_STEPS, int(abs(fraction) * COLOUR_STEPS + 0.5))
-    return 0 if size < least else -size if fraction < 0 else size
+    return 0 if size < min_level else -size if fraction < 0 else size
 
 
 def style(palette: Palette, level: int) -> str:
-    """What rich calls the style of a level."""
+    """The rich style of a level."""
     if level == 0:
         return ""
-    share = 0.3 + 0.7 * abs(level) / COLOUR_STEPS  # nothing so pale that on a dark ground it would be the brightest
+    share = 0.3 + 0.7 * abs(level) / COLOUR_STEPS  # not paler: on a dark background that would be the brightest
     hue = palette.high if level > 0 else palette.low
-    mixed = [round(255 + (int(hue[at : at + 2], 16) - 255) * share) for at in (1, 3, 5)]
+    rgb = [round(255 + (int(hue[start : start + 2], 16) - 255) * share) for start in (1, 3, 5)]
     mark = "" if abs(level) < COLOUR_STEPS else "bold " if level > 0 else "underline "
-    return f"{mark}#000000 on #{''.join(f'{channel:02x}' for channel in mixed)}"
+    return f"{mark}#000000 on #{''.join(f'{channel:02x}' for channel in rgb)}"

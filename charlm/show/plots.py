@@ -1,7 +1,7 @@
-"""Plots as SVG, by matplotlib, which is an extra: imported only when something is drawn, and without a window.
+"""Plots as SVG by matplotlib, an optional dependency that is imported only to draw.
 
-Equal numbers make equal bytes. Text stays text, in whatever font the viewer has; words of strangers are never taken
-for mathematics, and what XML cannot hold is made visible.
+Equal numbers give equal bytes. Text stays text, in the viewer's font; names from files are never parsed as
+mathematics, and characters that XML cannot contain are replaced.
 """
 
 import base64
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#555555")
-"""Told apart also by those who see no difference between red and green (Okabe & Ito 2008)."""
+"""Colours that people with red-green blindness can distinguish (Okabe & Ito 2008)."""
 
 INK, FAINT = "#1b1b1b", "#8a8a8a"
 
@@ -51,12 +51,12 @@ STYLE: dict[str, Any] = {
 }
 
 CREATOR = "charlm"
-MARK = f"<dc:title>{CREATOR}</dc:title>".encode()
-"""In the head of every plot."""
+PLOT_MARK = f"<dc:title>{CREATOR}</dc:title>".encode()
+"""Marks a file as a plot of charlm, which the next one may replace."""
 
 
-def require() -> None:
-    """Raise a `UsageError` where matplotlib is missing."""
+def require_matplotlib() -> None:
+    """Raise a `UsageError` if matplotlib is not installed."""
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
@@ -66,93 +66,95 @@ def require() -> None:
 
 
 def check_name(path: Path) -> Path:
-    """A plot takes the place of an earlier one, and of nothing else.
+    """Refuse a path that is not that of a plot: it may replace an earlier plot, but no other file.
 
     Raises:
-        UsageError: the name is not one of an SVG file, or matplotlib is missing.
-        InputError: another file is there, or no file can be.
+        UsageError: the name does not end in .svg, or matplotlib is missing.
+        InputError: another file is there, or none can be written.
     """
     if path.suffix.lower() != ".svg":
         raise UsageError(f"--svg {path} is not the name of a plot; give a name that ends in .svg")
-    check_place(path, "--svg", MARK)
-    require()
+    check_place(path, "--svg", PLOT_MARK)
+    require_matplotlib()
     return path
 
 
 def svg(draw: Callable[["Figure"], None], width: float, height: float) -> str:
-    """A whole SVG file.
+    """Draw an SVG file.
 
     Args:
-        draw: puts axes into the figure it gets.
+        draw: adds axes to the figure.
         width, height: in inches of 72 points.
 
     Raises:
         UsageError: matplotlib is missing.
     """
-    require()
+    require_matplotlib()
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    logging.getLogger("matplotlib").setLevel(logging.CRITICAL)  # of caches and fonts, of which nobody asked
+    logging.getLogger("matplotlib").setLevel(logging.CRITICAL)  # it logs about its caches and fonts
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a letter that its own font lacks, which the viewer's may have
-        usual: Any = matplotlib.rcParamsDefault
-        style: Any = {**usual, **STYLE}
-        del style["backend"]  # what draws on a screen, if the program has one, is not our concern
+        warnings.simplefilter("ignore")  # about characters missing in its font, which the viewer's may have
+        defaults: Any = matplotlib.rcParamsDefault
+        style: Any = {**defaults, **STYLE}
+        del style["backend"]  # the calling program may have chosen one for its windows
         matplotlib.rcParams.update(style)
         figure = Figure(figsize=(width, height))
         canvas: Any = FigureCanvasSVG(figure)
         draw(figure)
-        written = io.StringIO()
-        canvas.print_svg(written, metadata={"Date": None, "Creator": CREATOR})
-    return written.getvalue()
+        file = io.StringIO()
+        canvas.print_svg(file, metadata={"Date": None, "Creator": CREATOR})
+    return file.getvalue()
 
 
 def save(path: Path, text: str) -> None:
-    """Write a plot whole or not at all."""
+    """Write a plot atomically."""
     write_atomically(path, text)
 
 
 def data_uri(text: str) -> str:
-    """A plot as the address of an image, in which nothing of it can reach the page around it."""
+    """A plot as the URL of an image, whose content cannot affect the page around it."""
     return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode("ascii")
 
 
-def label(text: str, longest: int = 60) -> str:
-    """A stranger's words as a label: one line, not too long, of characters that XML can hold."""
-    shown = re.sub("[\ud800-\udfff\ufffe\uffff]", "\ufffd", line(text, longest))
-    return f" {shown}" if shown.startswith("_") else shown  # matplotlib leaves labels with _ in front out of legends
+def label(text: str, max_length: int = 60) -> str:
+    """A name from a file as a label: one short line of characters that XML can contain."""
+    shown = re.sub("[\ud800-\udfff\ufffe\uffff]", "\ufffd", line(text, max_length))
+    return f" {shown}" if shown.startswith("_") else shown  # matplotlib leaves labels that begin with _ out of legends
 
 
 def colour(number: int) -> tuple[str, Any]:
-    """The colour and the line style of the curve of that number."""
+    """The colour and the line style of a curve by its number, from 0."""
     return COLOURS[number % len(COLOURS)], ("-", "--", ":", "-.")[number // len(COLOURS) % 4]
 
 
 def short_numbers(axis: Any) -> None:
-    """Label an axis with `10k` and `2M`."""
+    """Label an axis with short numbers such as `10k` and `2M`."""
     from matplotlib.ticker import FuncFormatter
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
 
 
-def logarithmic(axes: "Axes", least: float, most: float) -> None:
-    """Give the y axis a logarithmic scale from `least` to `most`, above 0, with labels at powers of ten, or 1, 2, 5."""
+def logarithmic(axes: "Axes", low: float, high: float) -> None:
+    """Give the y axis a logarithmic scale from `low` to `high`, both above 0.
+
+    Labels are at powers of ten; below two powers, at 1, 2 and 5 times each."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    low, high = floor(log10(least)), floor(log10(most)) + 1
-    steps = (1, 2, 5) if log10(most / least) < 2 else (1,)
-    every = -(-(high - low) // 8)
+    first, last = floor(log10(low)), floor(log10(high)) + 1
+    factors = (1, 2, 5) if log10(high / low) < 2 else (1,)
+    stride = -(-(last - first) // 8)
     axes.set_yscale("log")
-    axes.yaxis.set_major_locator(FixedLocator([s * 10.0**p for p in range(low, high + 1, every) for s in steps]))
+    axes.yaxis.set_major_locator(FixedLocator([f * 10.0**p for p in range(first, last + 1, stride) for f in factors]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
-    axes.set_ylim(least * 0.8, most * 1.25)
+    axes.set_ylim(low * 0.8, high * 1.25)
 
 
 def power_of_ten(value: float) -> str:
-    """`10⁻³` for 0.001, without the mathematics of matplotlib; `0.02` and `100` as they are."""
+    """`10⁻³` for 0.001, in Unicode characters; `0.02` and `100` in full."""
     if 0.01 <= value <= 100:
         return f"{value:g}"
     return "10" + str(round(log10(value))).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -1,16 +1,16 @@
-"""A curve in one line of a terminal."""
+"""A curve in one line of characters."""
 
 import sys
 from collections.abc import Sequence
 from math import isfinite
 
 BAR_CHARACTERS = "▁▂▃▄▅▆▇█"
-PLAIN = "_.-~=+*#"
-"""The same heights, for a terminal that knows only ASCII."""
+ASCII_BAR_CHARACTERS = "_.-~=+*#"
+"""The same heights in ASCII."""
 
 
 def can_show(text: str) -> bool:
-    """Whether stdout can write these characters."""
+    """Whether the encoding of stdout has these characters."""
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -21,29 +21,29 @@ def can_show(text: str) -> bool:
 def sparkline(
     x: Sequence[float], y: Sequence[float], *, width: int = 40, low: float | None = None, high: float | None = None
 ) -> str:
-    """A curve as `width` characters, each the mean of its stretch of x; one without points repeats the one before.
+    """Draw a curve in `width` characters, each the mean of its interval of x.
 
     Args:
         x: ascending.
-        y: as long; what is no finite number is left out.
-        width: characters of the curve.
-        low, high: what the lowest and the highest character stand for, where that is not the curve's own range.
+        y: as many; points that are not finite are left out.
+        width: characters; one whose interval has no points repeats the one before.
+        low, high: values of the lowest and the highest character; by default the range of y.
     """
     points = [(a, b) for a, b in zip(x, y, strict=True) if isfinite(a) and isfinite(b)]
     if not points:
         return " " * width
     left, right = points[0][0], points[-1][0]
-    stretches: list[list[float]] = [[] for _ in range(width)]
+    intervals: list[list[float]] = [[] for _ in range(width)]
     for a, b in points:
         share = (a - left) / (right - left) if right > left else 0.0
-        stretches[min(int(share * width), width - 1)].append(b)
+        intervals[min(int(share * width), width - 1)].append(b)
     bottom = min(b for _, b in points) if low is None else low
     top = max(b for _, b in points) if high is None else high
-    marks, drawn = BAR_CHARACTERS if can_show(BAR_CHARACTERS) else PLAIN, ""
-    for values in stretches:
+    bars, curve = BAR_CHARACTERS if can_show(BAR_CHARACTERS) else ASCII_BAR_CHARACTERS, ""
+    for values in intervals:
         if not values:
-            drawn += drawn[-1]  # the first stretch has the first point
+            curve += curve[-1]  # the first interval contains the first point
             continue
         height = (sum(values) / len(values) - bottom) / (top - bottom) if top > bottom else 0.0
-        drawn += marks[min(max(int(height * len(marks)), 0), len(marks) - 1)]
-    return drawn
+        curve += bars[min(max(int(height * len(bars)), 0), len(bars) - 1)]
+    return curve

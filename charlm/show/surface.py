@@ -1,4 +1,4 @@
-"""The error surface of one unit and the descents on it: numbers for a terminal, and a plot."""
+"""The error surface of one unit and the descents on it: facts and a plot."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PLAIN, CLIPPED = COLOURS[1], "#ffffff"
-"""The two paths, on a dark ground."""
+PLAIN_COLOUR, CLIPPED_COLOUR = COLOURS[1], "#ffffff"
+"""Colours of the two descents."""
 
 CONTOUR_LEVELS = 30
 
 
 def facts(report: Mapping[str, Any]) -> dict[str, str]:
-    """Name and value, from the keys of `charlm inspect surface --json`."""
+    """Names and values of the summary, from the keys of `charlm inspect surface --json`."""
     steepest, lowest, options = report["steepest"], report["lowest"], report["options"]
     return {
         "network": f"h_t = w sigmoid(h_(t-1)) + b, {options['length']} steps from h_0 = {options['first']:g}; "
@@ -32,7 +32,7 @@ def facts(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def report(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What the report of `surface.html` names."""
+    """The variables of `surface.html`."""
     return {"title": "The error surface of one unit", "about": "why gradients are clipped", "facts": facts(values)}
 
 
@@ -48,25 +48,27 @@ def _descent(path: Mapping[str, Any], rate: float, threshold: float | None = Non
 
 
 def plot(report: Mapping[str, Any], w: "np.ndarray", b: "np.ndarray", error: "np.ndarray") -> str:
-    """The surface as a relief and from above with both paths, as SVG.
+    """Plot the surface in relief, and from above with both descents, as SVG.
 
     Args:
         report: the keys of `charlm inspect surface --json`.
-        w, b: (P,) the axes.
-        error: (P, P) at b[i], w[j].
+        w, b: (P,) the values on the axes.
+        error: (P, P) element [i, j] is that at b[i] and w[j].
     """
 
     def draw(figure: "Figure") -> None:
         relief = figure.add_subplot(1, 2, 1, projection="3d")
         _draw_relief(relief, w, b, error)
         above = figure.add_subplot(1, 2, 2)
-        _draw_above(above, report, w, b, error)
+        _draw_contours(above, report, w, b, error)
 
     return svg(draw, 12, 5.4)
 
 
 def _draw_relief(axes: Any, w: "np.ndarray", b: "np.ndarray", error: "np.ndarray") -> None:
-    """The error along b, a line for each of some w: a wall that runs aslant would tear a mesh into teeth."""
+    """Draw the error along b as lines, for about 50 values of w.
+
+    A mesh would show the diagonal cliff as teeth."""
     from matplotlib import colormaps
 
     tones = colormaps["viridis"]
@@ -77,13 +79,15 @@ def _draw_relief(axes: Any, w: "np.ndarray", b: "np.ndarray", error: "np.ndarray
     axes.set_title("the wall: error over w and b")
 
 
-def _draw_above(axes: "Axes", report: Mapping[str, Any], w: "np.ndarray", b: "np.ndarray", error: "np.ndarray") -> None:
+def _draw_contours(
+    axes: "Axes", report: Mapping[str, Any], w: "np.ndarray", b: "np.ndarray", error: "np.ndarray"
+) -> None:
     from matplotlib.lines import Line2D
 
-    drawn = axes.contourf(w, b, error, levels=CONTOUR_LEVELS, cmap="viridis")
-    drawn.set_rasterized(True)
-    axes.figure.colorbar(drawn, ax=axes, label="error", shrink=0.9)
-    for path, tone, size in ((report["plain"], PLAIN, 5.0), (report["clipped"], CLIPPED, 3.0)):
+    contours = axes.contourf(w, b, error, levels=CONTOUR_LEVELS, cmap="viridis")
+    contours.set_rasterized(True)
+    axes.figure.colorbar(contours, ax=axes, label="error", shrink=0.9)
+    for path, tone, size in ((report["plain"], PLAIN_COLOUR, 5.0), (report["clipped"], CLIPPED_COLOUR, 3.0)):
         axes.plot(path["w"], path["b"], color=tone, linewidth=1.1, marker="o", markersize=size, markeredgewidth=0)
     axes.plot(
         report["plain"]["w"][0], report["plain"]["b"][0], marker="*", markersize=14, color=INK, markeredgecolor="white"
@@ -92,15 +96,15 @@ def _draw_above(axes: "Axes", report: Mapping[str, Any], w: "np.ndarray", b: "np
     axes.grid(False)
     axes.set_title("gradient descent")
     handles = [
-        Line2D([], [], color=PLAIN, marker="o", markersize=5),
-        Line2D([], [], color=CLIPPED, marker="o", markersize=3, markeredgecolor=INK, markeredgewidth=0.3),
+        Line2D([], [], color=PLAIN_COLOUR, marker="o", markersize=5),
+        Line2D([], [], color=CLIPPED_COLOUR, marker="o", markersize=3, markeredgecolor=INK, markeredgewidth=0.3),
         Line2D([], [], color=INK, marker="*", markersize=10, linestyle=""),
     ]
-    names = [f"as it is, to {_end(report['plain'])}", f"clipped, to {_end(report['clipped'])}", "start"]
+    names = [f"as it is, to {_end_point(report['plain'])}", f"clipped, to {_end_point(report['clipped'])}", "start"]
     legend = axes.legend(handles, names, loc="upper right")
     legend.set(frame_on=True)
     legend.get_frame().set(facecolor="#d9d9d9", edgecolor="none", alpha=0.9)
 
 
-def _end(path: Mapping[str, Any]) -> str:
+def _end_point(path: Mapping[str, Any]) -> str:
     return f"w {path['w'][-1]:.1f}, b {path['b'][-1]:.1f}"

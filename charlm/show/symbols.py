@@ -1,6 +1,6 @@
-"""Symbols as people see them: by name in lists, and as a text that stays readable.
+"""Printable names of symbols, and a text of symbols in visible characters.
 
-Shapes: N symbols of a text, V symbols of a model.
+Shapes: N symbols of a text, V of the vocabulary.
 """
 
 import unicodedata
@@ -11,16 +11,16 @@ from charlm.show.format import visible
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, Vocabulary
 
 BOUNDARY_GLYPH, UNKNOWN_GLYPH, PART_GLYPH = "∎\n", "\ufffd", "·"
-"""In a text: the boundary, which ends a line; the unknown symbol; a byte that does not yet complete a character."""
+"""In a text: a document boundary, which ends a line; an unknown symbol; a byte that does not complete a character."""
 
 _MARKS = {" ": "␣", "\n": "⏎", "\t": "⇥"}
 
 
 def names(vocabulary: Vocabulary) -> list[str]:
-    """(V,) what each symbol is called in a list: its visible characters, or a word such as `boundary` or `0xE9`."""
-    kind = vocabulary.tokenizer
-    called = ("".join(map(_name, kind.text(code))) or f"0x{code:02X}" for code in vocabulary.codes.tolist())
-    return ["boundary", "unknown", *called]
+    """(V,) names of the symbols: their characters, made visible, or a word such as `boundary` or `0xE9`."""
+    tokenizer = vocabulary.tokenizer
+    symbol_names = ("".join(map(_name, tokenizer.text(code))) or f"0x{code:02X}" for code in vocabulary.codes.tolist())
+    return ["boundary", "unknown", *symbol_names]
 
 
 def _name(character: str) -> str:
@@ -33,11 +33,11 @@ def _name(character: str) -> str:
 
 
 def glyphs(vocabulary: Vocabulary, ids: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """How a text is written out, control characters made visible, line ends and tabs as they are.
+    """The text of each symbol, control characters made visible, line ends and tabs as they are.
 
     Returns:
-        A table of short texts, and (N,) which of them stands for each symbol. Of bytes, a character stands where its
-        last byte does.
+        A list of short texts, and (N,) the index in it of each symbol's text. Of bytes, the last one of a character
+        has the character, the others have none.
     """
     if vocabulary.unit != "byte":
         return [
@@ -45,17 +45,17 @@ def glyphs(vocabulary: Vocabulary, ids: np.ndarray) -> tuple[list[str], np.ndarr
             UNKNOWN_GLYPH,
             *map(_glyph, map(vocabulary.tokenizer.text, vocabulary.codes.tolist())),
         ], ids
-    table: dict[str, int] = {}
-    printer, shown = vocabulary.tokenizer.decoder(), np.empty(len(ids), np.uint32)
-    for at, symbol in enumerate(ids.tolist()):
+    texts: dict[str, int] = {}
+    decoder, indices = vocabulary.tokenizer.decoder(), np.empty(len(ids), np.uint32)
+    for position, symbol in enumerate(ids.tolist()):
         if symbol >= FIRST_SYMBOL:
-            text = _glyph(printer.feed((vocabulary.code(symbol),))) or PART_GLYPH
+            text = _glyph(decoder.feed((vocabulary.code(symbol),))) or PART_GLYPH
         else:
-            text = _glyph(printer.flush()) + (BOUNDARY_GLYPH if symbol == BOUNDARY else UNKNOWN_GLYPH)
-        shown[at] = table.setdefault(text, len(table))
-    return list(table), shown.astype(np.min_scalar_type(max(0, len(table) - 1)))
+            text = _glyph(decoder.flush()) + (BOUNDARY_GLYPH if symbol == BOUNDARY else UNKNOWN_GLYPH)
+        indices[position] = texts.setdefault(text, len(texts))
+    return list(texts), indices.astype(np.min_scalar_type(max(0, len(texts) - 1)))
 
 
 def _glyph(text: str) -> str:
-    """Visible, and without halves of surrogate pairs, which no file in UTF-8 can hold."""
+    """Make a text visible, and replace lone surrogates, which UTF-8 cannot encode."""
     return visible(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")

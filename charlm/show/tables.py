@@ -1,4 +1,4 @@
-"""Tables and summaries, from plain values."""
+"""Tables and summaries of the commands, from their JSON values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from charlm.show.format import cell_words, count, duration, line, size, wiring
+from charlm.show.format import cell_words, count, duration, line, size, wiring_words
 from charlm.show.terminal import Screen, to_stdout, wide_screen
 from charlm.tokenizers import TOKENIZERS
 
 MAX_VALUE_CHARACTERS = 1000
-"""Characters of a value in a table; a file may say more than anyone wants to read."""
+"""Characters of a value in a table; what a file says may be longer."""
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as words, for a terminal and for a report alike.
+    """A table of strings, for a terminal and for a report.
 
     Attributes:
         title: what it is about.
-        head: the names of the columns; the first column stands to the left, numbers to the right.
-        rows: as many words each.
+        head: the names of the columns; the first is aligned left, the others right.
+        rows: a string for each column.
         note: how to read it, in a sentence or two.
     """
 
@@ -36,54 +36,54 @@ class Grid:
 
 
 @to_stdout()
-def grids(tables: Sequence[Grid]) -> None:
-    """Tables on stdout, an empty line before each."""
+def print_grids(tables: Sequence[Grid]) -> None:
+    """Print tables on stdout, an empty line before each."""
     console = wide_screen()
     for grid in tables:
         console.print()
-        console.print(ruled(grid.head, grid.rows, words=grid.head[:1], title=grid.title))
+        console.print(rich_table(grid.head, grid.rows, words=grid.head[:1], title=grid.title))
 
 
-def ruled(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequence[str], title: str = "") -> Table:
-    """A table for the terminal: the columns named in `words` stand to the left, numbers to the right."""
+def rich_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequence[str], title: str = "") -> Table:
+    """A table for the terminal; the columns named in `words` are aligned left, the others right."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=Text(title) if title else None, title_justify="left")
     for name in head:
         table.add_column(Text(name), justify="left" if name in words else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(line(word)) for word in row))
+        table.add_row(*(Text(line(cell)) for cell in row))
     return table
 
 
 @to_stdout()
-def facts(pairs: Mapping[str, str]) -> None:
-    """Name and value, a line each, aligned, on stdout."""
+def print_facts(pairs: Mapping[str, str]) -> None:
+    """Print names and values on stdout, a line each, aligned."""
     width = max(len(name) for name in pairs)
     console = Screen(highlight=False, soft_wrap=True)
     for name, value in pairs.items():
         console.print(Text.assemble((f"{name:<{width}}  ", "dim"), line(value, MAX_VALUE_CHARACTERS)))
 
 
-def corpus(info: Mapping[str, Any], vocabulary: int) -> dict[str, str]:
-    """The summary of `charlm prepare`, from `corpus.json` and V."""
+def corpus_facts(info: Mapping[str, Any], vocabulary_size: int) -> dict[str, str]:
+    """The summary of `charlm prepare`, from `corpus.json` and the size of the vocabulary."""
     noun = "bytes" if info["unit"] == "byte" else "characters"
     facts = {
         noun: f"{info['characters']:,}",
         "bytes": f"{info['bytes']:,}",
-        "distinct": f"{info['distinct']:,} ({vocabulary:,} symbols with boundary and unknown)",
+        "distinct": f"{info['distinct']:,} ({vocabulary_size:,} symbols with boundary and unknown)",
         "documents": f"{info['documents']:,}",
     }
     for name, split in info["splits"].items():
-        facts[name] = f"{split['characters']:,} {noun}{_as_symbols(split)}"
+        facts[name] = f"{split['characters']:,} {noun}{_symbols_note(split)}"
     if info.get("entropy_bits_per_char") is not None:
         facts["entropy"] = (
-            f"{info['entropy_bits_per_char']:.6f}{_entropy_error(info)} bits per character, {_known(info)}"
+            f"{info['entropy_bits_per_char']:.6f}{_entropy_error(info)} bits per character, {_entropy_note(info)}"
         )
     facts["sha256"] = info["sha256"]
     return facts
 
 
-def _as_symbols(split: Mapping[str, Any]) -> str:
-    """How many symbols a split is, where that is another number, and how many of them are unknown."""
+def _symbols_note(split: Mapping[str, Any]) -> str:
+    """The numbers of symbols and of unknown ones of a split, if symbols are not characters."""
     if split["symbols"] == split["characters"] + split["documents"]:
         return ""
     share = split["unknown"] / split["symbols"]
@@ -95,15 +95,15 @@ def _entropy_error(row: Mapping[str, Any]) -> str:
     return "" if error is None else f" ± {error:.4f}"
 
 
-def _known(info: Mapping[str, Any]) -> str:
-    """How surely the entropy of a corpus is known."""
+def _entropy_note(info: Mapping[str, Any]) -> str:
+    """Whether the entropy of a corpus is exact or estimated."""
     if "entropy_bounds_bits_per_char" not in info:
         return "exactly known"
     low, high = info["entropy_bounds_bits_per_char"]
     return f"an estimate with its standard error; between {low:.4f} and {high:.4f} for certain"
 
 
-def evaluation(scores: Mapping[str, Any]) -> dict[str, str]:
+def evaluation_facts(scores: Mapping[str, Any]) -> dict[str, str]:
     """The result of `charlm eval`, from its JSON keys."""
     perplexity = inf if scores["perplexity"] is None else scores["perplexity"]
     rows = {
@@ -141,7 +141,7 @@ def evaluation(scores: Mapping[str, Any]) -> dict[str, str]:
 
 
 def uncertainty(scores: Mapping[str, Any], key: str | None = None) -> str:
-    """What the brackets are, from the keys of `charlm eval --json`; with the bounds of one of them."""
+    """What the confidence intervals are, from the keys of `charlm eval --json`; that of `key` in full."""
     if not scores["interval_blocks"]:
         return "none: the text is too short to say how sure this is"
     bounds = _bounds(scores, key) if key else ""
@@ -153,33 +153,35 @@ def _bounds(row: Mapping[str, Any], key: str) -> str:
     return "" if low is None else f" ({low:.4f} to {inf if high is None else high:.4f})"
 
 
-def compression(row: Mapping[str, Any]) -> dict[str, str]:
+def compression_facts(row: Mapping[str, Any]) -> dict[str, str]:
     """The summary of `charlm compress`, from its JSON keys."""
-    before, after, predicted = row["bytes"], row["compressed_bytes"], row["predicted_bytes"]
-    share = f", {after / before:.2%} of them" if before else ""
-    rows = {"bytes": f"{before:,} in, {after:,} out{share}"}
+    original, compressed, predicted = row["bytes"], row["compressed_bytes"], row["predicted_bytes"]
+    share = f", {compressed / original:.2%} of them" if original else ""
+    rows = {"bytes": f"{original:,} in, {compressed:,} out{share}"}
     if row["stored"]:
         rows["stored"] = "as it is: coded it would be longer"
     else:
         rows["bits"] = f"{row['bits_per_char']:.4f} per character"
-        rows["predicted"] = f"{predicted:,} bytes by the model's probabilities; the file has {after - predicted:+,}"
+        rows["predicted"] = (
+            f"{predicted:,} bytes by the model's probabilities; the file has {compressed - predicted:+,}"
+        )
     rows["characters"] = f"{row['characters']:,} in {row['symbols']:,} symbols, of which {row['unknown']:,} are unknown"
     rows["streams"] = f"{row['streams']:,}, {duration(row['seconds'])}"
     return rows
 
 
 def default_off(scores: Mapping[str, Any]) -> str:
-    """How far the default protocol is off an exact score, from the keys of `charlm eval --exact --json`."""
-    off = scores["default_off_bits_per_char"]
-    if off is None:
+    """The error of the default protocol, from the keys of `charlm eval --exact --json`."""
+    error = scores["default_off_bits_per_char"]
+    if error is None:
         return "the default protocol gives no finite number"
-    return f"the default protocol is {abs(off):.6f} bits per character {'below' if off < 0 else 'above'} that"
+    return f"the default protocol is {abs(error):.6f} bits per character {'below' if error < 0 else 'above'} that"
 
 
-_SHOWN = {"2-gram", "3-gram", "4-gram", "6-gram", "8-gram", "12-gram", "16-gram"}
-"""The orders that the table has, with the best one; all of them are in the JSON."""
+_SHOWN_ORDERS = {"2-gram", "3-gram", "4-gram", "6-gram", "8-gram", "12-gram", "16-gram"}
+"""The n-grams in the table, in addition to the best one; the JSON has all."""
 
-_BASELINES = {
+_BASELINE_NOTES = {
     "uniform": "every symbol as likely as any other",
     "unigram": "how often each symbol is, and nothing else",
     "gzip": "level 9; looks back 32 kB, so that the training text hardly helps",
@@ -191,8 +193,8 @@ _BASELINES = {
 
 
 @to_stdout()
-def baselines(scores: Mapping[str, Any]) -> None:
-    """The table of `charlm eval --baselines` on stdout, from its JSON keys, the fewest bits first."""
+def print_baselines(scores: Mapping[str, Any]) -> None:
+    """Print the table of `charlm eval --baselines` on stdout, from its JSON keys."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in ("", "bits", "to the model", "seconds"):
         table.add_column(title, justify="right" if title else "left", no_wrap=True)
@@ -200,27 +202,27 @@ def baselines(scores: Mapping[str, Any]) -> None:
     rows = scores["baselines"]
     best = next(row["name"] for row in rows if row["name"].endswith("gram"))
     for row in rows:
-        if row["name"].endswith("-gram") and row["name"] not in _SHOWN | {best}:
+        if row["name"].endswith("-gram") and row["name"] not in _SHOWN_ORDERS | {best}:
             continue
-        name, own = row["name"], row["name"] == "model"
-        what = _BASELINES.get(name, "counts of the training text, with Kneser-Ney smoothing")
+        name, is_model = row["name"], row["name"] == "model"
+        note = _BASELINE_NOTES.get(name, "counts of the training text, with Kneser-Ney smoothing")
         table.add_row(
-            Text(name, style="bold" if own else ""),
+            Text(name, style="bold" if is_model else ""),
             f"{row['bits_per_char']:.4f}",
-            "" if own else f"{row['bits_per_char'] - scores['bits_per_char']:+.4f}",
+            "" if is_model else f"{row['bits_per_char'] - scores['bits_per_char']:+.4f}",
             "" if row["seconds"] is None else f"{row['seconds']:.1f}",
-            Text(line(scores["model"]) if own else what),
+            Text(line(scores["model"]) if is_model else note),
         )
     wide_screen().print(table)
 
 
-def comparison(compared: Mapping[str, Any]) -> list[str]:
-    """The result of `charlm compare` in lines, from its JSON keys."""
+def comparison_lines(comparison: Mapping[str, Any]) -> list[str]:
+    """The result of `charlm compare`, a line each, from its JSON keys."""
     lines = [
         f"{row['bits_per_char']:.4f} bits per character{_bounds(row, 'bits_per_char')}  {line(row['model'])}"
-        for row in compared["models"]
+        for row in comparison["models"]
     ]
-    return [*lines, "", *(_difference(row) for row in compared["differences"])]
+    return [*lines, "", *(_difference(row) for row in comparison["differences"])]
 
 
 def _difference(row: Mapping[str, Any]) -> str:
@@ -234,7 +236,7 @@ def _difference(row: Mapping[str, Any]) -> str:
 
 
 def dynamic(scores: Mapping[str, Any]) -> str:
-    """The number of dynamic evaluation beside the static one, from the keys of `charlm eval --dynamic --json`."""
+    """Dynamic evaluation compared with the static one, from the keys of `charlm eval --dynamic --json`."""
     bits = scores["dynamic_bits_per_char"]
     if bits is None:
         return f"no finite number; {scores['dynamic_protocol']}"
@@ -245,15 +247,15 @@ def dynamic(scores: Mapping[str, Any]) -> str:
     )
 
 
-def model(description: Mapping[str, Any]) -> dict[str, str]:
+def model_facts(description: Mapping[str, Any]) -> dict[str, str]:
     """The result of `charlm info`, from its JSON keys."""
     config, corpus, training = description["config"], description["corpus"], description["training"]
-    entering = f"embedding of {config['embedding']}" if config["input"] == "embedding" else "one-hot input"
+    input_words = f"embedding of {config['embedding']}" if config["input"] == "embedding" else "one-hot input"
     rows = {
         "model": f"{description['model']} ({size(description['bytes'])}, format {description['format']}, "
         f"charlm {line(description['version'])})",
-        "network": f"{cell_words(config)}, {config['layers']} x {config['hidden']}, {entering}{wiring(config)}, "
-        f"dropout {config['dropout']:g}",
+        "network": f"{cell_words(config)}, {config['layers']} x {config['hidden']}, {input_words}{wiring_words(config)}"
+        f", dropout {config['dropout']:g}",
         "parameters": f"{description['parameters']:,}",
         "symbols": f"{description['vocabulary']:,} ({config['unit']})",
         "corpus": f"{line(corpus.get('name', '?'))}, sha256 {line(corpus.get('sha256', '?'))}",
@@ -261,19 +263,19 @@ def model(description: Mapping[str, Any]) -> dict[str, str]:
     }
     if description["preset"]:
         changed = description["preset"]["changed"]
-        how = "which this charlm does not know" if changed is None else f"but for {', '.join(changed)}"
-        rows["preset"] = description["preset"]["name"] + (f", {how}" if changed != [] else "")
+        note = "which this charlm does not know" if changed is None else f"but for {', '.join(changed)}"
+        rows["preset"] = description["preset"]["name"] + (f", {note}" if changed != [] else "")
     nats = training.get("valid_nats")
     if isinstance(nats, int | float):
-        over = training.get("valid_characters", 0)
+        characters = training.get("valid_characters", 0)
         symbol = TOKENIZERS[config["unit"]].noun
-        rows["valid"] = f"{nats:.4f} nats, {nats / log(2):.4f} bits per {symbol} over {over:,}"
+        rows["valid"] = f"{nats:.4f} nats, {nats / log(2):.4f} bits per {symbol} over {characters:,}"
     return rows
 
 
 @to_stdout()
-def presets(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The list of `charlm presets` on stdout, from its JSON keys: name and what it was, and the source below."""
+def print_presets(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the list of `charlm presets` on stdout, from its JSON keys: name, description, source."""
     width = max(len(row["name"]) for row in rows) + 2
     console = Screen(highlight=False, soft_wrap=True)
     for row in rows:
@@ -282,8 +284,8 @@ def presets(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 @to_stdout()
-def runs(rows: Sequence[Mapping[str, Any]]) -> None:
-    """The table of `charlm runs` on stdout."""
+def print_runs(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the table of `charlm runs` on stdout."""
     console = wide_screen()
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("run", overflow="fold")

@@ -1,6 +1,6 @@
-"""Where lines go: results to stdout, everything else to stderr, and nothing that a display does can fail a run.
+"""Output streams: results on stdout, everything else on stderr; a display never fails a run.
 
-`NO_COLOR` is obeyed, colours and moving bars appear on a terminal only (rich sees to both).
+rich obeys `NO_COLOR`, and shows colours and progress bars on a terminal only.
 """
 
 import os
@@ -13,33 +13,33 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from charlm.callbacks import EvalProgressFn, ProgressFn
 from charlm.errors import CharlmError
 from charlm.show.format import count, duration, line, loss, visible
 
-Unprintable = (OSError, ValueError, UnicodeError)
+STREAM_ERRORS = (OSError, ValueError, UnicodeError)
 """What writing to a closed, full or ASCII-only terminal raises."""
 
-
-REDRAW = 0.2
-"""Seconds between two updates of a moving line; drawn by whoever works, as a thread's failure could not be caught."""
+REDRAW_SECONDS = 0.2
+"""Seconds between two updates of a progress bar, which needs no thread, whose failure could not be caught."""
 
 MAX_ERROR_CHARACTERS = 2000
-"""Characters of an error's one line; of a longer one, the middle is left out."""
+"""Characters of an error message; the middle of a longer one is left out."""
 
 PROGRESS_LINE_SECONDS = 5.0
-"""Seconds between two lines of progress where nothing can move."""
+"""Seconds between two lines of progress without a terminal."""
 
 
-class NobodyReads(Exception):
-    """Whoever read our stdout has left, as `head` does when it has enough. Not a failure."""
+class StdoutClosed(Exception):
+    """The reader of stdout has left, as `head` does; not a failure."""
 
 
 def prepare_streams() -> None:
-    """Make both streams print what they cannot encode as `?`; a redirected stdout is UTF-8 with plain line ends.
+    """Make both streams print `?` for what they cannot encode; a redirected stdout is UTF-8 with LF.
 
-    A stream that is closed from the start swallows what is written.
+    Output to a stream that is closed from the start is discarded.
     """
-    _occupy()
+    _open_standard_descriptors()
     sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
@@ -47,20 +47,24 @@ def prepare_streams() -> None:
             stream.reconfigure(errors="replace")
     if hasattr(sys.stdout, "reconfigure") and not sys.stdout.isatty():
         if "PYTHONIOENCODING" not in os.environ:
-            sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # or else an encoding makes errors strict again
+            sys.stdout.reconfigure(encoding="utf-8", errors="replace")  # setting an encoding resets errors
         sys.stdout.reconfigure(newline="\n")
 
 
-def _occupy() -> None:
-    """Open the numbers of streams that are closed on nothing, lest a file gets one and what libraries print there."""
-    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+def _open_standard_descriptors() -> None:
+    """Open closed standard streams on the null device, lest a file gets their number and their output."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
-    os.close(handle)
+    os.close(descriptor)
 
 
 @contextmanager
 def to_stdout() -> Iterator[None]:
-    """Say of what fails that it was stdout. Raises `BrokenPipeError` where nobody reads it any more."""
+    """Name stdout in the errors of writing to it.
+
+    Raises:
+        BrokenPipeError: its reader has left.
+        CharlmError: writing failed otherwise."""
     try:
         yield
     except BrokenPipeError:
@@ -70,49 +74,49 @@ def to_stdout() -> Iterator[None]:
 
 
 def result(text: str, end: str = "\n") -> None:
-    """Write a result to stdout at once. Raises `BrokenPipeError` where nobody reads it any more."""
+    """Write a result to stdout and flush it; raises as `to_stdout`."""
     with to_stdout():
         sys.stdout.write(text + end)
         sys.stdout.flush()
 
 
 def result_bytes(data: bytes) -> None:
-    """Write a result that is no text to stdout. Raises `BrokenPipeError` where nobody reads it any more."""
+    """Write a binary result to stdout and flush it; raises as `to_stdout`."""
     with to_stdout():
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
 
-def shown(text: str) -> str:
-    """Sampled text as stdout takes it: on a terminal without control over it, elsewhere as it is."""
+def for_stdout(text: str) -> str:
+    """Sampled text for stdout: on a terminal with control characters made visible, elsewhere as it is."""
     return visible(text) if sys.stdout.isatty() else text
 
 
-def leave_quietly() -> None:
-    """Send what is still buffered for a closed stdout nowhere, so that Python does not complain at exit."""
+def discard_stdout() -> None:
+    """Discard what is buffered for a closed stdout, so that Python prints no error at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Screen(Console):
-    """rich ends the program when a pipe breaks; here whoever writes decides."""
+    """A rich console that raises `BrokenPipeError`, where rich would end the program."""
 
     def on_broken_pipe(self) -> None:
-        """Raise what the system said."""
+        """Raise the error."""
         raise BrokenPipeError
 
 
 def wide_screen() -> Screen:
-    """Where a table goes: the terminal with its own width; elsewhere, where no window cuts lines, 200 columns."""
+    """The console for tables: as wide as the terminal; 200 columns if stdout is none."""
     terminal = Screen(highlight=False)
     return terminal if terminal.is_terminal else Screen(highlight=False, width=200)
 
 
 class Terminal:
-    """The side of the conversation that is not the result.
+    """Notices and progress on stderr.
 
     Args:
-        quiet: say nothing but errors.
+        quiet: print nothing but errors.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -121,25 +125,25 @@ class Terminal:
 
     @property
     def live(self) -> bool:
-        """Whether a moving display makes sense."""
+        """Whether to show progress bars."""
         return self.console.is_terminal and not self.console.quiet
 
     def say(self, text: str, style: str = "") -> None:
-        """One line on stderr, its control characters made visible; lost where it cannot be shown."""
+        """Print a line on stderr, its control characters made visible; errors are ignored."""
         self.guarded(lambda: self.console.print(Text(visible(text), style=style)))
 
     def facts(self, pairs: Mapping[str, str]) -> None:
-        """Name and value, a line each, aligned."""
+        """Print names and values, a line each, aligned."""
         width = max(len(name) for name in pairs)
         for name, value in pairs.items():
             self.say(f"{name:<{width}}  {value}")
 
     @contextmanager
-    def counting(self, what: str) -> Iterator["Counter"]:
-        """Progress of some long work: a moving bar on a terminal, a line now and then elsewhere."""
+    def counting(self, task_name: str) -> Iterator["ProgressMeter"]:
+        """Show progress: a bar on a terminal, elsewhere a line every few seconds."""
         if not self.live:
-            yield Counter(
-                lambda done, total, note: self.say(f"{what}: {done / total:4.0%}  {note}"), PROGRESS_LINE_SECONDS
+            yield ProgressMeter(
+                lambda done, total, note: self.say(f"{task_name}: {done / total:4.0%}  {note}"), PROGRESS_LINE_SECONDS
             )
             return
         columns = (
@@ -148,74 +152,75 @@ class Terminal:
             TextColumn("{task.percentage:>3.0f}%  {task.fields[note]}"),
         )
         bar = Progress(*columns, console=self.console, transient=True, auto_refresh=False, redirect_stdout=False)
-        task = bar.add_task(what, total=None, note="")
+        task = bar.add_task(task_name, total=None, note="")
         self.guarded(bar.start)
         try:
-            yield Counter(
-                lambda done, total, note: bar.update(task, completed=done, total=total, note=note, refresh=True), REDRAW
+            yield ProgressMeter(
+                lambda done, total, note: bar.update(task, completed=done, total=total, note=note, refresh=True),
+                REDRAW_SECONDS,
             )
         finally:
             self.stop(bar)
 
     @contextmanager
-    def reading(self, what: str) -> Iterator[Callable[[int, int], None]]:
-        """Progress of work on characters: told those that are done, and how many there are."""
-        with self.counting(what) as counter:
+    def reading(self, task_name: str) -> Iterator[ProgressFn]:
+        """Show progress in characters."""
+        with self.counting(task_name) as counter:
             yield lambda done, total: counter(done, total, "chars")
 
     @contextmanager
-    def scoring(self) -> Iterator[Callable[[int, int, float], None]]:
-        """As `reading`; told the nats per character so far too."""
+    def scoring(self) -> Iterator[EvalProgressFn]:
+        """Show progress in characters, and the mean loss so far."""
         with self.counting("scoring") as counter:
             yield lambda done, total, nats: counter(done, total, "chars", loss(nats))
 
     def stop(self, bar: Progress) -> None:
-        """End a moving bar, also one that could not begin: it gives sys.stderr back and then misses its other half."""
+        """End a progress bar; one that failed to start restores sys.stderr, then raises an `IndexError`."""
         with suppress(IndexError):
             self.guarded(bar.stop)
 
     def guarded(self, action: Callable[[], object]) -> bool:
-        """Do something with the terminal; where it fails nothing more is shown, and the answer is False."""
+        """Do something with the terminal; if that fails, print nothing more and return False."""
         try:
             action()
-        except Unprintable:
+        except STREAM_ERRORS:
             self.console.quiet = True
             return False
         return True
 
 
-class Counter:
-    """Tells how far some work is, at most every so many seconds; never raises what a terminal raises.
+class ProgressMeter:
+    """Shows the progress of a task every few seconds; ignores errors of the terminal.
 
     Args:
-        tell: takes what is done, the total, and a note with the speed and the time left.
-        every: seconds between two tellings.
+        show: called with what is done, the total, and a note with the speed and the time left.
+        interval: seconds between two calls of `show`.
     """
 
-    def __init__(self, show: Callable[[int, int, str], None], every: float) -> None:
-        self._tell = show
-        self._every = every
-        self._began = self._told = time.perf_counter()
+    def __init__(self, show: Callable[[int, int, str], None], interval: float) -> None:
+        self._show = show
+        self._interval = interval
+        self._started = self._shown_at = time.perf_counter()
 
     def __call__(self, done: int, total: int, unit: str, detail: str = "", before: int = 0) -> None:
-        """Say that `done` of `total` units are done, `before` of them by somebody else."""
+        """Show that `done` of `total` units are done, `before` of them before this started."""
         now = time.perf_counter()
-        if now - self._told < self._every or not total:
+        if now - self._shown_at < self._interval or not total:
             return
-        self._told = now
-        spent = now - self._began
-        own = done - before
-        left = duration(spent * (total - done) / max(own, 1))
+        self._shown_at = now
+        elapsed = now - self._started
+        processed = done - before
+        left = duration(elapsed * (total - done) / max(processed, 1))
         try:
-            self._tell(done, total, f"{count(own / spent)} {unit}/s  {left} left  {detail}".rstrip())
-        except Unprintable:
-            self._every = float("inf")
+            self._show(done, total, f"{count(processed / elapsed)} {unit}/s  {left} left  {detail}".rstrip())
+        except STREAM_ERRORS:
+            self._interval = float("inf")
 
 
 def error(text: str) -> None:
-    """The one line of a failure."""
+    """Print an error on stderr, in one line."""
     try:
         sys.stderr.write(f"error: {line(text, MAX_ERROR_CHARACTERS)}\n")
         sys.stderr.flush()
-    except Unprintable:
+    except STREAM_ERRORS:
         return

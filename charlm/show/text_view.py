@@ -1,18 +1,16 @@
-"""A text with numbers at every character, as a report that opens from the disk: the viewer of all who read texts.
+"""The HTML viewer of a text with numbers at every character.
 
     view = TextView(
-        title="...", facts={"model": "..."}, symbols=model.symbols, ids=ids,
+        title="...", facts={"model": "..."}, vocabulary=model.vocabulary, ids=ids,
         tracks=(surprise(bits), Track("unit 0:17", values, "blog")),
         top=top, probabilities=probabilities, tables=(Grid("Units", ("unit", "score"), rows),),
     )
     save(path, report(view))
 
-A *track* is a number for each character that can colour the text; the reader chooses among the tracks, and sees the
-values of all of them at the character under the pointer. Whoever has found something in a text adds a track with
-its name for each thing found, and a `Grid` that says what they are. `plan` tells before anything is computed
-whether a report stays below `MAX_REPORT_BYTES`; a long text gets fewer likely symbols, which the report says.
-
-What is left out: what the numbers mean. Shapes: N characters, K symbols, V symbols of the model.
+A *track* is a number for each character that can colour the text. The reader chooses a track, and sees the values of
+all of them at the character under the pointer. An analysis adds a track for each of its results, and a `Grid` that
+explains them. `plan` checks before anything is computed that a report stays below `MAX_REPORT_BYTES`; a long text
+gets fewer likely symbols, which the report says. Shapes: N characters, K likely symbols.
 """
 
 from collections.abc import Mapping
@@ -23,23 +21,23 @@ import numpy as np
 
 from charlm.errors import UsageError
 from charlm.show.format import line
-from charlm.show.html import packed, page
+from charlm.show.html import base64_bytes, page
 from charlm.show.palettes import PALETTES
 from charlm.show.symbols import glyphs, names
 from charlm.show.tables import Grid
 from charlm.tokenizers.vocabulary import Vocabulary
 
 MAX_REPORT_BYTES = 20_000_000
-"""Bytes that a report may have, about: what a browser opens at once."""
+"""Bytes of a report, about, that a browser opens without delay."""
 
-_FRAME, _SYMBOL = 500_000, 40
-"""Bytes of the page beside its arrays, and for each symbol."""
+_PAGE_BYTES, _SYMBOL_BYTES = 500_000, 40
+"""Bytes of the page without its arrays, and of each symbol's name."""
 
-LIKELY = 5
-"""Likely symbols in a report, where nobody asked for more."""
+DEFAULT_LIKELY_SYMBOLS = 5
+"""Likely symbols in a report by default."""
 
-FULL_SURPRISE = 8.0
-"""Bits at which the colour is full."""
+FULL_COLOUR_BITS = 8.0
+"""Bits at which the colour is strongest."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,10 @@ class Track:
     """A number for each character.
 
     Attributes:
-        name: how the reader chooses it.
+        name: by which the reader chooses it.
         values: (N,) finite.
         palette: of `charlm.show.palettes.PALETTES`.
-        full: the size of a value at which the colour is full; negative values have the palette's other hue.
+        full: the absolute value at which the colour is strongest; negative values have the palette's other hue.
         noun: the unit of the values, such as bits.
     """
 
@@ -62,25 +60,25 @@ class Track:
 
 
 def surprise(bits: np.ndarray) -> Track:
-    """The track of the surprises (N,), in bits."""
-    return Track("surprise", bits, "surprise", FULL_SURPRISE, "bits")
+    """The track of the surprise (N,), in bits."""
+    return Track("surprise", bits, "surprise", FULL_COLOUR_BITS, "bits")
 
 
 @dataclass(frozen=True)
 class TextView:
-    """A text and what there is to see at its characters.
+    """A text and the values at its characters.
 
     Attributes:
         title: of the report.
-        about: what is to be seen, in a sentence.
+        about: what the report shows, in a sentence.
         facts: names and values, such as the model and the text.
-        symbols: of the model.
-        ids: (N,) the text, the boundary before it left out.
+        vocabulary: of the model.
+        ids: (N,) the text, without the boundary before it.
         tracks: at least one.
-        top, probabilities: (N + 1, K) the likeliest symbols in the place of each character and behind the last one,
-            the likeliest first, and their probabilities; K may be 0.
+        top, probabilities: (N + 1, K) the likeliest symbols at each position and after the last one, the likeliest
+            first, and their probabilities; K may be 0.
         tables: shown above the text.
-        shown: the track that colours the text at first.
+        shown: index of the track that colours the text at first.
     """
 
     title: str
@@ -97,7 +95,7 @@ class TextView:
 
 @dataclass(frozen=True)
 class Packing:
-    """What of a text fits into a report.
+    """How much of a text fits into a report.
 
     Attributes:
         top: likely symbols at each character.
@@ -109,35 +107,37 @@ class Packing:
 
 
 def plan(characters: int, vocabulary: Vocabulary, tracks: int, top: int) -> Packing:
-    """How to pack a report: with all likely symbols where they fit, with fewer where they do not, at least one.
+    """Choose how many likely symbols fit into a report, at least one, and the width of values.
 
     Raises:
-        UsageError: so long a text with so many tracks does not fit at all; how much does, is said.
+        UsageError: the text does not fit at all; the message says how much of it does.
     """
-    identity = vocabulary.dtype.itemsize + (4 if vocabulary.unit == "byte" else 0)
-    room = (MAX_REPORT_BYTES - _FRAME - _SYMBOL * vocabulary.size) * 3 // 4  # base64 writes three bytes as four
+    id_bytes = vocabulary.dtype.itemsize + (4 if vocabulary.unit == "byte" else 0)
+    available = (
+        (MAX_REPORT_BYTES - _PAGE_BYTES - _SYMBOL_BYTES * vocabulary.size) * 3 // 4
+    )  # base64 writes three bytes as four
 
     def size(top: int, width: int) -> int:
-        return identity + tracks * width + top * (vocabulary.dtype.itemsize + 2)
+        return id_bytes + tracks * width + top * (vocabulary.dtype.itemsize + 2)
 
     for width in (2, 1):
-        for fewer in range(top, min(top, 1) - 1, -1):
-            if characters * size(fewer, width) <= room:
-                return Packing(fewer, width)
-    most = max(0, room) // size(min(top, 1), 1)
-    if not most:
+        for likely in range(top, min(top, 1) - 1, -1):
+            if characters * size(likely, width) <= available:
+                return Packing(likely, width)
+    max_characters = max(0, available) // size(min(top, 1), 1)
+    if not max_characters:
         raise UsageError(
             f"a report names the model's {vocabulary.size:,} symbols, which alone would make it larger than "
             f"{MAX_REPORT_BYTES // 10**6} MB, more than a browser likes; leave out --html"
         )
     raise UsageError(
         f"a report of {characters:,} characters would be larger than {MAX_REPORT_BYTES // 10**6} MB, "
-        f"more than a browser likes; give --chars {most} or fewer"
+        f"more than a browser likes; give --chars {max_characters} or fewer"
     )
 
 
 def report(view: TextView) -> str:
-    """The page of a view.
+    """Render the HTML page of a view.
 
     Raises:
         UsageError: it would be too large (see `plan`).
@@ -164,14 +164,14 @@ def report(view: TextView) -> str:
 
 
 def _data(view: TextView, packing: Packing) -> dict[str, Any]:
-    """What the script of the page reads."""
-    table, shown = glyphs(view.vocabulary, view.ids)
+    """The data that the script of the page reads."""
+    texts, indices = glyphs(view.vocabulary, view.ids)
     columns = slice(0, packing.top)
     return {
         "names": names(view.vocabulary),
-        "glyphs": table,
+        "glyphs": texts,
         "ids": _array(view.ids.astype(view.vocabulary.dtype)),
-        "shown": None if shown is view.ids else _array(shown),
+        "shown": None if indices is view.ids else _array(indices),
         "tracks": [_track(track, packing.width) for track in view.tracks],
         "top": _array(view.top[:, columns].astype(view.vocabulary.dtype)),
         "probabilities": _array(np.rint(view.probabilities[:, columns] * 65535).astype(np.uint16)),
@@ -180,7 +180,7 @@ def _data(view: TextView, packing: Packing) -> dict[str, Any]:
 
 
 def _track(track: Track, width: int) -> dict[str, Any]:
-    """Values as whole numbers between the lowest and the highest."""
+    """A track, its values quantised to integers of `width` bytes."""
     values = np.asarray(track.values, np.float64)
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     steps = 256**width - 1
@@ -199,5 +199,5 @@ def _track(track: Track, width: int) -> dict[str, Any]:
 
 
 def _array(array: np.ndarray) -> dict[str, str]:
-    """An array for the script: its type and its bytes."""
-    return {"type": array.dtype.name, "bytes": packed(array)}
+    """An array for the script: its type, and its bytes in base64."""
+    return {"type": array.dtype.name, "bytes": base64_bytes(array)}

@@ -1,4 +1,4 @@
-"""Training as a person watches it: a moving line on a terminal, plain lines elsewhere."""
+"""The display of a training run: a progress bar on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable
@@ -12,16 +12,16 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from charlm.config import TrainOptions
-from charlm.show.format import cell_words, count, duration, loss, size, visible, wiring
-from charlm.show.terminal import PROGRESS_LINE_SECONDS, REDRAW, Terminal
+from charlm.show.format import cell_words, count, duration, loss, size, visible, wiring_words
+from charlm.show.terminal import PROGRESS_LINE_SECONDS, REDRAW_SECONDS, Terminal
 from charlm.training.events import Evaluated, Event, FinalEvaluation, Notice, Plan, Result, Sampled, Stepped
 
 
 class TrainingDisplay:
-    """The report callback of the command line. Whatever happens to the terminal, training goes on.
+    """The report callback of the command line; training continues if the terminal fails.
 
     Attributes:
-        path: the folder of the run, None before it is known.
+        path: the folder of the run; None before it is known.
     """
 
     def __init__(self, terminal: Terminal) -> None:
@@ -60,7 +60,7 @@ class TrainingDisplay:
 
     def _guarded(self, action: Callable[[], object]) -> None:
         if not self._terminal.guarded(action) and self._bar is not None:
-            # It has put something of its own in the place of sys.stderr, which must be undone.
+            # The bar has replaced sys.stderr, which must be restored.
             bar, self._bar = self._bar, None
             self._terminal.stop(bar)
 
@@ -70,7 +70,7 @@ class TrainingDisplay:
         elif isinstance(event, Evaluated):
             self._evaluated(event)
         elif isinstance(event, FinalEvaluation):
-            self._judging(event)
+            self._final_evaluation(event)
         elif isinstance(event, Sampled):
             self._sampled(event)
         elif isinstance(event, Notice):
@@ -84,7 +84,7 @@ class TrainingDisplay:
     def _step(self, event: Stepped) -> None:
         if self._bar is not None:
             now = time.perf_counter()
-            if now - self._drawn >= REDRAW:
+            if now - self._drawn >= REDRAW_SECONDS:
                 self._drawn = now
                 self._bar.update(
                     self._task, completed=event.share, description=step_line(event, self._symbol), refresh=True
@@ -93,9 +93,9 @@ class TrainingDisplay:
             self._drawn = time.perf_counter()
             self._terminal.say(f"{event.share:4.0%}  {step_line(event, self._symbol)}")
 
-    def _judging(self, event: FinalEvaluation) -> None:
+    def _final_evaluation(self, event: FinalEvaluation) -> None:
         now = time.perf_counter()
-        if now - self._drawn < (REDRAW if self._bar is not None else PROGRESS_LINE_SECONDS):
+        if now - self._drawn < (REDRAW_SECONDS if self._bar is not None else PROGRESS_LINE_SECONDS):
             return
         self._drawn = now
         line = (
@@ -125,7 +125,7 @@ class TrainingDisplay:
 
 
 def step_line(event: Stepped, symbol: str) -> str:
-    """Where training is: `step 1,200  epoch 1.22  1.5301 nats, 2.207 bits  98.1k chars/s  1:02 left`."""
+    """Progress in one line: `step 1,200  epoch 1.22  1.5301 nats, 2.207 bits  98.1k chars/s  1:02 left`."""
     plural = {"character": "chars"}.get(symbol, f"{symbol}s")
     return (
         f"step {event.step:,}  epoch {event.epoch:.2f}  {loss(event.nats)}  "
@@ -134,19 +134,19 @@ def step_line(event: Stepped, symbol: str) -> str:
 
 
 def plan_lines(plan: Plan) -> list[str]:
-    """What a run is going to do."""
+    """The plan of a run: corpus, network, optimiser and length, a line each."""
     options = plan.options
-    entering = f"embedding {options.embedding}" if options.input == "embedding" else options.input
+    input_words = f"embedding {options.embedding}" if options.input == "embedding" else options.input
     length = f"{duration(options.time)} by the clock" if plan.steps is None else f"{plan.steps:,} steps"
-    went = f", from step {plan.first_step:,}" if plan.first_step else ""
+    start = f", from step {plan.first_step:,}" if plan.first_step else ""
     return [
         f"corpus: {plan.corpus}, {plan.used:,} {plan.symbol}s to train on in {plan.batches_per_epoch:,} windows, "
         f"{plan.dropped:,} left over",
-        f"network: {cell_words(options.values())} {options.layers}x{options.hidden}, {entering}"
-        f"{wiring(vars(options))}, {_dropping(options)}, {count(plan.parameters)} parameters, "
+        f"network: {cell_words(options.values())} {options.layers}x{options.hidden}, {input_words}"
+        f"{wiring_words(vars(options))}, {_dropout(options)}, {count(plan.parameters)} parameters, "
         f"about {size(plan.memory)} of memory",
         f"learning: {options.optimizer} {options.lr:g} {options.schedule}, batch {options.batch_size}, "
-        f"window {options.seq_len}, {length}{went}, seed {options.seed}",
+        f"window {options.seq_len}, {length}{start}, seed {options.seed}",
         *([f"preset: {options.preset}"] if options.preset else []),
         plan.device,
         *([f"run: {plan.path}"] if plan.path else []),
@@ -154,24 +154,24 @@ def plan_lines(plan: Plan) -> list[str]:
 
 
 def settings_line(plan: Plan) -> str:
-    """Every option of a run, as its `config.toml` will have them."""
+    """All options of a run, as in its `config.toml`."""
     return tomli_w.dumps({"train": plan.options.values()}).rstrip("\n")
 
 
-def _dropping(options: TrainOptions) -> str:
-    """`dropout 0.4`, and what else is dropped."""
+def _dropout(options: TrainOptions) -> str:
+    """The rates of dropout: `dropout 0.4, 0.5 of recurrent weights`."""
     kind = "locked dropout" if options.dropout_kind == "locked" and options.dropout else "dropout"
     kinds = {"of recurrent weights": options.weight_drop, "of symbols": options.embedding_dropout}
     return ", ".join([f"{kind} {options.dropout:g}", *(f"{rate:g} {what}" for what, rate in kinds.items() if rate)])
 
 
 def result_line(result: Result, symbol: str) -> str:
-    """How a run ended."""
-    judged = (
+    """The result of a run in one line."""
+    score = (
         f"best at step {result.best_step:,}: {loss(result.valid_nats)} per {symbol} "
         f"over {result.valid_characters:,} of valid"
         if result.valid_nats is not None
         else "no valid split to judge by"
     )
-    why = "" if result.stopped == "finished" else f" ({result.stopped})"
-    return f"done in {duration(result.seconds)}, {result.step:,} steps{why}; {judged}"
+    reason = "" if result.stopped == "finished" else f" ({result.stopped})"
+    return f"done in {duration(result.seconds)}, {result.step:,} steps{reason}; {score}"

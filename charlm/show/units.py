@@ -1,4 +1,4 @@
-"""Units of a network as tables: what they follow, what is lost without them, how their gates stand."""
+"""Tables about units: the features they follow, the loss without them, and their gates."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 
 from charlm.inspect.record import Record
 from charlm.show.format import line
-from charlm.show.tables import Grid, ruled
+from charlm.show.tables import Grid, rich_table
 from charlm.show.terminal import to_stdout, wide_screen
 from charlm.show.text_view import TextView, Track, surprise
 from charlm.tokenizers.vocabulary import Vocabulary
@@ -16,18 +16,18 @@ Row = Sequence[str]
 
 
 def find_rows(report: Mapping[str, Any]) -> list[Row]:
-    """Rows of what `charlm inspect find` found, from its JSON keys; `FIND_COLUMNS` names the columns."""
+    """Rows of the result of `charlm inspect find`, from its JSON keys; the columns are `FIND_COLUMNS`."""
     rows: list[Row] = []
     for feature in report["features"]:
         name = feature["feature"]
         if feature["problem"]:
             rows.append((name, "", "", "", "", "", "", line(feature["problem"]), ""))
         for unit in feature["units"]:
-            follows, lost = unit["ablation"], ""
-            if follows is not None:
-                lost = f"{_bits(follows['bits_lost_on'])} on, {_bits(follows['bits_lost_off'])} off"
-            rows.append((name, f"{unit['layer']}:{unit['unit']}", line(unit["part"]), _r(unit["first"]),
-                         _r(unit["second"]), f"{feature['baseline']:.2f}", _r(unit["correlation"]),
+            ablation, lost = unit["ablation"], ""
+            if ablation is not None:
+                lost = f"{_bits(ablation['bits_lost_on'])} on, {_bits(ablation['bits_lost_off'])} off"
+            rows.append((name, f"{unit['layer']}:{unit['unit']}", line(unit["part"]), _correlation(unit["first"]),
+                         _correlation(unit["second"]), f"{feature['baseline']:.2f}", _correlation(unit["correlation"]),
                          "confirmed" if unit["confirmed"] else "may be chance", lost))  # fmt: skip
             name = ""
     return rows
@@ -47,11 +47,11 @@ FIND_COLUMNS = (
 
 
 def view(report: Mapping[str, Any], vocabulary: Vocabulary, record: Record, best: Mapping[str, str]) -> TextView:
-    """The report of `charlm inspect find`: its table, and a text that the units colour.
+    """The report of `charlm inspect find`: its table, and a text coloured by the units.
 
     Args:
         report: the keys of `--json`.
-        symbols: of the model.
+        vocabulary: of the model.
         record: a passage that was read, with the values of the units in `best`, in that order.
         best: the names of the best units, by feature.
     """
@@ -68,11 +68,11 @@ def view(report: Mapping[str, Any], vocabulary: Vocabulary, record: Record, best
         tracks=(*tracks, surprise(record.bits)),
         top=record.top,
         probabilities=record.probabilities,
-        tables=(Grid("Units and features", FIND_COLUMNS, [tuple(row) for row in find_rows(report)], _READING_FOUND),),
+        tables=(Grid("Units and features", FIND_COLUMNS, [tuple(row) for row in find_rows(report)], _FIND_NOTE),),
     )
 
 
-_READING_FOUND = (
+_FIND_NOTE = (
     "r is the correlation of unit and feature, once the mean for the character just read is taken off both, so that a "
     "unit which only sees the character has none; plain r leaves it in. The best units of the first half of the text "
     "are shown. One is confirmed where r has the same sign on both halves and is larger on both than the baseline: the "
@@ -83,7 +83,7 @@ _READING_FOUND = (
 
 
 def ablation_rows(report: Mapping[str, Any]) -> list[Row]:
-    """Rows of what `charlm inspect ablate` measured, from its JSON keys; `ABLATED` names the columns."""
+    """Rows of the result of `charlm inspect ablate`, from its JSON keys; the columns are `ABLATION_COLUMNS`."""
     rows: list[Row] = []
     for ablation in report["ablations"]:
         units = "+".join(ablation["units"])
@@ -99,11 +99,11 @@ def ablation_rows(report: Mapping[str, Any]) -> list[Row]:
 ABLATION_COLUMNS = ("unit", "feature", "bits lost on it", "off it", "characters on it", "off it")
 
 
-def gates(report: Mapping[str, Any]) -> list[Row]:
-    """Rows of the gates of `charlm inspect gates`, from its JSON keys; `GATE_COLUMNS` names the columns."""
+def gate_rows(report: Mapping[str, Any]) -> list[Row]:
+    """Rows of the gates in `charlm inspect gates`, from its JSON keys; the columns are `GATE_COLUMNS`."""
     return [
         (str(gate["layer"]), line(gate["gate"]), f"{gate['mean']:.3f}", f"{gate['below']:.1%}", f"{gate['above']:.1%}",
-         _of(gate["always_below"], report), _of(gate["always_above"], report))
+         _of_all_units(gate["always_below"], report), _of_all_units(gate["always_above"], report))
         for gate in report["gates"]
     ]  # fmt: skip
 
@@ -111,12 +111,12 @@ def gates(report: Mapping[str, Any]) -> list[Row]:
 GATE_COLUMNS = ("layer", "gate", "mean", "below 0.1", "above 0.9", "units always below", "units always above")
 
 
-def outputs(report: Mapping[str, Any]) -> list[Row]:
-    """Rows of the outputs of `charlm inspect gates`, from its JSON keys; `OUTPUT_COLUMNS` names the columns."""
+def output_rows(report: Mapping[str, Any]) -> list[Row]:
+    """Rows of the outputs in `charlm inspect gates`, from its JSON keys; the columns are `OUTPUT_COLUMNS`."""
     return [
-        (str(each["layer"]), "h", f"{each['mean_size']:.3f}", f"{each['above']:.1%}", _of(each["always_above"], report),
-         _of(each["dead"], report))
-        for each in report["outputs"]
+        (str(layer["layer"]), "h", f"{layer['mean_size']:.3f}", f"{layer['above']:.1%}",
+         _of_all_units(layer["always_above"], report), _of_all_units(layer["dead"], report))
+        for layer in report["outputs"]
     ]  # fmt: skip
 
 
@@ -124,15 +124,15 @@ OUTPUT_COLUMNS = ("layer", "output", "mean |h|", "|h| above 0.9", "units always 
 
 
 @to_stdout()
-def table(titles: Sequence[str], rows: Sequence[Row]) -> None:
-    """A table on stdout; words to the left, numbers to the right."""
-    wide_screen().print(ruled(titles, rows, words=_WORDS))
+def print_table(titles: Sequence[str], rows: Sequence[Row]) -> None:
+    """Print a table on stdout; words are aligned left, numbers right."""
+    wide_screen().print(rich_table(titles, rows, words=_TEXT_COLUMNS))
 
 
-_WORDS = ("feature", "verdict", "bits lost without", "unit", "gate")
+_TEXT_COLUMNS = ("feature", "verdict", "bits lost without", "unit", "gate")
 
 
-def _r(correlation: float) -> str:
+def _correlation(correlation: float) -> str:
     return f"{correlation:+.2f}"
 
 
@@ -140,5 +140,5 @@ def _bits(lost: float) -> str:
     return f"{lost:+.4f}"
 
 
-def _of(number: int, report: Mapping[str, Any]) -> str:
+def _of_all_units(number: int, report: Mapping[str, Any]) -> str:
     return f"{number:,} of {report['hidden']:,}"

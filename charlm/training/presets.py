@@ -18,7 +18,7 @@ from typing import Any
 
 import tomli_w
 
-from charlm.config import PRESETS, PrepareOptions, TrainOptions, preset_names
+from charlm.config import PRESETS_FOLDER, PrepareOptions, TrainOptions, preset_names
 from charlm.errors import CharlmError
 from charlm.spec import flag
 
@@ -67,7 +67,7 @@ def load(name: str) -> Preset:
         CharlmError: its file is missing from the installation, or damaged.
     """
     TrainOptions.specs()["preset"].read("preset", name)
-    path = PRESETS / f"{name}.toml"
+    path = PRESETS_FOLDER / f"{name}.toml"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         train, prepare = table["train"], table.get("prepare", {})

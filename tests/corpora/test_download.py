@@ -28,7 +28,7 @@ from charlm.corpora.cache import RECORD, find_cached, part_in, partial_path, rea
 from charlm.corpora.catalogue import find_entry
 from charlm.corpora.download import download
 from charlm.errors import CharlmError, CorpusError, FetchError, UsageError
-from charlm.show.terminal import Counter
+from charlm.show.terminal import ProgressMeter
 
 DATA = Random(1).randbytes(50_000)
 OTHER = Random(2).randbytes(50_000)
@@ -226,7 +226,7 @@ def test_speed_and_rest_count_only_what_came_now(monkeypatch: pytest.MonkeyPatch
     notes: list[tuple[int, int, str]] = []
     with monkeypatch.context() as patch:
         patch.setattr(time, "perf_counter", lambda: next(times))
-        Counter(lambda *words: notes.append(words), every=1)(90_000, 100_000, "B", before=80_000)
+        ProgressMeter(lambda *words: notes.append(words), interval=1)(90_000, 100_000, "B", before=80_000)
     assert notes == [(90_000, 100_000, "1k B/s  10s left")]
 
 
@@ -511,7 +511,7 @@ def test_killed_in_the_middle_it_goes_on() -> None:
 @forks
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_says_how_to_go_on(number: int) -> None:
-    stop.patiently()  # as a training in the same process leaves it
+    stop.defer_first()  # as a training in the same process leaves it
     with site(text(DATA, cut=20_000, stall=True)) as server:
         child = _child(_getting(server))
         _until(lambda: len(kept() or b"") == 20_000)

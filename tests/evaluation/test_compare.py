@@ -13,7 +13,7 @@ from charlm.errors import CorpusError, UsageError
 from charlm.evaluation.bootstrap import block_starts, interval
 from charlm.evaluation.compare import compare
 from charlm.evaluation.evaluate import evaluate
-from charlm.show.tables import comparison
+from charlm.show.tables import comparison_lines
 
 
 def losses(model, ids):
@@ -40,7 +40,7 @@ def test_the_interval_of_a_difference_is_made_of_paired_losses(kinds, untrained,
     assert found.models[0].bits_per_char == pytest.approx(alone.score.bits_per_char)
     assert found.models[0].interval.low == pytest.approx(alone.interval.low / log(2))
     assert found.differences[1].beyond_chance
-    assert "that is beyond chance" in comparison(found.to_json())[-1]
+    assert "that is beyond chance" in comparison_lines(found.to_json())[-1]
 
 
 def test_a_model_is_not_better_than_itself(kinds, untrained, tmp_path):
@@ -50,7 +50,7 @@ def test_a_model_is_not_better_than_itself(kinds, untrained, tmp_path):
     (difference,) = found["differences"]
     assert difference["bits_per_char"] == difference["bits_per_char_high"] == 0
     assert difference["beyond_chance"] is False
-    assert "that could be told from chance" in comparison(found)[-1]
+    assert "that could be told from chance" in comparison_lines(found)[-1]
 
 
 def test_characters_and_bytes_are_paired_character_by_character(kinds, untrained, tmp_path):
@@ -116,7 +116,7 @@ def test_a_text_too_short_for_an_interval_says_so(kinds, untrained, tmp_path):
     models = [untrained(kinds["char"], tmp_path / f"{n}", noise=n) for n in (0, 1)]
     found = compare(models, _short(tmp_path)).to_json()
     assert found["differences"][0]["beyond_chance"] is None
-    assert "too short to tell" in comparison(found)[-1] and "(" not in comparison(found)[0]
+    assert "too short to tell" in comparison_lines(found)[-1] and "(" not in comparison_lines(found)[0]
 
 
 def test_what_is_left_out_of_a_folder_is_said_once(kinds, untrained, tmp_path):

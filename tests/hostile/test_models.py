@@ -383,10 +383,10 @@ def test_a_models_corpus_name_leads_nowhere_else_on_the_disk(
 def test_samples_on_a_terminal_cannot_command_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from charlm.show import terminal
 
-    assert terminal.shown(ORDERS) == ORDERS
+    assert terminal.for_stdout(ORDERS) == ORDERS
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    assert not shown_raw(terminal.shown(ORDERS)) and "[bold]red[/bold]" in terminal.shown(ORDERS)
-    assert terminal.shown("a\n\tb é 漢 🙂") == "a\n\tb é 漢 🙂"
+    assert not shown_raw(terminal.for_stdout(ORDERS)) and "[bold]red[/bold]" in terminal.for_stdout(ORDERS)
+    assert terminal.for_stdout("a\n\tb é 漢 🙂") == "a\n\tb é 漢 🙂"
 
 
 def test_no_module_is_imported_because_a_model_names_it(tmp_path: Path, good: list[bytes]) -> None:

@@ -189,7 +189,7 @@ def test_scoring_many_segments_counts_its_memory(house: Path, monkeypatch: pytes
 def test_memory_is_what_the_system_and_the_container_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info, limit = tmp_path / "meminfo", tmp_path / "max"
     monkeypatch.setattr(memory, "MEMINFO", info)
-    monkeypatch.setattr(memory, "LIMITS", (limit,))
+    monkeypatch.setattr(memory, "CGROUP_LIMITS", (limit,))
     installed = memory.available()
     assert installed is None or installed > 10**8
     info.write_text("MemTotal: 900 kB\nMemAvailable: 500 kB\nSwapFree: 100 kB\n")

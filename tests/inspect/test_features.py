@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from charlm.config import FEATURES as NAMES
+from charlm.config import FEATURE_NAMES as NAMES
 from charlm.inspect import features
 from charlm.inspect.features import FEATURES, of_text, on
 from charlm.tokenizers.vocabulary import Vocabulary

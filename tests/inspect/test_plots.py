@@ -16,7 +16,7 @@ from charlm.show import curves, plots
 from charlm.show import gradients as show_gradients
 from charlm.show import surface as show_surface
 from charlm.show.html import page
-from charlm.show.sparkline import BLOCKS, PLAIN, sparkline
+from charlm.show.sparkline import ASCII_BAR_CHARACTERS, BAR_CHARACTERS, sparkline
 
 NASTY = [
     "<b>$x$</b>", "$\\frac{", "_hidden", "a & b --> ]]>", "\x1b[2J\x00\x07", "\ud800\ufffe\uffff", "\u202eright",
@@ -181,15 +181,16 @@ def test_a_report_escapes_names_and_samples() -> None:
 
 def test_sparklines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("charlm.show.sparkline.can_show", lambda text: True)
-    assert sparkline(range(8), range(8), width=8) == BLOCKS
-    assert sparkline(range(8), [-value for value in range(8)], width=8) == BLOCKS[::-1]
+    assert sparkline(range(8), range(8), width=8) == BAR_CHARACTERS
+    assert sparkline(range(8), [-value for value in range(8)], width=8) == BAR_CHARACTERS[::-1]
     assert sparkline([], [], width=5) == " " * 5
-    assert sparkline([3.0], [2.0], width=3) == BLOCKS[0] * 3
-    assert sparkline([0, 9], [0, 1], width=4) == BLOCKS[0] * 3 + BLOCKS[-1]
-    assert sparkline([0, 1, 2], [1, float("nan"), 1], width=3) == BLOCKS[0] * 3
-    assert sparkline(range(4), [float("-inf"), 0, 5, 99], width=3, low=0, high=10) == BLOCKS[0] + BLOCKS[4] + BLOCKS[-1]
+    assert sparkline([3.0], [2.0], width=3) == BAR_CHARACTERS[0] * 3
+    assert sparkline([0, 9], [0, 1], width=4) == BAR_CHARACTERS[0] * 3 + BAR_CHARACTERS[-1]
+    assert sparkline([0, 1, 2], [1, float("nan"), 1], width=3) == BAR_CHARACTERS[0] * 3
+    expected = BAR_CHARACTERS[0] + BAR_CHARACTERS[4] + BAR_CHARACTERS[-1]
+    assert sparkline(range(4), [float("-inf"), 0, 5, 99], width=3, low=0, high=10) == expected
     monkeypatch.setattr("charlm.show.sparkline.can_show", lambda text: False)
-    assert sparkline(range(8), range(8), width=8) == PLAIN and PLAIN.isascii()
+    assert sparkline(range(8), range(8), width=8) == ASCII_BAR_CHARACTERS and ASCII_BAR_CHARACTERS.isascii()
 
 
 def test_powers_of_ten_are_written_without_mathematics() -> None:

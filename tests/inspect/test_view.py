@@ -9,10 +9,10 @@ import pytest
 from texts import text_of
 
 from charlm.errors import UsageError
-from charlm.show.palettes import PALETTES, STEPS, level, style
+from charlm.show.palettes import COLOUR_STEPS, PALETTES, level, style
 from charlm.show.symbols import glyphs, names
 from charlm.show.tables import Grid
-from charlm.show.text_view import LARGEST, TextView, Track, plan, report, surprise
+from charlm.show.text_view import MAX_REPORT_BYTES, TextView, Track, plan, report, surprise
 from charlm.tokenizers.vocabulary import Vocabulary
 
 
@@ -77,7 +77,7 @@ def test_a_megabyte_fits_with_fewer_likely_symbols(size):
         top=np.zeros((1_000_001, 5), np.int64), probabilities=np.zeros((1_000_001, 5)),
     )  # fmt: skip
     page = report(view)
-    assert len(page.encode()) < LARGEST
+    assert len(page.encode()) < MAX_REPORT_BYTES
     assert f"{found.top} of 5 at each character" in page
 
 
@@ -159,7 +159,7 @@ def contrast(one, other):
 @pytest.mark.parametrize("name", PALETTES)
 def test_letters_stay_readable_on_every_colour(name):
     palette = PALETTES[name]
-    for step in range(-STEPS if palette.signed else 0, STEPS + 1):
+    for step in range(-COLOUR_STEPS if palette.signed else 0, COLOUR_STEPS + 1):
         if step:
             ink, _, ground = style(palette, step).split()[-3:]
             assert contrast(ink, ground) > 4.5, (name, step)

@@ -345,8 +345,8 @@ def test_with_the_weights_of_a_model_the_network_is_its_own(small_corpus, tmp_pa
 )  # fmt: skip
 def test_a_damaged_file_is_one_line(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.toml").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(training, "PRESETS", tmp_path)
-    monkeypatch.setattr(presets, "PRESETS", tmp_path)
+    monkeypatch.setattr(training, "PRESETS_FOLDER", tmp_path)
+    monkeypatch.setattr(presets, "PRESETS_FOLDER", tmp_path)
     with pytest.raises(CharlmError, match="broken.toml cannot be used: .*; install charlm again") as caught:
         presets.load("broken")
     assert caught.value.exit_code == 1 and "\n" not in str(caught.value)

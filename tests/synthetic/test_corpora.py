@@ -9,7 +9,7 @@ import pytest
 from grammars import check_anbn, check_brackets, check_copy
 
 from charlm import synthetic
-from charlm.config import SYNTHETIC, ModelOptions, PrepareOptions
+from charlm.config import SYNTHETIC_OPTIONS, ModelOptions, PrepareOptions
 from charlm.data.corpus import Corpus
 from charlm.data.prepare import prepare
 from charlm.data.sources import open_sources
@@ -38,7 +38,7 @@ def zeros(corpus: Corpus) -> Model:
 
 def test_every_parameter_of_a_source_is_an_option_with_its_default_in_the_help() -> None:
     owned = {name for source in synthetic.names() for name in synthetic.parameters(source)}
-    assert {"size", "seed"} | owned == set(SYNTHETIC)
+    assert {"size", "seed"} | owned == set(SYNTHETIC_OPTIONS)
     for source in synthetic.names():
         for name, value in synthetic.settings(synthetic.make(source)).items():
             spec = PrepareOptions.specs()[name]
@@ -123,9 +123,9 @@ def test_evaluation_says_how_well_an_estimated_entropy_is_known(tmp_path: Path) 
     assert found["gap_bits_per_char"] == pytest.approx(np.log2(10) - entropy.bits, abs=1e-6)
     assert "estimated entropy" in {row["name"] for row in found["baselines"]}
     shown = f"{entropy.bits:.4f} ± {entropy.error:.4f} bits per character; the model is"
-    assert shown in tables.evaluation(found)["entropy"]
+    assert shown in tables.evaluation_facts(found)["entropy"]
     low, high = entropy.bounds
-    assert f"between {low:.4f} and {high:.4f} for certain" in tables.corpus(corpus.info, 10)["entropy"]
+    assert f"between {low:.4f} and {high:.4f} for certain" in tables.corpus_facts(corpus.info, 10)["entropy"]
     again = evaluate(model, open_sources(["hidden-markov"], size=500)).to_json()
     assert again["entropy_error_bits_per_char"] == entropy.error
 
@@ -134,5 +134,5 @@ def test_evaluation_of_an_exact_entropy_has_no_error(tmp_path: Path) -> None:
     corpus = prepare("copy", size=3000, unit="byte", out=str(tmp_path))
     found = evaluate(zeros(corpus), data=tmp_path).to_json()
     assert found["entropy_bits_per_char"] == 15 / 32 and "entropy_error_bits_per_char" not in found
-    assert "exactly known" in tables.corpus(corpus.info, 13)["entropy"]
-    assert "0.4688 bits per character; the model is" in tables.evaluation(found)["entropy"]
+    assert "exactly known" in tables.corpus_facts(corpus.info, 13)["entropy"]
+    assert "0.4688 bits per character; the model is" in tables.evaluation_facts(found)["entropy"]
