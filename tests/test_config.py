@@ -76,8 +76,8 @@ def test_numeric_option_refuses_nonsense_with_flag_range_and_value(option):
     for value in ABSURD:
         message = refusal(group, name, value)
         assert message.startswith(f"{flag(name)} must be {spec.range()}, got ")
-        found = repr(value)
-        assert message.removesuffix(TOO_LARGE).endswith(found if len(found) <= 60 else found[:57] + "...")
+        shown = repr(value)
+        assert message.removesuffix(TOO_LARGE).endswith(shown if len(shown) <= 60 else shown[:57] + "...")
         assert not message.endswith(TOO_LARGE) or spec.high is None and spec.below is None
 
 

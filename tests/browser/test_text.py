@@ -36,8 +36,8 @@ def written(tmp_path, monkeypatch, make_model):
         model = make_model(text, layers=2)
         save(Path("model.safetensors"), model)
         Path("text.txt").write_bytes(text.encode())
-        given = ["inspect", command, "text.txt", "--model", "model.safetensors", "--html", "report.html", *words]
-        assert entry.run(given) == 0
+        arguments = ["inspect", command, "text.txt", "--model", "model.safetensors", "--html", "report.html", *words]
+        assert entry.run(arguments) == 0
         ids = np.concatenate(([0], model.vocabulary.encode_text(text), [0])).astype(model.vocabulary.dtype)
         return Path("report.html"), model, record(model, ids, top=5, units=units, parts=[part] * len(units))
 
@@ -85,13 +85,13 @@ def test_a_hostile_text_shows_as_text_and_runs_nothing(written, opened):
     assert shown_text(page) == visible(HOSTILE) + "∎\n"
     assert page.locator("img, iframe, object, link, #text :not(span, div)").count() == 0
     assert page.locator("script").count() == 2
-    told = page.evaluate(
+    reply = page.evaluate(
         """[...document.querySelectorAll('#text span')].map(span => {
             span.dispatchEvent(new PointerEvent('pointerover', {bubbles: true}));
             return document.querySelector('#panel h3').textContent;
         })"""
     )
-    assert told == [f"character {at}" for at in range(len(HOSTILE) + 1)]
+    assert reply == [f"character {at}" for at in range(len(HOSTILE) + 1)]
     assert page.locator("#panel img, #panel script").count() == 0
 
 
@@ -124,10 +124,10 @@ def test_hover_shows_what_python_computed(written, opened):
         values = page.locator("#panel .values li").text_content()
         assert float(re.search(r"([\d.]+) bits", values)[1]) == pytest.approx(seen.bits[at], abs=2e-3)
         for column in (0, 1):  # in its place, and behind it
-            found = likely(page, column)
-            assert [name for name, _ in found] == [names[symbol] for symbol in seen.top[at + column]]
+            symbols_shown = likely(page, column)
+            assert [name for name, _ in symbols_shown] == [names[symbol] for symbol in seen.top[at + column]]
             expected = (100 * seen.probabilities[at + column]).tolist()
-            assert [share for _, share in found] == pytest.approx(expected, abs=0.007)
+            assert [share for _, share in symbols_shown] == pytest.approx(expected, abs=0.007)
         came = page.locator("#panel .likely").first.locator(".came b")
         assert came.all_text_contents() == ([names[seen.ids[at]]] if seen.ids[at] in seen.top[at] else [])
 
@@ -165,8 +165,8 @@ def test_another_track_recolours(written, opened, palette):
             assert page.evaluate(kinds)[at].startswith("n" if values[at] < 0 else "p") if at % 40 == 0 else True
         low, high = int(np.argmin(values)), int(np.argmax(values))
         span(page, high).hover()
-        told = page.locator("#panel .values li").nth(number).text_content()
-        assert float(told.removeprefix(f"tanh(c) of {'0:2' if number == 0 else '1:5'}").replace("−", "-")) == (
+        label = page.locator("#panel .values li").nth(number).text_content()
+        assert float(label.removeprefix(f"tanh(c) of {'0:2' if number == 0 else '1:5'}").replace("−", "-")) == (
             pytest.approx(values[high], abs=1e-3)
         )
         assert page.locator("#legend").text_content() == "−1+1"
@@ -255,7 +255,7 @@ def test_the_keys(written, opened):
     text = "one line\nanother\n\nlast"
     path, _, _ = written(text, "surprise")
     page = opened(path)
-    place = page.locator("#panel h3").first
+    heading = page.locator("#panel h3").first
     page.locator("#text").focus()
     assert page.locator("#panel").is_hidden()
     for key, at in (
@@ -264,7 +264,7 @@ def test_the_keys(written, opened):
         ("End", 22), ("ArrowRight", 22), ("Home", 0),
     ):  # fmt: skip
         page.keyboard.press(key)
-        assert place.text_content() == f"character {at}", key
+        assert heading.text_content() == f"character {at}", key
         assert page.evaluate("document.querySelectorAll('#text .at').length") == 1
     page.keyboard.press("Escape")
     assert page.locator("#panel").is_hidden() and page.locator("#text .at").count() == 0

@@ -96,30 +96,30 @@ def test_a_changed_text_keeps_the_options_it_was_prepared_with(shell: Shell) -> 
 
 
 def test_eval_prints_one_number_or_json_and_all_agree(trained: Shell) -> None:
-    found = json.loads(trained.ok("eval", "--json"))
-    assert set(found) == {
+    scores = json.loads(trained.ok("eval", "--json"))
+    assert set(scores) == {
         "characters", "bytes", "unknown", "documents", "nats_per_char", "bits_per_char", "bits_per_byte", "perplexity",
         "symbols", "spelled_bits_per_char", "bits_per_symbol", "perplexity_per_symbol",
         "seconds", "chars_per_second", "model", "text", "protocol", "interval_blocks",
         *(f"{key}_{end}" for key in ("nats_per_char", "bits_per_char", "perplexity") for end in ("low", "high")),
     }  # fmt: skip
     nats = float(trained.ok("eval", "--nats"))
-    assert nats == pytest.approx(found["nats_per_char"], abs=1e-6)
+    assert nats == pytest.approx(scores["nats_per_char"], abs=1e-6)
     assert float(trained.ok("eval", "--bits")) == pytest.approx(nats / np.log(2), abs=2e-6)
     assert float(trained.ok("eval", "--perplexity")) == pytest.approx(np.exp(nats), rel=1e-5)
-    assert found["bits_per_byte"] * found["bytes"] == pytest.approx(found["bits_per_char"] * found["characters"])
+    assert scores["bits_per_byte"] * scores["bytes"] == pytest.approx(scores["bits_per_char"] * scores["characters"])
     shown = trained.ok("eval")
-    assert f"{found['bits_per_char']:.4f}" in shown and "segments of 1024" in shown
+    assert f"{scores['bits_per_char']:.4f}" in shown and "segments of 1024" in shown
 
 
 def test_eval_scores_any_text_and_counts_what_it_does_not_know(trained: Shell) -> None:
     Path("new.txt").write_text("the sea é\n")
-    found = json.loads(trained.ok("eval", "new.txt", "--json"))
-    assert (found["characters"], found["unknown"], found["documents"], found["bytes"]) == (11, 1, 1, 11)
-    assert (found["symbols"], found["bits_per_symbol"]) == (11, found["bits_per_char"])
-    assert found["spelled_bits_per_char"] == pytest.approx(found["bits_per_char"] + np.log2(0x110000) / 11)
+    scores = json.loads(trained.ok("eval", "new.txt", "--json"))
+    assert (scores["characters"], scores["unknown"], scores["documents"], scores["bytes"]) == (11, 1, 1, 11)
+    assert (scores["symbols"], scores["bits_per_symbol"]) == (11, scores["bits_per_char"])
+    assert scores["spelled_bits_per_char"] == pytest.approx(scores["bits_per_char"] + np.log2(0x110000) / 11)
     exact = json.loads(trained.ok("eval", "new.txt", "--json", "--exact"))
-    assert exact["nats_per_char"] == pytest.approx(found["nats_per_char"], abs=1e-6)
+    assert exact["nats_per_char"] == pytest.approx(scores["nats_per_char"], abs=1e-6)
     assert exact["protocol"].startswith("exact")
 
 
@@ -318,10 +318,10 @@ def test_divergence_exits_with_three(trained: Shell) -> None:
 
 
 def test_info_and_runs_say_what_there_is(trained: Shell) -> None:
-    found = json.loads(trained.ok("info", "--json"))
-    assert found["parameters"] == sum(int(np.prod(shape)) for shape in found["tensors"].values())
-    assert found["config"]["cell"] == "lstm" and found["corpus"]["name"] == "sea"
-    assert f"{found['parameters']:,}" in trained.ok("info")
+    info = json.loads(trained.ok("info", "--json"))
+    assert info["parameters"] == sum(int(np.prod(shape)) for shape in info["tensors"].values())
+    assert info["config"]["cell"] == "lstm" and info["corpus"]["name"] == "sea"
+    assert f"{info['parameters']:,}" in trained.ok("info")
     rows = [json.loads(line) for line in trained.ok("runs", "--json").splitlines()]
     assert [row["run"] for row in rows] == ["sea-lstm-1x8"]
     assert "sea-lstm-1x8" in trained.ok("runs") and f"{rows[0]['valid_nats']:.4f}" in trained.ok("runs")
@@ -390,10 +390,12 @@ def test_a_corpus_elsewhere_is_found_by_its_folder(shell: Shell) -> None:
     assert 0 < float(shell.ok("eval", "other/oo", "--bits")) < 10
     assert float(shell.ok("eval", "other/oo", "--split", "train", "--bits")) > 0
     for words in (["eval"], ["compare", "oo", "oo"], ["inspect", "find"]):
-        told = shell.refused(2, *words)
-        assert "'oo' is not a prepared corpus" in told and told.endswith("charlm prepare FILE, or give another text")
-    told = shell.refused(2, "eval", "sea.txt", "--baselines")
-    assert "trained on is needed too: 'oo' is not" in told and told.endswith("or leave out --baselines")
+        message = shell.refused(2, *words)
+        assert "'oo' is not a prepared corpus" in message and message.endswith(
+            "charlm prepare FILE, or give another text"
+        )
+    message = shell.refused(2, "eval", "sea.txt", "--baselines")
+    assert "trained on is needed too: 'oo' is not" in message and message.endswith("or leave out --baselines")
     assert "prepared corpus" in shell.refused(2, "prepare", "other/oo")
 
 
@@ -452,11 +454,11 @@ def test_novelty_is_told_beside_the_sample(trained: Shell) -> None:
     assert sum(len(range(int(row.split("-")[0]), int(row.split("-")[-1]) + 1)) for row in shares) == 29
     assert all(re.fullmatch(r"\d+\.\d%", share) for row in shares.values() for share in row)
     assert "longest copy in the sample: " in err and "longest copy in valid, 300 characters: " in err
-    found = json.loads(trained.ok(*words, "--novelty", "--jsonl"))
-    assert found["novelty"]["characters"] == 300 and found["novelty"]["train"] == "data/sea:train"
-    assert found["novelty"]["beside"]["text"] == "data/sea:valid"
-    assert list(found["novelty"]["new"]) == [str(size) for size in range(2, 31)]
-    assert f"{found['novelty']['new']['8']:.1%}" in err
+    report = json.loads(trained.ok(*words, "--novelty", "--jsonl"))
+    assert report["novelty"]["characters"] == 300 and report["novelty"]["train"] == "data/sea:train"
+    assert report["novelty"]["beside"]["text"] == "data/sea:valid"
+    assert list(report["novelty"]["new"]) == [str(size) for size in range(2, 31)]
+    assert f"{report['novelty']['new']['8']:.1%}" in err
 
 
 def test_novelty_of_several_samples(trained: Shell) -> None:
@@ -491,7 +493,7 @@ def test_preparing_tells_what_the_splits_share(shell: Shell) -> None:
         "the longest of 300 at 130 (300 of train): " in err
     )
     assert "\x1b" not in err
-    found = json.loads(Path("data/twice/corpus.json").read_text(encoding="utf-8"))["shared"]
-    assert found == {"valid": {"symbols": 300, "of": 431, "longest": 300, "at": 130, "train": 300}}
+    shared = json.loads(Path("data/twice/corpus.json").read_text(encoding="utf-8"))["shared"]
+    assert shared == {"valid": {"symbols": 300, "of": 431, "longest": 300, "at": 130, "train": 300}}
     assert shell("prepare", "twice.txt", "--name", "whole", "--valid-fraction", "0", "--test-fraction", "0")[0] == 0
     assert json.loads(Path("data/whole/corpus.json").read_text(encoding="utf-8"))["shared"] == {}

@@ -84,11 +84,11 @@ def test_gradients_of_several_models_side_by_side(ok: Any) -> None:
 
 def test_the_json_of_gradients(ok: Any) -> None:
     out, _ = ok("gradients", "--model", "plain", "--model", "gated", "--scale-recurrent", "2", "--json", *SHORT)
-    found = json.loads(out)
-    assert [model["name"] for model in found["models"]] == [
+    report = json.loads(out)
+    assert [model["name"] for model in report["models"]] == [
         "plain", "plain, W_hh x 2", "gated", "gated, W_hh x 2",
     ]  # fmt: skip
-    first, scaled, gated, _ = found["models"]
+    first, scaled, gated, _ = report["models"]
     assert first["model"] == "runs/plain/model.safetensors" and first["text"] == "data/sea:test"
     assert (first["positions"], first["window"], len(first["layers"])) == (4, 5, 2)
     for one, two in zip(first["layers"], scaled["layers"], strict=True):
@@ -164,11 +164,11 @@ def test_without_matplotlib_numbers_are_shown_and_plots_refused(
 
 
 def test_surface_says_and_gives_the_numbers(ok: Any) -> None:
-    found = json.loads(ok("surface", "--json", "--points", "41", "--steps", "60")[0])
-    assert len(found["plain"]["w"]) == 61 and len(found["clipped"]["norm"]) == 61
-    assert found["options"]["target"] == 0.7 and found["steepest"]["norm"] > 10
+    report = json.loads(ok("surface", "--json", "--points", "41", "--steps", "60")[0])
+    assert len(report["plain"]["w"]) == 61 and len(report["clipped"]["norm"]) == 61
+    assert report["options"]["target"] == 0.7 and report["steepest"]["norm"] > 10
     shown, _ = ok("surface", "--points", "41", "--steps", "60")
-    assert f"{found['steepest']['norm']:.4g}" in shown and f"{max(found['plain']['norm']):.4g}" in shown
+    assert f"{report['steepest']['norm']:.4g}" in shown and f"{max(report['plain']['norm']):.4g}" in shown
     assert shown.splitlines()[0].startswith("network")
 
 
@@ -177,9 +177,9 @@ def test_learning_of_the_most_recent_run_and_of_several(ok: Any) -> None:
     assert err.startswith("run: runs/") and "nats per character" in out
     out, err = ok("learning", "plain", "runs/gated")
     assert err == "" and [line.split()[0] for line in out.splitlines()][::4] == ["plain", "gated", "over"]
-    found = json.loads(ok("learning", "plain", "gated", "--x", "seconds", "--json")[0])
-    assert found["x"] == "seconds" and [run["run"] for run in found["runs"]] == ["plain", "gated"]
-    one = found["runs"][0]
+    report = json.loads(ok("learning", "plain", "gated", "--x", "seconds", "--json")[0])
+    assert report["x"] == "seconds" and [run["run"] for run in report["runs"]] == ["plain", "gated"]
+    one = report["runs"][0]
     assert one["network"] == "rnn 2x6" and one["steps"] == 8 and one["valid_nats"]["best"] > 0
     assert max(one["curves"]["train_nats"]["x"]) <= one["seconds"]
     assert [sample["step"] for sample in one["samples"]] == [4, 8]

@@ -33,13 +33,15 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
 
 def test_eval_says_both_numbers_and_what_unknown_words_cost(shell):
     code, out, _ = shell("eval", "--json")
-    found = json.loads(out)
-    assert code == 0 and found["symbols"] < found["characters"] / 2 and found["unknown"] > 0
-    assert found["bits_per_symbol"] * found["symbols"] == pytest.approx(found["bits_per_char"] * found["characters"])
-    assert found["spelled_bits_per_char"] > found["bits_per_char"]
+    scores = json.loads(out)
+    assert code == 0 and scores["symbols"] < scores["characters"] / 2 and scores["unknown"] > 0
+    assert scores["bits_per_symbol"] * scores["symbols"] == pytest.approx(
+        scores["bits_per_char"] * scores["characters"]
+    )
+    assert scores["spelled_bits_per_char"] > scores["bits_per_char"]
     code, out, _ = shell("eval")
-    assert code == 0 and "spelled out" in out and f"{found['spelled_bits_per_char']:.4f}" in out
-    assert f"{found['perplexity_per_symbol']:.4f} each" in out
+    assert code == 0 and "spelled out" in out and f"{scores['spelled_bits_per_char']:.4f}" in out
+    assert f"{scores['perplexity_per_symbol']:.4f} each" in out
     code, out, err = shell("eval", "--baselines")
     assert code == 0 and "unigram" in out and "xz" in out
 

@@ -58,8 +58,8 @@ def test_a_text_that_is_put_on_a_device_whole_is_looked_through_there() -> None:
 def test_a_corpus_cannot_name_itself_out_of_the_folder_of_runs(
     house: Path, refused: Callable[..., str], name: str
 ) -> None:
-    place = Path("data/sea/corpus.json")
-    place.write_text(json.dumps({**json.loads(place.read_text()), "name": name}))
+    path = Path("data/sea/corpus.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "name": name}))
     assert "no folder's name" in refused("train", *SMALL, "--steps", "3")
 
 
@@ -131,27 +131,27 @@ def test_a_progress_file_that_lies_is_refused_or_goes_on(
             assert "\n" not in str(error) and len(str(error)) < 700
             outcomes[type(error).__name__] += 1
     assert outcomes["refused"] and outcomes["went on"]
-    told = ", ".join(f"{number:,} {outcome}" for outcome, number in outcomes.most_common())
-    soak.saw("`progress.safetensors` that lies or is damaged", f"{outcomes.total():,} files: {told}")
+    summary = ", ".join(f"{number:,} {outcome}" for outcome, number in outcomes.most_common())
+    soak.saw("`progress.safetensors` that lies or is damaged", f"{outcomes.total():,} files: {summary}")
 
 
 def test_a_progress_file_that_claims_a_giant_is_refused_before_anything_is_made(
     house: Path, refused: Callable[..., str]
 ) -> None:
-    place = Path("runs/one/progress.safetensors")
-    config = taken(place.read_bytes())[0]["__metadata__"]["config"]
-    place.write_bytes(changed(place.read_bytes(), config={**config, "hidden": 65536, "layers": 64}))
+    path = Path("runs/one/progress.safetensors")
+    config = taken(path.read_bytes())[0]["__metadata__"]["config"]
+    path.write_bytes(changed(path.read_bytes(), config={**config, "hidden": 65536, "layers": 64}))
     assert "do not fit its options" in refused("train", "--resume", "one", "--steps", "9")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_of_a_progress_file_that_are_no_numbers_are_refused(house: Path, value: float) -> None:
-    place = Path("runs/one/progress.safetensors")
-    data = place.read_bytes()
+    path = Path("runs/one/progress.safetensors")
+    data = path.read_bytes()
     header, tensors = taken(data)
     begin, _ = header["weights.readout.bias"]["data_offsets"]
     content = bytearray(tensors)
     content[begin : begin + 4] = np.float32(value).tobytes()
-    place.write_bytes(data[: len(data) - len(tensors)] + bytes(content))
+    path.write_bytes(data[: len(data) - len(tensors)] + bytes(content))
     with pytest.raises(CheckpointError, match="no finite numbers"):
         resume("one", steps=9)

@@ -114,11 +114,11 @@ def lie(data: bytes, other: bytes, random: Random) -> bytes:
     header, tensors = taken(data)
     for _ in range(random.randint(1, 2)):
         *way, last = random.choice(spots(header))
-        place: Any = header
+        node: Any = header
         for step in way:
-            place = place[step] if isinstance(place, dict | list) and step in spots_of(place) else {}
-        if isinstance(place, dict | list) and last in spots_of(place):
-            place[last] = deepcopy(
+            node = node[step] if isinstance(node, dict | list) and step in spots_of(node) else {}
+        if isinstance(node, dict | list) and last in spots_of(node):
+            node[last] = deepcopy(
                 random.choice([*HOSTILE, "F16", "BF16", "F64", "I64", [3, 4], [2**40, 2**40], [0, 2**63]])
             )
     try:
@@ -283,17 +283,17 @@ def test_reading_takes_no_more_memory_than_stated(tmp_path: Path, good: list[byt
         capture_output=True, text=True, check=True, timeout=300,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
-    found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row["name"] for row in found] == [path.name for path in paths]
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["name"] for row in rows] == [path.name for path in paths]
     worst = 0.0
-    for row, path in zip(found, paths, strict=True):
+    for row, path in zip(rows, paths, strict=True):
         data = path.read_bytes()
         header = min(int.from_bytes(data[:8], "little"), MAX_HEADER_BYTES)
         allowed = PER_HEADER_BYTE * header + PER_TENSOR_BYTE * (len(data) - 8 - header) + CONSTANT
         assert row["peak"] <= allowed, row
         if header > 100_000 and len(data) < 1.5 * header:
             worst = max(worst, row["peak"] / len(data))
-    outcomes = {row["name"]: row["outcome"] for row in found}
+    outcomes = {row["name"]: row["outcome"] for row in rows}
     assert outcomes["weights"] == outcomes["unicode"] == "loaded"
     assert "a header of" in outcomes["header"] and "missing" in outcomes["claims"]
     for name in ("claims", "digits", "depth", "table", "tensors", "shape", "header"):

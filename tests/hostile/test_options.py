@@ -54,32 +54,19 @@ FIRST = {
 
 def senseless(spec: Spec) -> list[str]:
     """Words that no option of this kind takes, and those just outside of its range."""
-    found = [
-        "nan",
-        "inf",
-        "-inf",
-        "1e30",
-        str(10**30),
-        "1" + "0" * 5000,
-        "-1e30",
-        "",
-        " ",
-        "x",
-        "0x10",
-        "1,5",
-    ]
-    found += [f"{limit:g}" for limit in (spec.above, spec.below) if limit is not None]
+    arguments = ["nan", "inf", "-inf", "1e30", str(10**30), "1" + "0" * 5000, "-1e30", "", " ", "x", "0x10", "1,5"]
+    arguments += [f"{limit:g}" for limit in (spec.above, spec.below) if limit is not None]
     if spec.low is None or spec.low >= 0:
-        found += ["-1", "-1e-9"]
+        arguments += ["-1", "-1e-9"]
     if spec.low is not None and spec.low > 0:
-        found.append("0")
+        arguments.append("0")
     if spec.high is not None:
-        found.append(repr(math.nextafter(spec.high, math.inf) if spec.kind == "number" else int(spec.high) + 1))
+        arguments.append(repr(math.nextafter(spec.high, math.inf) if spec.kind == "number" else int(spec.high) + 1))
     if spec.kind in ("integer", "count"):
-        found += ["0.5", "1.0000001"]
+        arguments += ["0.5", "1.0000001"]
     if spec.kind in ("count", "duration"):
-        found += ["1e30k" if spec.kind == "count" else "1e30d", "k", "m", "-1m"]
-    return found
+        arguments += ["1e30k" if spec.kind == "count" else "1e30d", "k", "m", "-1m"]
+    return arguments
 
 
 def extreme(spec: Spec) -> list[Any]:

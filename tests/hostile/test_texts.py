@@ -95,9 +95,9 @@ def test_a_text_that_must_work_goes_through_all_four_commands(shell: Shell, name
     out, _ = shell.ok("train", *TINY)
     assert out == "runs/text-lstm-1x4/model.safetensors\n"
     for words in ([], [str(file)]):
-        found = json.loads(shell.ok("eval", *words, "--json", "--threads", "1")[0])
-        assert found["unknown"] == 0 and 0 < found["nats_per_char"] < 20
-    assert found["characters"] == characters + 1
+        scores = json.loads(shell.ok("eval", *words, "--json", "--threads", "1")[0])
+        assert scores["unknown"] == 0 and 0 < scores["nats_per_char"] < 20
+    assert scores["characters"] == characters + 1
     out, _ = shell.ok("sample", "--length", "20", "--seed", "1", "--jsonl")
     drawn = json.loads(out)["text"]
     assert len(drawn) <= 20 and set(drawn) <= set(text)
@@ -191,8 +191,8 @@ def test_eval_refuses_what_prepare_refuses(shell: Shell) -> None:
         os.chdir("place")
         word = make()
         if name.startswith("one character"):
-            found = json.loads(shell.ok("eval", word, "--json", "--model", "../runs/good-lstm-1x4")[0])
-            assert found["characters"] == 2
+            scores = json.loads(shell.ok("eval", word, "--json", "--model", "../runs/good-lstm-1x4")[0])
+            assert scores["characters"] == 2
         else:
             line = shell.refused("eval", word, "--model", "../runs/good-lstm-1x4")
             assert reason in line or "has no characters" in line
@@ -209,8 +209,8 @@ def test_what_may_not_be_read_is_refused(shell: Shell) -> None:
     Path("closed.txt").write_text("abc")
     Path("closed.txt").chmod(0)
     Path("locked").chmod(0o700 if os.geteuid() == 0 else 0)
-    place = Path.cwd()
-    places = [folder for folder in (place, *place.parents) if folder.stat().st_mode & 0o005 != 0o005]
+    start = Path.cwd()
+    places = [folder for folder in (start, *start.parents) if folder.stat().st_mode & 0o005 != 0o005]
     modes = {folder: folder.stat().st_mode & 0o777 for folder in places}
     root = os.geteuid() == 0
     try:
@@ -245,10 +245,10 @@ def test_a_file_that_grows_is_what_it_was_at_the_start(
                 file.write(line)
 
     def looked_up(path: Path, name: str) -> object:
-        found = look(path, name)
+        outcome = look(path, name)
         writers.append(threading.Thread(target=write_on))
         writers[-1].start()
-        return found
+        return outcome
 
     monkeypatch.setattr(sources, "_regular", looked_up)
     grown = 0
@@ -313,16 +313,16 @@ linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs
 def test_a_gzip_bomb_is_unpacked_a_little_at_a_time(shell: Shell, soak: Soak) -> None:
     """Memory stays that of a small text; what it unpacks to goes into data/NAME as ids, one byte each."""
     whole = soak.count(50, 1000)
-    found = {}
+    results = {}
     for megabytes in (20, whole):  # more than the pages of a mapped text that are kept
         bomb(Path(f"bomb{megabytes}.txt.gz"), megabytes)
         words = ("--valid-fraction", "0.005", "--test-fraction", "0", "--quiet")
-        out, err, found[megabytes] = peak_of("prepare", f"bomb{megabytes}.txt.gz", *words)
+        out, err, results[megabytes] = peak_of("prepare", f"bomb{megabytes}.txt.gz", *words)
         assert (out, err) == (f"data/bomb{megabytes}\n", "")
         sizes = sum(file.stat().st_size for file in Path(f"data/bomb{megabytes}").iterdir())
         assert sizes == pytest.approx(megabytes << 20, rel=0.01)
         Path(f"bomb{megabytes}.txt.gz").unlink()
-    small, large = found.values()
+    small, large = results.values()
     assert large < 150 and large - small < 16
     shell.ok("train", f"bomb{whole}", *TINY)
     assert json.loads(shell.ok("eval", "--json", "--threads", "1")[0])["characters"] > 1000 * whole
@@ -352,8 +352,8 @@ def test_a_full_disk_is_one_line(shell: Shell, way: str, monkeypatch: pytest.Mon
         code, out, err = shell(*words)
     assert (code, out) == (1, "")
     (line,) = (line for line in err.splitlines() if line.startswith("error:"))
-    place = "data/bomb" if way in ("prepare", "train") else "temporary"
-    assert place in line and "failed: File too large; make room or choose another place" in line
+    folder = "data/bomb" if way in ("prepare", "train") else "temporary"
+    assert folder in line and "failed: File too large; make room or choose another place" in line
     assert [path for path in sorted(Path().rglob("*")) if path not in before] in ([], [Path("data")])
 
 
@@ -373,8 +373,8 @@ def test_a_line_without_an_end(shell: Shell, documents: str, soak: Soak) -> None
     assert json.loads(Path("data/line/corpus.json").read_text())["documents"] == 1
     shell.ok("train", *TINY)
     Path("line.txt").write_bytes(block)
-    found = json.loads(shell.ok("eval", "line.txt", "--json", "--threads", "1")[0])
-    assert found["characters"] == (1 << 20) + 1
+    scores = json.loads(shell.ok("eval", "line.txt", "--json", "--threads", "1")[0])
+    assert scores["characters"] == (1 << 20) + 1
     assert len(shell.ok("sample", "--length", "30", "--seed", "2")[0]) == 30
     soak.saw(f"a line of {megabytes} MB, documents are {documents}s", f"peak of preparing {peak:.0f} MB")
 

@@ -109,16 +109,16 @@ def test_a_log_that_may_not_grow_has_no_torn_row_and_goes_on_once_it_may(
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 192 kB."""
-    place = tmp_path / "disk"
-    place.mkdir()
+    disk = tmp_path / "disk"
+    disk.mkdir()
     try:
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192k", "none", place], capture_output=True)
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=192k", "none", disk], capture_output=True)
     except OSError as error:
         pytest.skip(f"a small disk needs mount: {error}")
     if done.returncode:
         pytest.skip("a small disk needs the right to mount one")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
 
 
 def fill(disk: Path, free: int) -> Path:

@@ -72,18 +72,18 @@ def test_who_waits_goes_on_waiting_where_the_system_gives_up(tmp_path: Path, mon
 
 def test_a_lock_lets_one_in_at_a_time(tmp_path: Path) -> None:
     """Though each holder removes its file: no count is lost."""
-    place = tmp_path / "count"
-    place.write_text("0")
+    counter = tmp_path / "count"
+    counter.write_text("0")
 
     def count() -> None:
         for _ in range(100):
             mine = Lock(tmp_path / ".lock")
             assert mine.take(wait=True) and mine.sure
-            place.write_text(str(int(place.read_text()) + 1))
+            counter.write_text(str(int(counter.read_text()) + 1))
             mine.release()
 
     assert together(count, count, count) == [0, 0, 0]
-    assert place.read_text() == "300"
+    assert counter.read_text() == "300"
     assert not (tmp_path / ".lock").exists()
 
 
@@ -146,10 +146,10 @@ def test_runs_begun_at_once_get_folders_of_their_own_or_are_refused(
         path = interrupted(small_corpus, tmp_path / "runs", f"parts-{number}", 2, steps=4, **{**TINY, "save_every": 1})
         assert sorted(together(*[charlm("train", "--resume", path.name, str(small_corpus.path))] * 2)) == [0, 2]
         assert_same_run(whole.path, path)
-    found = {path.name for path in (tmp_path / "runs").iterdir()}
+    names = {path.name for path in (tmp_path / "runs").iterdir()}
     named = {f"{kind}-{number}" for kind in ("named", "parts") for number in range(tried)}
-    assert found - named == {"small-lstm-1x8", *(f"small-lstm-1x8-{number}" for number in range(2, 2 * tried + 1))}
-    for name in sorted(found):
+    assert names - named == {"small-lstm-1x8", *(f"small-lstm-1x8-{number}" for number in range(2, 2 * tried + 1))}
+    for name in sorted(names):
         assert_same_run(whole.path, tmp_path / "runs" / name)
     soak.saw(
         "two `charlm train` at the same moment",
@@ -181,8 +181,8 @@ def test_preparing_one_name_at_once_leaves_one_whole_corpus(tmp_path: Path, soak
         data = tmp_path / f"data-{number}"
         for options in ([], ["--force"]):
             prepares = [charlm("prepare", str(text), "--out", str(data), *options) for text in sources]
-            found = together(*prepares, prepares[number % 2])
-            assert set(found) == ({0} if options else {0, 2})
+            outcomes = together(*prepares, prepares[number % 2])
+            assert set(outcomes) == ({0} if options else {0, 2})
             Corpus.load(data / "sea")
             assert files_of(data / "sea") in whole
             assert [path.name for path in data.iterdir()] == ["sea"]

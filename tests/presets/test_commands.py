@@ -74,18 +74,18 @@ def test_flags_win_over_a_file_which_wins_over_the_preset_which_wins_over_defaul
 
 def test_a_length_from_a_file_or_a_flag_replaces_the_presets(shell: Shell) -> None:
     Path("my.toml").write_text("steps = 11\n")
-    given = merged(shell, "--preset", "char-rnn", "--config", "my.toml", *SMALL)
-    assert given["steps"] == 11 and given["epochs"] == TrainOptions.default("epochs")
-    given = merged(shell, "--preset", "pytorch-tutorial-rnn", "--config", "my.toml", "--epochs", "3", *SMALL)
-    assert given["epochs"] == 3 and "steps" not in given
+    options = merged(shell, "--preset", "char-rnn", "--config", "my.toml", *SMALL)
+    assert options["steps"] == 11 and options["epochs"] == TrainOptions.default("epochs")
+    options = merged(shell, "--preset", "pytorch-tutorial-rnn", "--config", "my.toml", "--epochs", "3", *SMALL)
+    assert options["epochs"] == 3 and "steps" not in options
 
 
 def test_a_run_of_a_preset_is_told_everywhere_and_repeated_by_its_own_file(shell: Shell) -> None:
     words = ["--preset", "torch-rnn", "--embedding", "3", *SMALL, "--steps", "4", "--eval-every", "2"]
     assert "preset: torch-rnn" in shell("train", *words, "--run", "one")[2]
-    told = ok(shell("info", "one"))
-    assert re.search(r"^preset +torch-rnn, but for layers", told, re.M) is None
-    assert re.search(r"^preset +torch-rnn, but for hidden, embedding, batch_size, seq_len, epochs$", told, re.M)
+    table = ok(shell("info", "one"))
+    assert re.search(r"^preset +torch-rnn, but for layers", table, re.M) is None
+    assert re.search(r"^preset +torch-rnn, but for hidden, embedding, batch_size, seq_len, epochs$", table, re.M)
     assert json.loads(ok(shell("info", "one", "--json")))["preset"]["name"] == "torch-rnn"
     ok(shell("train", "--config", "runs/one/config.toml", "--run", "two"))
     first, second = (tomllib.loads(Path(f"runs/{run}/config.toml").read_text()) for run in ("one", "two"))

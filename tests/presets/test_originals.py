@@ -166,8 +166,8 @@ def test_torch_rnn_s_rate_is_the_one_of_its_own_loop_but_for_one_step() -> None:
 
 def test_awd_lstm_s_rate_is_divided_by_ten_at_300_and_400() -> None:
     chosen = TrainOptions.of({**with_preset({"preset": "awd-lstm"})})
-    found = [learning_rate(chosen, 9, epoch, 0.0) for epoch in (0, 299.99, 300, 399.99, 400, 499.99)]
-    assert found == pytest.approx([0.002, 0.002, 2e-4, 2e-4, 2e-5, 2e-5], rel=1e-9)
+    rates = [learning_rate(chosen, 9, epoch, 0.0) for epoch in (0, 299.99, 300, 399.99, 400, 499.99)]
+    assert rates == pytest.approx([0.002, 0.002, 2e-4, 2e-4, 2e-5, 2e-5], rel=1e-9)
 
 
 def test_the_gradient_of_the_sum_is_the_windows_length_times_that_of_the_mean(small_corpus, tmp_path: Path) -> None:

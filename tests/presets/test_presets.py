@@ -244,10 +244,10 @@ def test_every_preset_trains_and_says_whose_it_is(name: str, small_corpus, tmp_p
     done = train(small_corpus, root=tmp_path, run="of", preset=name, steps=4, **SMALL)
     assert f'preset = "{name}"' in (done.path / "config.toml").read_text(encoding="utf-8")
     assert {row["preset"] for row in rows(done.path)} == {name}
-    told = describe(checkpoint.read_header(done.model))
-    assert told["options"]["preset"] == told["preset"]["name"] == name
+    description = describe(checkpoint.read_header(done.model))
+    assert description["options"]["preset"] == description["preset"]["name"] == name
     changed = {"hidden", "embedding", "batch_size", "seq_len", "epochs", "steps"}
-    assert set(told["preset"]["changed"]) == changed & presets.load(name).train.keys()
+    assert set(description["preset"]["changed"]) == changed & presets.load(name).train.keys()
 
 
 @EVERY
