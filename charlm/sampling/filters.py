@@ -1,7 +1,7 @@
-"""From logits to a symbol: a chain of pure functions on (B, V) arrays, and the draw itself.
+"""From logits to a symbol: filters as pure functions on arrays (B, V), and the draw.
 
-Everything is in float64 and in log space: no temperature overflows, and no probability that was
-possible becomes impossible by rounding before the filters have seen it.
+Everything is in float64 and in log space: no temperature overflows, and no symbol becomes impossible by rounding before
+the filters are applied.
 """
 
 from bisect import bisect_right
@@ -16,13 +16,16 @@ from charlm.model.logits import log_softmax
 NEG_INF = -np.inf
 """The logit of a symbol that must not be drawn."""
 
+MIN_EXACT_SUM, MAX_EXACT_SUM = 1e-200, 1e300
+"""A sum of exponentials between these is as exact as one of logits less their maximum, which costs two calls more."""
+
 
 def apply_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """Divide by the temperature: below 1 sharper, above 1 flatter. 0 keeps only the likeliest."""
+    """Divide by the temperature: below 1 sharper, above 1 flatter. 0 keeps the likeliest symbol alone."""
     if temperature == 0:
         return top_k(logits, 1)
     best = logits.max(axis=-1, keepdims=True)
-    with np.errstate(over="ignore"):  # beyond float64 is -inf, which is what so small a temperature means
+    with np.errstate(over="ignore"):  # -inf is right for what a temperature so small divides
         return (logits - best) / temperature
 
 
@@ -40,10 +43,10 @@ def top_p(logits: np.ndarray, p: float) -> np.ndarray:
     """Keep the fewest likeliest symbols that together reach probability p (Holtzman et al. 2020)."""
     order = np.argsort(-logits, axis=-1, kind="stable")
     ranked = np.exp(np.take_along_axis(log_softmax(logits), order, axis=-1))
-    before = ranked.cumsum(axis=-1) - ranked
-    keep = np.empty_like(before, dtype=bool)
-    np.put_along_axis(keep, order, before < p, axis=-1)
-    return np.where(keep, logits, NEG_INF)
+    likelier = ranked.cumsum(axis=-1) - ranked  # the probability of all likelier symbols
+    selected = np.empty_like(likelier, dtype=bool)
+    np.put_along_axis(selected, order, likelier < p, axis=-1)
+    return np.where(selected, logits, NEG_INF)
 
 
 def min_p(logits: np.ndarray, share: float) -> np.ndarray:
@@ -62,7 +65,7 @@ class SamplingParams:
     min_p: float = 0.0
 
     def apply(self, logits: np.ndarray) -> np.ndarray:
-        """Filtered logits (B, V) in float64; what may not be drawn is -inf."""
+        """Filtered logits (B, V) in float64, -inf for a symbol that must not be drawn."""
         filtered = apply_temperature(logits.astype(np.float64), self.temperature)
         if self.top_k:
             filtered = top_k(filtered, self.top_k)
@@ -77,29 +80,28 @@ def sample_ids(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     """Draw one symbol a row by inverting the cumulative distribution.
 
     Args:
-        logits: (B, V), -inf where a symbol must not be drawn.
+        logits: (B, V), -inf for a symbol that must not be drawn.
         uniforms: (B,) in [0, 1).
 
     Returns:
         (B,) ids.
     """
-    reached = np.exp(logits - logits.max(axis=-1, keepdims=True)).cumsum(axis=-1)
-    return (reached <= uniforms[:, None] * reached[:, -1:]).sum(axis=-1)
+    cumulative = np.exp(logits - logits.max(axis=-1, keepdims=True)).cumsum(axis=-1)
+    return (cumulative <= uniforms[:, None] * cumulative[:, -1:]).sum(axis=-1)
 
 
-def make_sampler(params: SamplingParams, symbols: int) -> Callable[[np.ndarray, float], int]:
-    """What draws from one row of logits (V,) with one uniform, as `draw` does under the rules; into buffers of its own.
+def make_sampler(params: SamplingParams, vocab_size: int) -> Callable[[np.ndarray, float], int]:
+    """Make a function that draws one symbol from logits (V,) and a uniform number, as `sample_ids` does for a batch.
 
-    Where nothing is filtered there is less to do. An overflow on the way is seen to; the caller keeps NumPy from
-    warning of it, once for many draws. What is returned raises FloatingPointError where the largest of the logits is
-    not finite.
+    It computes into buffers of its own, and does less if nothing is filtered. It handles overflows; the caller silences
+    NumPy's warnings of them, once for many draws. It raises FloatingPointError if the largest logit is not finite.
 
     Args:
-        rules: the filters.
-        symbols: V.
+        params: temperature and filters.
+        vocab_size: V.
     """
-    weights, reached = np.empty(symbols), np.empty(symbols)
-    sums = reached.data  # whose numbers are Python's, which are compared in a third of the time
+    weights, cumulative = np.empty(vocab_size), np.empty(vocab_size)
+    sums = cumulative.data  # its items are Python's floats, which compare in a third of the time
     exp, accumulate, temperature = np.exp, np.add.accumulate, params.temperature
 
     def filtered(logits: np.ndarray, uniform: float) -> int:
@@ -111,14 +113,10 @@ def make_sampler(params: SamplingParams, symbols: int) -> Callable[[np.ndarray, 
         weights[...] = logits
         if temperature != 1:
             np.divide(weights, temperature, weights)
-        accumulate(exp(weights, weights), 0, None, reached)
+        accumulate(exp(weights, weights), 0, None, cumulative)
         total = sums[-1]
-        if _SMALLEST < total < _LARGEST:
+        if MIN_EXACT_SUM < total < MAX_EXACT_SUM:
             return bisect_right(sums, uniform * total)
         return filtered(logits, uniform)
 
     return filtered if temperature == 0 or params.top_k or params.top_p < 1 or params.min_p > 0 else unfiltered
-
-
-_SMALLEST, _LARGEST = 1e-200, 1e300
-"""A sum of exponentials between these is as exact as one of logits less their maximum, which costs two calls more."""

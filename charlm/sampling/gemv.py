@@ -1,6 +1,6 @@
-"""A matrix times a vector in NumPy, again and again: most of what a character of a single sample costs.
+"""Matrix-vector products in NumPy, in place: most of what a character of a single sample costs.
 
-Shapes: R numbers that are read, O rows of a matrix.
+Shapes: I inputs, O outputs.
 """
 
 from collections.abc import Callable
@@ -9,22 +9,22 @@ from functools import partial
 import numpy as np
 
 Gemv = Callable[[], object]
-"""A matrix (O, R) times what a vector (R) holds by now, into another (O)."""
+"""Multiplies a matrix (O, I) by the present values of a vector (I,), into another (O,)."""
 
 CACHE_LINE_BYTES = 64
-"""Bytes of a cache line. NumPy's large arrays begin 16 bytes into one, so that every second vector that OpenBLAS reads
-of them lies in two: a product with a matrix of up to a megabyte is an eighth slower then (docs/notes.md)."""
+"""Bytes of a cache line. NumPy's large arrays begin 16 bytes into one, so that every second SIMD vector that OpenBLAS
+loads spans two: a product with a matrix of up to a megabyte is then an eighth slower (docs/notes.md)."""
 
 
-def make_gemv(weight: np.ndarray, vector: np.ndarray, into: np.ndarray) -> Gemv:
-    """What multiplies a matrix by a vector, which it reads at every call.
+def make_gemv(weight: np.ndarray, vector: np.ndarray, out: np.ndarray) -> Gemv:
+    """Make a product that reads its vector at each call.
 
     Args:
-        weight: W (O, R); copied.
-        vector: (R,).
-        into: (O,), contiguous; gets W v.
+        weight: W (O, I); copied.
+        vector: v (I,).
+        out: (O,), contiguous; gets W v.
     """
-    return partial(_aligned(weight).dot, vector, into)
+    return partial(_aligned(weight).dot, vector, out)
 
 
 def _aligned(matrix: np.ndarray) -> np.ndarray:

@@ -188,7 +188,7 @@ def test_what_a_symbol_brings_in_lies_in_one_piece(make_model, name, input):
     model = make_model(name, layers=2, input=input, skip=True)
     weights = split_weights(model.options, model.weights)
     tables = [wiring.input_table(weights), wiring.skip_table(weights, 1)]
-    tables += [SINGLE_STREAM_CELLS[name](model.options.activation).rows(table, -1) for table in tables]
+    tables += [SINGLE_STREAM_CELLS[name](model.options.activation).arrange(table, -1) for table in tables]
     assert all(table[3].flags.c_contiguous for table in tables)
     tensors = {name: torch.from_numpy(weight) for name, weight in weights.items()}
     assert wiring.input_table(tensors)[3].is_contiguous() and wiring.skip_table(tensors, 1)[3].is_contiguous()
