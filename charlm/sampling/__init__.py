@@ -1,1 +1,1 @@
-"""Generating text: filters, engines for one and for many streams."""
+"""Generating text: engines for one and for many streams, filters, and decoding."""

@@ -1,14 +1,14 @@
-"""Many streams of a large network at once on the CPU, in torch: what writes many samples.
+"""The engine for many samples of a large network: a batch of streams on the CPU, in torch.
 
-The equations are those of `charlm.cells`, rearranged for products that oneDNN does with weights laid out once
-(`charlm.model.ops`), and into few calls on large arrays:
+The equations are those of `charlm.cells`, rearranged for oneDNN's products with packed weights (`charlm.model.ops`),
+and into few calls on large arrays:
 
 - the first layer's input product is a row of a table, and all biases that can be are in it, or in a product;
-- above it W_ih x + W_hh h is one product, but for the gru, whose candidate wants them apart;
-- tanh a = 2 σ(2a) - 1, so that one σ serves all gates. What is doubled is doubled in the weights, where it is exact.
+- above it W_ih x + W_hh h is one product, except for the gru, whose candidate needs them apart;
+- tanh a = 2 σ(2a) - 1, so that one σ serves all gates. The doubling is in the weights, where it is exact.
 
-`charlm.model.stepper` is the slow twin, and `charlm.sampling.single_stream` the way of a single stream; importing torch
-takes longer than either needs for a thousand characters of a small network, which is why they do without.
+`charlm.model.stepper` is the slow twin, and `charlm.sampling.single_stream` is for one stream. Importing torch takes
+longer than either needs for a thousand characters of a small network, so they do without it.
 
 Shapes: V symbols, B streams, H hidden, G gates.
 """
@@ -28,19 +28,19 @@ from charlm.model.wiring import input_table, layer_weights, split_weights
 State = tuple[Tensor, ...]
 States = list[State]
 Step = Callable[[Tensor, State], State]
-"""A layer's new state from what enters and the state before: its input product (B, G·H) enters the first, h of the one
-below (B, H) any other."""
+"""A layer's new state from its input and its old state: the input is the input product (B, G·H) in the first layer, and
+h (B, H) of the layer below in any other."""
 
-Sums = Callable[[Tensor, Tensor], Tensor]
-"""From what enters a layer, and its own h (B, H): the gates' arguments (B, G·H)."""
+PreactivationFn = Callable[[Tensor, Tensor], Tensor]
+"""The gates' pre-activations (B, G·H) from a layer's input, as for `Step`, and its own h (B, H)."""
 
 
 class ManyStreams:
-    """A model that reads one symbol in each of many streams and says what may come next.
+    """A plain stack that reads one symbol in each of many streams.
 
     Args:
         model: of a cell in `MANY_STREAM_CELLS`, its layers a plain stack (`charlm.model.wiring.is_plain_stack`).
-        streams: B, for which products are laid out; another number is slower.
+        streams: B, for which weights are packed; another number is slower.
         dtype: of all arithmetic; the tests take float64.
     """
 
@@ -54,7 +54,10 @@ class ManyStreams:
         self._parts, self._layers = layer.PARTS, model.options.layers
         lowest, *above = (layer_weights(weights, number) for number in range(model.options.layers))
         self._table = (input_table(weights) + layer.constant(lowest)) * layer.factors(lowest)
-        self._steps = [layer.make(lowest, streams, first=True), *(layer.make(p, streams, first=False) for p in above)]
+        self._steps = [
+            layer.make_step(lowest, streams, first=True),
+            *(layer.make_step(p, streams, first=False) for p in above),
+        ]
         self._readout = PackedLinear(weights["readout.weight"], streams, weights["readout.bias"])
 
     def start(self, batch: int = 1) -> States:
@@ -70,19 +73,19 @@ class ManyStreams:
     def step(self, ids: np.ndarray, states: States, *, edit: Edit | None = None) -> tuple[np.ndarray, States]:
         """Read one symbol in each stream; as `charlm.model.stepper.Stepper.step`."""
         after: States = []
-        enters = self._table.index_select(0, torch.from_numpy(ids.astype(np.int64, copy=False)))
+        layer_input = self._table.index_select(0, torch.from_numpy(ids.astype(np.int64, copy=False)))
         for number, (step, state) in enumerate(zip(self._steps, states, strict=True)):
-            new = step(enters, state)
+            new = step(layer_input, state)
             after.append(new if edit is None else edit(number, new))
-            enters = after[-1][0]
-        return self._readout(enters).numpy(), after
+            layer_input = after[-1][0]
+        return self._readout(layer_input).numpy(), after
 
 
 class _Layer:
     """What the three cells share.
 
     Attributes:
-        PARTS: of the state.
+        PARTS: how many arrays its state has.
     """
 
     PARTS = 1
@@ -91,24 +94,24 @@ class _Layer:
         self.activation = activation
 
     def factors(self, p: dict[str, Tensor]) -> Tensor:
-        """What the gates' arguments are multiplied by (G·H): 2 where tanh is made of σ."""
+        """Factors (G·H) of the pre-activations: 2 if tanh is computed by σ, else 1."""
         return torch.ones_like(p["bias_hh"])
 
     def constant(self, p: dict[str, Tensor]) -> Tensor:
-        """What of b_hh (G·H) can be added to the input product once for all."""
+        """The part of b_hh (G·H) that can be added to the input product in advance."""
         return p["bias_hh"]
 
-    def sums(self, p: dict[str, Tensor], streams: int, first: bool) -> Sums:
-        """All of the gates' arguments, for cells that add what enters and what recurs."""
+    def preactivations(self, p: dict[str, Tensor], streams: int, first: bool) -> PreactivationFn:
+        """The pre-activations of cells that add the products of input and state."""
         factors = self.factors(p)
         recurrent = p["weight_hh"] * factors[:, None]
         if first:
             return PackedLinear(recurrent, streams).add
-        entering, bias = p["weight_ih"] * factors[:, None], (p["bias_ih"] + self.constant(p)) * factors
-        both = PackedLinear(torch.hstack([entering, recurrent]), streams, bias)
-        return lambda below, h: both(torch.hstack([below, h]))
+        weight_ih, bias = p["weight_ih"] * factors[:, None], (p["bias_ih"] + self.constant(p)) * factors
+        joint = PackedLinear(torch.hstack([weight_ih, recurrent]), streams, bias)
+        return lambda below, h: joint(torch.hstack([below, h]))
 
-    def make(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
+    def make_step(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
         """The step of a layer with the parameters p."""
         raise NotImplementedError
 
@@ -119,8 +122,8 @@ class _RNN(_Layer):
     def factors(self, p: dict[str, Tensor]) -> Tensor:
         return super().factors(p) * (2 if self.activation == "tanh" else 1)
 
-    def make(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
-        sums = self.sums(p, streams, first)
+    def make_step(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
+        preactivations = self.preactivations(p, streams, first)
         activate: dict[str, Callable[[Tensor], Tensor]] = {
             "tanh": lambda a: from_half_(a.sigmoid_()),
             "sigmoid": torch.sigmoid_,
@@ -128,7 +131,7 @@ class _RNN(_Layer):
             "linear": lambda a: a,
         }
         f = activate[self.activation]
-        return lambda enters, state: (f(sums(enters, state[0])),)
+        return lambda layer_input, state: (f(preactivations(layer_input, state[0])),)
 
 
 class _LSTM(_Layer):
@@ -141,12 +144,12 @@ class _LSTM(_Layer):
         factors.chunk(4)[2].fill_(2)
         return factors
 
-    def make(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
-        sums = self.sums(p, streams, first)
+    def make_step(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
+        preactivations = self.preactivations(p, streams, first)
 
-        def step(enters: Tensor, state: State) -> State:
+        def step(layer_input: Tensor, state: State) -> State:
             h, c = state
-            i, f, g, o = sums(enters, h).sigmoid_().chunk(4, 1)
+            i, f, g, o = preactivations(layer_input, h).sigmoid_().chunk(4, 1)
             c = torch.mul(f, c).addcmul_(i, from_half_(g))
             return torch.mul(o, from_half_((c + c).sigmoid_())), c
 
@@ -166,19 +169,19 @@ class _GRU(_Layer):
         constant.chunk(3)[2].zero_()  # b_hn is behind the reset gate
         return constant
 
-    def make(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
+    def make_step(self, p: dict[str, Tensor], streams: int, first: bool) -> Step:
         factors, constant = self.factors(p), self.constant(p)
-        behind = (p["bias_hh"] - constant) * factors
-        recurrent, hidden = PackedLinear(p["weight_hh"] * factors[:, None], streams, behind), len(behind) // 3
-        into = (
+        gated_bias = (p["bias_hh"] - constant) * factors
+        recurrent, hidden = PackedLinear(p["weight_hh"] * factors[:, None], streams, gated_bias), len(gated_bias) // 3
+        input_product = (
             None
             if first
             else PackedLinear(p["weight_ih"] * factors[:, None], streams, (p["bias_ih"] + constant) * factors)
         )
 
-        def step(enters: Tensor, state: State) -> State:
+        def step(layer_input: Tensor, state: State) -> State:
             (h,) = state
-            x = enters if into is None else into(enters)
+            x = layer_input if input_product is None else input_product(layer_input)
             a = recurrent(h)
             r, z = (x[:, : 2 * hidden] + a[:, : 2 * hidden]).sigmoid_().chunk(2, 1)
             n = from_half_(torch.addcmul(x[:, 2 * hidden :], r, a[:, 2 * hidden :]).sigmoid_())
@@ -188,4 +191,4 @@ class _GRU(_Layer):
 
 
 MANY_STREAM_CELLS: dict[str, type[_Layer]] = {"rnn": _RNN, "lstm": _LSTM, "gru": _GRU}
-"""The cells that have such a step."""
+"""The cells that this engine knows."""

@@ -1,4 +1,4 @@
-"""The text of a sample: symbols become characters, and its end is found.
+"""The text of a sample: decode symbols, and find where it ends.
 
 Not here: drawing the symbols (`charlm.sampling.generate`).
 """
@@ -13,26 +13,26 @@ from charlm.model.checkpoint import Model
 from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 
 DecodedSymbols = dict[int, tuple[str, int]]
-"""What a symbol is printed as wherever it occurs, and how many characters that is."""
+"""The text of each symbol that is the same wherever it occurs, and the number of its characters."""
 
 
 def boundary_text(model: Model) -> str:
-    """What the end of a document is printed as: a line end if lines are documents, else nothing."""
+    """The text for the end of a document: a line end if lines are documents, else nothing."""
     return "\n" if model.line_documents else ""
 
 
 @dataclass
 class TextWriter:
-    """Turns one sample's symbols into text, and finds its end.
+    """Decodes one sample's symbols and finds where it ends.
 
-    Text that may be the beginning of the stop string is held back until that is decided. If the symbols come from the
-    right, text and stop string are reversed.
+    Text that may be the beginning of the stop string is held back until that is decided. For a backward model, text and
+    stop string are reversed.
 
     Attributes:
-        decoded: what symbols are printed as; the writers of one model may share it.
-        boundary: what the end of a document is printed as.
+        decoded: texts of symbols so far; the writers of one model may share it.
+        boundary: the text for the end of a document.
         written: characters so far.
-        ended: why the sample is over, "" while it is not: `length`, `stop` or `end` (of the document).
+        ended: why the sample has ended: `length`, `stop` or `end` (of the document); "" if it has not.
     """
 
     vocabulary: Vocabulary
@@ -50,7 +50,7 @@ class TextWriter:
 
     @classmethod
     def of(cls, model: Model, options: SampleOptions, decoded: DecodedSymbols) -> "TextWriter":
-        """The writer of a sample of a model."""
+        """The writer for a sample of a model."""
         return cls(model.vocabulary, options, decoded, boundary_text(model), model.options.direction == BACKWARD)
 
     def __post_init__(self) -> None:
@@ -63,47 +63,47 @@ class TextWriter:
         self._check_length()
 
     def wanted(self) -> int:
-        """Symbols that it will take for certain; 0 if it has ended."""
+        """The number of symbols that it needs at least; 0 if it has ended."""
         if self.ended:
             return 0
         return -(-(self.options.length - self.written) // self._max_characters) if self._ends_by_length else 1
 
     def write_all(self, symbols: Sequence[int]) -> str:
-        """Add drawn symbols up to the one that ends the sample; returns what can be printed."""
-        known = list(filter(None, map(self.decoded.get, symbols))) if self._ends_by_length else []
-        characters = sum(size for _, size in known)
-        if len(known) < len(symbols) or self.written + characters > self.options.length:
+        """Add drawn symbols up to the one that ends the sample; return the text that is certain."""
+        decoded = list(filter(None, map(self.decoded.get, symbols))) if self._ends_by_length else []
+        characters = sum(size for _, size in decoded)
+        if len(decoded) < len(symbols) or self.written + characters > self.options.length:
             return "".join(self.write(symbol) for symbol in symbols if not self.ended)
         self.written += characters
         self._check_length()
-        return "".join(piece for piece, _ in known)
+        return "".join(text for text, _ in decoded)
 
     def write(self, symbol: int) -> str:
-        """Add one drawn symbol; returns what can be printed."""
+        """Add one drawn symbol; return the text that is certain."""
         if symbol == BOUNDARY:
             if self.options.until_end:
                 self.ended = "end"
                 return ""
-            piece = self._decoder.flush() + self.boundary
+            text = self._decoder.flush() + self.boundary
             self.written += len(self.boundary)
         else:
-            piece, size = self.decoded.get(symbol) or self._decode(symbol)
+            text, size = self.decoded.get(symbol) or self._decode(symbol)
             self.written += size
         if self._stop is not None:
-            self._pending += piece
-            piece = self._take_certain(self._stop)
+            self._pending += text
+            text = self._take_certain(self._stop)
         self._check_length()
-        return piece
+        return text
 
     def _decode(self, symbol: int) -> tuple[str, int]:
-        """What a symbol is printed as, and how many characters it has; remembered if it is always the same."""
+        """A symbol's text and the number of its characters, which are stored if they are always the same."""
         text_and_size = self._decoder.feed([self.vocabulary.code(symbol)]), int(self.vocabulary.sizes[symbol])
         if not self._decoder.waits:
             self.decoded[symbol] = text_and_size
         return text_and_size
 
     def finish(self) -> str:
-        """What was held back, once no more symbols come."""
+        """The text held back, if no more symbols come."""
         if self.ended == "stop":
             return ""
         text, self._pending = self._pending + self._decoder.flush(), ""
@@ -114,14 +114,13 @@ class TextWriter:
             self.ended = "length"
 
     def _take_certain(self, stop: str) -> str:
-        """Cut off what cannot be part of the stop string any more."""
-        at = self._pending.find(stop)
-        if at >= 0:
-            text, self._pending, self.ended = self._pending[:at], "", "stop"
+        """Take the text that cannot be part of the stop string from what is pending."""
+        offset = self._pending.find(stop)
+        if offset >= 0:
+            text, self._pending, self.ended = self._pending[:offset], "", "stop"
             return text
-        keep = next(
-            (n for n in range(min(len(stop) - 1, len(self._pending)), 0, -1) if self._pending.endswith(stop[:n])), 0
-        )
-        cut = len(self._pending) - keep
-        text, self._pending = self._pending[:cut], self._pending[cut:]
+        lengths = range(min(len(stop) - 1, len(self._pending)), 0, -1)
+        held_back = next((length for length in lengths if self._pending.endswith(stop[:length])), 0)
+        certain = len(self._pending) - held_back
+        text, self._pending = self._pending[:certain], self._pending[certain:]
         return text
