@@ -32,7 +32,7 @@ def test_surprises_are_those_of_an_exact_evaluation(make_model, cell):
 def test_stretches_cover_every_character_once_and_the_first_is_the_same(make_model, stretches):
     model = make_model(cell="lstm", layers=2)
     ids = ids_of(model, 700)
-    blocks = list(read(model, ids, names=("h",), stretches=stretches))
+    blocks = list(read(model, ids, names=("h",), segments=stretches))
     at = np.concatenate([block.at[block.inside] for block in blocks])
     assert sorted(at.tolist()) == list(range(700))
     whole = next(iter(read(model, ids, names=("h",))))
