@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from charlm.evaluation import bootstrap
-from charlm.evaluation.bootstrap import MAX_BLOCKS, MIN_BLOCK_CHARACTERS, MIN_BLOCKS, BLOCK_PIECES, block_starts, interval
+from charlm.evaluation.bootstrap import (
+    BLOCK_PIECES,
+    MAX_BLOCKS,
+    MIN_BLOCK_CHARACTERS,
+    MIN_BLOCKS,
+    block_starts,
+    interval,
+)
 
 TRIALS = 400
 
@@ -76,7 +83,8 @@ def test_blocks_are_those_of_the_definition(monkeypatch):
 @pytest.mark.parametrize("characters", [MIN_BLOCKS * MIN_BLOCK_CHARACTERS, 1000, 2047, 2048, 55_770, 10**12 + 7])
 def test_pieces_share_a_text_evenly(characters):
     starts = block_starts(characters)
-    assert starts[0] == 0 and len(starts) % BLOCK_PIECES == 0 and MIN_BLOCKS <= len(starts) // BLOCK_PIECES <= MAX_BLOCKS
+    assert starts[0] == 0 and len(starts) % BLOCK_PIECES == 0
+    assert MIN_BLOCKS <= len(starts) // BLOCK_PIECES <= MAX_BLOCKS
     sizes = lengths(starts, characters)
     assert sizes.sum() == characters and sizes.max() - sizes.min() <= 1 <= sizes.min()
 
