@@ -1,7 +1,7 @@
-"""The file around compressed bits: what it was made from, with what, and whether it is whole.
+"""The format of a compressed file: compressed bits with a header and a checksum.
 
-The bytes are laid out in docs/compressed.md. Everything in such a file is distrusted: it is checked against itself
-before the network takes a step. What is left out: what the bits say (`charlm.compression.arithmetic_coding`).
+docs/compressed.md specifies the bytes. Nothing in such a file is trusted: it is checked before the network takes a
+step. What is left out: the meaning of the bits (`charlm.compression.arithmetic_coding`).
 """
 
 import json
@@ -16,31 +16,31 @@ from charlm.version import __version__
 
 MAGIC = b"\x93clm"
 VERSION = 1
-"""Of the layout and of the arithmetic."""
+"""Version of the format and of the arithmetic."""
 
 STORED, OWN, UTF8 = range(3)
-"""Kinds: the bytes as they are; coded, read in the encoding of the model's corpus; coded, read as UTF-8."""
+"""Kinds of file: the bytes as they are; coded, text in the encoding of the model's corpus; coded, text in UTF-8."""
 
 FIXED_HEADER_BYTES = 26
-"""Bytes before what a coded file alone has."""
+"""Bytes of the header that files of all kinds have."""
 
 MAX_STREAMS = 4096
-"""Of a file; each takes memory."""
+"""The most streams of a file; each takes memory."""
 
 MAX_NUMBER_BYTES = 9
-"""Bytes of a number that may have any length."""
+"""The most bytes of a number of variable length."""
 
 
 @dataclass(frozen=True)
 class CompressedFile:
-    """What a compressed file holds.
+    """The content of a compressed file.
 
     Attributes:
         kind: `STORED`, `OWN` or `UTF8`.
-        model: (8 bytes) of `identity`.
-        original: (8 bytes) the beginning of the SHA-256 of what was compressed.
+        model: (8 bytes) the `model_digest`.
+        original: (8 bytes) the `digest` of what was compressed.
         payload: the bits, or the stored bytes.
-        answer: (4 bytes) of `charlm.compression.arithmetic_coding.self_test`.
+        answer: (4 bytes) the result of `charlm.compression.arithmetic_coding.self_test`.
         coder: version of the coder, major and minor.
         symbols, streams: N and B of `charlm.compression.arithmetic_coding`.
     """
@@ -55,7 +55,7 @@ class CompressedFile:
     streams: int = 0
 
     def to_bytes(self) -> bytes:
-        """The file."""
+        """Write the file."""
         body = self.model + self.original
         if self.kind != STORED:
             body += self.answer + bytes(self.coder) + _number(self.symbols) + _number(self.streams)
@@ -67,7 +67,7 @@ class CompressedFile:
         """Read a file.
 
         Raises:
-            PackedError: it is none, damaged, or from a newer charlm.
+            PackedError: it is no compressed file, damaged, or from a newer charlm.
         """
         if data[:4] != MAGIC:
             raise PackedError("it is not a file that `charlm compress` wrote")
@@ -84,21 +84,19 @@ class CompressedFile:
             raise PackedError(f"it is of the kind {kind}, and there are {STORED}, {OWN} and {UTF8}")
         if len(data) < FIXED_HEADER_BYTES + 6:
             raise PackedError("it is cut short within its head")
-        at = FIXED_HEADER_BYTES + 6
-        symbols, at = _read_number(data, at)
-        streams, at = _read_number(data, at)
+        symbols, offset = _read_number(data, FIXED_HEADER_BYTES + 6)
+        streams, offset = _read_number(data, offset)
         if not 1 <= streams <= min(symbols, MAX_STREAMS):
             raise PackedError(f"it claims {streams:,} streams of {symbols:,} characters")
-        coder = data[FIXED_HEADER_BYTES + 4], data[FIXED_HEADER_BYTES + 5]
-        return cls(
-            kind, model, original, data[at:], data[FIXED_HEADER_BYTES : FIXED_HEADER_BYTES + 4], coder, symbols, streams
-        )
+        answer, coder = data[FIXED_HEADER_BYTES:][:4], (data[FIXED_HEADER_BYTES + 4], data[FIXED_HEADER_BYTES + 5])
+        return cls(kind, model, original, data[offset:], answer, coder, symbols, streams)
 
 
 def model_digest(model: Model) -> bytes:
-    """Eight bytes that tell models apart.
+    """Eight bytes that identify a model.
 
-    They begin a SHA-256 over the network, the symbols, how text is read, and the weights; docs/compressed.md says how.
+    They begin a SHA-256 over the network, its vocabulary, how text is read, and the weights, as docs/compressed.md
+    specifies.
     """
     description: dict[str, object] = {
         "config": [model.options.cell, model.options.activation, model.options.layers, model.options.hidden],
@@ -126,7 +124,7 @@ def _checksum(start: bytes, rest: bytes) -> bytes:
 
 
 def _number(value: int) -> bytes:
-    """Seven bits a byte, the lowest first, the top bit set in all but the last (LEB128)."""
+    """A number as LEB128: seven bits a byte, the lowest first, the top bit set in all but the last."""
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(0x80 | value & 0x7F)
@@ -134,11 +132,11 @@ def _number(value: int) -> bytes:
     return bytes((*encoded, value))
 
 
-def _read_number(data: bytes, at: int) -> tuple[int, int]:
-    """A number that begins at `at`, and where it ends."""
+def _read_number(data: bytes, offset: int) -> tuple[int, int]:
+    """The number (LEB128) at an offset, and the offset of its end."""
     value = 0
-    for number, byte in enumerate(data[at : at + MAX_NUMBER_BYTES]):
-        value |= (byte & 0x7F) << (7 * number)
+    for index, byte in enumerate(data[offset : offset + MAX_NUMBER_BYTES]):
+        value |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:
-            return value, at + number + 1
+            return value, offset + index + 1
     raise PackedError("a number in its head does not end")

@@ -34,7 +34,7 @@ def test_a_product_is_that_of_fractions(seed: int, columns: int, spread: float, 
     weight = ExactWeight(raw.astype(np.float32))
     left = random.normal(size=(2, columns)) * h
     found = left @ weight
-    rows = whole_numbers(made._rounded(left, made._grain(np.maximum(np.abs(left).max(1, keepdims=True), 0.5), 24)))
+    rows = whole_numbers(made._round(left, made._step_size(np.maximum(np.abs(left).max(1, keepdims=True), 0.5), 24)))
     for b, row in enumerate(rows):
         for r, other in enumerate(whole_numbers(weight._rounded)):
             assert Fraction(float(found[b, r])) == sum(x * y for x, y in zip(row, other, strict=True))

@@ -74,7 +74,9 @@ def through_the_coder(model: Model, data: bytes, streams: int) -> bytes:
     """There and back also where that makes the file longer, so that it would be stored."""
     if not data:
         return data
-    alphabet = LosslessText(model.vocabulary, "utf-8", lines=model.corpus["options"].get("documents") == "line")
+    alphabet = LosslessText(
+        model.vocabulary, "utf-8", line_documents=model.corpus["options"].get("documents") == "line"
+    )
     spelled = alphabet.encode(data)
     assert spelled is not None
     bits, _ = arithmetic_coding.encode(model, *spelled, streams=streams)
