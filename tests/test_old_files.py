@@ -34,7 +34,7 @@ def test_a_corpus_is_read(old: Path) -> None:
     sizes = {split: len(corpus.split(split)) for split in ("train", "valid", "test")}
     assert sizes == {"train": 5401, "valid": 301, "test": 302}
     text = corpus.vocabulary.decode(corpus.split("train")[1:].tolist())
-    assert len(text) == 5400 and set(text) == set("\n\"()[]abcd{}")
+    assert len(text) == 5400 and set(text) == set('\n"()[]abcd{}')
 
 
 def test_a_model_scores_and_samples_as_then(old: Path) -> None:

@@ -95,12 +95,7 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def kinds(lively: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Corpus]:
     """That file as characters, as bytes, by lines, and with its rare character unknown."""
     out = str(tmp_path_factory.mktemp("data"))
-    made = {
-        "char": {},
-        "byte": {"unit": "byte"},
-        "line": {"documents": "line"},
-        "rare": {"min_count": 2},
-    }
+    made = {"char": {}, "byte": {"unit": "byte"}, "line": {"documents": "line"}, "rare": {"min_count": 2}}
     return {
         name: prepare(lively, name=name, out=out, valid_fraction=0.1, test_fraction=0.2, **options)
         for name, options in made.items()

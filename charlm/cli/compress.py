@@ -1,4 +1,4 @@
-"""The commands for compressed files: which file comes from where and goes where."""
+"""The commands for compressed files: where to read and where to write."""
 
 import json
 import sys
@@ -36,7 +36,7 @@ def compress(
     from charlm.compression.compress import compress as pack
     from charlm.show import tables
 
-    path = _place(file, out, file + SUFFIX, force)
+    path = _output_path(file, out, file + SUFFIX, force)
     if as_json and path is None:
         raise UsageError("--json and the compressed file each fill stdout; give --out FILE")
     loaded = load_model(invocation, model)
@@ -58,7 +58,7 @@ def decompress(
 
     if out is None and file != "-" and Path(file).suffix != SUFFIX:
         raise UsageError(f"{file} does not end in {SUFFIX}, so that its other name is not known; give --out FILE")
-    path = _place(file, out, file.removesuffix(SUFFIX), force)
+    path = _output_path(file, out, file.removesuffix(SUFFIX), force)
     loaded = load_model(invocation, model)
     data = _read(file)
     with invocation.terminal.reading("decompressing") as progress:
@@ -71,10 +71,10 @@ def decompress(
         result(str(path))
 
 
-def _place(file: str, out: str | None, usual: str, force: bool) -> Path | None:
-    """Where to write, None for stdout; checked before any work is done for it."""
+def _output_path(file: str, out: str | None, default_path: str, force: bool) -> Path | None:
+    """The file to write, None for stdout; checked before any other work."""
     if out is None:
-        out = "-" if file == "-" else usual
+        out = "-" if file == "-" else default_path
     if out == "-":
         if sys.stdout.isatty():
             raise UsageError("bytes do not belong on a terminal; give --out FILE, or send stdout elsewhere")

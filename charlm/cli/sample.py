@@ -41,86 +41,86 @@ def sample(
     from charlm.evaluation.novelty import find_reference
     from charlm.model.units import split_clamps
 
-    held = split_clamps(clamp or ())
+    clamps = split_clamps(clamp or ())
     loaded = load_model(invocation, model)
     options = SampleOptions.of(invocation.values)
     reference = (
         find_reference(loaded, options.num * options.length, report=invocation.terminal.say) if novelty else None
     )
-    start = _prompt(prompt, prompt_file)
+    prompt_text = _read_prompt(prompt, prompt_file)
     seed = invocation.values.pop("seed", None)
     if seed is None:
         seed = secrets.randbelow(2**31)
         invocation.terminal.say(f"seed: {seed}")
-    if _from_right(loaded):
+    if _is_backward(loaded):
         invocation.terminal.say(
             "the model writes from right to left: the prompt is the end of the text, shown when complete"
         )
-    how: dict[str, Any] = {"prompt": start, "seed": seed, "clamp": held, **invocation.values}
-    echo = "" if no_echo else start
+    arguments: dict[str, Any] = {"prompt": prompt_text, "seed": seed, "clamp": clamps, **invocation.values}
+    echo = "" if no_echo else prompt_text
     if options.num == 1 and not jsonl:
-        _as_it_comes(invocation, loaded, echo, reference, how)
+        _write_stream(invocation, loaded, echo, reference, arguments)
     else:
-        _when_complete(invocation, loaded, echo, reference, how, jsonl=jsonl)
+        _write_samples(invocation, loaded, echo, reference, arguments, jsonl=jsonl)
 
 
-def _as_it_comes(
-    invocation: Invocation, model: "Model", echo: str, reference: "Reference | None", how: Mapping[str, Any]
+def _write_stream(
+    invocation: Invocation, model: "Model", echo: str, reference: "Reference | None", arguments: Mapping[str, Any]
 ) -> None:
-    """One sample, printed piece by piece; the prompt stands before it, behind what a backward model wrote."""
+    """Print one sample piece by piece, after the prompt, or before it if the model is backward."""
     from charlm.evaluation.novelty import measure
     from charlm.sampling.sample import stream
 
-    kept: list[str] = []
-    pieces = stream(model, **how)
+    collected: list[str] = []
+    pieces = stream(model, **arguments)
     if reference is not None:
-        pieces = _keeping(pieces, kept)
-    _streamed(chain(pieces, [echo]) if _from_right(model) else chain([echo], pieces))
+        pieces = _collect(pieces, collected)
+    _print_pieces(chain(pieces, [echo]) if _is_backward(model) else chain([echo], pieces))
     if reference is not None:
-        _say_novelty(invocation, model, measure(reference, ["".join(kept)]))
+        _print_novelty(invocation, model, measure(reference, ["".join(collected)]))
 
 
-def _when_complete(
+def _write_samples(
     invocation: Invocation,
     model: "Model",
     echo: str,
     reference: "Reference | None",
-    how: Mapping[str, Any],
+    arguments: Mapping[str, Any],
     *,
     jsonl: bool,
 ) -> None:
-    """Several samples, or one as JSON."""
+    """Print several samples, or one as JSON."""
     from charlm.evaluation.novelty import measure
     from charlm.sampling.sample import samples
 
-    written = samples(model, **how)
-    measured = None if reference is None else measure(reference, [drawn.text for drawn in written])
-    for number, drawn in enumerate(written):
+    written = samples(model, **arguments)
+    findings = None if reference is None else measure(reference, [one.text for one in written])
+    for number, one in enumerate(written):
         if jsonl:
-            row = {"index": drawn.index, "seed": how["seed"], "prompt": how["prompt"], "text": drawn.text,
-                     "characters": drawn.characters, "ended": drawn.ended, "model": str(model.path)}  # fmt: skip
-            result(json.dumps(row | ({"novelty": measured.to_json(number)} if measured else {})))
+            row = {"index": one.index, "seed": arguments["seed"], "prompt": arguments["prompt"], "text": one.text,
+                   "characters": one.characters, "ended": one.ended, "model": str(model.path)}  # fmt: skip
+            result(json.dumps(row | ({"novelty": findings.to_json(number)} if findings else {})))
         else:
-            text = drawn.text + echo if _from_right(model) else echo + drawn.text
+            text = one.text + echo if _is_backward(model) else echo + one.text
             result(for_stdout(("-" * 40 + "\n" if number else "") + text))
-    if measured is not None and not jsonl:
-        _say_novelty(invocation, model, measured)
+    if findings is not None and not jsonl:
+        _print_novelty(invocation, model, findings)
 
 
-def _from_right(model: "Model") -> bool:
+def _is_backward(model: "Model") -> bool:
     from charlm.data.direction import BACKWARD
 
     return model.options.direction == BACKWARD
 
 
-def _keeping(pieces: Iterator[str], collected: list[str]) -> Iterator[str]:
+def _collect(pieces: Iterator[str], collected: list[str]) -> Iterator[str]:
     for piece in pieces:
         collected.append(piece)
         yield piece
 
 
-def _say_novelty(invocation: Invocation, model: "Model", findings: "Findings") -> None:
-    """The table and the passages, on stderr."""
+def _print_novelty(invocation: Invocation, model: "Model", findings: "Findings") -> None:
+    """Print the table and the passages on stderr."""
     from charlm.show.novelty import lines
 
     together, alone = findings.together.to_json(), [one.to_json() for one in findings.samples]
@@ -128,8 +128,8 @@ def _say_novelty(invocation: Invocation, model: "Model", findings: "Findings") -
         invocation.terminal.say(line)
 
 
-def _streamed(pieces: Iterable[str]) -> None:
-    """Print pieces as they come; a terminal, not a file, gets a last line end."""
+def _print_pieces(pieces: Iterable[str]) -> None:
+    """Print pieces as they come; a terminal, but not a file, gets a line end at the end."""
     last = ""
     for piece in pieces:
         if piece:
@@ -139,7 +139,7 @@ def _streamed(pieces: Iterable[str]) -> None:
         result("")
 
 
-def _prompt(prompt: str | None, prompt_file: str | None) -> str:
+def _read_prompt(prompt: str | None, prompt_file: str | None) -> str:
     if prompt is not None and prompt_file is not None:
         raise UsageError("--prompt and --prompt-file both give the prompt; give one of them")
     if prompt_file is None:

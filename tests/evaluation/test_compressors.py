@@ -62,7 +62,9 @@ def test_bits_are_those_of_both_texts_less_those_of_the_first(name):
 def test_only_what_looks_back_far_enough_profits_from_a_training_text():
     """Random bytes, then 100 kB others, then the first ones again."""
     again, between = (np.random.default_rng(seed).bytes(20_000 * (1 + 4 * seed)) for seed in (0, 1))
-    found = {name: bits(name, lambda: iter([again, between]), lambda: iter([again]), 140_000) for name in COMPRESSOR_NAMES}
+    found = {
+        name: bits(name, lambda: iter([again, between]), lambda: iter([again]), 140_000) for name in COMPRESSOR_NAMES
+    }
     assert found["xz"] < 0.1 * 8 * len(again)
     assert found["gzip"] > 0.99 * 8 * len(again)
 

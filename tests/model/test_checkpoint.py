@@ -280,10 +280,7 @@ DAMAGED = {
     "another wiring": (config("wiring", "skip"), "wiring"),
     "unknown setting": (config("attention", 8), "attention"),
     "missing tensor": (lambda metadata, tensors: tensors.pop("readout.bias"), "readout.bias is missing"),
-    "extra tensor": (
-        lambda metadata, tensors: tensors.update(zz=np.zeros(2, np.float32)),
-        "zz is unexpected",
-    ),
+    "extra tensor": (lambda metadata, tensors: tensors.update(zz=np.zeros(2, np.float32)), "zz is unexpected"),
     "half precision": (tensor("readout.weight", lambda w: w.astype(np.float16)), "readout.weight is F16"),
     "double precision": (tensor("readout.bias", lambda w: w.astype(np.float64)), "readout.bias is F64"),
     "integers": (tensor("readout.bias", lambda w: w.astype(np.int32)), "readout.bias is I32"),

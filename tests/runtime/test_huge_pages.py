@@ -14,8 +14,7 @@ from charlm.data.corpus import Corpus
 NAME = "THP_MEM_ALLOC_ENABLE"
 PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 of_linux = pytest.mark.skipif(
-    not PAGES.exists() or "[madvise]" not in PAGES.read_text(encoding="ascii"),
-    reason="large pages cannot be asked for",
+    not PAGES.exists() or "[madvise]" not in PAGES.read_text(encoding="ascii"), reason="large pages cannot be asked for"
 )
 
 CASES = """

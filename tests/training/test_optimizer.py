@@ -8,13 +8,7 @@ from torch.nn import functional as F
 from charlm.config import TrainOptions
 from charlm.errors import CheckpointError
 from charlm.model.network import Network
-from charlm.training.optimizer import (
-    clip_gradients,
-    load_state_arrays,
-    make_optimizer,
-    set_learning_rate,
-    state_arrays,
-)
+from charlm.training.optimizer import clip_gradients, load_state_arrays, make_optimizer, set_learning_rate, state_arrays
 
 OPTIMIZERS = TrainOptions.specs()["optimizer"].words()
 V = 9
