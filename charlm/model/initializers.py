@@ -1,8 +1,6 @@
-"""The first weights of a network, where they are not its own: those of systems that people know.
+"""Initial weights: the network's own, and those of well-known systems (`--init`).
 
-A network comes with weights that suit most (`charlm.model.network`). Here every matrix and every bias is drawn
-anew, as `--init` says; other vectors, such as a gain or what belongs to the wiring between layers, keep their own
-start. What is left out: the weights of another model (`charlm.training.pretrained`).
+Not here: the weights of another model (`charlm.training.pretrained`).
 
 Shapes: V symbols, E embedding, H hidden, G gates.
 """
@@ -12,15 +10,50 @@ from math import sqrt
 import torch
 from torch import Tensor, nn
 
-from charlm.config import TrainOptions
+from charlm import cells
+from charlm.config import ModelOptions, TrainOptions
 from charlm.errors import UsageError
-from charlm.model.network import Network
 from charlm.model.parameters import REVERSE
+from charlm.model.wiring import TRANSFORM_BIAS
 from charlm.spec import AUTO
 
 
-def initialize(network: Network, options: TrainOptions) -> None:
-    """Give a new network the first weights that the options ask for, the same for the same seed.
+def initial_value(options: ModelOptions, name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """What a parameter of a network starts from, unless `initialize` draws it again.
+
+    Recurrent weights are orthogonal, a block for each gate: a product of such matrices neither
+    grows nor shrinks a gradient (Saxe, McClelland & Ganguli 2014). Biases are 0, but for those
+    the cell asks for (the forget gate's 1), and the -1 of a highway. A layer normalisation
+    starts with the gain 1. The rest is uniform in ±1/sqrt(H); an embedding is normal, as in
+    torch, unless it is the output layer's table too.
+    """
+    value = torch.zeros(shape)
+    name = name.removeprefix(REVERSE)
+    group, kind = name.split(".")[0], name.rsplit(".", 1)[-1]
+    if name == "embedding.weight" and not options.tied:
+        return value.normal_(generator=generator)
+    if group == "norm" and kind == "weight":
+        return value.fill_(1.0)
+    if group == "highway" and kind == "bias":
+        return value.fill_(TRANSFORM_BIAS)
+    if kind == "weight_hh":
+        for block in value.split(options.hidden):
+            nn.init.orthogonal_(block, generator=generator)
+        return value
+    if kind == "bias_ih":
+        cell = cells.of(options)
+        gates = cell.at(int(name.split(".")[1])).gates
+        for gate, block in zip(gates, value.split(options.hidden), strict=True):
+            block.fill_(cell.first_bias.get(gate, 0.0))
+        return value
+    if kind.startswith("bias"):
+        return value
+    bound = 1 / sqrt(options.hidden)
+    return value.uniform_(-bound, bound, generator=generator)
+
+
+def initialize(weights: dict[str, Tensor], options: TrainOptions) -> None:
+    """Give the named weights of a new network the values that the options ask for, the same for the same seed.
 
     - `orthogonal`: the network's own.
     - `uniform`: every number in ±scale, biases too, as in char-rnn (0.08); 1/sqrt(H) is what torch does.
@@ -43,26 +76,30 @@ def initialize(network: Network, options: TrainOptions) -> None:
     generator = torch.Generator().manual_seed(options.seed)
     with torch.no_grad():
         if options.init != "orthogonal":
-            for name, weight in network.named_weights().items():
-                _draw(network, name, weight, options, generator)
-        for side in network.sides:
-            for layer in range(network.options.layers):
-                _set_biases(network, layer, options, side)
+            for name, weight in weights.items():
+                _draw(weights, name, weight, options, generator)
+        for side in ("", REVERSE) if options.bidirectional else ("",):
+            for layer in range(options.layers):
+                _set_biases(weights, layer, options, side)
 
 
-def _draw(network: Network, name: str, weight: Tensor, options: TrainOptions, generator: torch.Generator) -> None:
+def _draw(
+    weights: dict[str, Tensor], name: str, weight: Tensor, options: TrainOptions, generator: torch.Generator
+) -> None:
     """One parameter by the rule `options.init`, which is not `orthogonal`."""
     kind = name.rsplit(".", 1)[-1]
     own = not name.removeprefix(REVERSE).startswith(("layers.", "readout.")) or not kind.startswith("bias")
     if weight.dim() == 1 and own or name == "embedding.weight" and options.init_scale == AUTO:
         return
     if options.init == "uniform":
-        bound = 1 / sqrt(network.options.hidden) if options.init_scale == AUTO else options.init_scale
+        bound = 1 / sqrt(options.hidden) if options.init_scale == AUTO else options.init_scale
         weight.uniform_(-bound, bound, generator=generator)
     elif weight.dim() == 1:
         weight.zero_()
     elif options.init == "normal":
-        deviation = 1 / sqrt(_fan_in(network, name)) if options.init_scale == AUTO else options.init_scale
+        deviation = (
+            1 / sqrt(_fan_in(weights, name, options.hidden)) if options.init_scale == AUTO else options.init_scale
+        )
         weight.normal_(0, deviation, generator=generator)
     elif kind == "weight_hh":
         nn.init.orthogonal_(weight, generator=generator)
@@ -70,21 +107,21 @@ def _draw(network: Network, name: str, weight: Tensor, options: TrainOptions, ge
         nn.init.xavier_uniform_(weight, generator=generator)
 
 
-def _fan_in(network: Network, name: str) -> int:
+def _fan_in(weights: dict[str, Tensor], name: str, hidden: int) -> int:
     """How many numbers a unit of this matrix reads: in a layer, those from below and the H of the state."""
-    below = network.weight(name).shape[1]
+    below = weights[name].shape[1]
     layer, _, kind = name.rpartition(".")
     if kind == "weight_hh":
-        return below + network.weight(f"{layer}.weight_ih").shape[1]
-    return below + network.options.hidden if kind == "weight_ih" else below
+        return below + weights[f"{layer}.weight_ih"].shape[1]
+    return below + hidden if kind == "weight_ih" else below
 
 
-def _set_biases(network: Network, layer: int, options: TrainOptions, side: str) -> None:
+def _set_biases(weights: dict[str, Tensor], layer: int, options: TrainOptions, side: str) -> None:
     """The starts that a cell asks for in its `bias_ih` (G·H), and the forget gate's where it is given."""
-    cell, bias = network.cell.at(layer), network.weight(f"{side}layers.{layer}.bias_ih")
+    cell, bias = cells.of(options).at(layer), weights[f"{side}layers.{layer}.bias_ih"]
     first_bias = dict(cell.first_bias)
     if options.forget_bias != AUTO:
         first_bias["f"] = options.forget_bias
-    for gate, block in zip(cell.gates, bias.split(network.options.hidden), strict=True):
+    for gate, block in zip(cell.gates, bias.split(options.hidden), strict=True):
         if gate in first_bias:
             block.fill_(first_bias[gate])

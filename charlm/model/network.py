@@ -24,7 +24,6 @@ Shapes: T time, B batch (sequences), V symbols, E embedding, H hidden, G gates.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import sqrt
 
 import numpy as np
 import torch
@@ -36,6 +35,7 @@ from charlm.cells import State
 from charlm.config import ModelOptions
 from charlm.model import ops, parameters, recurrence, wiring
 from charlm.model.checkpoint import Model
+from charlm.model.initializers import initial_value
 from charlm.model.parameters import REVERSE
 
 States = list[State]
@@ -97,41 +97,9 @@ class Network(nn.Module):
         self._weights = nn.ParameterDict()
         generator = torch.Generator().manual_seed(seed)
         for name, shape in parameters.shapes(options, vocab_size).items():
-            self._weights[_key(name)] = nn.Parameter(self._initial_value(name, shape, generator))
+            self._weights[_key(name)] = nn.Parameter(initial_value(options, name, shape, generator))
         self.path: recurrence.Backend = "plain"
         self.at_once = False
-
-    def _initial_value(self, name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """What a parameter starts from.
-
-        Recurrent weights are orthogonal, a block for each gate: a product of such matrices neither
-        grows nor shrinks a gradient (Saxe, McClelland & Ganguli 2014). Biases are 0, but for those
-        the cell asks for (the forget gate's 1), and the -1 of a highway. A layer normalisation
-        starts with the gain 1. The rest is uniform in ±1/sqrt(H); an embedding is normal, as in
-        torch, unless it is the output layer's table too.
-        """
-        value = torch.zeros(shape)
-        name = name.removeprefix(REVERSE)
-        group, kind = name.split(".")[0], name.rsplit(".", 1)[-1]
-        if name == "embedding.weight" and not self.options.tied:
-            return value.normal_(generator=generator)
-        if group == "norm" and kind == "weight":
-            return value.fill_(1.0)
-        if group == "highway" and kind == "bias":
-            return value.fill_(wiring.TRANSFORM_BIAS)
-        if kind == "weight_hh":
-            for block in value.split(self.options.hidden):
-                nn.init.orthogonal_(block, generator=generator)
-            return value
-        if kind == "bias_ih":
-            gates = self.cell.at(int(name.split(".")[1])).gates
-            for gate, block in zip(gates, value.split(self.options.hidden), strict=True):
-                block.fill_(self.cell.first_bias.get(gate, 0.0))
-            return value
-        if kind.startswith("bias"):
-            return value
-        bound = 1 / sqrt(self.options.hidden)
-        return value.uniform_(-bound, bound, generator=generator)
 
     def to_device(self, device: torch.device, precision: str = "float32") -> "Network":
         """Move to a device and take the quickest path through time there."""

@@ -169,7 +169,7 @@ def make_plan(corpus: Corpus, options: TrainOptions, device: torch.device) -> Pl
 def new_network(options: TrainOptions, corpus: Corpus) -> Network:
     """A network with its first weights, which follow from the seed."""
     network = Network(model_options(options), corpus.vocabulary.size, options.seed)
-    initializers.initialize(network, options)
+    initializers.initialize(network.named_weights(), options)
     return network
 
 

@@ -175,7 +175,7 @@ def test_first_weights_that_are_asked_for_are_those_of_both_stacks():
     values = {"direction": "bidirectional", "hidden": 5, "embedding": 3, "dropout": 0.0, "layers": 2}
     options = TrainOptions.of({**values, "init": "uniform", "init_scale": 0.25, "forget_bias": 3.0})
     network = Network(ModelOptions.of(values), V)
-    initialize(network, options)
+    initialize(network.named_weights(), options)
     for side in (LEFT, REVERSE):
         assert network.weight(f"{side}layers.1.bias_ih")[5:10].tolist() == [3.0] * 5
         assert 0 < network.weight(f"{side}layers.1.bias_hh").abs().max() <= 0.25

@@ -26,7 +26,7 @@ def made(**values):
     """A network with its first weights, as arrays."""
     chosen = options(**values)
     network = Network(chosen, V, chosen.seed)
-    initializers.initialize(network, chosen)
+    initializers.initialize(network.named_weights(), chosen)
     return network.arrays()
 
 

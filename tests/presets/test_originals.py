@@ -64,7 +64,7 @@ def test_min_char_rnn_learns_as_a_twin_in_numpy(small_corpus, tmp_path: Path, cl
     network = Network(chosen, small_corpus.vocabulary.size, 0)
     from charlm.model import initializers
 
-    initializers.initialize(network, chosen)
+    initializers.initialize(network.named_weights(), chosen)
     first = network.arrays()
     w = {name: first[long].astype(float) for name, long in NAMES.items()}
     memory = {name: np.zeros_like(value) for name, value in w.items()}
