@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,26 @@ def test_public_names_are_those_listed_and_cost_nothing_before() -> None:
         assert getattr(charlm, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         charlm.nothing  # noqa: B018
+
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def test_advice_to_install_names_what_the_project_needs() -> None:
+    """A package of an extra, or the extras of a checkout; never the name of the command, which is another project's."""
+    extras = PROJECT["optional-dependencies"]
+    packages = {re.split(r"[<>=~\[ ]", each)[0] for each in [*PROJECT["dependencies"], *sum(extras.values(), [])]}
+    pages = [path for path in (*(ROOT / "docs").rglob("*.md"), ROOT / "README.md") if path.name != "notes.md"]
+    advice = [
+        line
+        for path in (*MODULES, *pages)
+        for line in re.findall(r"pip install (?:--upgrade )?\"?([^`'\"\n]+)", path.read_text(encoding="utf-8"))
+    ]
+    assert len(advice) > 6
+    for line in advice:
+        target = line.split(" ")[0]
+        named = re.fullmatch(r"\.(?:\[(.*)\])?", target)
+        if named is None:
+            assert target in packages, line
+        else:
+            assert set((named[1] or "plots").split(",")) <= extras.keys(), line

@@ -68,9 +68,7 @@ def coder_version() -> tuple[int, int]:
     installed = version("constriction")
     major, minor, *_ = (int(word) for word in installed.split(".")[:2])
     if (major, minor) < MIN_CODER_VERSION:
-        raise UsageError(
-            f'constriction {installed} is too old to compress with; pip install --upgrade "charlm[compress]"'
-        )
+        raise UsageError(f"constriction {installed} is too old to compress with; pip install --upgrade constriction")
     return major, minor
 
 
@@ -249,7 +247,7 @@ def _coder() -> Any:
         return import_module("constriction")
     except ImportError:
         raise UsageError(
-            'compressing needs the package constriction, which is not installed; pip install "charlm[compress]"'
+            "compressing needs the package constriction, which is not installed; pip install constriction"
         ) from None
 
 

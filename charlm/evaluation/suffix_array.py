@@ -54,7 +54,7 @@ def check_library() -> None:
     except ImportError:
         raise UsageError(
             "--novelty needs the package pydivsufsort, which is not installed; "
-            'install it with: pip install "charlm[novelty]"'
+            "install it with: pip install pydivsufsort"
         ) from None
 
 

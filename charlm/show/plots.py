@@ -61,7 +61,7 @@ def require_matplotlib() -> None:
         import matplotlib.figure  # noqa: F401
     except ImportError:
         raise UsageError(
-            'drawing needs matplotlib, which is not installed; install it with: pip install "charlm[plots]"'
+            "drawing needs matplotlib, which is not installed; install it with: pip install matplotlib"
         ) from None
 
 

@@ -201,7 +201,7 @@ def test_powers_of_ten_are_written_without_mathematics() -> None:
 def test_without_matplotlib_a_plot_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(UsageError, match=r'pip install "charlm\[plots\]"'):
+    with pytest.raises(UsageError, match="pip install matplotlib"):
         curves.plot([run("a")], "steps")
 
 
