@@ -10,7 +10,7 @@
     │   └── RunError                 a run that is missing, finished, or in the way
     ├── FetchError          exit 1   a download that failed, or differs from what the server announced
     ├── DivergedError       exit 3   the loss or its gradient stopped being a finite number
-    └── Interrupted         exit 130 SIGINT or SIGTERM, after saving what can be resumed
+    └── Interrupted         exit 130 SIGINT, SIGTERM or SIGHUP, after saving what can be resumed
 
 A message is one line: what is wrong, what was found, what was needed, and what to do next.
 The library raises these and never prints or exits; the command line turns them into `error: ...`.

@@ -1,12 +1,16 @@
-"""SIGINT and SIGTERM: training finishes its step and saves; any other command ends immediately.
+"""SIGINT, SIGTERM and SIGHUP: training finishes its step and saves; any other command ends immediately.
 
-The handlers are installed even if the parent process ignores the signals, as shells do for background jobs.
+The handlers are installed even if the parent process ignores the signals, as shells do for background jobs. Only
+SIGHUP, which says that the terminal is gone, stays ignored if it was: that is what `nohup` is for.
 """
 
 import signal
 from types import FrameType
 
 from charlm.errors import Interrupted
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Those of this system; Windows has no SIGHUP."""
 
 
 class Stop:
@@ -22,10 +26,11 @@ class Stop:
         self._deferred = False
 
     def install(self) -> None:
-        """Handle both signals from now on, and forget earlier ones."""
+        """Handle the signals from now on, and forget earlier ones."""
         self.immediate = self._requested = self._deferred = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
+        for number in SIGNALS:
+            if number in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
 
     def defer_first(self) -> "Stop":
         """Let the first signal only set the flag, so that training can save."""

@@ -25,6 +25,7 @@ from charlm.spec import AUTO, flag
 from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.training import auto
 from charlm.training.events import Report, Result
+from charlm.training.interrupts import run_saving_on_interrupt
 from charlm.training.optimizer import load_state_arrays
 from charlm.training.run_folder import RunFolder, TrainCheckpoint
 from charlm.training.schedule import RunLength
@@ -86,7 +87,7 @@ def resume(
         report(replace(plan, path=folder.path, first_step=saved.state.step))
         group.on_main(lambda: folder.write_config(options, corpus.name))
         trainer.repair_best()
-        return trainer.run()
+        return trainer.run() if stop else run_saving_on_interrupt(trainer)
 
 
 def _changed_options(options: TrainOptions, values: dict[str, Any], folder: RunFolder) -> TrainOptions:

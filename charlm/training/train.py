@@ -24,6 +24,7 @@ from charlm.runtime.device import check_memory, describe_device, find_device, se
 from charlm.runtime.distributed import ProcessGroup, join
 from charlm.training import auto, pretrained
 from charlm.training.events import Event, Notice, Plan, Report, Result
+from charlm.training.interrupts import run_saving_on_interrupt
 from charlm.training.run_folder import RunFolder, TrainState
 from charlm.training.trainer import Trainer
 
@@ -53,7 +54,8 @@ def train(
         root: the folder of all runs.
         init_from: a model file whose weights to start from; symbols are matched by character.
         report: called with every event of `charlm.training.events`.
-        stop: asked after every step; True saves everything and raises `Interrupted`.
+        stop: asked after every step; True saves everything and raises `Interrupted`. Without it, Ctrl-C saves
+            everything and raises `KeyboardInterrupt`.
         clock: seconds, from any origin.
         started: when the run began by that clock; `--time` counts from there.
         values: any option of `charlm.config.TrainOptions`, by name; they override those of a `preset`.
@@ -89,7 +91,7 @@ def train(
         )  # fmt: skip
         report(replace(planned, path=folder.path))
         trainer.begin()
-        return trainer.run()
+        return trainer.run() if stop else run_saving_on_interrupt(trainer)
 
 
 def plan(

@@ -1,7 +1,10 @@
 """charlm as a process: what it imports, how it ends on signals and closed pipes, and terminals that cannot print."""
 
+import json
 import os
+import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -13,6 +16,8 @@ from processes import command, ended, fork, forks
 from texts import text_of
 
 from charlm.cli.main import main
+from charlm.cli.signals import stop
+from charlm.training.run_folder import RunFolder
 
 pytestmark = forks
 SMALL = ["--hidden", "8", "--batch-size", "4", "--seq-len", "16", "--threads", "1"]
@@ -72,7 +77,8 @@ def test_importing_the_package_loads_nothing(place: Path) -> None:
     assert done.stdout == "set()\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.every_case
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_exits_with_130_and_the_run_goes_on(place: Path, number: signal.Signals) -> None:
     """Started with the signals ignored, as a shell starts programs in the background."""
     name = f"stopped-{number.name}"
@@ -104,6 +110,35 @@ def test_a_signal_saves_and_exits_with_130_and_the_run_goes_on(place: Path, numb
     step = int(re.search(r"stopped at step ([\d,]+)", err).group(1).replace(",", ""))  # type: ignore[union-attr]
     code, _, err = command(["train", "--resume", name, "--steps", str(step + 3)], lambda: os.chdir(place))
     assert code == 0, err
+
+
+def test_a_terminal_that_is_closed_saves_first(place: Path) -> None:
+    """The kernel sends SIGHUP to what runs there, and writing to it fails from then on."""
+    child, terminal = pty.fork()
+    if not child:
+        os.chdir(place)
+        words = ["train", *SMALL, "--steps", "1000000", "--report-every", "1", "--run", "hung-up"]
+        os.execv(sys.executable, [sys.executable, "-m", "charlm", *words])
+    metrics, deadline = place / "runs/hung-up/metrics.jsonl", time.monotonic() + 60
+    while not (metrics.exists() and metrics.read_text().count("\n") >= 3):
+        assert time.monotonic() < deadline
+        if select.select([terminal], [], [], 0.05)[0]:
+            os.read(terminal, 1 << 16)
+    os.close(terminal)
+    assert ended(child) == 130
+    last = json.loads(metrics.read_text().splitlines()[-1])["step"]
+    assert RunFolder(place / "runs/hung-up").restore().state.step == last
+
+
+def test_nohup_keeps_a_run_going(place: Path) -> None:
+    def program() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.chdir(place)
+        stop.install()
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.immediate and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+    assert ended(fork(program)) == 0
 
 
 def test_a_reader_that_leaves_is_no_failure(place: Path) -> None:
