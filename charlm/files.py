@@ -4,6 +4,7 @@ Everything is written beside its final name, flushed to the disk and renamed (PO
 atomic within a file system).
 """
 
+import codecs
 import os
 import shutil
 import tempfile
@@ -138,6 +139,13 @@ def check_place(path: Path, option: str, mark: bytes) -> None:
         head = file.read(MARK_SEARCH_BYTES)
     if head and mark not in head:
         raise InputError(f"{option} {path} is there, and no earlier {path.suffix} of charlm; choose another name")
+
+
+def text_encoding_of(start: bytes) -> str:
+    """The encoding of a text by its first bytes: UTF-16 or UTF-32 after a byte-order mark, else UTF-8."""
+    marks = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF16_LE: "utf-16"}
+    marks[codecs.BOM_UTF16_BE] = "utf-16"
+    return next((encoding for mark, encoding in marks.items() if start.startswith(mark)), "utf-8-sig")
 
 
 def present(path: Path) -> bool:

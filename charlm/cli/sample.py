@@ -14,6 +14,7 @@ from charlm.cli.models import ModelChoice, load_model
 from charlm.cli.options import Invocation
 from charlm.config import SampleOptions
 from charlm.errors import InputError, UsageError
+from charlm.files import text_encoding_of
 from charlm.show.terminal import for_stdout, result
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def sample(
     reference = (
         find_reference(loaded, options.num * options.length, report=invocation.terminal.say) if novelty else None
     )
-    prompt_text = _read_prompt(prompt, prompt_file)
+    prompt_text = _read_prompt(prompt, prompt_file, loaded)
     seed = invocation.values.pop("seed", None)
     if seed is None:
         seed = secrets.randbelow(2**31)
@@ -139,7 +140,8 @@ def _print_pieces(pieces: Iterable[str]) -> None:
         result("")
 
 
-def _read_prompt(prompt: str | None, prompt_file: str | None) -> str:
+def _read_prompt(prompt: str | None, prompt_file: str | None, model: "Model") -> str:
+    """The prompt; a file is read as the model's corpus was: its encoding and its line ends."""
     if prompt is not None and prompt_file is not None:
         raise UsageError("--prompt and --prompt-file both give the prompt; give one of them")
     if prompt_file is None:
@@ -148,9 +150,19 @@ def _read_prompt(prompt: str | None, prompt_file: str | None) -> str:
         if prompt_file == "-" and sys.stdin is None:
             raise InputError("--prompt-file - is the standard input, and there is none; name a file instead")
         data = sys.stdin.buffer.read() if prompt_file == "-" else Path(prompt_file).read_bytes()
-        return data.decode("utf-8")
     except OSError as error:
         raise InputError(f"--prompt-file {prompt_file} cannot be read: {error.strerror}; give a text file") from None
-    except UnicodeDecodeError as error:
-        problem = f"byte {error.start} is 0x{error.object[error.start]:02x}"
-        raise InputError(f"--prompt-file {prompt_file} is not UTF-8 ({problem}); convert it first") from None
+    if not model.vocabulary.tokenizer.decodes:
+        return data.decode("utf-8", "surrogateescape")  # bytes that are not UTF-8 become bytes again when encoded
+    marked, options = text_encoding_of(data), model.prepare_options
+    encoding = marked if marked != "utf-8-sig" or options.encoding.lower() in ("utf-8", "utf8") else options.encoding
+    try:
+        text = data.decode(encoding)
+    except UnicodeError as error:
+        at = str(error)
+        if isinstance(error, UnicodeDecodeError):
+            at = f"byte {error.start} is 0x{error.object[error.start]:02x}"
+        name = "UTF-8" if encoding == "utf-8-sig" else encoding
+        raise InputError(f"--prompt-file {prompt_file} is not {name} ({at}); convert it first") from None
+    made_lf = options.newlines == "lf" or model.line_documents
+    return text.replace("\r\n", "\n").replace("\r", "\n") if made_lf else text

@@ -18,6 +18,7 @@ from charlm.config.inspecting import (
 from charlm.config.texts import CatalogueOptions, GetOptions, PrepareOptions
 from charlm.config.training import TrainOptions
 from charlm.errors import UsageError
+from charlm.files import text_encoding_of
 from charlm.spec import Options
 
 COMMANDS: dict[str, type[Options]] = {
@@ -55,8 +56,9 @@ def read_config(path: Path, command: str, group: type[Options]) -> dict[str, Any
         UsageError: the file cannot be read, is not TOML, or names an option that no command has.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        data = path.read_bytes()
+        document = tomllib.loads(data.decode(text_encoding_of(data)).replace("\r\n", "\n"))
+    except (OSError, UnicodeError, tomllib.TOMLDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"--config {path} cannot be read: {reason}; it must be a TOML file") from None
     names = {name.split()[0] for name in COMMANDS} | set(COMMANDS_WITHOUT_OPTIONS)

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from charlm.errors import InputError
+from charlm.files import text_encoding_of
 from charlm.tokenizers.vocabulary import BOUNDARY, FIRST_SYMBOL, UNKNOWN, Vocabulary
 
 MAX_LINE_BYTES = 1 << 21
@@ -134,14 +135,15 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """The lines with their numbers from 1, without line ends and trailing blanks; empty ones are left out."""
     try:
         with path.open("rb") as file:
+            encoding = text_encoding_of(file.read(4))
+        with path.open(encoding=encoding, errors="replace", newline="\n") as lines:
             number = 0
-            while data := file.readline(MAX_LINE_BYTES):
+            while line := lines.readline(MAX_LINE_BYTES):
                 number += 1
-                if len(data) == MAX_LINE_BYTES:
+                if len(line) == MAX_LINE_BYTES:
                     raise _refusal(path, number, f"is longer than {MAX_LINE_BYTES:,} bytes")
-                line = data.decode("utf-8", "replace").rstrip(" \t\r\n")
-                if line:
-                    yield number, line
+                if stripped := line.rstrip(" \t\r\n"):
+                    yield number, stripped
     except OSError as error:
         raise InputError(
             f"--embeddings {path} cannot be read: {error.strerror or error}; give a file of vectors as text"

@@ -497,3 +497,36 @@ def test_preparing_tells_what_the_splits_share(shell: Shell) -> None:
     assert shared == {"valid": {"symbols": 300, "of": 431, "longest": 300, "at": 130, "train": 300}}
     assert shell("prepare", "twice.txt", "--name", "whole", "--valid-fraction", "0", "--test-fraction", "0")[0] == 0
     assert json.loads(Path("data/whole/corpus.json").read_text(encoding="utf-8"))["shared"] == {}
+
+
+@pytest.mark.every_case
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le-bom", "utf-16-be-bom"])
+def test_files_beside_a_text_may_begin_with_a_byte_order_mark(trained: Shell, encoding: str) -> None:
+    """As PowerShell's > writes them; what they say is what it would be without the mark."""
+
+    def write(name: str, text: str) -> None:
+        mark = "\ufeff" if encoding.endswith("-bom") else ""
+        Path(name).write_bytes((mark + text).encode(encoding.removesuffix("-bom")))
+
+    wanted = trained.ok("sample", "--prompt", "the sea", "--seed", "5", "--length", "20", "--temperature", "0.5")
+    write("prompt.txt", "the sea")
+    write("options.toml", "[sample]\r\nseed = 5\r\nlength = 20\r\ntemperature = 0.5\r\n")
+    assert trained.ok("sample", "--prompt-file", "prompt.txt", "--config", "options.toml") == wanted
+
+
+def test_a_prompt_file_is_read_as_the_corpus_was(shell: Shell) -> None:
+    Path("cafe.txt").write_bytes("un café noir\r\nun thé vert\r\n".encode("latin-1") * 200)
+    shell.ok("prepare", "cafe.txt", "--encoding", "latin-1", "--newlines", "lf")
+    shell.ok("train", *SMALL, "--steps", "2")
+    Path("prompt.txt").write_bytes("un café\r\n".encode("latin-1"))
+    assert shell.ok("sample", "--prompt-file", "prompt.txt", "--length", "3", "--seed", "1").startswith("un café\n")
+    Path("prompt.txt").write_bytes(b"un caf\xc3\xa9")
+    assert "does not have" in shell.refused(2, "sample", "--prompt-file", "prompt.txt")
+
+
+def test_a_prompt_of_any_bytes_is_read_by_a_model_of_bytes(shell: Shell) -> None:
+    Path("bytes.bin").write_bytes(bytes(range(1, 256)) * 20)
+    shell.ok("prepare", "bytes.bin", "--unit", "byte", "--name", "bytes")
+    shell.ok("train", "bytes", *SMALL, "--steps", "2")
+    Path("prompt.bin").write_bytes(b"\xff\xfe\x80")
+    shell.ok("sample", "--prompt-file", "prompt.bin", "--no-echo", "--length", "3", "--seed", "1")
