@@ -302,9 +302,10 @@ def _write_splits(
             counts[split].add(stream, vocabulary, ids, codes)
     stream.check()
     for split, written in symbols.items():
-        if not written:
+        if not counts[split].characters and not counts[split].unknown:
+            what = "it has only the end of a document" if written else "the documents are too few to leave it one"
             raise CorpusError(
-                f"the {split} split would be empty: the documents are too few to leave it one; "
+                f"the {split} split would be empty: {what}; "
                 f"give a longer text, or prepare it with --valid-fraction 0 --test-fraction 0"
             )
     return {split: {"symbols": symbols[split], **counts[split].to_json()} for split in ends}

@@ -77,9 +77,9 @@ class Evaluation:
     dynamic_protocol: str = ""
 
     @property
-    def bits_per_byte(self) -> float:
-        """All bits over the bytes of the text."""
-        return self.score.nats / log(2) / self.bytes if self.bytes else 0.0
+    def bits_per_byte(self) -> float | None:
+        """All bits over the bytes of the text; None if it has none."""
+        return self.score.nats / log(2) / self.bytes if self.bytes else None
 
     @property
     def spelled_bits_per_char(self) -> float:

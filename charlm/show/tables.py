@@ -108,8 +108,8 @@ def evaluation_facts(scores: Mapping[str, Any]) -> dict[str, str]:
     perplexity = inf if scores["perplexity"] is None else scores["perplexity"]
     rows = {
         "nats": f"{scores['nats_per_char']:.4f} per character{_bounds(scores, 'nats_per_char')}",
-        "bits": f"{scores['bits_per_char']:.4f} per character{_bounds(scores, 'bits_per_char')}, "
-        f"{scores['bits_per_byte']:.4f} per byte",
+        "bits": f"{scores['bits_per_char']:.4f} per character{_bounds(scores, 'bits_per_char')}"
+        + ("" if scores["bits_per_byte"] is None else f", {scores['bits_per_byte']:.4f} per byte"),
         "perplexity": f"{perplexity:.4f} per character{_bounds(scores, 'perplexity')}",
         "interval": uncertainty(scores),
         "characters": f"{scores['characters']:,}, of which {scores['documents']:,} are ends of documents"

@@ -123,7 +123,7 @@ def test_the_splits_cover_the_stream_exactly_once(tmp_path_factory, length, docu
         corpus = prepare(source, **options)
     except CorpusError as error:
         assert "split would be empty" in str(error)
-        assert min(share for share in (valid, test) if share) * symbols < 2
+        assert min(share for share in (valid, test) if share) * symbols < 3
         return
     assert [corpus.has("valid"), corpus.has("test")] == [bool(valid), bool(test)]
     whole = [*corpus.vocabulary.encode_text(text.decode()), BOUNDARY] * documents
@@ -225,6 +225,8 @@ def test_what_a_user_may_not_know_is_warned_of(make, text, options, warning):
         (b"\n\n\n", {"documents": "line"}, "text has 0 characters"),
         (b"abcdefghi", {}, "the valid split would be empty: 0.05 of 10 symbols is less than one"),
         (b"abcdefghi", {"valid_fraction": 0.5, "test_fraction": 0.45}, "the train split would be empty"),
+        (b"Hello world!", {}, "the test split would be empty: it has only the end of a document; give a longer text"),
+        (b"ab" * 500, {"test_fraction": 0.001}, "the test split would be empty: it has only the end of a document"),
         (b"abab", {"encoding": "klingon"}, "--encoding 'klingon' is not a text encoding"),
     ],
 )

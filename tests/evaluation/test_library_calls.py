@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import charlm
+from charlm.data.corpus import Corpus
 from charlm.errors import CorpusError, UsageError
 from charlm.evaluation.measure import protocol
 
@@ -145,3 +146,9 @@ def test_a_sample_leaves_out_its_stop_string_but_counts_it(model):
     (cut,) = charlm.samples(model, length=200, seed=1, stop=stop)
     assert cut.ended == "stop" and stop not in cut.text and whole.text.startswith(cut.text + stop)
     assert cut.characters == len(cut.text) + 1
+
+
+def test_what_has_no_byte_has_no_bits_per_byte(small_corpus: Corpus, tmp_path: Path) -> None:
+    model = charlm.load(charlm.train(small_corpus, root=tmp_path, run="one", hidden=4, layers=1, steps=1).model)
+    scores = charlm.score_text(model, "")
+    assert scores.bytes == 0 and scores.bits_per_byte is None and scores.to_json()["bits_per_byte"] is None
