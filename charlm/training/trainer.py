@@ -36,6 +36,9 @@ from charlm.training.validation import Validator
 UNTIMED_SECONDS = 1.0
 """Seconds of steps before some are timed: the first ones took twice as long."""
 
+MAX_TIMING_SECONDS = 20.0
+"""Seconds after which no further step is timed: a step of a large network may take half a minute."""
+
 MAX_SECONDS_UNSAVED = 600.0
 """Seconds after which `--save-every auto` saves though nothing was validated meanwhile."""
 
@@ -160,20 +163,22 @@ class Trainer:
     def time_steps(self, count: int) -> float:
         """Milliseconds of a step, over `count` of them after some to warm up. Writes nothing, but does train.
 
-        The median; the mean if the metrics of several steps are read together.
+        The median; the mean if the metrics of several steps are read together. Slow steps are fewer, at least one
+        after one: no step begins after `MAX_TIMING_SECONDS`.
         """
-        began, warm_up_steps = self.clock(), 0
-        while warm_up_steps < 2 or self.clock() - began < UNTIMED_SECONDS:
+        started, warm_up_steps, times = self.clock(), 0, list[float]()
+        while (elapsed := self.clock() - started) < (MAX_TIMING_SECONDS if warm_up_steps < 2 else UNTIMED_SECONDS):
             self.train_batch(0.0)
             self._synchronize()
             warm_up_steps += 1
-        times = []
-        for number in range(count):
+        while not times or len(times) < count and elapsed < MAX_TIMING_SECONDS:
             began = self.clock()
             self.train_batch(0.0)
-            if number == count - 1:
-                self._synchronize()
             times.append(self.clock() - began)
+            elapsed = self.clock() - started
+        began = self.clock()
+        self._synchronize()
+        times[-1] += self.clock() - began
         return 1000 * float(np.mean(times) if self.train_step.metrics.deferred else np.median(times))
 
     def save(self) -> None:
@@ -403,6 +408,7 @@ class Trainer:
             self._save_model(self.folder.model)
         self.state.finished = reason
         self._save_state()
+        self._warn_if_useless()
         state = self.state
         result = Result(
             path=self.folder.path,
@@ -416,6 +422,15 @@ class Trainer:
         )
         self.report(result)
         return result
+
+    def _warn_if_useless(self) -> None:
+        """Say so if the best model is worse than one that holds every symbol equally likely."""
+        nats, uniform = self.state.best_nats, log(self.vocabulary.size)
+        if nats is not None and nats > uniform:
+            self._report_notice(
+                f"warning: {nats:.4f} nats are worse than guessing evenly among the {self.vocabulary.size} symbols "
+                f"({uniform:.4f}), so the model is of no use yet; train longer, or try --lr {self.options.lr / 3:.2g}"
+            )
 
     def _final_validation(self) -> None:
         """Score the best model so far and the last one on the same characters: all, unless --time is too short."""

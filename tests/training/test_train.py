@@ -18,6 +18,7 @@ from charlm.tokenizers.vocabulary import BOUNDARY
 from charlm.training.events import Event, Notice, Result, Sampled, Stepped
 from charlm.training.resume import resume
 from charlm.training.train import plan, train
+from charlm.training.trainer import Trainer
 
 
 def test_windows_begin_cold_as_often_as_asked(
@@ -271,3 +272,37 @@ def test_a_text_too_short_names_what_fits_and_automatic_sizes_shrink(tmp_path: P
     done = train(corpus, root=tmp_path, steps=2, hidden=4, report=seen.append)
     assert done.step == 2
     assert any(isinstance(event, Notice) and "short" in event.text for event in seen)
+
+
+def test_a_model_that_is_worse_than_guessing_is_warned_of(small_corpus: Corpus, tmp_path: Path) -> None:
+    notices: list[str] = []
+
+    def report(event: Event) -> None:
+        if isinstance(event, Notice):
+            notices.append(event.text)
+
+    values = {**TINY, "steps": 6, "optimizer": "sgd", "clip_norm": 1.0, "warmup": 0, "schedule": "constant"}
+    worse = train(small_corpus, root=tmp_path, run="worse", report=report, lr=300.0, **values)
+    assert worse.valid_nats is not None and worse.valid_nats > np.log(small_corpus.vocabulary.size)
+    (warning,) = [line for line in notices if line.startswith("warning: ")]
+    assert "worse than guessing" in warning and "--lr 1e+02" in warning
+    notices.clear()
+    train(small_corpus, root=tmp_path, run="better", report=report, **{**TINY, "steps": 60})
+    assert not any("worse than guessing" in line for line in notices)
+
+
+def test_timing_slow_steps_ends(small_corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of steps that take a minute by the clock, one warms up and one is timed."""
+    taken: list[int] = []
+    train_batch = Trainer.train_batch
+
+    def slow(self: Trainer, fraction_done: float) -> None:
+        taken.append(1)
+        train_batch(self, fraction_done)
+        now[0] += 60.0
+
+    now = [0.0]
+    monkeypatch.setattr(Trainer, "train_batch", slow)
+    monkeypatch.setattr("charlm.training.train.time.perf_counter", lambda: now[0])
+    _, milliseconds = plan(small_corpus, measure=5, hidden=4, layers=1, batch_size=4, seq_len=8)
+    assert len(taken) == 2 and milliseconds == 60_000
