@@ -50,7 +50,7 @@ def network(cell: str) -> Model:
 
 def logits(stepper: Stepper, steps: int, streams: slice) -> np.ndarray:
     """(T, B, V) of some of the streams."""
-    ids = np.random.default_rng(1).integers(0, stepper.vocabulary, (steps, STREAMS))[:, streams]
+    ids = np.random.default_rng(1).integers(0, stepper.vocab_size, (steps, STREAMS))[:, streams]
     states, found = stepper.start(ids.shape[1]), []
     for row in ids:
         output, states = stepper.step(row, states)

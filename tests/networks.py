@@ -45,7 +45,7 @@ def _model(*kind, characters=CHARACTERS, seed=1, scale=0.4, **options):
 
 def _network(model, path="plain", dtype=torch.float32):
     network = Network(model.options, model.vocabulary.size).load_weights(model.weights).to(dtype)
-    network.path = path
+    network.backend = path
     return network
 
 

@@ -39,14 +39,14 @@ def plugin(source: str | Path) -> str:
     Raises:
         UsageError: there is no such file or module, it fails, its `CELL` is no cell that works, or its name is taken.
     """
-    module = _module(str(source))
+    module = _load_module(str(source))
     kind = getattr(module, "CELL", None)
-    name = _checked(kind, str(source))
+    name = _check_cell(kind, str(source))
     origin = str(getattr(module, "__file__", None) or module.__name__)
     if name in own_cells():
-        raise _unfit(source, f"names its cell {name}, which charlm has itself; give it another name")
+        raise _plugin_error(source, f"names its cell {name}, which charlm has itself; give it another name")
     if _ORIGINS.get(name, origin) != origin:
-        raise _unfit(source, f"names its cell {name}, as {_ORIGINS[name]} does; give it another name")
+        raise _plugin_error(source, f"names its cell {name}, as {_ORIGINS[name]} does; give it another name")
     _ORIGINS[name] = origin
     PLUGIN_CELLS[name] = kind
     return name
@@ -58,16 +58,18 @@ def forget() -> None:
     PLUGIN_CELLS.clear()
 
 
-def _module(source: str) -> ModuleType:
+def _load_module(source: str) -> ModuleType:
     """The module, whose code has run."""
     try:
-        return _of_file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
+        return _import_file(Path(source)) if source.endswith(".py") else importlib.import_module(source)
     except (Exception, SystemExit) as error:  # whatever a stranger's module raises is a fault of that module
         reason = " ".join(str(error).split()) or "no reason given"
-        raise _unfit(source, f"cannot be loaded ({type(error).__name__}: {reason}); give a Python file") from error
+        raise _plugin_error(
+            source, f"cannot be loaded ({type(error).__name__}: {reason}); give a Python file"
+        ) from error
 
 
-def _of_file(path: Path) -> ModuleType:
+def _import_file(path: Path) -> ModuleType:
     path = path.resolve()
     name = f"charlm_plugin_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
@@ -79,46 +81,48 @@ def _of_file(path: Path) -> ModuleType:
     return module
 
 
-def _checked(kind: Any, source: str) -> str:
+def _check_cell(kind: Any, source: str) -> str:
     """The name of a class of cell that says of itself what a cell must, and whose step does what it says."""
     if not (isinstance(kind, type) and issubclass(kind, Cell)):
-        raise _unfit(source, "exposes no cell; it must end in CELL = a subclass of charlm.cells.Cell")
+        raise _plugin_error(source, "exposes no cell; it must end in CELL = a subclass of charlm.cells.Cell")
     name = getattr(kind, "name", None)
     if not (isinstance(name, str) and re.fullmatch("[a-z][a-z0-9-]{0,39}", name)):
-        raise _unfit(source, f"names its cell {name!r:.60}; a name has small letters, digits and -, at most 40")
+        raise _plugin_error(source, f"names its cell {name!r:.60}; a name has small letters, digits and -, at most 40")
     _check_words(kind, source, "activations")
     known = ModelOptions.specs()["activation"].words()
     if not set(kind.activations) <= set(known):
-        raise _unfit(source, f"has the activations {kind.activations!r:.60}; there are {', '.join(known)}")
+        raise _plugin_error(source, f"has the activations {kind.activations!r:.60}; there are {', '.join(known)}")
     for activation in kind.activations:
         try:
             cell = kind(activation)
             _check_words(cell, source, "gates")
             _check_words(cell, source, "state")
             if cell.state[0] != "h":
-                raise _unfit(
+                raise _plugin_error(
                     source, f"has the state {cell.state!r:.60}; its first part must be h, which the layer above reads"
                 )
             if cell.at(0).state != cell.state:
-                raise _unfit(source, f"has the state {cell.at(0).state!r:.60} in its lowest layer; it must be the same")
+                raise _plugin_error(
+                    source, f"has the state {cell.at(0).state!r:.60} in its lowest layer; it must be the same"
+                )
             for layer in (0, 1):
-                _try(cell.at(layer), layer)
+                _try_step(cell.at(layer), layer)
         except UsageError:
             raise
         except Exception as error:  # as above: the cell is the plugin's own
-            raise _unfit(
+            raise _plugin_error(
                 source, f"has a cell that fails ({type(error).__name__}: {' '.join(str(error).split())}); mend it"
             ) from error
     return name
 
 
-def _check_words(of: Any, source: str, attribute: str) -> None:
-    words = getattr(of, attribute, None)
+def _check_words(owner: Any, source: str, attribute: str) -> None:
+    words = getattr(owner, attribute, None)
     if not (isinstance(words, tuple) and words and all(isinstance(word, str) for word in words)):
-        raise _unfit(source, f"has the {attribute} {words!r:.60}; they must be a tuple of words, at least one")
+        raise _plugin_error(source, f"has the {attribute} {words!r:.60}; they must be a tuple of words, at least one")
 
 
-def _try(cell: Cell, layer: int) -> None:
+def _try_step(cell: Cell, layer: int) -> None:
     """One step with zeros in the first layer or in one above; raises where a shape is not as it must be."""
     xp = importlib.import_module("numpy")
     p = {name: xp.zeros(shape, xp.float32) for name, shape in cell.shapes(_INPUTS, _HIDDEN).items()}
@@ -152,5 +156,5 @@ def _try_window(xp: Any, cell: Cell, p: Any, state: State) -> None:
             raise ValueError(f"window must return h (T, B, H), and a state of {len(state)} parts (B, H)")
 
 
-def _unfit(source: str | Path, why: str) -> UsageError:
+def _plugin_error(source: str | Path, why: str) -> UsageError:
     return UsageError(f"--plugin {source} {why}")

@@ -52,7 +52,7 @@ def train(
     from charlm.runtime.distributed import join
 
     if dry_run:
-        if join().world > 1:
+        if join().world_size > 1:
             raise UsageError("--dry-run looks at one process; start it without torchrun")
         _dry_run(invocation, corpus, init_from)
         return

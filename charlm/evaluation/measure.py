@@ -79,7 +79,7 @@ def measure(
         text.ids,
         starts_at_boundary=model.starts_at_boundary,
         batch_size=options.batch_size,
-        shard=(group.rank, group.world),
+        shard=(group.rank, group.world_size),
     )
     block_losses, began = text.block_losses(starts), perf_counter()
     score = score_text(exact=exact, block_losses=block_losses, progress=_from(progress, 0, total))
@@ -118,7 +118,7 @@ def _network(model: Model, characters: int, options: MeasureOptions, report: Not
     set_threads(options.threads)
     if device.type == "cpu":
         read = _side_by_side(model, characters, options.batch_size) * scoring.CHUNK_SYMBOLS
-        malloc.configure_malloc(model.options.cell, model.options.hidden, read, held=0)
+        malloc.configure_malloc(model.options.cell, model.options.hidden, read, held_layers=0)
     needed = _bytes(model, characters, options.batch_size)
     memory.check(needed, "scoring so many segments side by side", "choose a smaller --batch-size")
     if report is not None:

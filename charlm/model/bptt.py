@@ -34,7 +34,7 @@ def _allocate_states(first: Tensor, steps: int) -> Tensor:
     return states
 
 
-def _gradient_accumulator(dh_all: Tensor) -> tuple[Tensor, ...]:
+def _loss_gradients_before(dh_all: Tensor) -> tuple[Tensor, ...]:
     """What the loss of the step before asks of each step's first state: 0, dh_1, …, dh_(T-1), (B, H) to add to."""
     return torch.zeros_like(dh_all[0]), *dh_all[:-1].clone(memory_format=torch.contiguous_format).unbind()
 
@@ -45,7 +45,7 @@ def _weight_gradients(da: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @cache
-def _number(value: float) -> Tensor:
+def _constant(value: float) -> Tensor:
     """A number as what `torch.add` and `torch.addcmul` begin with: a + b x in one pass."""
     return torch.tensor(value, dtype=torch.float32, device="cpu")
 
@@ -57,30 +57,30 @@ def _tanh_(a: Tensor) -> Tensor:
 
 def from_half_(s: Tensor) -> Tensor:
     """2 s - 1, in place: what tanh is of the σ of the doubled argument."""
-    return torch.add(_number(-1.0), s, alpha=2, out=s)
+    return torch.add(_constant(-1.0), s, alpha=2, out=s)
 
 
 def _to_half(h: Tensor) -> Tensor:
     """s = (h + 1) / 2, which is in (0, 1) as h is in (-1, 1)."""
-    return torch.add(_number(0.5), h, alpha=0.5)
+    return torch.add(_constant(0.5), h, alpha=0.5)
 
 
-def _and_not_(a: Tensor, gate: Tensor) -> Tensor:
+def _times_complement_(a: Tensor, gate: Tensor) -> Tensor:
     """a (1 - gate), in place."""
     return a.addcmul_(a, gate, value=-1)
 
 
-def _slope_of_sigmoid(y: Tensor) -> Tensor:
+def _sigmoid_derivative(y: Tensor) -> Tensor:
     """σ' = y (1 - y) from y = σ(a)."""
     return torch.addcmul(y, y, y, value=-1)
 
 
-def _slope_of_tanh(y: Tensor) -> Tensor:
+def _tanh_derivative(y: Tensor) -> Tensor:
     """tanh' = 1 - y² from y = tanh(a)."""
-    return torch.addcmul(_number(1.0).to(y.dtype), y, y, value=-1)
+    return torch.addcmul(_constant(1.0).to(y.dtype), y, y, value=-1)
 
 
-class RNNWindow(Function):
+class RNNFunction(Function):
     """h_t = f(x_t + W_hh h_(t-1) + b_hh) over a chunk; see `charlm.cells.rnn`.
 
     tanh a is 2 σ(2a) - 1. With s = (h + 1) / 2 the recurrence of the tanh cell is therefore one of σ alone,
@@ -117,16 +117,16 @@ class RNNWindow(Function):
         """da_t = f'(a_t) dh_t; dh_(t-1) = dh_(t-1) from above + W_hhᵀ da_t."""
         states, weight_hh = ctx.saved_tensors
         into = PackedLinear(weight_hh.T, states.shape[1])
-        da = _slope(states[1:], ctx.activation)
+        da = _activation_derivative(states[1:], ctx.activation)
         dh = dh_last + dh_all[-1]
-        steps = zip(reversed(da.unbind()), reversed(_gradient_accumulator(dh_all)), strict=True)
+        steps = zip(reversed(da.unbind()), reversed(_loss_gradients_before(dh_all)), strict=True)
         with torch.inference_mode():
             for da_t, above in steps:
                 dh = into.add_(above, da_t.mul_(dh))
         return da, *_weight_gradients(da, states[:-1]), dh, None
 
 
-def _same(a: Tensor) -> Tensor:
+def _identity(a: Tensor) -> Tensor:
     return a
 
 
@@ -134,21 +134,21 @@ _ACTIVATE_: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh_,
     "sigmoid": torch.sigmoid_,
     "relu": torch.relu_,
-    "linear": _same,
+    "linear": _identity,
 }
 """f, in place."""
 
 
-def _slope(h: Tensor, activation: str) -> Tensor:
+def _activation_derivative(h: Tensor, activation: str) -> Tensor:
     """f'(a) from h = f(a)."""
     if activation == "tanh":
-        return _slope_of_tanh(h)
+        return _tanh_derivative(h)
     if activation == "relu":
         return (h > 0).to(h.dtype)
-    return _slope_of_sigmoid(h) if activation == "sigmoid" else torch.ones_like(h)
+    return _sigmoid_derivative(h) if activation == "sigmoid" else torch.ones_like(h)
 
 
-class LSTMWindow(Function):
+class LSTMFunction(Function):
     """The long short-term memory over a chunk; see `charlm.cells.lstm`."""
 
     @staticmethod
@@ -169,7 +169,7 @@ class LSTMWindow(Function):
                 a_g = a.chunk(4, 1)[2]
                 a_g.add_(a_g)  # tanh a = 2 σ(2a) - 1, so that one σ serves all gates
                 torch.sigmoid(a, out=gates_t)
-                torch.add(_number(-1.0), g, alpha=2, out=g)
+                torch.add(_constant(-1.0), g, alpha=2, out=g)
                 c = torch.mul(f, c, out=c_t).addcmul_(i, g)
                 h = torch.mul(o, _tanh_(tanh_c_t.copy_(c)), out=h_t)
         ctx.save_for_backward(gates, h_states, c_states, tanh_c, weight_hh)
@@ -183,19 +183,19 @@ class LSTMWindow(Function):
         i, f, g, o = gates.chunk(4, 2)
         hidden = weight_hh.shape[1]
         into = PackedLinear(weight_hh.T, h_states.shape[1])
-        slopes = _slope_of_sigmoid(gates).chunk(4, 2)
+        slopes = _sigmoid_derivative(gates).chunk(4, 2)
         da = torch.empty_like(gates)
         da_i, da_f, da_g, da_o = da.chunk(4, 2)
         torch.mul(g, slopes[0], out=da_i)
         torch.mul(c_states[:-1], slopes[1], out=da_f)
-        torch.mul(i, _slope_of_tanh(g), out=da_g)
+        torch.mul(i, _tanh_derivative(g), out=da_g)
         torch.mul(tanh_c, slopes[3], out=da_o)
-        through_c = o * _slope_of_tanh(tanh_c)
+        through_c = o * _tanh_derivative(tanh_c)
         dh, dc = dh_last + dh_all[-1], dc_last.clone()
         of_c = da.view(*da.shape[:2], 4, hidden)[:, :, :3]
         steps = zip(
             *(reversed(tensor.unbind()) for tensor in (da, of_c, da_o, f, through_c)),
-            reversed(_gradient_accumulator(dh_all)),
+            reversed(_loss_gradients_before(dh_all)),
             strict=True,
         )
         with torch.inference_mode():
@@ -208,11 +208,11 @@ class LSTMWindow(Function):
         return da, *_weight_gradients(da, h_states[:-1]), dh, dc
 
 
-Multiply = Callable[[Tensor, Tensor, Tensor], Tensor]
+RecurrentProductFn = Callable[[Tensor, Tensor, Tensor], Tensor]
 """From s, x_t of both gates and room for their arguments, which are left there, W_n s + b_n (B, H) of the candidate."""
 
 
-def _together(weight: Tensor, bias: Tensor, x_rz: Tensor) -> tuple[Tensor, Multiply]:
+def _one_product(weight: Tensor, bias: Tensor, x_rz: Tensor) -> tuple[Tensor, RecurrentProductFn]:
     """Room for both gates (T, B, 2 H), and the recurrent products of a gru as one: each call of oneDNN's costs."""
     into, gates = PackedLinear(weight, x_rz.shape[1], bias), x_rz.shape[2]
 
@@ -224,7 +224,7 @@ def _together(weight: Tensor, bias: Tensor, x_rz: Tensor) -> tuple[Tensor, Multi
     return x_rz.new_empty(x_rz.shape), multiply
 
 
-def _apart(weight: Tensor, bias: Tensor, x_rz: Tensor) -> tuple[Tensor, Multiply]:
+def _two_products(weight: Tensor, bias: Tensor, x_rz: Tensor) -> tuple[Tensor, RecurrentProductFn]:
     """The same as two products, of which the gates' adds itself to x: where a call costs little, a pass less."""
     gates = x_rz.shape[2]
     into_rz, into_n = (
@@ -239,7 +239,7 @@ def _apart(weight: Tensor, bias: Tensor, x_rz: Tensor) -> tuple[Tensor, Multiply
     return x_rz + bias[:gates], multiply
 
 
-class GRUWindow(Function):
+class GRUFunction(Function):
     """The gated recurrent unit over a chunk; see `charlm.cells.gru`.
 
     As in `RNNWindow` the state is carried as s = (h + 1) / 2: with n = 2 m - 1, m = σ of the candidate's doubled
@@ -256,7 +256,7 @@ class GRUWindow(Function):
         states = _allocate_states(_to_half(h0), len(x))
         s, *after = states.unbind()
         x_rz, x_n = x.split(2 * hidden, 2)
-        rz, multiply = (_apart if mkl_preferred() else _together)(weight, bias, x_rz)
+        rz, multiply = (_two_products if mkl_preferred() else _one_product)(weight, bias, x_rz)
         candidate, recurrent = x_n + x_n, torch.empty_like(states[1:])
         steps = zip(
             *(tensor.unbind() for tensor in (x_rz, rz, *rz.chunk(2, 2), candidate, recurrent)), after, strict=True
@@ -279,18 +279,18 @@ class GRUWindow(Function):
         r, z = rz.chunk(2, 2)
         hidden, before = n.shape[2], states[:-1]
         into = PackedLinear(weight_hh.T, states.shape[1])
-        dx_n = _and_not_(_slope_of_tanh(n), z)
+        dx_n = _times_complement_(_tanh_derivative(n), z)
         da = n.new_empty(*n.shape[:2], 3 * hidden)
         da_r, da_z, da_n = da.chunk(3, 2)
-        torch.addcmul(_number(0.0), dx_n, recurrent, value=0.5, out=da_r)  # `recurrent` is 2 r (W_hn h + b_hn)
-        _and_not_(da_r, r)
-        torch.mul(before - n, _slope_of_sigmoid(z), out=da_z)
+        torch.addcmul(_constant(0.0), dx_n, recurrent, value=0.5, out=da_r)  # `recurrent` is 2 r (W_hn h + b_hn)
+        _times_complement_(da_r, r)
+        torch.mul(before - n, _sigmoid_derivative(z), out=da_z)
         torch.mul(dx_n, r, out=da_n)
         dh = dh_last + dh_all[-1]
         gates = da.view(*da.shape[:2], 3, hidden)
         steps = zip(
             *(reversed(tensor.unbind()) for tensor in (da, gates, dx_n, z)),
-            reversed(_gradient_accumulator(dh_all)),
+            reversed(_loss_gradients_before(dh_all)),
             strict=True,
         )
         with torch.inference_mode():
@@ -303,11 +303,11 @@ class GRUWindow(Function):
         return da, *weights, dh
 
 
-WINDOWS: dict[str, type[Function]] = {"rnn": RNNWindow, "lstm": LSTMWindow, "gru": GRUWindow}
+BPTT_FUNCTIONS: dict[str, type[Function]] = {"rnn": RNNFunction, "lstm": LSTMFunction, "gru": GRUFunction}
 """The cells that have a backward pass of their own."""
 
 
-class Scan(Function):
+class ScanFunction(Function):
     """h_t = a_t h_(t-1) + b_t over a chunk: all h (T, B, H) from a and b (T, B, H) and h_0 (B, H).
 
     The products with weights, which cost most, are made for the whole chunk before. What is left are T times B·H

@@ -149,7 +149,7 @@ def save(path: Path, model: Model) -> None:
         "version": __version__,
         "config": {
             # A reader that does not know what is not at its default must refuse.
-            **{name: value for name, value in _config(model.options) if value != LATER_DEFAULTS.get(name)},
+            **{name: value for name, value in _config_items(model.options) if value != LATER_DEFAULTS.get(name)},
             "unit": model.vocabulary.unit,
             **FIXED_CONFIG,
         },
@@ -160,7 +160,7 @@ def save(path: Path, model: Model) -> None:
     write_tensors(path, model.weights, metadata)
 
 
-def _config(options: ModelOptions) -> list[tuple[str, Any]]:
+def _config_items(options: ModelOptions) -> list[tuple[str, Any]]:
     return [(name, getattr(options, name)) for name in ModelOptions.specs()]
 
 
@@ -172,7 +172,7 @@ def read_header(path: str | Path) -> Header:
     """
     path = Path(path)
     with _open_safetensors(path) as file:
-        return _header(path, file)
+        return _parse_header(path, file)
 
 
 def load(path: str | Path) -> Model:
@@ -183,7 +183,7 @@ def load(path: str | Path) -> Model:
     """
     path = Path(path)
     with _open_safetensors(path) as file:
-        header = _header(path, file)
+        header = _parse_header(path, file)
         weights = {name: file.get_tensor(name) for name in header.shapes}
     for name, weight in weights.items():
         if not np.isfinite(weight).all():
@@ -195,7 +195,7 @@ def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mappi
     """Write arrays and JSON metadata as one safetensors file, the same bytes for the same content."""
     words = {key: json.dumps(value, sort_keys=True, allow_nan=True) for key, value in metadata.items()}
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    write_atomically(path, _ordered(safetensors.numpy.save(contiguous, metadata=words)))
+    write_atomically(path, _sort_metadata(safetensors.numpy.save(contiguous, metadata=words)))
 
 
 def read_tensors(path: Path, advice: str) -> tuple[Arrays, dict[str, Any]]:
@@ -205,14 +205,14 @@ def read_tensors(path: Path, advice: str) -> tuple[Arrays, dict[str, Any]]:
         CheckpointError: the file is missing, damaged, or from a newer charlm.
     """
     with _open_safetensors(path, advice) as file:
-        metadata = _metadata(path, file)
+        metadata = _parse_metadata(path, file)
         try:
             return {name: file.get_tensor(name) for name in file.keys()}, metadata
         except (SafetensorError, TypeError, ValueError, AttributeError) as error:  # a dtype that NumPy has not
             raise CheckpointError(f"{path} holds tensors that cannot be read ({_brief(error)}); {advice}") from None
 
 
-def _ordered(data: bytes) -> bytes:
+def _sort_metadata(data: bytes) -> bytes:
     """The same safetensors file with its metadata sorted: the library writes them in random order."""
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
@@ -267,16 +267,16 @@ def _reject_non_finite(word: str) -> float | None:
     return number if isfinite(number) else None
 
 
-_plain = json.JSONDecoder(
+_decode_untrusted = json.JSONDecoder(
     object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_non_finite, parse_float=_reject_non_finite
 ).decode
 """JSON of a model's metadata. Made once: a header may have a million keys."""
 
-_own = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys).decode
+_decode_own = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys).decode
 """JSON of what charlm wrote for itself, infinite numbers included."""
 
 
-def _metadata(path: Path, file: Any, decode: Callable[[str], Any] = _own) -> dict[str, Any]:
+def _parse_metadata(path: Path, file: Any, decode: Callable[[str], Any] = _decode_own) -> dict[str, Any]:
     words = file.metadata() or {}
     if "format" not in words or "config" not in words:
         raise CheckpointError(f"{path} is a safetensors file, but not one of charlm's; it names no format and config")
@@ -293,20 +293,20 @@ def _metadata(path: Path, file: Any, decode: Callable[[str], Any] = _own) -> dic
     return metadata
 
 
-def _header(path: Path, file: Any) -> Header:
-    metadata = _metadata(path, file, _plain)
+def _parse_header(path: Path, file: Any) -> Header:
+    metadata = _parse_metadata(path, file, _decode_untrusted)
     if "progress" in metadata:
         raise CheckpointError(f"{path} is the progress of a run and no model; those are model and last.safetensors")
-    config = _table(path, metadata, "config")
-    symbols = _symbols(path, _table(path, metadata, "symbols"))
-    options = _options(path, config)
+    config = _section(path, metadata, "config")
+    symbols = _parse_vocabulary(path, _section(path, metadata, "symbols"))
+    options = _parse_options(path, config)
     if config.get("unit") != symbols.unit:
         raise CheckpointError(f"{path}: config and symbols disagree about the unit; the file is damaged")
     expected = parameters.shapes(options, symbols.size)
     _check_tensors(path, file, expected)
-    tables = {key: _table(path, metadata, key) for key in _KINDS}
+    tables = {key: _section(path, metadata, key) for key in _SECTION_SCHEMAS}
     for key, table in tables.items():
-        _check_kinds(path, key, table)
+        _check_section(path, key, table)
     return Header(
         path=path,
         format=metadata["format"],
@@ -319,14 +319,14 @@ def _header(path: Path, file: Any) -> Header:
     )
 
 
-def _table(path: Path, metadata: dict[str, Any], key: str) -> dict[str, Any]:
+def _section(path: Path, metadata: dict[str, Any], key: str) -> dict[str, Any]:
     value = metadata.get(key)
     if not isinstance(value, dict):
         raise CheckpointError(f"{path}: the header has no usable {key!r}; the file is damaged")
     return value
 
 
-_KINDS: dict[str, Schema] = {
+_SECTION_SCHEMAS: dict[str, Schema] = {
     "corpus": {
         "name": is_text, "sha256": is_text, "options": is_object, "documents": is_count,
         "entropy_bits_per_char": is_number,
@@ -339,22 +339,22 @@ _KINDS: dict[str, Schema] = {
 """What the information in a model may be, key by key; charlm shows it and computes with some of it."""
 
 
-def _check_kinds(path: Path, key: str, table: dict[str, Any]) -> None:
-    name = misfit(table, _KINDS[key])
+def _check_section(path: Path, key: str, table: dict[str, Any]) -> None:
+    name = misfit(table, _SECTION_SCHEMAS[key])
     if name is not None:
         raise CheckpointError(
             f"{path}: {name} in {key!r} is {_brief(repr(table[name]))}, which it cannot be; the file is damaged"
         )
 
 
-def _symbols(path: Path, table: dict[str, Any]) -> Vocabulary:
+def _parse_vocabulary(path: Path, table: dict[str, Any]) -> Vocabulary:
     try:
         return Vocabulary.from_json(table)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
 
 
-def _options(path: Path, config: dict[str, Any]) -> ModelOptions:
+def _parse_options(path: Path, config: dict[str, Any]) -> ModelOptions:
     config = {**{key: words[0] for key, words in KNOWN_WORDS.items()}, **config}
     for key, words in KNOWN_WORDS.items():
         if config[key] not in words:

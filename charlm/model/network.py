@@ -40,7 +40,7 @@ from charlm.model.parameters import REVERSE
 
 States = list[State]
 
-LEFT = ""
+FORWARD = ""
 """What the names of the layers that read from the left begin with."""
 
 DropoutFn = Callable[[int, Tensor], Tensor]
@@ -97,29 +97,29 @@ class Network(nn.Module):
         self._weights = nn.ParameterDict()
         generator = torch.Generator().manual_seed(seed)
         for name, shape in parameters.shapes(options, vocab_size).items():
-            self._weights[_key(name)] = nn.Parameter(initial_value(options, name, shape, generator))
-        self.path: recurrence.Backend = "plain"
-        self.at_once = False
+            self._weights[_module_key(name)] = nn.Parameter(initial_value(options, name, shape, generator))
+        self.backend: recurrence.Backend = "plain"
+        self.fused_stack = False
 
     def to_device(self, device: torch.device, precision: str = "float32") -> "Network":
         """Move to a device and take the quickest path through time there."""
         self.to(device)
-        self.path = recurrence.choose_backend(
+        self.backend = recurrence.choose_backend(
             self.cell, device, precision, parameters.input_size(self.options, self.vocab_size)
         )
-        self.at_once = self.path == "fused" and device.type == "cuda" and wiring.is_plain_stack(self.options)
+        self.fused_stack = self.backend == "fused" and device.type == "cuda" and wiring.is_plain_stack(self.options)
         for side in self.sides:
-            layers = [self._layer(number, side) for number in range(self.options.layers)]
+            layers = [self._layer_weights(number, side) for number in range(self.options.layers)]
             # In training with dropout, which most chunks are read for, each needs what the one below made of all.
-            together = self.at_once and not self.options.dropout
+            together = self.fused_stack and not self.options.dropout
             for group in [layers] if together else [[layer] for layer in layers]:
-                recurrence.flatten(self.cell, group, self.path)
+                recurrence.flatten_weights(self.cell, group, self.backend)
         return self
 
     @property
     def sides(self) -> Sequence[str]:
         """What the names of each stack begin with."""
-        return (LEFT, REVERSE) if self.options.bidirectional else (LEFT,)
+        return (FORWARD, REVERSE) if self.options.bidirectional else (FORWARD,)
 
     @property
     def device(self) -> torch.device:
@@ -128,7 +128,7 @@ class Network(nn.Module):
 
     def weight(self, name: str) -> Tensor:
         """A parameter by its name in the model file."""
-        return self._weights[_key(name)]
+        return self._weights[_module_key(name)]
 
     def named_weights(self) -> dict[str, Tensor]:
         """Every parameter by its name in the model file, in that order."""
@@ -165,7 +165,7 @@ class Network(nn.Module):
         return torch.from_numpy(ids.astype(np.int64)).to(self.device)
 
     def forward(
-        self, ids: Tensor, states: States, drops: DropoutMasks = NO_DROPOUT, behind: RightContext | None = None
+        self, ids: Tensor, states: States, dropout: DropoutMasks = NO_DROPOUT, right_context: RightContext | None = None
     ) -> tuple[Tensor, States]:
         """Read a chunk.
 
@@ -178,9 +178,9 @@ class Network(nn.Module):
         Returns:
             Logits (T, B, V), and the states after the chunk.
         """
-        top, after = self.run_layers(ids, states, drops)
-        if behind is not None:
-            other, _ = self.run_layers(behind.ids, behind.states, drops, REVERSE)
+        top, after = self.run_layers(ids, states, dropout)
+        if right_context is not None:
+            other, _ = self.run_layers(right_context.ids, right_context.states, dropout, REVERSE)
             top = torch.cat([top, other.flip(0)], -1)
         return self.logits(top), after
 
@@ -190,7 +190,7 @@ class Network(nn.Module):
         return ops.linear(top, into, self.weight("readout.bias"))
 
     def run_layers(
-        self, ids: Tensor, states: States, drops: DropoutMasks = NO_DROPOUT, side: str = LEFT
+        self, ids: Tensor, states: States, dropout: DropoutMasks = NO_DROPOUT, side: str = FORWARD
     ) -> tuple[Tensor, States]:
         """One stack through a chunk.
 
@@ -202,22 +202,24 @@ class Network(nn.Module):
             What it hands to the output layer (T, B, H), or with skip (T, B, L·H), and the states after the chunk.
         """
         bias = self.weight("readout.bias")
-        symbol_mask = None if drops.symbols is None else drops.symbols(0, bias.new_ones(self.vocab_size, 1))
+        symbol_mask = None if dropout.symbols is None else dropout.symbols(0, bias.new_ones(self.vocab_size, 1))
         weights = {} if wiring.is_plain_stack(self.options) else self._weights_of(side)
-        masks = range(self.options.layers) if side == LEFT else range(self.options.layers, 2 * self.options.layers)
-        layers = [self._dropped(self._layer(number, side), mask, drops) for number, mask in enumerate(masks)]
-        if self.at_once and drops.activations is None:
-            return recurrence.run_fused_stack(self.cell, layers, self._inputs(ids, symbol_mask), states)
+        masks = range(self.options.layers) if side == FORWARD else range(self.options.layers, 2 * self.options.layers)
+        layers = [
+            self._drop_weights(self._layer_weights(number, side), mask, dropout) for number, mask in enumerate(masks)
+        ]
+        if self.fused_stack and dropout.activations is None:
+            return recurrence.run_fused_stack(self.cell, layers, self._input_vectors(ids, symbol_mask), states)
         after: States = []
         outputs: list[Tensor] = []
         below, below_output = None, None
         for number, (p, state, mask) in enumerate(zip(layers, states, masks, strict=True)):
             x = self._layer_input(p, ids, below_output, symbol_mask)
-            h, state, below = recurrence.run_layer(self.path, self.cell.at(number), p, x, below, state)
+            h, state, below = recurrence.run_layer(self.backend, self.cell.at(number), p, x, below, state)
             after.append(state)
             if self.options.layer_norm:
                 h = h.to(bias.dtype)  # bfloat16 would round the mean and the variance
-            masked = None if drops.activations is None else partial(drops.activations, mask)
+            masked = None if dropout.activations is None else partial(dropout.activations, mask)
             below_output = wiring.layer_output(torch, self.options, weights, number, h, below_output, masked)
             outputs.append(below_output)
         return torch.cat(outputs, -1) if self.options.skip else outputs[-1], after
@@ -229,31 +231,31 @@ class Network(nn.Module):
 
         `kept` (V, 1) is what each symbol's x is multiplied by, None for 1.
         """
-        by_products = recurrence.takes_projected_input(self.path)
+        by_products = recurrence.takes_projected_input(self.backend)
         if below_output is None:
             if by_products:
-                return ops.embedding_lookup(self._products(p["weight_ih"], symbol_mask) + p["bias_ih"], ids)
-            return self._inputs(ids, symbol_mask)
+                return ops.embedding_lookup(self._input_products(p["weight_ih"], symbol_mask) + p["bias_ih"], ids)
+            return self._input_vectors(ids, symbol_mask)
         looked_up = by_products and self.options.input == "one-hot"
         if self.options.skip and not looked_up:
-            below_output = torch.cat([below_output, self._inputs(ids, symbol_mask)], -1)
+            below_output = torch.cat([below_output, self._input_vectors(ids, symbol_mask)], -1)
         if not by_products:
             return below_output
         if not (self.options.skip and looked_up):
             return ops.linear(below_output, p["weight_ih"], p["bias_ih"])
         into, entering = p["weight_ih"].tensor_split([self.options.hidden], 1)
         return ops.linear(below_output, into, p["bias_ih"]) + ops.embedding_lookup(
-            self._products(entering, symbol_mask), ids
+            self._input_products(entering, symbol_mask), ids
         )
 
-    def _inputs(self, ids: Tensor, symbol_mask: Tensor | None) -> Tensor:
+    def _input_vectors(self, ids: Tensor, symbol_mask: Tensor | None) -> Tensor:
         """x (T, B, E), or (T, B, V) with one-hot input."""
         if self.options.input == "embedding":
             return F.embedding(ids, self._embedding(symbol_mask))
         x = self.weight("readout.bias").new_zeros(*ids.shape, self.vocab_size)
         return x.scatter_(-1, ids[..., None], 1.0 if symbol_mask is None else F.embedding(ids, symbol_mask))
 
-    def _products(self, into: Tensor, symbol_mask: Tensor | None) -> Tensor:
+    def _input_products(self, into: Tensor, symbol_mask: Tensor | None) -> Tensor:
         """(V, G·H): W x of every symbol, so that a product becomes a look-up; W is (G·H, E), or (G·H, V)."""
         if self.options.input == "embedding":
             return self._embedding(symbol_mask) @ into.T
@@ -264,15 +266,15 @@ class Network(nn.Module):
         return table if symbol_mask is None else table * symbol_mask
 
     @staticmethod
-    def _dropped(p: dict[str, Tensor], mask: int, drops: DropoutMasks) -> dict[str, Tensor]:
+    def _drop_weights(p: dict[str, Tensor], mask: int, dropout: DropoutMasks) -> dict[str, Tensor]:
         """A layer's parameters, some of its recurrent weights dropped where that is wanted."""
-        return p if drops.weights is None else {**p, "weight_hh": drops.weights(mask, p["weight_hh"])}
+        return p if dropout.weights is None else {**p, "weight_hh": dropout.weights(mask, p["weight_hh"])}
 
     def _weights_of(self, side: str) -> dict[str, Tensor]:
         """The weights of one stack by the names that they have in a network with one; those of the others with them."""
         return {name.removeprefix(side): weight for name, weight in self.named_weights().items()}
 
-    def _layer(self, number: int, side: str) -> dict[str, Tensor]:
+    def _layer_weights(self, number: int, side: str) -> dict[str, Tensor]:
         names = self.cell.at(number).shapes(1, 1)
         return {name: self.weight(f"{side}layers.{number}.{name}") for name in names}
 
@@ -282,6 +284,6 @@ def reset_states(states: States, mask: Tensor) -> States:
     return [tuple(tensor.masked_fill(mask[:, None], 0) for tensor in state) for state in states]
 
 
-def _key(name: str) -> str:
+def _module_key(name: str) -> str:
     """A tensor's name without the dots that torch reserves for submodules."""
     return name.replace(".", ":")

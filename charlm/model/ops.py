@@ -29,28 +29,28 @@ from torch.autograd.function import once_differentiable
 
 try:
     # torch keeps these for its compiler; another version may have others, or none.
-    _lay_out = torch.ops.mkldnn._reorder_linear_weight.default
+    _pack_weight = torch.ops.mkldnn._reorder_linear_weight.default
     _linear = torch.ops.mkldnn._linear_pointwise.default
-    _FOUND = True
+    _HAS_OPERATORS = True
 except (AttributeError, RuntimeError):
-    _FOUND = False
+    _HAS_OPERATORS = False
 
 
 @cache
 def has_onednn() -> bool:
     """Whether oneDNN's linear operators are there and do what is expected. Tried once, at the first product: no module
     makes a tensor while it is loaded, see `charlm.runtime.malloc.use_huge_pages`."""
-    if not _FOUND:
+    if not _HAS_OPERATORS:
         return False
     one = torch.ones(2, 2, dtype=torch.float32, device="cpu")  # whatever a user has made the default since
     try:
-        twice = _linear(one, _lay_out(one, 2), None, "none", [], "")
+        twice = _linear(one, _pack_weight(one, 2), None, "none", [], "")
     except (RuntimeError, TypeError, NotImplementedError):
         return False
     return bool((twice == 2).all())
 
 
-def onednn_preferred(x: Tensor) -> bool:
+def onednn_available(x: Tensor) -> bool:
     """Whether products with `x` can go through oneDNN."""
     return has_onednn() and bool(torch.backends.mkldnn.enabled) and x.device.type == "cpu" and x.dtype == torch.float32
 
@@ -73,22 +73,22 @@ CPUINFO = Path("/proc/cpuinfo")
 """Where Linux describes the processors, one after the other."""
 
 
-def _better_by_onednn(x: Tensor) -> bool:
+def _use_onednn(x: Tensor) -> bool:
     """Whether products with `x` are left to oneDNN."""
-    return onednn_preferred(x) and not mkl_preferred()
+    return onednn_available(x) and not mkl_preferred()
 
 
 def matmul(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x Wᵀ + b (N, O), from x (N, I), W (O, I) and b (O); no gradient."""
-    return onednn_matmul(x, weight, bias) if _better_by_onednn(x) else torch.nn.functional.linear(x, weight, bias)
+    return onednn_matmul(x, weight, bias) if _use_onednn(x) else torch.nn.functional.linear(x, weight, bias)
 
 
 def onednn_matmul(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The same where oneDNN is, in float32 and whether it is the quicker or not."""
-    return _linear(x, _dense(weight), bias, "none", [], "")
+    return _linear(x, _without_gaps(weight), bias, "none", [], "")
 
 
-def _dense(weight: Tensor) -> Tensor:
+def _without_gaps(weight: Tensor) -> Tensor:
     """The weight without gaps between its rows, or its columns: with some, oneDNN takes a thousand times as long."""
     return weight if weight.is_contiguous() or weight.T.is_contiguous() else weight.contiguous()
 
@@ -100,9 +100,9 @@ def linear_grads(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     convolution turns neither a nor b on its side. Where torch would not leave it to oneDNN, or where it is small, a
     product does.
     """
-    if not _better_by_onednn(a):
+    if not _use_onednn(a):
         return torch.mm(a.T, b), a.sum(0)
-    if not _by_convolution(a, b):
+    if not _use_convolution(a, b):
         return matmul(a.T, b.T), a.sum(0)
     lines = [rows[None, None].permute(0, 3, 1, 2) for rows in (a, b)]  # (1, O, 1, N) and (1, I, 1, N)
     filters = a.new_empty(a.shape[1], b.shape[1], 1, 1)
@@ -112,7 +112,7 @@ def linear_grads(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return weight.view(filters.shape[:2]), bias
 
 
-def _by_convolution(a: Tensor, b: Tensor) -> bool:
+def _use_convolution(a: Tensor, b: Tensor) -> bool:
     """Whether `linear_grads` is a convolution's gradient, which torch leaves to oneDNN with several threads."""
     large = b.numel() > MIN_PARALLEL_COPY and a.numel() * b.shape[1] >= MIN_CONVOLUTION_GRADIENT
     return large and torch.get_num_threads() > 1
@@ -148,9 +148,9 @@ class PackedLinear:
 
     def __init__(self, weight: Tensor, rows: int, bias: Tensor | None = None) -> None:
         self._bias = bias
-        self._onednn = _better_by_onednn(weight) and rows * weight.numel() > MIN_ONEDNN_PRODUCT
+        self._onednn = _use_onednn(weight) and rows * weight.numel() > MIN_ONEDNN_PRODUCT
         if self._onednn and weight.numel() > MAX_UNPACKED_WEIGHT:
-            self._weight = _lay_out(weight.contiguous(), rows)
+            self._weight = _pack_weight(weight.contiguous(), rows)
         else:
             columns = weight.T.contiguous()  # a transposed view would halve the speed of torch's own product
             self._weight = columns.T if self._onednn else columns
@@ -195,7 +195,7 @@ class _Linear(Function):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x Wᵀ + b, (…, O) from (…, I), differentiable once; where oneDNN is not the better, torch's own `linear`."""
-    if not _better_by_onednn(x) or x.dim() < 2 or torch.is_autocast_enabled("cpu"):
+    if not _use_onednn(x) or x.dim() < 2 or torch.is_autocast_enabled("cpu"):
         return torch.nn.functional.linear(x, weight, bias)
     y: Tensor = _Linear.apply(x.flatten(0, -2), weight, bias)  # type: ignore[no-untyped-call]
     return y.view(*x.shape[:-1], -1)

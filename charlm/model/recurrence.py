@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from charlm.cells import Cell, LinearCell, Parameters, State, WindowCell
 from charlm.model import bptt
-from charlm.model.bptt import Scan
+from charlm.model.bptt import ScanFunction
 
 Backend = Literal["plain", "bptt", "fused", "scan", "whole"]
 
@@ -53,20 +53,20 @@ def choose_backend(cell: Cell, device: torch.device, precision: str, inputs: int
     fusible = (cell.name, cell.activation) in _FUSED
     if device.type == "cuda":
         return "fused" if fusible else "plain"
-    if device.type != "cpu" or precision == "bfloat16" or cell.name not in bptt.WINDOWS:
+    if device.type != "cpu" or precision == "bfloat16" or cell.name not in bptt.BPTT_FUNCTIONS:
         return "plain"
     if cell.name == "lstm" and inputs <= MAX_FUSED_INPUT:
         return "fused"
     return "bptt"
 
 
-def takes_projected_input(path: Backend) -> bool:
+def takes_projected_input(backend: Backend) -> bool:
     """Whether `window` takes the input product W_ih x + b_ih (T, B, G·H) instead of x (T, B, in)."""
-    return path != "fused"
+    return backend != "fused"
 
 
 def run_layer(
-    path: Backend, cell: Cell, p: Parameters, x: Tensor, below: tuple[Tensor, ...] | None, state: State
+    backend: Backend, cell: Cell, p: Parameters, x: Tensor, below: tuple[Tensor, ...] | None, state: State
 ) -> tuple[Tensor, State, tuple[Tensor, ...] | None]:
     """Run one layer over a chunk.
 
@@ -81,13 +81,13 @@ def run_layer(
     Returns:
         h (T, B, H), the last state, and on the plain path all states, each part (T, B, H).
     """
-    if path == "plain":
+    if backend == "plain":
         return _plain(cell, p, x, below, state)
-    if path == "bptt":
+    if backend == "bptt":
         return *_bptt(cell, p, x, state), None
-    if path == "scan":
+    if backend == "scan":
         return *_scan(cast(LinearCell, cell), p, x, state), None
-    if path == "whole":
+    if backend == "whole":
         return *_whole(cast(WindowCell, cell), p, x, state), None
     h, (after,) = run_fused_stack(cell, [p], x, [state])
     return h, after, None
@@ -107,14 +107,14 @@ def _plain(
 
 def _bptt(cell: Cell, p: Parameters, x: Tensor, state: State) -> tuple[Tensor, State]:
     activation = (cell.activation,) if len(cell.activations) > 1 else ()
-    h, *last = bptt.WINDOWS[cell.name].apply(x, p["weight_hh"], p["bias_hh"], *state, *activation)
+    h, *last = bptt.BPTT_FUNCTIONS[cell.name].apply(x, p["weight_hh"], p["bias_hh"], *state, *activation)
     return h, tuple(last)
 
 
 def _scan(cell: LinearCell, p: Parameters, x: Tensor, state: State) -> tuple[Tensor, State]:
     a, b, _ = cell.coefficients(torch, p, x)
     a, b = torch.broadcast_tensors(a, b)
-    h = Scan.apply(a.to(state[0].dtype), b.to(state[0].dtype), state[0])  # type: ignore[no-untyped-call]
+    h = ScanFunction.apply(a.to(state[0].dtype), b.to(state[0].dtype), state[0])  # type: ignore[no-untyped-call]
     return h, (h[-1].clone(),)
 
 
@@ -143,8 +143,8 @@ def run_fused_stack(
     kind = x.device.type
     # Autocast would run cuDNN's recurrences in float16, whatever it was asked for; cast here instead.
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    with torch.autocast(kind, enabled=False), _without_warning(kind):
-        first = tuple(_side_by_side(parts).to(dtype) for parts in zip(*states, strict=True))
+    with torch.autocast(kind, enabled=False), _ignore_layout_warning(kind):
+        first = tuple(_stack_states(parts).to(dtype) for parts in zip(*states, strict=True))
         weights = [p[name].to(dtype) for p in layers for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         begun = first if len(first) > 1 else first[0]
         training = torch.is_grad_enabled()
@@ -152,13 +152,13 @@ def run_fused_stack(
     return h, list(zip(*(tensor.to(states[0][0].dtype).unbind() for tensor in last), strict=True))
 
 
-def _side_by_side(tensors: Sequence[Tensor]) -> Tensor:
+def _stack_states(tensors: Sequence[Tensor]) -> Tensor:
     """(L, B, H) of the parts (B, H) of L layers."""
     return tensors[0][None] if len(tensors) == 1 else torch.stack(tuple(tensors))
 
 
 @contextmanager
-def _without_warning(kind: str) -> Iterator[None]:
+def _ignore_layout_warning(kind: str) -> Iterator[None]:
     """Keep torch from advising, on a GPU, to lay weights side by side that are made again in every chunk.
 
     Those are weights in bfloat16, weights of which some are dropped, and layers that run at once in evaluation but one
@@ -172,13 +172,13 @@ def _without_warning(kind: str) -> Iterator[None]:
         yield
 
 
-def flatten(cell: Cell, layers: Sequence[Parameters], path: Backend) -> None:
+def flatten_weights(cell: Cell, layers: Sequence[Parameters], backend: Backend) -> None:
     """Lay the parameters of layers that run at once side by side on a GPU, as cuDNN wants them; elsewhere nothing
     happens.
 
     torch does this for its own modules only, so that one is made to hold the parameters for a moment.
     """
-    if path != "fused" or layers[0]["weight_hh"].device.type != "cuda":
+    if backend != "fused" or layers[0]["weight_hh"].device.type != "cuda":
         return
     hidden, inputs = layers[0]["weight_hh"].shape[1], layers[0]["weight_ih"].shape[1]
     keywords = {"nonlinearity": cell.activation} if cell.name == "rnn" else {}

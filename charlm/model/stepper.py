@@ -41,7 +41,7 @@ class Stepper:
     ) -> None:
         self.cell = cells.of(model.options)
         self.hidden: int = model.options.hidden
-        self.vocabulary = model.vocabulary.size
+        self.vocab_size = model.vocabulary.size
         self._xp, self._numpy = xp, device is None
         weights = weights or split_weights(model.options, model.weights)
         if device is not None:
@@ -49,13 +49,13 @@ class Stepper:
 
             self._xp = torch
             weights = {name: torch.from_numpy(weight).to(device) for name, weight in weights.items()}
-        self._wired = StepWeights(model.options, weights, self._xp)
+        self._weights = StepWeights(model.options, weights, self._xp)
 
     def start(self, batch: int = 1) -> States:
         """The state before any text, zeros (B, H), for `batch` streams."""
-        like = self._wired.like
+        like = self._weights.like
         zeros = like.repeat(batch, 0).repeat(self.hidden, 1) if self._numpy else like.repeat(batch, self.hidden)
-        return [tuple(zeros * 0 for _ in self.cell.state) for _ in self._wired.layers]
+        return [tuple(zeros * 0 for _ in self.cell.state) for _ in self._weights.layers]
 
     def repeat(self, states: States, batch: int) -> States:
         """One stream's states (1, H), copied for `batch` streams (B, H)."""
@@ -78,20 +78,20 @@ class Stepper:
             Logits (B, V) in NumPy, float32 but in another arithmetic, and the new states.
         """
         if not self._numpy:
-            ids = self._xp.from_numpy(ids.astype(np.int64)).to(self._wired.like.device)
+            ids = self._xp.from_numpy(ids.astype(np.int64)).to(self._weights.like.device)
         below: State | None = None
         below_output: Array | None = None
         after: States = []
         outputs: list[Array] = []
-        for number, (p, state) in enumerate(zip(self._wired.layers, states, strict=True)):
-            x = self._wired.layer_input(number, ids, below_output)
+        for number, (p, state) in enumerate(zip(self._weights.layers, states, strict=True)):
+            x = self._weights.layer_input(number, ids, below_output)
             below, gates = self.cell.at(number).step(self._xp, p, x, below, state)
             if edit is not None:
                 below = edit(number, below)
             if trace is not None:
                 trace(number, below, gates)
             after.append(below)
-            below_output = self._wired.layer_output(number, below[0], below_output)
+            below_output = self._weights.layer_output(number, below[0], below_output)
             outputs.append(below_output)
-        logits = self._wired.logits(outputs)
+        logits = self._weights.logits(outputs)
         return logits if self._numpy else logits.cpu().numpy(), after

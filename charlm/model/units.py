@@ -61,7 +61,7 @@ def check_part(part: str, model: Model) -> str:
     Raises:
         UsageError: it has none of that name.
     """
-    names = _parts(model)
+    names = _state_names(model)
     if part not in names:
         raise UsageError(
             f"--part {part!r:.60}: the cell {model.options.cell} has no such part; it has {', '.join(names)}"
@@ -81,12 +81,12 @@ def split_clamps(words: Iterable[str]) -> dict[str, str]:
         if not is_one:
             raise UsageError(f"--clamp {word!r:.60} says no value; give LAYER:UNIT=VALUE, such as 0:17=0.5")
         if entry in values:
-            raise _twice(entry)
+            raise _duplicate_error(entry)
         values[entry] = value
     return values
 
 
-def clamp(model: Model, held: Mapping[str, float | str]) -> Edit | None:
+def clamp(model: Model, values: Mapping[str, float | str]) -> Edit | None:
     """What holds units at values after every symbol, for `Stepper.step`; None where nothing is held.
 
     Args:
@@ -97,18 +97,18 @@ def clamp(model: Model, held: Mapping[str, float | str]) -> Edit | None:
         UsageError: there is no such place, two names stand for the same one, or a value is no finite number.
     """
     values_by_layer: dict[int, dict[StateEntry, float]] = {}
-    for word, value in held.items():
-        unit, part = _place(word, model)
+    for word, value in values.items():
+        unit, part = _parse_entry(word, model)
         layer = values_by_layer.setdefault(unit.layer, {})
         if (part, unit.index) in layer:
-            raise _twice(word)
-        layer[part, unit.index] = _value(word, value)
+            raise _duplicate_error(word)
+        layer[part, unit.index] = _parse_value(word, value)
     return make_edit(model, values_by_layer) if values_by_layer else None
 
 
 def make_edit(model: Model, values_by_layer: Mapping[int, Mapping[StateEntry, float]]) -> Edit:
     """What puts values into their places, by layer, part of the state and unit; in NumPy and torch alike."""
-    names = _parts(model)
+    names = _state_names(model)
 
     def edit(layer: int, state: State) -> State:
         changes = values_by_layer.get(layer, {})
@@ -122,11 +122,11 @@ def make_edit(model: Model, values_by_layer: Mapping[int, Mapping[StateEntry, fl
     return edit
 
 
-def _twice(entry: str) -> UsageError:
+def _duplicate_error(entry: str) -> UsageError:
     return UsageError(f"--clamp {entry!r:.60} names a unit that is held already; give each unit once")
 
 
-def _value(word: str, value: float | str) -> float:
+def _parse_value(word: str, value: float | str) -> float:
     """A number that the network's arithmetic has."""
     try:
         number = float(value)
@@ -139,9 +139,9 @@ def _value(word: str, value: float | str) -> float:
     return number
 
 
-def _place(word: str, model: Model) -> tuple[HiddenUnit, str]:
+def _parse_entry(word: str, model: Model) -> tuple[HiddenUnit, str]:
     """The unit and the part of its state that `0:17` or `0:17:c` stands for."""
-    names = _parts(model)
+    names = _state_names(model)
     unit, part = word.rsplit(":", 1) if word.count(":") == 2 else (word, "h")
     if part not in names:
         raise UsageError(
@@ -151,6 +151,6 @@ def _place(word: str, model: Model) -> tuple[HiddenUnit, str]:
     return parse_unit(unit, model), part
 
 
-def _parts(model: Model) -> tuple[str, ...]:
+def _state_names(model: Model) -> tuple[str, ...]:
     """The names of the parts of a layer's state."""
     return cells.of(model.options).state

@@ -125,7 +125,7 @@ class StepWeights:
     def __init__(self, options: ModelOptions, weights: Mapping[str, Array], xp: Any) -> None:
         self.layers: list[Parameters] = [layer_weights(weights, number) for number in range(options.layers)]
         self._options, self._weights, self._xp = options, weights, xp
-        self._stack = is_plain_stack(options)
+        self._is_plain = is_plain_stack(options)
         self._tables = [input_table(weights)]
         self._tables += [skip_table(weights, number) for number in range(1, options.layers) if options.skip]
         self._readout, self._bias = weights["readout.weight"].T, weights["readout.bias"]
@@ -145,7 +145,7 @@ class StepWeights:
 
     def layer_output(self, number: int, h: Array, below_output: Array | None) -> Array:
         """What a layer hands on; as the function of that name."""
-        return h if self._stack else layer_output(self._xp, self._options, self._weights, number, h, below_output)
+        return h if self._is_plain else layer_output(self._xp, self._options, self._weights, number, h, below_output)
 
     def logits(self, outputs: Sequence[Array]) -> Array:
         """(B, V) from what every layer handed on, each (B, H)."""

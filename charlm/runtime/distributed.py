@@ -30,7 +30,7 @@ from charlm.errors import CharlmError, UsageError
 CONNECT_TIMEOUT = timedelta(minutes=10)
 """How long a process waits for the others, of which one may be preparing a text; death is noticed at once."""
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 class ProcessGroup:
@@ -42,7 +42,7 @@ class ProcessGroup:
     """
 
     rank = 0
-    world = 1
+    world_size = 1
 
     @property
     def is_main(self) -> bool:
@@ -51,15 +51,15 @@ class ProcessGroup:
 
     def own_slice(self, batch: int) -> slice:
         """The sequences of this process among `batch` in all."""
-        share = batch // self.world
+        share = batch // self.world_size
         return slice(self.rank * share, (self.rank + 1) * share)
 
     def check_batch_size(self, batch: int) -> None:
         """Raise a `UsageError` where so many sequences cannot be divided evenly."""
-        if batch % self.world:
+        if batch % self.world_size:
             raise UsageError(
-                f"--batch-size {batch} cannot be divided among {self.world} processes; "
-                f"choose a multiple of {self.world}"
+                f"--batch-size {batch} cannot be divided among {self.world_size} processes; "
+                f"choose a multiple of {self.world_size}"
             )
 
     def all_reduce_mean_(self, gradients: list[Tensor], loss: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ class ProcessGroup:
         """All sequences (B, H), from each process' own (B / world, H)."""
         return states
 
-    def on_main(self, make: Callable[[], Made]) -> Made:
+    def on_main(self, make: Callable[[], Result]) -> Result:
         """What the first process makes, or fails with, for all of them."""
         return make()
 
@@ -91,13 +91,13 @@ class _TorchProcessGroup(ProcessGroup):
     """One of several processes."""
 
     def __init__(self) -> None:
-        self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
 
     def all_reduce_mean_(self, gradients: list[Tensor], loss: Tensor) -> Tensor:
         flat = torch.cat([loss.detach().float().view(1), *(gradient.flatten() for gradient in gradients)])
-        with _reaching():
+        with _connection_errors():
             dist.all_reduce(flat)
-        flat /= self.world
+        flat /= self.world_size
         for gradient, mean in zip(gradients, flat[1:].split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(mean.view_as(gradient))
         return flat[0]
@@ -107,7 +107,7 @@ class _TorchProcessGroup(ProcessGroup):
 
     def broadcast(self, number: float) -> float:
         tensor = torch.tensor([number], dtype=torch.float64)
-        with _reaching():
+        with _connection_errors():
             dist.broadcast(tensor, 0)
         return float(tensor)
 
@@ -115,19 +115,19 @@ class _TorchProcessGroup(ProcessGroup):
         return np.array(self._sum(numbers.tolist()))
 
     def all_gather(self, states: Tensor) -> Tensor:
-        gathered = [torch.empty_like(states) for _ in range(self.world)]
-        with _reaching():
+        gathered = [torch.empty_like(states) for _ in range(self.world_size)]
+        with _connection_errors():
             dist.all_gather(gathered, states.contiguous())
         return torch.cat(gathered)
 
-    def on_main(self, make: Callable[[], Made]) -> Made:
+    def on_main(self, make: Callable[[], Result]) -> Result:
         outcome: list[Any] = [None, None]
         if self.is_main:
             try:
                 outcome[0] = make()
             except CharlmError as error:
                 outcome[1] = error
-        with _reaching():
+        with _connection_errors():
             dist.broadcast_object_list(outcome, 0)
         if outcome[1] is not None:
             raise outcome[1]
@@ -135,7 +135,7 @@ class _TorchProcessGroup(ProcessGroup):
 
     def _sum(self, numbers: list[float]) -> list[float]:
         summed = torch.tensor(numbers, dtype=torch.float64)
-        with _reaching():
+        with _connection_errors():
             dist.all_reduce(summed)
         return summed.tolist()
 
@@ -158,20 +158,20 @@ def join() -> ProcessGroup:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
         # Its functions have the group as a default argument, and would keep one that is older than they are alive.
         importlib.import_module("torch.distributed.nn")
-        with _reaching():
+        with _connection_errors():
             dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=CONNECT_TIMEOUT)
-        atexit.register(_leave)
+        atexit.register(_destroy_process_group)
     return _TorchProcessGroup()
 
 
-def _leave() -> None:
+def _destroy_process_group() -> None:
     """End gloo's threads while there is an interpreter: one that lets go of a tensor later aborts the process."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 @contextmanager
-def _reaching() -> Iterator[None]:
+def _connection_errors() -> Iterator[None]:
     """Turn the loss of another process into one clear `CharlmError`."""
     try:
         yield

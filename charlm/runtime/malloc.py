@@ -36,7 +36,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Numbers of glibc's malloc.h."""
 
 
-def configure_malloc(cell: str, hidden: int, characters: int, held: int) -> None:
+def configure_malloc(cell: str, hidden: int, characters: int, held_layers: int) -> None:
     """Have the memory that a chunk takes kept for the next one, in the way that is best for the network.
 
     Args:
@@ -46,10 +46,10 @@ def configure_malloc(cell: str, hidden: int, characters: int, held: int) -> None
     """
     gates = 4 * hidden * characters * FLOAT_BYTES
     large = cell == "lstm" and gates >= LARGE_BLOCK_BYTES and use_huge_pages()
-    keep_freed_memory(HUGE_PAGE_BYTES if large and held * gates >= HUGE_PAGES_FROM_BYTES else MAX_KEPT_BYTES)
+    keep_freed_memory(HUGE_PAGE_BYTES if large and held_layers * gates >= HUGE_PAGES_FROM_BYTES else MAX_KEPT_BYTES)
 
 
-def keep_freed_memory(most: int = MAX_KEPT_BYTES) -> None:
+def keep_freed_memory(max_block_bytes: int = MAX_KEPT_BYTES) -> None:
     """Let the C library keep the memory that is freed, for the next chunk's buffers of the same sizes.
 
     glibc gives blocks back to the system as soon as they are free; at each step they would be mapped and
@@ -61,7 +61,7 @@ def keep_freed_memory(most: int = MAX_KEPT_BYTES) -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, most)
+        mallopt(_M_MMAP_THRESHOLD, max_block_bytes)
         mallopt(_M_TRIM_THRESHOLD, -1)
 
 
@@ -75,14 +75,14 @@ def use_huge_pages() -> bool:
     torch decides at a process's first tensor, and a user's own setting stands, so that it is seen what became of it:
     tensors in large pages begin at a page, as others do by a chance of one in 64.
     """
-    if not _huge_pages_offered():
+    if not _huge_pages_available():
         return False
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     some = [torch.empty(HUGE_PAGE_BYTES + 64 * number, dtype=torch.uint8, device="cpu") for number in range(1, 5)]
     return all(tensor.data_ptr() % mmap.PAGESIZE == 0 for tensor in some)
 
 
-def _huge_pages_offered() -> bool:
+def _huge_pages_available() -> bool:
     """Whether the system has large pages for whoever asks."""
     try:
         return "[never]" not in HUGE_PAGES_SETTING.read_text(encoding="ascii")

@@ -170,12 +170,12 @@ class TrainStep:
         drawn = self.options.cold_starts, self.options.seed, batch_size, self.group.own_slice(batch_size)
         self._resets, self._right_resets = dropout.StateResets(*drawn), dropout.StateResets(*drawn, REVERSE)
         # What several GPUs exchange cannot be captured.
-        captures = device.type == "cuda" and self.group.world == 1
+        captures = device.type == "cuda" and self.group.world_size == 1
         self._cuda_graph = CudaGraphRunner(self._weights, self.notify) if captures else None
 
     def zero_states(self) -> States:
         """The states (B, H) of this process' sequences at the start of a text."""
-        return self.network.initial_state(self.options.batch_size // self.group.world)
+        return self.network.initial_state(self.options.batch_size // self.group.world_size)
 
     def states_before(self, step: int, inputs: Tensor, carried: States) -> States:
         """The states that a chunk begins with: those carried, but zero at a new epoch and for some sequences.
@@ -261,7 +261,7 @@ class TrainStep:
         return RightContext(right.ids, reset_states(states, right.resets))
 
     def _dropout_masks(self) -> DropoutMasks:
-        options, random, part = self.options, self._random, (self.group.rank, self.group.world)
+        options, random, part = self.options, self._random, (self.group.rank, self.group.world_size)
         return DropoutMasks(
             activations=dropout.dropout_masks(
                 options.dropout, random, part=part, locked=options.dropout_kind == "locked"

@@ -80,7 +80,7 @@ class Trainer:
         self.vocabulary = corpus.vocabulary
         text = direction.training(corpus.split("train"), options.direction)
         self.batches = Batches(
-            text, options.batch_size, options.seq_len, group.rank, group.world, corpus.vocabulary.size
+            text, options.batch_size, options.seq_len, group.rank, group.world_size, corpus.vocabulary.size
         )
         self.loader = DataLoader(self.batches, network.device)
         if options.freeze_embeddings:
@@ -465,7 +465,7 @@ class Trainer:
         began = self.clock()
 
         def progress(done: int, nats: float) -> None:
-            if self.group.world == 1 and self.stop():
+            if self.group.world_size == 1 and self.stop():
                 self._save_and_leave()
             spent = self.clock() - began
             self.report(FinalEvaluation(done, characters, nats / done, spent * (characters - done) / done))

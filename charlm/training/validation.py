@@ -47,7 +47,7 @@ class Validator:
         """
         if self.ids is None:
             raise ValueError("there is no validation split")
-        part = self.group.rank, self.group.world
+        part = self.group.rank, self.group.world_size
         ids, at_boundary = self.ids[: characters + 1], self.starts_at_boundary
         score = scoring.score(network, ids, starts_at_boundary=at_boundary, shard=part, progress=progress)
         return score.summed_over(self.group)

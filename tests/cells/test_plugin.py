@@ -197,13 +197,13 @@ def test_a_plugin_without_recurrent_weights_takes_a_window_at_once(tmp_path: Pat
     (tmp_path / "own.py").write_text(code)
     options = ModelOptions(cell=plugin(tmp_path / "own.py"), layers=2, hidden=5, embedding=3, dropout=0.0)
     network = Network(options, 7, seed=1).double().to_device(torch.device("cpu"))
-    assert network.path == path and not any("_hh" in name for name in network.named_weights())
+    assert network.backend == path and not any("_hh" in name for name in network.named_weights())
     ids = torch.randint(7, (9, 3), generator=torch.Generator().manual_seed(0))
     found = {}
-    for network.path in (path, "plain"):
+    for network.backend in (path, "plain"):
         logits, last = network(ids, network.initial_state(3))
         loss = logits.square().sum() + last[1][0].sum()
-        found[network.path] = [logits, *torch.autograd.grad(loss, list(network.parameters()))]
+        found[network.backend] = [logits, *torch.autograd.grad(loss, list(network.parameters()))]
     for one, other in zip(found[path], found["plain"], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 

@@ -7,7 +7,7 @@ from torch.autograd import gradcheck
 
 from charlm import cells
 from charlm.cells.min_lstm import _shares
-from charlm.model.bptt import Scan
+from charlm.model.bptt import ScanFunction
 
 H, T, B = 4, 9, 3
 
@@ -220,7 +220,7 @@ def test_scan_is_the_loop_and_its_gradient_that_of_finite_differences(steps):
     for t in range(steps):
         h = a[t] * h + b[t]
         slow.append(h)
-    slow, found = torch.stack(slow), Scan.apply(a, b, first)
+    slow, found = torch.stack(slow), ScanFunction.apply(a, b, first)
     torch.testing.assert_close(found, slow, rtol=0, atol=1e-10 * float(slow.detach().abs().max()))
     weights = normal(steps, 2, 3).detach()
     for got, wanted in zip(
@@ -229,4 +229,4 @@ def test_scan_is_the_loop_and_its_gradient_that_of_finite_differences(steps):
     ):  # fmt: skip
         torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
     if steps < 10:
-        assert gradcheck(Scan.apply, (a, b, first))
+        assert gradcheck(ScanFunction.apply, (a, b, first))

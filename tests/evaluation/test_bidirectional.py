@@ -17,7 +17,7 @@ from charlm.evaluation.warm_up import WARM_UP_SYMBOLS
 from charlm.model import checkpoint, parameters
 from charlm.model.checkpoint import Model
 from charlm.model.initializers import initialize
-from charlm.model.network import LEFT, DropoutMasks, Network, RightContext
+from charlm.model.network import FORWARD, DropoutMasks, Network, RightContext
 from charlm.model.parameters import REVERSE
 from charlm.tokenizers.vocabulary import BOUNDARY, Vocabulary
 
@@ -176,7 +176,7 @@ def test_first_weights_that_are_asked_for_are_those_of_both_stacks():
     options = TrainOptions.of({**values, "init": "uniform", "init_scale": 0.25, "forget_bias": 3.0})
     network = Network(ModelOptions.of(values), V)
     initialize(network.named_weights(), options)
-    for side in (LEFT, REVERSE):
+    for side in (FORWARD, REVERSE):
         assert network.weight(f"{side}layers.1.bias_ih")[5:10].tolist() == [3.0] * 5
         assert 0 < network.weight(f"{side}layers.1.bias_hh").abs().max() <= 0.25
         assert 0.2 < network.weight(f"{side}layers.0.weight_hh").abs().max() <= 0.25
@@ -210,10 +210,10 @@ def test_gradients_reach_both_stacks_through_the_readout():
     behind = RightContext(torch.cat([ids.new_zeros(1, 1), ids[2:].flip(0)]), network.initial_state(1))
 
     def loss():
-        logits, _ = network(before, network.initial_state(1), behind=behind)
+        logits, _ = network(before, network.initial_state(1), right_context=behind)
         return torch.nn.functional.cross_entropy(logits.flatten(0, 1), wanted.flatten())
 
-    network.path = "plain"
+    network.backend = "plain"
     loss().backward()
     for name in ("layers.0.weight_ih", f"{REVERSE}layers.0.weight_hh", f"{REVERSE}layers.1.bias_ih", "readout.weight"):
         weight = network.weight(name)

@@ -31,7 +31,7 @@ def wanted_of(model, ids):
 
 def network_of(model, path="plain"):
     network = Network(model.options, model.vocabulary.size).load_weights(model.weights).double()
-    network.path = path
+    network.backend = path
     return network
 
 

@@ -53,7 +53,7 @@ def test_products_are_those_of_float64(library, rows, inputs, outputs):
 def test_what_is_gathered_is_that_of_float64(library, rows, inputs, outputs, monkeypatch):
     x, y = numbers(rows, inputs), numbers(rows, outputs, seed=3)
     for convolution in (False, True):
-        monkeypatch.setattr(ops, "_by_convolution", lambda a, b, answer=convolution: answer)
+        monkeypatch.setattr(ops, "_use_convolution", lambda a, b, answer=convolution: answer)
         weights, biases = ops.linear_grads(y, x)
         close(weights, y.double().T @ x.double())
         close(biases, y.double().sum(0))
@@ -83,7 +83,7 @@ def test_a_wide_mkl_has_all_products(monkeypatch):
     def refuse(*_):
         raise AssertionError("oneDNN was asked")
 
-    for name in ("_lay_out", "_linear"):
+    for name in ("_pack_weight", "_linear"):
         monkeypatch.setattr(ops, name, refuse)
     x, weight, bias = numbers(300, 256).requires_grad_(), numbers(1024, 256, seed=1), numbers(1024, seed=2)
     monkeypatch.setattr(ops, "mkl_preferred", lambda: False)
@@ -111,7 +111,7 @@ def test_a_convolution_gathers_what_torch_leaves_to_onednn(rows, threads, left, 
         assert (chosen == torch._C._ConvBackend.Mkldnn) == left
         for fewest, wanted in ((rows * 32 * 256, left), (rows * 32 * 256 + 1, False)):
             monkeypatch.setattr(ops, "MIN_CONVOLUTION_GRADIENT", fewest)
-            assert ops._by_convolution(a, b) == wanted
+            assert ops._use_convolution(a, b) == wanted
     finally:
         torch.set_num_threads(before)
 
@@ -137,7 +137,7 @@ def test_linear_and_its_gradient_are_torch_s(library, shape):
 
 
 def test_linear_s_own_gradient_is_right_in_float64(monkeypatch):
-    monkeypatch.setattr(ops, "onednn_preferred", lambda x: False)
+    monkeypatch.setattr(ops, "onednn_available", lambda x: False)
     arguments = [numbers(*shape, dtype=torch.float64).requires_grad_() for shape in ((6, 4), (5, 4), (5,))]
     assert torch.autograd.gradcheck(ops._Linear.apply, arguments, atol=1e-10)
 
@@ -148,7 +148,7 @@ def test_small_products_and_other_dtypes_are_left_to_torch(monkeypatch):
         raise AssertionError("oneDNN was asked")
 
     monkeypatch.setattr(ops, "mkl_preferred", lambda: False)
-    for name in ("_lay_out", "_linear"):
+    for name in ("_pack_weight", "_linear"):
         monkeypatch.setattr(ops, name, refuse)
     weight = numbers(256, 256)
     ops.PackedLinear(weight, 16).add(numbers(16, 256), numbers(16, 256))
@@ -164,7 +164,7 @@ def test_only_large_weights_are_laid_out(monkeypatch):
         raise AssertionError("it was laid out")
 
     monkeypatch.setattr(ops, "mkl_preferred", lambda: False)
-    monkeypatch.setattr(ops, "_lay_out", refuse)
+    monkeypatch.setattr(ops, "_pack_weight", refuse)
     x, weight = numbers(64, 256), numbers(256, 256, seed=1)
     for small in (weight, weight.T):
         close(ops.PackedLinear(small, 64)(x), x.double() @ small.double().T)

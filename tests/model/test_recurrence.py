@@ -20,7 +20,7 @@ def paths(kind: tuple[str, str]) -> list[str]:
     """The ways besides the plain one that exist for a cell."""
     cell = cells.make(*kind)
     there = {
-        "bptt": kind[0] in bptt.WINDOWS,
+        "bptt": kind[0] in bptt.BPTT_FUNCTIONS,
         "fused": kind in FUSED,
         "scan": isinstance(cell, cells.LinearCell),
         "whole": isinstance(cell, cells.WindowCell),
@@ -81,7 +81,7 @@ def test_all_paths_agree_in_loss_states_and_every_gradient(make_model, make_netw
 
 
 @pytest.mark.parametrize("wide", [False, True])
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[0] in bptt.WINDOWS], ids="-".join)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[0] in bptt.BPTT_FUNCTIONS], ids="-".join)
 def test_whichever_library_is_the_quicker_the_numbers_are_the_same(make_model, make_network, monkeypatch, kind, wide):
     taken = set()
 
@@ -90,24 +90,24 @@ def test_whichever_library_is_the_quicker_the_numbers_are_the_same(make_model, m
 
     monkeypatch.setattr(bptt, "mkl_preferred", lambda: wide)
     monkeypatch.setitem(bptt._ACTIVATE_, "tanh", noting("tanh", torch.tanh_))
-    for name in ("_apart", "_together"):
+    for name in ("_two_products", "_one_product"):
         monkeypatch.setattr(bptt, name, noting(name, getattr(bptt, name)))
     model = make_model(*kind, layers=2)
     plain = everything(make_network(model, "plain", torch.float64))
     for name, value in everything(make_network(model, "bptt", torch.float64)).items():
         torch.testing.assert_close(value, plain[name], rtol=1e-10, atol=1e-10, msg=name)
-    ways = {"rnn-tanh": {"tanh"} if wide else set(), "gru-tanh": {"_apart" if wide else "_together"}}
+    ways = {"rnn-tanh": {"tanh"} if wide else set(), "gru-tanh": {"_two_products" if wide else "_one_product"}}
     assert taken == ways.get("-".join(kind), set())
 
 
-@pytest.mark.parametrize("cell", bptt.WINDOWS)
+@pytest.mark.parametrize("cell", bptt.BPTT_FUNCTIONS)
 def test_a_window_leaves_alone_what_it_was_given_and_gives_what_autograd_takes(cell):
     gates, parts = {"rnn": 1, "gru": 3, "lstm": 4}[cell], 2 if cell == "lstm" else 1
     given = [torch.randn(4, 2, gates * 5), torch.randn(gates * 5, 5), torch.randn(gates * 5), torch.randn(2, 5)]
     given = [part.requires_grad_() for part in [*given, torch.randn(2, 5)][: 3 + parts]]
     ahead = [torch.randn(4, 2, 5), *(torch.randn(2, 5) for _ in range(parts))]
     before = [part.detach().clone() for part in [*given, *ahead]]
-    made = bptt.WINDOWS[cell].apply(*given, *(["tanh"] if cell == "rnn" else []))
+    made = bptt.BPTT_FUNCTIONS[cell].apply(*given, *(["tanh"] if cell == "rnn" else []))
     found = torch.autograd.grad(made, given, ahead, retain_graph=True)
     torch.autograd.grad([part.sin() for part in made], given, ahead)
     assert not any(part.is_inference() for part in [*made, *found])
@@ -116,7 +116,7 @@ def test_a_window_leaves_alone_what_it_was_given_and_gives_what_autograd_takes(c
 
 @pytest.mark.skipif(not ops.has_onednn(), reason="this build of torch has no oneDNN")
 @pytest.mark.parametrize("hidden", [7, 32])
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[0] in bptt.WINDOWS], ids="-".join)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind[0] in bptt.BPTT_FUNCTIONS], ids="-".join)
 def test_by_onednn_s_products_the_paths_agree_up_to_float32_s_rounding(
     make_model, make_network, monkeypatch, kind, hidden
 ):
@@ -207,7 +207,7 @@ def test_no_path_changes_the_states_it_was_given(make_model, make_network, path)
 
 
 @pytest.mark.parametrize(
-    "kind", [(name, a) for name in bptt.WINDOWS for a in cells.make(name).activations], ids="-".join
+    "kind", [(name, a) for name in bptt.BPTT_FUNCTIONS for a in cells.make(name).activations], ids="-".join
 )
 def test_backward_pass_by_hand_is_the_derivative_of_the_forward_pass(kind):
     cell = cells.make(*kind)
@@ -216,10 +216,10 @@ def test_backward_pass_by_hand_is_the_derivative_of_the_forward_pass(kind):
     shapes = [(3, 2, rows), (rows, hidden), (rows,), *((2, hidden) for _ in cell.state)]
     leaves = [torch.randn(shape, generator=random, dtype=torch.float64).requires_grad_() for shape in shapes]
     more = (cell.activation,) if len(cell.activations) > 1 else ()
-    assert gradcheck(lambda *given: bptt.WINDOWS[cell.name].apply(*given, *more), leaves)
+    assert gradcheck(lambda *given: bptt.BPTT_FUNCTIONS[cell.name].apply(*given, *more), leaves)
 
 
-@pytest.mark.parametrize("name", bptt.WINDOWS)
+@pytest.mark.parametrize("name", bptt.BPTT_FUNCTIONS)
 def test_window_of_one_step_has_the_same_gradients_by_hand_and_by_autograd(make_model, make_network, name):
     found = {}
     for path in ("plain", "bptt"):
@@ -256,7 +256,7 @@ def test_quickest_path_of_each_device_is_one_that_can_compute_the_cell():
         assert choose_backend(cell, CUDA, "float32", 100) == ("fused" if kind in FUSED else "plain")
         assert choose_backend(cell, torch.device("mps"), "float32", 100) == "plain"
         assert choose_backend(cell, CPU, "bfloat16", 100) == "plain"
-        by_hand = "bptt" if kind[0] in bptt.WINDOWS else "plain"
+        by_hand = "bptt" if kind[0] in bptt.BPTT_FUNCTIONS else "plain"
         assert choose_backend(cell, CPU, "float32", MAX_FUSED_INPUT + 1) == by_hand
         assert choose_backend(cell, CPU, "float32", MAX_FUSED_INPUT) == ("fused" if kind[0] == "lstm" else by_hand)
 
@@ -292,7 +292,7 @@ def test_layers_at_once_are_the_layers_one_by_one(make_model, make_network, kind
     for drops in (NO_DROPOUT, ones):
         wanted = everything(make_network(model, "plain", torch.float64), drops)
         network = make_network(model, "fused", torch.float64)
-        network.at_once = True
+        network.fused_stack = True
         found = everything(network, drops)
         for name, value in wanted.items():
             torch.testing.assert_close(found[name], value, rtol=1e-10, atol=1e-10, msg=name)
@@ -302,6 +302,6 @@ def test_layers_with_dropout_between_them_are_not_run_at_once(make_model, make_n
     network = make_network(make_model("lstm", layers=2), "fused", torch.float64)
     half = DropoutMasks(activations=lambda layer, x: x * 0.5)
     wanted = everything(network, half)
-    network.at_once = True
+    network.fused_stack = True
     found = everything(network, half)
     assert all(torch.equal(found[name], value) for name, value in wanted.items())

@@ -37,7 +37,7 @@ def exact(model):
 
 
 def paths(kind):
-    return ["plain", *(["bptt"] if kind[0] in bptt.WINDOWS else []), *(["fused"] if kind in FUSED else [])]
+    return ["plain", *(["bptt"] if kind[0] in bptt.BPTT_FUNCTIONS else []), *(["fused"] if kind in FUSED else [])]
 
 
 def everything(network, ids, drops=NO_DROPOUT):

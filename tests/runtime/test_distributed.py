@@ -235,7 +235,7 @@ def test_torchrun_starts_the_commands_and_one_result_is_printed(small_corpus: Co
 
 
 class Third(ProcessGroup):
-    rank, world = 2, 4
+    rank, world_size = 2, 4
 
 
 def test_every_lane_belongs_to_one_process() -> None:

@@ -252,7 +252,7 @@ def test_a_step_reads_no_number_where_numbers_are_read_later(
     options, sizes = options_of(**{name: value for name, value in values.items() if name != "path"})
     network = Network(sizes, small_corpus.vocabulary.size).to_device(torch.device("meta"))
     if "path" in values:
-        network.path, network.at_once = values["path"], True
+        network.backend, network.fused_stack = values["path"], True
     lanes = Batches(small_corpus.split("train"), options.batch_size, options.seq_len)
     learner = TrainStep(network, make_optimizer(network, options), DataLoader(lanes, network.device), False, options)
     states = learner.zero_states()
