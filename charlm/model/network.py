@@ -1,24 +1,24 @@
-"""The network in torch: embedding or one-hot -> stacked cells -> output layer, over chunks of text.
+"""The network in torch: embedding or one-hot -> stacked cells -> output layer, over chunks of T characters.
 
     (T, B) ids -> x -> layer 0 -> dropout -> layer 1 -> … -> dropout -> W_hy h + b_y = logits (T, B, V)
 
-The arrows are those of a plain stack; `charlm.model.wiring` has the others.
+The arrows are those of a plain stack; `charlm.model.wiring` has other connections.
 
 A bidirectional network (Schuster & Paliwal 1997) has two stacks, which meet in the output layer alone. One reads the
-symbols before the one that is predicted, the other those behind it, from the right:
+symbols before the one that is predicted, the other those after it, from the right:
 
     s_(t-1), s_(t-2), …  ->  h_t   \
                                      W_hy [h_t, h'_t] + b_y = logits of s_t
     s_(t+1), s_(t+2), …  ->  h'_t  /
 
-A layer that read the states of both sides would see s_t itself, by way of its neighbours; so the stacks are apart
+A layer that read the states of both sides would see s_t itself through its neighbours; so the stacks are separate
 from bottom to top (as in ELMo, Peters et al. 2018).
 
-State is passed in and returned, never stored, so that evaluating in the middle of training cannot
-touch it. What is left out: the loss (`charlm.evaluation.scoring`, `charlm.training.step`), and stepping one
-character at a time (`charlm.model.stepper`).
+State is passed in and returned, never stored, so that evaluation during training cannot change it.
+Not here: the loss (`charlm.evaluation.scoring`, `charlm.training.step`), and stepping one character at a time
+(`charlm.model.stepper`).
 
-Shapes: T time, B batch (sequences), V symbols, E embedding, H hidden, G gates.
+Shapes: T time, B batch (sequences), V symbols, E embedding, H hidden, G gates, L layers.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,21 +41,21 @@ from charlm.model.parameters import REVERSE
 States = list[State]
 
 FORWARD = ""
-"""What the names of the layers that read from the left begin with."""
+"""Prefix of the names of the layers that read from the left."""
 
 DropoutFn = Callable[[int, Tensor], Tensor]
-"""Dropout: given the layer's number and its output (T, B, H) or its weights (G·H, H), or 0 and a 1 for every symbol
-(V, 1), the same with some dropped."""
+"""(layer, tensor) -> the tensor with some elements dropped: a layer's output (T, B, H), its weights (G·H, H), or ones
+(V, 1) for whole symbols, with layer 0."""
 
 
 @dataclass(frozen=True)
 class DropoutMasks:
-    """What is dropped in a chunk of training; None where nothing is.
+    """Dropout in a chunk of training; None if there is none of a kind.
 
     Attributes:
         activations: of each layer's output.
         weights: of the recurrent weights, one mask for the whole chunk.
-        symbols: of whole symbols where they enter, one mask for the whole chunk.
+        symbols: of whole symbols in the input, one mask for the whole chunk.
     """
 
     activations: DropoutFn | None = None
@@ -68,11 +68,11 @@ NO_DROPOUT = DropoutMasks()
 
 @dataclass(frozen=True)
 class RightContext:
-    """What a bidirectional network reads from the right of the symbols that it is to predict.
+    """The text to the right of the symbols that a bidirectional network predicts.
 
     Attributes:
-        ids: (T, B) int64, the symbol behind each of those; the last one first.
-        states: before that, from what is further to the right, as `start` gives them.
+        ids: (T, B) int64, the symbol after each of those; the last one first.
+        states: of the right-to-left stack after reading everything to the right of `ids`.
     """
 
     ids: Tensor
@@ -85,7 +85,7 @@ class Network(nn.Module):
     Args:
         options: every `auto` resolved.
         vocab_size: V.
-        seed: of the first weights.
+        seed: of the initial weights.
     """
 
     def __init__(self, options: ModelOptions, vocab_size: int, seed: int = 0) -> None:
@@ -102,7 +102,7 @@ class Network(nn.Module):
         self.fused_stack = False
 
     def to_device(self, device: torch.device, precision: str = "float32") -> "Network":
-        """Move to a device and take the quickest path through time there."""
+        """Move to a device and choose the fastest backend there."""
         self.to(device)
         self.backend = recurrence.choose_backend(
             self.cell, device, precision, parameters.input_size(self.options, self.vocab_size)
@@ -110,39 +110,39 @@ class Network(nn.Module):
         self.fused_stack = self.backend == "fused" and device.type == "cuda" and wiring.is_plain_stack(self.options)
         for side in self.sides:
             layers = [self._layer_weights(number, side) for number in range(self.options.layers)]
-            # In training with dropout, which most chunks are read for, each needs what the one below made of all.
-            together = self.fused_stack and not self.options.dropout
-            for group in [layers] if together else [[layer] for layer in layers]:
+            # With dropout, training (most of the chunks) runs the layers one by one.
+            contiguous = self.fused_stack and not self.options.dropout
+            for group in [layers] if contiguous else [[layer] for layer in layers]:
                 recurrence.flatten_weights(self.cell, group, self.backend)
         return self
 
     @property
     def sides(self) -> Sequence[str]:
-        """What the names of each stack begin with."""
+        """Prefix of the names of each stack's layers."""
         return (FORWARD, REVERSE) if self.options.bidirectional else (FORWARD,)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.weight("readout.bias").device
 
     def weight(self, name: str) -> Tensor:
-        """A parameter by its name in the model file."""
+        """Return a parameter by its name in the model file."""
         return self._weights[_module_key(name)]
 
     def named_weights(self) -> dict[str, Tensor]:
-        """Every parameter by its name in the model file, in that order."""
+        """Return every parameter by its name in the model file, in the file's order."""
         return {name: self.weight(name) for name in self._names}
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """A copy of every parameter as a NumPy float32 array."""
+        """Return a copy of every parameter as a NumPy float32 array."""
         return {
             name: w.detach().to("cpu", torch.float32, copy=True).numpy() for name, w in self.named_weights().items()
         }
 
     @classmethod
     def from_model(cls, model: Model, device: torch.device, precision: str = "float32") -> "Network":
-        """The network of a model, on a device."""
+        """Build the network of a model on a device."""
         return cls(model.options, model.vocabulary.size).load_weights(model.weights).to_device(device, precision)
 
     def load_weights(self, weights: dict[str, np.ndarray]) -> "Network":
@@ -153,7 +153,7 @@ class Network(nn.Module):
         return self
 
     def initial_state(self, batch: int) -> States:
-        """The state before any text, of one stack: zeros (B, H)."""
+        """Return the state of one stack before any text: zeros (B, H)."""
         like = self.weight("readout.bias")
         return [
             tuple(like.new_zeros(batch, self.options.hidden) for _ in self.cell.state)
@@ -161,7 +161,7 @@ class Network(nn.Module):
         ]
 
     def to_tensor(self, ids: np.ndarray) -> Tensor:
-        """Symbols as int64 where the network is."""
+        """Return ids as int64 on the network's device."""
         return torch.from_numpy(ids.astype(np.int64)).to(self.device)
 
     def forward(
@@ -171,35 +171,35 @@ class Network(nn.Module):
 
         Args:
             ids: (T, B) int64.
-            states: from `start` or from the chunk before; not changed.
-            drops: what is dropped, in training.
-            behind: what is read from the right; of a bidirectional network alone, which needs it.
+            states: from `initial_state` or from the chunk before; not changed.
+            dropout: dropout masks, in training.
+            right_context: required by a bidirectional network, None for others.
 
         Returns:
             Logits (T, B, V), and the states after the chunk.
         """
         top, after = self.run_layers(ids, states, dropout)
         if right_context is not None:
-            other, _ = self.run_layers(right_context.ids, right_context.states, dropout, REVERSE)
-            top = torch.cat([top, other.flip(0)], -1)
+            from_right, _ = self.run_layers(right_context.ids, right_context.states, dropout, REVERSE)
+            top = torch.cat([top, from_right.flip(0)], -1)
         return self.logits(top), after
 
     def logits(self, top: Tensor) -> Tensor:
-        """(…, V) of what the output layer reads (…, R)."""
-        into = self.weight("embedding.weight" if self.options.tied else "readout.weight")
-        return ops.linear(top, into, self.weight("readout.bias"))
+        """Return the logits (…, V) of the output layer's input (…, R)."""
+        weight = self.weight("embedding.weight" if self.options.tied else "readout.weight")
+        return ops.linear(top, weight, self.weight("readout.bias"))
 
     def run_layers(
         self, ids: Tensor, states: States, dropout: DropoutMasks = NO_DROPOUT, side: str = FORWARD
     ) -> tuple[Tensor, States]:
-        """One stack through a chunk.
+        """Run one stack over a chunk.
 
         Args:
-            ids, states, drops: as in `forward`; ids in the order in which the stack reads.
+            ids, states, dropout: as in `forward`; ids in the order in which the stack reads.
             side: which stack.
 
         Returns:
-            What it hands to the output layer (T, B, H), or with skip (T, B, L·H), and the states after the chunk.
+            Its input to the output layer (T, B, H), or with skip (T, B, L·H), and the states after the chunk.
         """
         bias = self.weight("readout.bias")
         symbol_mask = None if dropout.symbols is None else dropout.symbols(0, bias.new_ones(self.vocab_size, 1))
@@ -227,51 +227,50 @@ class Network(nn.Module):
     def _layer_input(
         self, p: dict[str, Tensor], ids: Tensor, below_output: Tensor | None, symbol_mask: Tensor | None
     ) -> Tensor:
-        """What a layer's way through the chunk takes, from the symbols and what the layer below handed on.
+        """Return a layer's input to its backend, from the symbols and the output of the layer below.
 
-        `kept` (V, 1) is what each symbol's x is multiplied by, None for 1.
+        `symbol_mask` (V, 1) is what each symbol's x is multiplied by, None for 1.
         """
-        by_products = recurrence.takes_projected_input(self.backend)
+        projected = recurrence.takes_projected_input(self.backend)
         if below_output is None:
-            if by_products:
+            if projected:
                 return ops.embedding_lookup(self._input_products(p["weight_ih"], symbol_mask) + p["bias_ih"], ids)
             return self._input_vectors(ids, symbol_mask)
-        looked_up = by_products and self.options.input == "one-hot"
+        looked_up = projected and self.options.input == "one-hot"
         if self.options.skip and not looked_up:
             below_output = torch.cat([below_output, self._input_vectors(ids, symbol_mask)], -1)
-        if not by_products:
+        if not projected:
             return below_output
         if not (self.options.skip and looked_up):
             return ops.linear(below_output, p["weight_ih"], p["bias_ih"])
-        into, entering = p["weight_ih"].tensor_split([self.options.hidden], 1)
-        return ops.linear(below_output, into, p["bias_ih"]) + ops.embedding_lookup(
-            self._input_products(entering, symbol_mask), ids
-        )
+        of_below, of_symbol = p["weight_ih"].tensor_split([self.options.hidden], 1)
+        products = ops.linear(below_output, of_below, p["bias_ih"])
+        return products + ops.embedding_lookup(self._input_products(of_symbol, symbol_mask), ids)
 
     def _input_vectors(self, ids: Tensor, symbol_mask: Tensor | None) -> Tensor:
-        """x (T, B, E), or (T, B, V) with one-hot input."""
+        """Return x (T, B, E), or (T, B, V) with one-hot input."""
         if self.options.input == "embedding":
             return F.embedding(ids, self._embedding(symbol_mask))
         x = self.weight("readout.bias").new_zeros(*ids.shape, self.vocab_size)
         return x.scatter_(-1, ids[..., None], 1.0 if symbol_mask is None else F.embedding(ids, symbol_mask))
 
-    def _input_products(self, into: Tensor, symbol_mask: Tensor | None) -> Tensor:
-        """(V, G·H): W x of every symbol, so that a product becomes a look-up; W is (G·H, E), or (G·H, V)."""
+    def _input_products(self, weight: Tensor, symbol_mask: Tensor | None) -> Tensor:
+        """Return W x of every symbol (V, G·H), so that a product becomes a look-up; W is (G·H, E), or (G·H, V)."""
         if self.options.input == "embedding":
-            return self._embedding(symbol_mask) @ into.T
-        return into.T if symbol_mask is None else into.T * symbol_mask
+            return self._embedding(symbol_mask) @ weight.T
+        return weight.T if symbol_mask is None else weight.T * symbol_mask
 
     def _embedding(self, symbol_mask: Tensor | None) -> Tensor:
-        table = self.weight("embedding.weight")
-        return table if symbol_mask is None else table * symbol_mask
+        embedding = self.weight("embedding.weight")
+        return embedding if symbol_mask is None else embedding * symbol_mask
 
     @staticmethod
     def _drop_weights(p: dict[str, Tensor], mask: int, dropout: DropoutMasks) -> dict[str, Tensor]:
-        """A layer's parameters, some of its recurrent weights dropped where that is wanted."""
+        """Return a layer's parameters, with weight dropout if there is any."""
         return p if dropout.weights is None else {**p, "weight_hh": dropout.weights(mask, p["weight_hh"])}
 
     def _weights_of(self, side: str) -> dict[str, Tensor]:
-        """The weights of one stack by the names that they have in a network with one; those of the others with them."""
+        """Return all weights, those of one stack by their names in a network of one direction."""
         return {name.removeprefix(side): weight for name, weight in self.named_weights().items()}
 
     def _layer_weights(self, number: int, side: str) -> dict[str, Tensor]:
@@ -280,10 +279,10 @@ class Network(nn.Module):
 
 
 def reset_states(states: States, mask: Tensor) -> States:
-    """The states, those of some sequences (B,) zero."""
+    """Return the states with those of the sequences in `mask` (B,) set to zero."""
     return [tuple(tensor.masked_fill(mask[:, None], 0) for tensor in state) for state in states]
 
 
 def _module_key(name: str) -> str:
-    """A tensor's name without the dots that torch reserves for submodules."""
+    """Replace the dots in a tensor's name, which torch reserves for submodules."""
     return name.replace(".", ":")

@@ -1,20 +1,19 @@
-"""Matrix products on the CPU, by whichever of torch's two libraries is the quicker on this maker's processors.
+"""Matrix products on the CPU, by the faster of torch's two libraries on the processor at hand.
 
-`torch.mm` asks MKL, which keeps its widest instructions for Intel's own processors, and which lays a
-weight out again for every product. oneDNN takes the same instructions everywhere, and a weight that
-serves a whole chunk is laid out once (`PackedLinear`). On an AMD Zen 5, 16 x 256 times 256 x 1024 took
-145 µs by `addmm_` on one core and 50 so. On an Intel of 2.6 GHz MKL took 24 µs on two cores and oneDNN 42, and
-MKL has all products there (docs/notes.md has more).
+`torch.mm` calls MKL, which uses its widest instructions on Intel's own processors only, and packs a weight again for
+every product. oneDNN uses the same instructions everywhere, and a weight is packed once for a whole chunk
+(`PackedLinear`). On an AMD Zen 5, 16 x 256 times 256 x 1024 took 145 µs on one core by `addmm_`, and 50 µs by oneDNN.
+On an Intel of 2.6 GHz MKL took 24 µs on two cores and oneDNN 42, so MKL computes all products there (docs/notes.md).
 
-    linear(x, W, b)      x Wᵀ + b, with a gradient
-    Into(W, rows, b)     x ↦ x Wᵀ + b, again and again
-    linear_grads(a, b)   aᵀ b and the sum of a: the gradients of W and b over a whole chunk
-    embedding_lookup(table, ids)  what W x is of one-hot x: rows of a table, with a gradient
+    linear(x, W, b)               x Wᵀ + b, with a gradient
+    PackedLinear(W, rows, b)      x ↦ x Wᵀ + b for many x
+    linear_grads(a, b)            aᵀ b and the sum of a: the gradients of W and b over a whole chunk
+    embedding_lookup(table, ids)  W x for one-hot x: rows of a table, with a gradient
 
-float64, which the tests compare in, and machines without oneDNN go through torch's own product. Which library
-is asked depends on the maker and on sizes, never on a measurement, so that a run repeats itself bit for bit.
+float64, in which the tests compare, and machines without oneDNN use torch's own product. Which library is used
+depends on the processor's maker and on sizes, never on a measurement, so that a run repeats bit for bit.
 
-Shapes: N rows, I inputs, O outputs.
+Shapes: N rows, I inputs, O outputs, V symbols, T time, B batch.
 """
 
 import platform
@@ -28,7 +27,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 try:
-    # torch keeps these for its compiler; another version may have others, or none.
+    # These are internals of torch's compiler; another version may have others, or none.
     _pack_weight = torch.ops.mkldnn._reorder_linear_weight.default
     _linear = torch.ops.mkldnn._linear_pointwise.default
     _HAS_OPERATORS = True
@@ -38,31 +37,34 @@ except (AttributeError, RuntimeError):
 
 @cache
 def has_onednn() -> bool:
-    """Whether oneDNN's linear operators are there and do what is expected. Tried once, at the first product: no module
-    makes a tensor while it is loaded, see `charlm.runtime.malloc.use_huge_pages`."""
+    """Whether oneDNN's linear operators exist and work.
+
+    Tried once, at the first product: no module may make a tensor while it is imported, see
+    `charlm.runtime.malloc.use_huge_pages`.
+    """
     if not _HAS_OPERATORS:
         return False
-    one = torch.ones(2, 2, dtype=torch.float32, device="cpu")  # whatever a user has made the default since
+    ones = torch.ones(2, 2, dtype=torch.float32, device="cpu")  # whatever torch's default dtype and device are
     try:
-        twice = _linear(one, _pack_weight(one, 2), None, "none", [], "")
+        product = _linear(ones, _pack_weight(ones, 2), None, "none", [], "")
     except (RuntimeError, TypeError, NotImplementedError):
         return False
-    return bool((twice == 2).all())
+    return bool((product == 2).all())
 
 
 def onednn_available(x: Tensor) -> bool:
-    """Whether products with `x` can go through oneDNN."""
+    """Whether oneDNN can compute products with `x`."""
     return has_onednn() and bool(torch.backends.mkldnn.enabled) and x.device.type == "cpu" and x.dtype == torch.float32
 
 
 @cache
 def mkl_preferred() -> bool:
-    """Whether MKL is there and takes the widest instructions: on Intel's own processors."""
+    """Whether MKL exists and uses the widest instructions, as on Intel's own processors."""
     return bool(torch.backends.mkl.is_available()) and "GenuineIntel" in _processor()
 
 
 def _processor() -> str:
-    """What the system says of the processor, its maker within it."""
+    """The system's description of the processor, including its maker."""
     try:
         return CPUINFO.read_text(encoding="utf-8", errors="replace").split("\n\n")[0]
     except OSError:
@@ -70,11 +72,11 @@ def _processor() -> str:
 
 
 CPUINFO = Path("/proc/cpuinfo")
-"""Where Linux describes the processors, one after the other."""
+"""Linux' description of all processors."""
 
 
 def _use_onednn(x: Tensor) -> bool:
-    """Whether products with `x` are left to oneDNN."""
+    """Whether to compute products with `x` by oneDNN."""
     return onednn_available(x) and not mkl_preferred()
 
 
@@ -84,61 +86,60 @@ def matmul(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def onednn_matmul(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """The same where oneDNN is, in float32 and whether it is the quicker or not."""
+    """The same by oneDNN, in float32, even if it is slower."""
     return _linear(x, _without_gaps(weight), bias, "none", [], "")
 
 
 def _without_gaps(weight: Tensor) -> Tensor:
-    """The weight without gaps between its rows, or its columns: with some, oneDNN takes a thousand times as long."""
+    """Make a weight contiguous by rows or columns: with gaps, oneDNN takes a thousand times as long."""
     return weight if weight.is_contiguous() or weight.T.is_contiguous() else weight.contiguous()
 
 
 def linear_grads(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """aᵀ b (O, I) and the sum of a (O,), from a (N, O) and b (N, I): the gradients of W and b over N rows.
+    """Compute the gradients of W and b over N rows: aᵀ b (O, I) and the sum of a (O,), from a (N, O) and b (N, I).
 
-    A linear layer is a convolution that sees one point, the rows are the points of a line, and oneDNN's gradient of a
-    convolution turns neither a nor b on its side. Where torch would not leave it to oneDNN, or where it is small, a
-    product does.
+    A linear layer is a convolution with a kernel of one point along the rows, and oneDNN's gradient of a convolution
+    transposes neither a nor b. If torch would not use oneDNN for it, or if it is small, a matrix product is used.
     """
     if not _use_onednn(a):
         return torch.mm(a.T, b), a.sum(0)
     if not _use_convolution(a, b):
         return matmul(a.T, b.T), a.sum(0)
-    lines = [rows[None, None].permute(0, 3, 1, 2) for rows in (a, b)]  # (1, O, 1, N) and (1, I, 1, N)
+    images = [rows[None, None].permute(0, 3, 1, 2) for rows in (a, b)]  # (1, O, 1, N) and (1, I, 1, N)
     filters = a.new_empty(a.shape[1], b.shape[1], 1, 1)
     _, weight, bias = torch.ops.aten.convolution_backward(
-        *lines, filters, [a.shape[1]], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, True, True]
+        *images, filters, [a.shape[1]], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, True, True]
     )
     return weight.view(filters.shape[:2]), bias
 
 
 def _use_convolution(a: Tensor, b: Tensor) -> bool:
-    """Whether `linear_grads` is a convolution's gradient, which torch leaves to oneDNN with several threads."""
+    """Whether to compute `linear_grads` as a convolution's gradient, for which torch uses oneDNN if multithreaded."""
     large = b.numel() > MIN_PARALLEL_COPY and a.numel() * b.shape[1] >= MIN_CONVOLUTION_GRADIENT
     return large and torch.get_num_threads() > 1
 
 
 MIN_PARALLEL_COPY = 20480
-"""Numbers of an input up to which torch's convolution does without oneDNN."""
+"""Elements of an input up to which torch's convolution does not use oneDNN."""
 
 MIN_CONVOLUTION_GRADIENT = 1 << 25
 """Multiplications from which `linear_grads` is a convolution's gradient. A step of an rnn or gru of 2x128, 50 x 50,
-takes 6 % less time by it, one of 1x256, 16 x 64, as much as before; below that it would take longer."""
+takes 6 % less time with it, one of 1x256, 16 x 64, as much as without; smaller ones would take longer."""
 
 
 MIN_ONEDNN_PRODUCT = 1 << 20
-"""Multiplications up to which a product is left to torch: a call of oneDNN's operator takes some 12 µs by itself.
+"""Multiplications up to which torch's own product is used: a call of oneDNN's operator alone takes some 12 µs.
 On two cores of a Zen 5, torch and oneDNN took 19 and 21 µs for 16 x 256 x 256, 14 and 19 for 50 x 128 x 128,
 30 and 26 for 32 x 256 x 256."""
 
 
 MAX_UNPACKED_WEIGHT = 1 << 16
-"""Numbers of a weight that oneDNN is given column by column. To lay out 256 x 256 takes 0.1 to 0.2 ms, most of
-it around the copy; a product with 32 rows takes 1 µs less by it, and a chunk has some 60 (docs/notes.md)."""
+"""Elements up to which a weight is not packed for oneDNN. Packing 256 x 256 takes 0.1 to 0.2 ms, most of it overhead;
+a product with 32 rows then takes 1 µs less, and a chunk has some 60 products (docs/notes.md)."""
 
 
 class PackedLinear:
-    """A weight made ready once for many products with few rows: x ↦ x Wᵀ + b; laid out for oneDNN where that pays.
+    """A weight prepared once for many products with few rows: x ↦ x Wᵀ + b; packed for oneDNN if that pays.
 
     Args:
         weight: W (O, I).
@@ -152,24 +153,24 @@ class PackedLinear:
         if self._onednn and weight.numel() > MAX_UNPACKED_WEIGHT:
             self._weight = _pack_weight(weight.contiguous(), rows)
         else:
-            columns = weight.T.contiguous()  # a transposed view would halve the speed of torch's own product
-            self._weight = columns.T if self._onednn else columns
+            transposed = weight.T.contiguous()  # a transposed view would halve the speed of torch's own product
+            self._weight = transposed.T if self._onednn else transposed
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x Wᵀ + b (N, O) from x (N, I)."""
+        """Return x Wᵀ + b (N, O) from x (N, I)."""
         if self._onednn:
             return _linear(x, self._weight, self._bias, "none", [], "")
         return x @ self._weight if self._bias is None else torch.addmm(self._bias, x, self._weight)
 
     def add(self, y: Tensor, x: Tensor) -> Tensor:
-        """y + x Wᵀ + b (N, O), from y (N, O) and x (N, I)."""
+        """Return y + x Wᵀ + b (N, O), from y (N, O) and x (N, I)."""
         if self._onednn:
-            return self(x).add_(y)  # its operator that adds takes longer than both
+            return self(x).add_(y)  # oneDNN's operator with an addend takes longer than both
         sum_ = torch.addmm(y, x, self._weight)
         return sum_ if self._bias is None else sum_.add_(self._bias)
 
     def add_(self, y: Tensor, x: Tensor) -> Tensor:
-        """The same, in the place of y."""
+        """Compute the same in place of y."""
         if self._onednn:
             return y.add_(self(x))
         y.addmm_(x, self._weight)
@@ -194,7 +195,7 @@ class _Linear(Function):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x Wᵀ + b, (…, O) from (…, I), differentiable once; where oneDNN is not the better, torch's own `linear`."""
+    """Return x Wᵀ + b, (…, O) from (…, I), differentiable once; by torch's own `linear` if oneDNN is not used."""
     if not _use_onednn(x) or x.dim() < 2 or torch.is_autocast_enabled("cpu"):
         return torch.nn.functional.linear(x, weight, bias)
     y: Tensor = _Linear.apply(x.flatten(0, -2), weight, bias)  # type: ignore[no-untyped-call]
@@ -213,16 +214,16 @@ class _EmbeddingLookup(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
-        """Every row of the table gets the sum of what came of it, in the order of the ids."""
+        """Every row of the table gets the sum of its gradients, in the order of the ids."""
         (ids,) = ctx.saved_tensors
         return dy.new_zeros(ctx.symbols, dy.shape[-1]).index_add_(0, ids.flatten(), dy.flatten(0, -2)), None
 
 
 def embedding_lookup(table: Tensor, ids: Tensor) -> Tensor:
-    """Row s of a table (V, O) for each id s of (T, B): (T, B, O), differentiable once.
+    """Return row s of a table (V, O) for each id s of (T, B): (T, B, O), differentiable once.
 
-    The table is laid out by rows first: on the CPU, torch takes five times as long to look up in one that is turned on
-    its side. On a GPU a sum in the order of the ids is not to be had, and torch's own gradient serves.
+    The table is made contiguous first: on the CPU, a look-up in a transposed one takes five times as long. On a GPU
+    there is no sum in the order of the ids, so torch's own gradient is used.
     """
     table = table.contiguous()
     if table.device.type != "cpu":

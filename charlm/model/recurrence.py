@@ -1,12 +1,14 @@
-"""The ways of layers through a whole chunk: the plain unrolled loop, BPTT by hand, a scan, cuDNN.
+"""Backends that run layers over a chunk of T characters: unrolled loop, hand-written BPTT, scan, fused kernels.
 
-    plain   `cell.step` once per character, gradients by autograd: any cell, the slow twin of the others
+    plain   `cell.step` once per character, gradients by autograd: any cell, the reference of the others
     bptt    charlm's own forward and backward pass: rnn and gru on the CPU, and lstm with a large vocabulary
     fused   torch's own kernels, which are cuDNN on a GPU and oneDNN for the lstm on the CPU
     scan    cells that are linear in their state: all coefficients of the chunk at once, then `charlm.model.bptt`
-    whole   cells that have a way of their own through a chunk
+    whole   cells that compute a chunk in their own way
 
-All compute the same numbers up to rounding. State is passed in and out, never kept.
+All compute the same numbers up to rounding. State is passed in and returned, never stored.
+
+Shapes: T time, B batch, H hidden, G gates, L layers.
 """
 
 import warnings
@@ -24,9 +26,8 @@ from charlm.model.bptt import ScanFunction
 Backend = Literal["plain", "bptt", "fused", "scan", "whole"]
 
 MAX_FUSED_INPUT = 288
-"""Inputs per character beyond which the CPU's fused lstm may lose: it multiplies what `bptt` looks up in a table. By
-what was measured on either side, a 1x256 is level here on an Intel server and at some 450 on an AMD one
-(docs/notes.md)."""
+"""Inputs per character beyond which the CPU's fused lstm may be slower: it multiplies what `bptt` looks up in a table.
+Measured with 1x256, both are equally fast here on an Intel server, and at some 450 on an AMD one (docs/notes.md)."""
 
 
 _FUSED: dict[tuple[str, str], Callable[..., tuple[Tensor, ...]]] = {
@@ -38,11 +39,11 @@ _FUSED: dict[tuple[str, str], Callable[..., tuple[Tensor, ...]]] = {
 
 
 def choose_backend(cell: Cell, device: torch.device, precision: str, inputs: int) -> Backend:
-    """The quickest path, by what was measured (docs/notes.md).
+    """Choose the fastest backend, as measured (docs/notes.md).
 
     Args:
-        cell: the equations.
-        device: where the weights are.
+        cell: the cell.
+        device: of the weights.
         precision: bfloat16 is left to torch's own kernels and to autograd.
         inputs: numbers per character that the first layer reads, E or V.
     """
@@ -61,7 +62,7 @@ def choose_backend(cell: Cell, device: torch.device, precision: str, inputs: int
 
 
 def takes_projected_input(backend: Backend) -> bool:
-    """Whether `window` takes the input product W_ih x + b_ih (T, B, G·H) instead of x (T, B, in)."""
+    """Whether `run_layer` takes the input product W_ih x + b_ih (T, B, G·H) instead of x (T, B, in)."""
     return backend != "fused"
 
 
@@ -71,15 +72,15 @@ def run_layer(
     """Run one layer over a chunk.
 
     Args:
-        path: which way.
-        cell: the equations.
+        backend: the implementation to use.
+        cell: of the layer.
         p: the layer's parameters.
-        x: (T, B, G·H) input products, or (T, B, in) where `takes_projected_input` is false.
-        below: all states of the layer beneath, each part (T, B, H), where the plain path made them.
+        x: (T, B, G·H) input products, or (T, B, in) if `takes_projected_input` is false.
+        below: all states of the layer below, each part (T, B, H); None in the first layer and if not `plain`.
         state: each part (B, H).
 
     Returns:
-        h (T, B, H), the last state, and on the plain path all states, each part (T, B, H).
+        h (T, B, H), the last state, and in the plain backend all states, each part (T, B, H).
     """
     if backend == "plain":
         return _plain(cell, p, x, below, state)
@@ -98,8 +99,8 @@ def _plain(
 ) -> tuple[Tensor, State, tuple[Tensor, ...]]:
     states = []
     for t in range(len(x)):
-        beneath = None if below is None else tuple(tensors[t] for tensors in below)
-        state, _ = cell.step(torch, p, x[t], beneath, state)
+        below_t = None if below is None else tuple(tensors[t] for tensors in below)
+        state, _ = cell.step(torch, p, x[t], below_t, state)
         states.append(state)
     all_states = tuple(torch.stack(tensors) for tensors in zip(*states, strict=True))
     return all_states[0], state, all_states
@@ -125,13 +126,13 @@ def _whole(cell: WindowCell, p: Parameters, x: Tensor, state: State) -> tuple[Te
 def run_fused_stack(
     cell: Cell, layers: Sequence[Parameters], x: Tensor, states: Sequence[State]
 ) -> tuple[Tensor, list[State]]:
-    """Run layers, each of which reads the one below as it is, over a chunk by torch's own kernels.
+    """Run layers, each of which reads the output of the one below unchanged, over a chunk by torch's own kernels.
 
-    On a GPU the layers of an lstm take 0.6 of the time at once that they take one by one, when they are recorded
-    (docs/notes.md): where a character has left the first, cuDNN runs the second beside it.
+    On a GPU the layers of an lstm take 0.6 of the time together that they take one by one, in a CUDA graph
+    (docs/notes.md): once the first layer has read a character, cuDNN runs the second at the same time.
 
     Args:
-        cell: the equations, of all layers.
+        cell: of all layers.
         layers: the parameters of each.
         x: (T, B, in), of the first.
         states: of each, each part (B, H).
@@ -140,31 +141,31 @@ def run_fused_stack(
         h (T, B, H) of the last layer, and the last state of each.
     """
     run = _FUSED[cell.name, cell.activation]
-    kind = x.device.type
-    # Autocast would run cuDNN's recurrences in float16, whatever it was asked for; cast here instead.
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-    with torch.autocast(kind, enabled=False), _ignore_layout_warning(kind):
+    device_type = x.device.type
+    # Autocast would run cuDNN's recurrences in float16, whatever dtype it has; cast here instead.
+    dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else x.dtype
+    with torch.autocast(device_type, enabled=False), _ignore_layout_warning(device_type):
         first = tuple(_stack_states(parts).to(dtype) for parts in zip(*states, strict=True))
         weights = [p[name].to(dtype) for p in layers for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        begun = first if len(first) > 1 else first[0]
+        initial = first if len(first) > 1 else first[0]
         training = torch.is_grad_enabled()
-        h, *last = run(x.to(dtype), begun, weights, True, len(layers), 0.0, training, False, False)
+        h, *last = run(x.to(dtype), initial, weights, True, len(layers), 0.0, training, False, False)
     return h, list(zip(*(tensor.to(states[0][0].dtype).unbind() for tensor in last), strict=True))
 
 
 def _stack_states(tensors: Sequence[Tensor]) -> Tensor:
-    """(L, B, H) of the parts (B, H) of L layers."""
+    """Stack one part of the state (B, H) of L layers as (L, B, H)."""
     return tensors[0][None] if len(tensors) == 1 else torch.stack(tuple(tensors))
 
 
 @contextmanager
-def _ignore_layout_warning(kind: str) -> Iterator[None]:
-    """Keep torch from advising, on a GPU, to lay weights side by side that are made again in every chunk.
+def _ignore_layout_warning(device_type: str) -> Iterator[None]:
+    """Silence torch's advice, on a GPU, to make weights contiguous that are computed again in every chunk.
 
-    Those are weights in bfloat16, weights of which some are dropped, and layers that run at once in evaluation but one
-    by one in training. Their copies take no time worth saving.
+    Those are weights in bfloat16, weights with dropout, and layers that run together in evaluation but one
+    by one in training. Copying them takes little time.
     """
-    if kind != "cuda":
+    if device_type != "cuda":
         yield
         return
     with warnings.catch_warnings():
@@ -173,18 +174,17 @@ def _ignore_layout_warning(kind: str) -> Iterator[None]:
 
 
 def flatten_weights(cell: Cell, layers: Sequence[Parameters], backend: Backend) -> None:
-    """Lay the parameters of layers that run at once side by side on a GPU, as cuDNN wants them; elsewhere nothing
-    happens.
+    """Make the parameters of layers that run together contiguous on a GPU, as cuDNN needs them; no effect elsewhere.
 
-    torch does this for its own modules only, so that one is made to hold the parameters for a moment.
+    torch does this only for its own modules, so a temporary one holds the parameters.
     """
     if backend != "fused" or layers[0]["weight_hh"].device.type != "cuda":
         return
     hidden, inputs = layers[0]["weight_hh"].shape[1], layers[0]["weight_ih"].shape[1]
     keywords = {"nonlinearity": cell.activation} if cell.name == "rnn" else {}
-    make = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell.name]
-    holder = make(inputs, hidden, len(layers), device="meta", **keywords)
+    module_class = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[cell.name]
+    module = module_class(inputs, hidden, len(layers), device="meta", **keywords)
     for number, p in enumerate(layers):
         for name, weight in p.items():
-            setattr(holder, f"{name}_l{number}", weight)
-    holder.flatten_parameters()
+            setattr(module, f"{name}_l{number}", weight)
+    module.flatten_parameters()
