@@ -1,10 +1,10 @@
-"""The one file format: a model is a safetensors file whose header says everything else as JSON.
+"""The model file: safetensors, with everything but the weights as JSON in the header.
 
-A file carries the weights, the network's options, the symbol table, the corpus' name and SHA-256
-and how it was trained, so that it needs no other file, and no particular device. Reading it runs
-no code and needs no torch. The bytes are laid out in docs/checkpoint.md.
+A file has the weights, the network's options, the vocabulary, the corpus' name and SHA-256, and how the model
+was trained, so that it needs no other file and no particular device. Reading it runs no code and needs no torch.
+docs/checkpoint.md describes the bytes.
 
-Names and shapes are checked against what the options imply before a weight is used.
+Names and shapes are checked against those that the options imply before a weight is used.
 """
 
 import json
@@ -29,32 +29,32 @@ from charlm.tokenizers.vocabulary import Vocabulary
 from charlm.version import __version__
 
 FORMAT = 1
-"""Version of the layout. A reader refuses what is newer and goes on reading what is older."""
+"""Version of the format. A reader refuses newer versions and reads older ones."""
 
 FIXED_CONFIG = {"wiring": "stack"}
-"""How the network is put together, where this version knows one way only; recorded for later ones."""
+"""Settings with one possible value in this version, recorded for later ones."""
 
 KNOWN_WORDS = {"direction": ModelOptions.specs()["direction"].words(), "wiring": ("stack",)}
-"""Words of a file that a later version may have more of. The first of each is meant where a file has none."""
+"""Values that this version knows of settings that may get more. The first is the default if a file has none."""
 
 LATER_DEFAULTS = {name: ModelOptions.default(name) for name in ("context", *WIRING_OPTIONS)}
-"""Settings that format 1 did not have at first, with what they are where a file does not name them. A model that has
-them so is written without them, and readers that do not know them go on reading it."""
+"""Settings added to format 1 later, with their defaults if a file lacks them. Settings at these defaults are not
+written, so that older readers can still read the file."""
 
 MAX_HEADER_BYTES = 20_000_000
-"""Bytes that a header may have. The largest that charlm writes, a table of all of Unicode, has 16 million."""
+"""Largest header that is read. The largest that charlm writes, a vocabulary of all of Unicode, has 16 million bytes."""
 
 Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """What a model file holds, its weights as NumPy float32 arrays by name.
+    """The contents of a model file.
 
     Attributes:
-        options: the network, every `auto` resolved.
-        symbols: the table of V symbols.
-        weights: shapes as in `charlm.model.parameters.shapes`.
+        options: the network's, every `auto` resolved.
+        vocabulary: V symbols.
+        weights: NumPy float32 arrays by name, with the shapes of `charlm.model.parameters.shapes`.
         corpus: `name`, `sha256` and the preparation options of the training text.
         training: how it was trained: step, losses in nats, seed, options.
         path: the file it was read from.
@@ -69,12 +69,12 @@ class Model:
 
     @property
     def label(self) -> str:
-        """What to call it: its file."""
+        """Name for messages and tables: its path."""
         return str(self.path or "a model in memory")
 
     @property
     def run_label(self) -> str:
-        """What to call it: its run, if its file has the name that training gives."""
+        """Name for messages and tables: its run, if its file has the name that training gives."""
         in_run = self.path is not None and self.path.name == "model.safetensors"
         return str(self.path.parent) if self.path is not None and in_run else self.label
 
@@ -95,14 +95,14 @@ class Model:
 
     @property
     def starts_at_boundary(self) -> bool:
-        """Whether a text that is read from its middle begins with a boundary: the training text had none inside."""
+        """Whether to put a boundary before an excerpt of a text: if the training text had none inside."""
         return not self.corpus.get("documents")
 
     def check_one_way(self, what: str) -> None:
-        """Refuse a bidirectional model for what knows only the symbols on one side.
+        """Refuse a bidirectional model for a task that has only the symbols on one side.
 
         Raises:
-            UsageError: it is one, and cannot do `what`.
+            UsageError: it is bidirectional, and cannot do `what`.
         """
         if self.options.bidirectional:
             raise UsageError(
@@ -114,7 +114,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Header:
-    """What `read_header` learns without reading a weight."""
+    """A model file without its weights, as `read_header` returns it."""
 
     path: Path
     format: int
@@ -132,10 +132,10 @@ class Header:
 
 
 def check_model(value: object) -> None:
-    """Refuse what is no model, such as the name of one, where a model is wanted.
+    """Refuse a value that is not a `Model`, such as the path of one.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is not a model.
     """
     if not isinstance(value, Model):
         shown = repr(value) if isinstance(value, str | Path) else f"a {type(value).__name__}"
@@ -148,7 +148,7 @@ def save(path: Path, model: Model) -> None:
         "format": FORMAT,
         "version": __version__,
         "config": {
-            # A reader that does not know what is not at its default must refuse.
+            # A setting that is not at its default must be written, so that a reader that does not know it refuses.
             **{name: value for name, value in _config_items(model.options) if value != LATER_DEFAULTS.get(name)},
             "unit": model.vocabulary.unit,
             **FIXED_CONFIG,
@@ -168,7 +168,7 @@ def read_header(path: str | Path) -> Header:
     """Read and check everything but the weights of a model file.
 
     Raises:
-        CheckpointError: it is missing, damaged, from a newer charlm, or no model.
+        CheckpointError: it is missing, damaged, from a newer charlm, or not a model.
     """
     path = Path(path)
     with _open_safetensors(path) as file:
@@ -193,13 +193,13 @@ def load(path: str | Path) -> Model:
 
 def write_tensors(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> None:
     """Write arrays and JSON metadata as one safetensors file, the same bytes for the same content."""
-    words = {key: json.dumps(value, sort_keys=True, allow_nan=True) for key, value in metadata.items()}
+    encoded = {key: json.dumps(value, sort_keys=True, allow_nan=True) for key, value in metadata.items()}
     contiguous = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
-    write_atomically(path, _sort_metadata(safetensors.numpy.save(contiguous, metadata=words)))
+    write_atomically(path, _sort_metadata(safetensors.numpy.save(contiguous, metadata=encoded)))
 
 
 def read_tensors(path: Path, advice: str) -> tuple[Arrays, dict[str, Any]]:
-    """Read what `write_tensors` wrote; `advice` ends the message where that fails.
+    """Read a file of `write_tensors`; `advice` ends the error message.
 
     Raises:
         CheckpointError: the file is missing, damaged, or from a newer charlm.
@@ -208,12 +208,12 @@ def read_tensors(path: Path, advice: str) -> tuple[Arrays, dict[str, Any]]:
         metadata = _parse_metadata(path, file)
         try:
             return {name: file.get_tensor(name) for name in file.keys()}, metadata
-        except (SafetensorError, TypeError, ValueError, AttributeError) as error:  # a dtype that NumPy has not
+        except (SafetensorError, TypeError, ValueError, AttributeError) as error:  # a dtype that NumPy lacks
             raise CheckpointError(f"{path} holds tensors that cannot be read ({_brief(error)}); {advice}") from None
 
 
 def _sort_metadata(data: bytes) -> bytes:
-    """The same safetensors file with its metadata sorted: the library writes them in random order."""
+    """Sort the metadata of a safetensors file, which the library writes in random order."""
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -223,7 +223,11 @@ def _sort_metadata(data: bytes) -> bytes:
 
 
 def _open_safetensors(path: Path, advice: str = "give a model.safetensors that `charlm train` wrote") -> Any:
-    """`safe_open` with its refusals in our words."""
+    """Open a safetensors file.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or another kind of file; the message ends with `advice`.
+    """
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "does not exist"
         raise CheckpointError(f"{path} {problem}; a model file is needed, such as runs/NAME/model.safetensors")
@@ -240,10 +244,10 @@ def _open_safetensors(path: Path, advice: str = "give a model.safetensors that `
 
 
 def check_cell(path: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a file whose cell is not known, in words that say how it becomes known.
+    """Refuse a file with an unknown cell, and advise on plugins.
 
     Raises:
-        CheckpointError: its cell is neither of the package nor of a plugin that was given.
+        CheckpointError: its cell is neither of the package nor of a registered plugin.
     """
     cell = config.get("cell")
     if isinstance(cell, str) and cell not in cells.names():
@@ -254,15 +258,15 @@ def check_cell(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON, refused where a key stands twice: readers would disagree on what the file says."""
-    table = dict(pairs)
-    if len(table) != len(pairs):
+    """Return a JSON object; refuse duplicate keys, which readers understand differently."""
+    result = dict(pairs)
+    if len(result) != len(pairs):
         raise ValueError("a key stands there twice")
-    return table
+    return result
 
 
 def _reject_non_finite(word: str) -> float | None:
-    """A number of a model's metadata; None for what is none, as `Infinity` or 1e999, which JSON does not have."""
+    """Return a number of a model's metadata; None for one that JSON does not have, such as `Infinity` or 1e999."""
     number = float(word)
     return number if isfinite(number) else None
 
@@ -270,18 +274,18 @@ def _reject_non_finite(word: str) -> float | None:
 _decode_untrusted = json.JSONDecoder(
     object_pairs_hook=_reject_duplicate_keys, parse_constant=_reject_non_finite, parse_float=_reject_non_finite
 ).decode
-"""JSON of a model's metadata. Made once: a header may have a million keys."""
+"""Decode a model's metadata. Made once: a header may have a million keys."""
 
 _decode_own = json.JSONDecoder(object_pairs_hook=_reject_duplicate_keys).decode
-"""JSON of what charlm wrote for itself, infinite numbers included."""
+"""Decode the metadata of charlm's internal files, which may have infinite numbers."""
 
 
 def _parse_metadata(path: Path, file: Any, decode: Callable[[str], Any] = _decode_own) -> dict[str, Any]:
-    words = file.metadata() or {}
-    if "format" not in words or "config" not in words:
+    encoded = file.metadata() or {}
+    if "format" not in encoded or "config" not in encoded:
         raise CheckpointError(f"{path} is a safetensors file, but not one of charlm's; it names no format and config")
     try:
-        metadata = {key: decode(word) for key, word in words.items()}
+        metadata = {key: decode(value) for key, value in encoded.items()}
     except (ValueError, RecursionError):
         raise CheckpointError(f"{path}: the header's metadata are not JSON; the file is damaged") from None
     if type(metadata["format"]) is not int or metadata["format"] < 1:
@@ -298,22 +302,22 @@ def _parse_header(path: Path, file: Any) -> Header:
     if "progress" in metadata:
         raise CheckpointError(f"{path} is the progress of a run and no model; those are model and last.safetensors")
     config = _section(path, metadata, "config")
-    symbols = _parse_vocabulary(path, _section(path, metadata, "symbols"))
+    vocabulary = _parse_vocabulary(path, _section(path, metadata, "symbols"))
     options = _parse_options(path, config)
-    if config.get("unit") != symbols.unit:
+    if config.get("unit") != vocabulary.unit:
         raise CheckpointError(f"{path}: config and symbols disagree about the unit; the file is damaged")
-    expected = parameters.shapes(options, symbols.size)
+    expected = parameters.shapes(options, vocabulary.size)
     _check_tensors(path, file, expected)
-    tables = {key: _section(path, metadata, key) for key in _SECTION_SCHEMAS}
-    for key, table in tables.items():
-        _check_section(path, key, table)
+    sections = {key: _section(path, metadata, key) for key in _SECTION_SCHEMAS}
+    for key, section in sections.items():
+        _check_section(path, key, section)
     return Header(
         path=path,
         format=metadata["format"],
         options=options,
-        vocabulary=symbols,
-        corpus=tables["corpus"],
-        training=tables["training"],
+        vocabulary=vocabulary,
+        corpus=sections["corpus"],
+        training=sections["training"],
         version=str(metadata.get("version", "unknown")),
         shapes=expected,
     )
@@ -336,20 +340,20 @@ _SECTION_SCHEMAS: dict[str, Schema] = {
         "valid_characters": is_count, "options": is_object,
     },
 }  # fmt: skip
-"""What the information in a model may be, key by key; charlm shows it and computes with some of it."""
+"""Types of the values in a model's metadata; charlm shows them and computes with some."""
 
 
-def _check_section(path: Path, key: str, table: dict[str, Any]) -> None:
-    name = misfit(table, _SECTION_SCHEMAS[key])
+def _check_section(path: Path, key: str, section: dict[str, Any]) -> None:
+    name = misfit(section, _SECTION_SCHEMAS[key])
     if name is not None:
         raise CheckpointError(
-            f"{path}: {name} in {key!r} is {_brief(repr(table[name]))}, which it cannot be; the file is damaged"
+            f"{path}: {name} in {key!r} is {_brief(repr(section[name]))}, which it cannot be; the file is damaged"
         )
 
 
-def _parse_vocabulary(path: Path, table: dict[str, Any]) -> Vocabulary:
+def _parse_vocabulary(path: Path, section: dict[str, Any]) -> Vocabulary:
     try:
-        return Vocabulary.from_json(table)
+        return Vocabulary.from_json(section)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
 
@@ -372,9 +376,9 @@ def _parse_options(path: Path, config: dict[str, Any]) -> ModelOptions:
     try:
         completed = {**LATER_DEFAULTS, **config}
         options = ModelOptions(**{name: completed[name] for name in known_names})
-        undecided = [name for name in known_names if getattr(options, name) in (None, AUTO)]
-        if undecided:
-            raise CheckpointError(f"{path}: the header leaves {undecided[0]!r} open; the file is damaged")
+        unresolved = [name for name in known_names if getattr(options, name) in (None, AUTO)]
+        if unresolved:
+            raise CheckpointError(f"{path}: the header leaves {unresolved[0]!r} open; the file is damaged")
         cells.of(options)
         parameters.check(options)
     except KeyError as error:
@@ -385,11 +389,11 @@ def _parse_options(path: Path, config: dict[str, Any]) -> ModelOptions:
 
 
 def _check_tensors(path: Path, file: Any, expected: dict[str, tuple[int, ...]]) -> None:
-    present = set(file.keys())
-    if present != set(expected):
-        odd = sorted(present ^ set(expected))[0]
+    names = set(file.keys())
+    if names != set(expected):
+        name = sorted(names ^ set(expected))[0]
         raise CheckpointError(
-            f"{path}: tensor {_brief(odd)} is {'missing' if odd in expected else 'unexpected'}; the file is damaged"
+            f"{path}: tensor {_brief(name)} is {'missing' if name in expected else 'unexpected'}; the file is damaged"
         )
     for name, shape in expected.items():
         tensor = file.get_slice(name)
@@ -400,6 +404,6 @@ def _check_tensors(path: Path, file: Any, expected: dict[str, tuple[int, ...]]) 
             )
 
 
-def _brief(thing: object) -> str:
-    text = " ".join(str(thing).split())
+def _brief(value: object) -> str:
+    text = " ".join(str(value).split())
     return text if len(text) <= 80 else text[:77] + "..."

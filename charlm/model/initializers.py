@@ -2,7 +2,7 @@
 
 Not here: the weights of another model (`charlm.training.pretrained`).
 
-Shapes: V symbols, E embedding, H hidden, G gates.
+Shapes: H hidden, G gates.
 """
 
 from math import sqrt
@@ -19,13 +19,13 @@ from charlm.spec import AUTO
 
 
 def initial_value(options: ModelOptions, name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """What a parameter of a network starts from, unless `initialize` draws it again.
+    """Return the initial value of a network's parameter, unless `initialize` changes it.
 
     Recurrent weights are orthogonal, a block for each gate: a product of such matrices neither
-    grows nor shrinks a gradient (Saxe, McClelland & Ganguli 2014). Biases are 0, but for those
-    the cell asks for (the forget gate's 1), and the -1 of a highway. A layer normalisation
+    grows nor shrinks a gradient (Saxe, McClelland & Ganguli 2014). Biases are 0, except those
+    that the cell sets (the forget gate's 1), and the -1 of a highway. A layer normalisation
     starts with the gain 1. The rest is uniform in ±1/sqrt(H); an embedding is normal, as in
-    torch, unless it is the output layer's table too.
+    torch, unless it is tied to the output layer.
     """
     value = torch.zeros(shape)
     name = name.removeprefix(REVERSE)
@@ -53,20 +53,20 @@ def initial_value(options: ModelOptions, name: str, shape: tuple[int, ...], gene
 
 
 def initialize(weights: dict[str, Tensor], options: TrainOptions) -> None:
-    """Give the named weights of a new network the values that the options ask for, the same for the same seed.
+    """Set the named weights of a new network as the options say; the same seed gives the same weights.
 
     - `orthogonal`: the network's own.
-    - `uniform`: every number in ±scale, biases too, as in char-rnn (0.08); 1/sqrt(H) is what torch does.
-    - `normal`: matrices normal with deviation `scale`, biases 0, as in min-char-rnn (0.01); 1/sqrt(inputs + H) is
-      what torch-rnn does.
+    - `uniform`: every number in ±scale, biases too, as in char-rnn (0.08); in torch the scale is 1/sqrt(H).
+    - `normal`: matrices normal with standard deviation `scale`, biases 0, as in min-char-rnn (0.01); in torch-rnn
+      the scale is 1/sqrt(inputs + H).
     - `glorot`: matrices uniform in ±sqrt(6 / (rows + columns)) (Glorot & Bengio 2010), recurrent ones with
       orthonormal columns over all gates together, biases 0, as in Keras.
 
-    An embedding is drawn anew only where a scale is given. At last gates whose bias the cell wants to start from
-    something else get that in `bias_ih`, and forget gates `forget_bias`.
+    An embedding is drawn again only if a scale is given. Finally, gates for which the cell has an initial bias get it
+    in `bias_ih`, and forget gates get `forget_bias`.
 
     Raises:
-        UsageError: a scale is given, and the rule has a size of its own.
+        UsageError: a scale is given for an initialization that has its own.
     """
     if options.init_scale != AUTO and options.init not in ("uniform", "normal"):
         raise UsageError(
@@ -86,10 +86,10 @@ def initialize(weights: dict[str, Tensor], options: TrainOptions) -> None:
 def _draw(
     weights: dict[str, Tensor], name: str, weight: Tensor, options: TrainOptions, generator: torch.Generator
 ) -> None:
-    """One parameter by the rule `options.init`, which is not `orthogonal`."""
+    """Draw one parameter by `options.init`, which is not `orthogonal`."""
     kind = name.rsplit(".", 1)[-1]
-    own = not name.removeprefix(REVERSE).startswith(("layers.", "readout.")) or not kind.startswith("bias")
-    if weight.dim() == 1 and own or name == "embedding.weight" and options.init_scale == AUTO:
+    is_bias = kind.startswith("bias") and name.removeprefix(REVERSE).startswith(("layers.", "readout."))
+    if weight.dim() == 1 and not is_bias or name == "embedding.weight" and options.init_scale == AUTO:
         return
     if options.init == "uniform":
         bound = 1 / sqrt(options.hidden) if options.init_scale == AUTO else options.init_scale
@@ -108,16 +108,16 @@ def _draw(
 
 
 def _fan_in(weights: dict[str, Tensor], name: str, hidden: int) -> int:
-    """How many numbers a unit of this matrix reads: in a layer, those from below and the H of the state."""
-    below = weights[name].shape[1]
+    """Return how many numbers a unit of this matrix reads: in a layer, the input and the H of the state."""
+    columns = weights[name].shape[1]
     layer, _, kind = name.rpartition(".")
     if kind == "weight_hh":
-        return below + weights[f"{layer}.weight_ih"].shape[1]
-    return below + hidden if kind == "weight_ih" else below
+        return columns + weights[f"{layer}.weight_ih"].shape[1]
+    return columns + hidden if kind == "weight_ih" else columns
 
 
 def _set_biases(weights: dict[str, Tensor], layer: int, options: TrainOptions, side: str) -> None:
-    """The starts that a cell asks for in its `bias_ih` (G·H), and the forget gate's where it is given."""
+    """Set a cell's initial biases in its `bias_ih` (G·H), and the forget gate's if `forget_bias` is given."""
     cell, bias = cells.of(options).at(layer), weights[f"{side}layers.{layer}.bias_ih"]
     first_bias = dict(cell.first_bias)
     if options.forget_bias != AUTO:

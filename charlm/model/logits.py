@@ -1,4 +1,4 @@
-"""Log-probabilities and losses from logits, in NumPy: the one softmax of everything that does without torch."""
+"""Log-probabilities and losses from logits, in NumPy."""
 
 import numpy as np
 

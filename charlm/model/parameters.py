@@ -1,4 +1,4 @@
-"""What parameters a network has: their names, shapes and number; and whether its options agree. No arrays here.
+"""Names, shapes and number of a network's parameters, and whether its options agree. No arrays here.
 
 Shapes: V symbols, E embedding, H hidden, G gates of the cell.
 """
@@ -11,14 +11,14 @@ from charlm.errors import UsageError
 from charlm.spec import AUTO
 
 REVERSE = "reverse."
-"""What the names of the layers that read from the right begin with, in a bidirectional network."""
+"""Prefix of the names of the layers that read from the right, in a bidirectional network."""
 
 
 def check(options: ModelOptions) -> None:
-    """Look whether there is such a network; sizes may still be `auto`.
+    """Check that the options agree; sizes may still be `auto`.
 
     Raises:
-        UsageError: an embedding is to be the readout's table too, and there is none, or it has not the readout's size.
+        UsageError: with tied embeddings, there is no embedding, or it has another size than the readout's input.
     """
     if not options.tied:
         return
@@ -37,19 +37,18 @@ def check(options: ModelOptions) -> None:
 
 
 def input_size(options: ModelOptions, vocab_size: int) -> int:
-    """How many numbers the first layer reads per character: E, or V with one-hot input."""
+    """Return how many numbers the first layer reads per character: E, or V with one-hot input."""
     return options.embedding if options.input == "embedding" else vocab_size
 
 
 def shapes(options: ModelOptions, vocab_size: int) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor of a model file, by the name it has there.
+    """Return the shape of every tensor of a model file, by its name there.
 
     `embedding.weight (V, E)` is absent with one-hot input. `layers.{l}.…` are the cell's own; for
-    rnn, lstm and gru they have torch's meaning and gate order. What is multiplied with what is in
-    `charlm.model.wiring`: with skip, a layer above the first reads H + E or H + V numbers, and the
-    readout those of all layers; `readout.weight` is absent where it is the embedding. A bidirectional
-    network has all layers twice, those that read from the right as `reverse.layers.{l}.…`, and its
-    readout reads first what the others hand on.
+    rnn, lstm and gru they have torch's meaning and gate order. `charlm.model.wiring` has the products: with
+    skip, a layer above the first reads H + E or H + V numbers, and the readout reads all layers.
+    `readout.weight` is absent with tied embeddings. A bidirectional network has all layers twice, those that read
+    from the right as `reverse.layers.{l}.…`, and its readout reads the outputs of the others first.
     """
     shapes_by_name: dict[str, tuple[int, ...]] = {}
     if options.input == "embedding":
@@ -66,13 +65,13 @@ def shapes(options: ModelOptions, vocab_size: int) -> dict[str, tuple[int, ...]]
 
 
 def _stack(options: ModelOptions, vocab_size: int) -> dict[str, tuple[int, ...]]:
-    """The layers, and what belongs to the wiring between them."""
+    """Return the shapes of the layers, and of the wiring between them."""
     cell, shapes_by_name = cells.of(options), {}
-    entering = inputs = input_size(options, vocab_size)
+    inputs = first_inputs = input_size(options, vocab_size)
     for layer in range(options.layers):
         for name, shape in cell.at(layer).shapes(inputs, options.hidden).items():
             shapes_by_name[f"layers.{layer}.{name}"] = shape
-        inputs = options.hidden + (entering if options.skip else 0)
+        inputs = options.hidden + (first_inputs if options.skip else 0)
     for layer in range(options.layers) if options.layer_norm else ():
         shapes_by_name[f"norm.{layer}.weight"] = shapes_by_name[f"norm.{layer}.bias"] = (options.hidden,)
     for layer in range(1, options.layers) if options.between == "highway" else ():
@@ -82,5 +81,5 @@ def _stack(options: ModelOptions, vocab_size: int) -> dict[str, tuple[int, ...]]
 
 
 def count(options: ModelOptions, vocab_size: int) -> int:
-    """The number of parameters."""
+    """Return the number of parameters."""
     return sum(prod(shape) for shape in shapes(options, vocab_size).values())
