@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from charlm.callbacks import ignore
 from charlm.config import TrainOptions
 from charlm.data.corpus import Corpus
 from charlm.errors import CheckpointError, CorpusError, RunError, UsageError
@@ -29,7 +30,7 @@ from charlm.training.interrupts import run_saving_on_interrupt
 from charlm.training.optimizer import load_state_arrays
 from charlm.training.run_folder import RunFolder, TrainCheckpoint
 from charlm.training.schedule import RunLength
-from charlm.training.train import Clock, configure_device, ignore_event, make_plan, model_options, never, open_corpus
+from charlm.training.train import Clock, configure_device, make_plan, model_options, open_corpus
 from charlm.training.trainer import Trainer
 
 RESUMABLE = {
@@ -63,7 +64,7 @@ def resume(
         UsageError: an option was given that a running model cannot change.
     """
     group = join()
-    report = report if report and group.is_main else ignore_event
+    report = report if report and group.is_main else ignore
     started = clock() if started is None else started
     with group.on_main(lambda: RunFolder.find(run, Path(root))) as folder:
         saved = group.on_main(folder.restore)
@@ -78,7 +79,7 @@ def resume(
         network.to_device(device, options.precision)
         trainer = Trainer(
             corpus, options, network, folder, saved.state,
-            report=report, clock=clock, started=started, stop=stop or never, group=group,
+            report=report, clock=clock, started=started, stop=stop, group=group,
         )  # fmt: skip
         load_state_arrays(trainer.optimizer, saved.arrays.get("optimizer", {}), saved.state.step)
         trainer.states = _carried_states(network, saved.arrays.get("states", {}), options.batch_size, group)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from charlm import cells
+from charlm.callbacks import ignore
 from charlm.config import ModelOptions, TrainOptions
 from charlm.data.batches import Batches
 from charlm.data.corpus import Corpus, find_corpus
@@ -23,7 +24,7 @@ from charlm.runtime import malloc
 from charlm.runtime.device import check_memory, describe_device, find_device, set_precision, set_threads
 from charlm.runtime.distributed import ProcessGroup, join
 from charlm.training import auto, pretrained
-from charlm.training.events import Event, Notice, Plan, Report, Result
+from charlm.training.events import Notice, Plan, Report, Result
 from charlm.training.interrupts import run_saving_on_interrupt
 from charlm.training.run_folder import RunFolder, TrainState
 from charlm.training.trainer import Trainer
@@ -67,7 +68,7 @@ def train(
         DivergedError, Interrupted: see `charlm.training.trainer`.
     """
     group = join()
-    report = report if report and group.is_main else ignore_event
+    report = report if report and group.is_main else ignore
     started = clock() if started is None else started
     corpus = _shared_corpus(corpus, group)
     source = None if init_from is None else checkpoint.load(Path(init_from))
@@ -87,7 +88,7 @@ def train(
             report(Notice(notice))
         trainer = Trainer(
             corpus, options, network, folder, TrainState(),
-            report=report, clock=clock, started=started, stop=stop or never, group=group,
+            report=report, clock=clock, started=started, stop=stop, group=group,
         )  # fmt: skip
         report(replace(planned, path=folder.path))
         trainer.begin()
@@ -113,7 +114,7 @@ def plan(
     """
     if type(measure) is not int or measure < 1:
         raise UsageError(f"measure is the steps to time, an integer from 1 on, got {measure!r}")
-    corpus, report = open_corpus(corpus), report or ignore_event
+    corpus, report = open_corpus(corpus), report or ignore
     vectors = pretrained.load_vectors(values, corpus.vocabulary, None)
     options, notices = auto.resolve_options(corpus, values, None, vectors)
     for notice in notices:
@@ -124,7 +125,7 @@ def plan(
     network = new_network(options, corpus).to_device(device, options.precision)
     trainer = Trainer(
         corpus, options, network, RunFolder(Path()), TrainState(),
-        report=ignore_event, notify=lambda line: report(Notice(line)), clock=time.perf_counter, started=0.0,
+        report=ignore, notify=lambda line: report(Notice(line)), clock=time.perf_counter, started=0.0,
     )  # fmt: skip
     return planned, trainer.time_steps(measure)
 
@@ -178,15 +179,6 @@ def new_network(options: TrainOptions, corpus: Corpus) -> Network:
 def model_options(options: TrainOptions) -> ModelOptions:
     """Those of the network alone."""
     return ModelOptions(**{name: getattr(options, name) for name in ModelOptions.specs()})
-
-
-def ignore_event(event: Event) -> None:
-    """Report to nobody."""
-
-
-def never() -> bool:
-    """Do not stop."""
-    return False
 
 
 def _shared_corpus(corpus: Corpus | str | Path | None, group: ProcessGroup) -> Corpus:

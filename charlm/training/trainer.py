@@ -54,7 +54,7 @@ class Trainer:
         state: the counters, which change.
         report: called with every event.
         notify: called with a line about what is slower than it could be; None reports it.
-        stop: asked after every step whether to save and leave.
+        stop: asked after every step whether to save and leave; None never does.
         clock: seconds, from any origin.
         started: when the run began by that clock.
         group: the processes that train together; each has a trainer, and all take the same decisions.
@@ -71,12 +71,13 @@ class Trainer:
         report: Report,
         clock: Callable[[], float],
         started: float,
-        stop: Callable[[], bool] = lambda: False,
+        stop: Callable[[], bool] | None = None,
         notify: Callable[[str], None] | None = None,
         group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         self.options, self.network, self.folder, self.state, self.group = options, network, folder, state, group
-        self.report, self.stop, self.clock, self.started = report, stop, clock, started
+        self.report, self.clock, self.started = report, clock, started
+        self.stop = stop or (lambda: False)
         self.vocabulary = corpus.vocabulary
         text = direction.training(corpus.split("train"), options.direction)
         self.batches = Batches(
