@@ -529,4 +529,5 @@ def test_a_prompt_of_any_bytes_is_read_by_a_model_of_bytes(shell: Shell) -> None
     shell.ok("prepare", "bytes.bin", "--unit", "byte", "--name", "bytes")
     shell.ok("train", "bytes", *SMALL, "--steps", "2")
     Path("prompt.bin").write_bytes(b"\xff\xfe\x80")
-    shell.ok("sample", "--prompt-file", "prompt.bin", "--no-echo", "--length", "3", "--seed", "1")
+    line = shell.ok("sample", "--prompt-file", "prompt.bin", "--jsonl", "--length", "3", "--seed", "1")
+    assert json.loads(line)["prompt"].encode("utf-8", "surrogateescape") == b"\xff\xfe\x80"
